@@ -1,0 +1,64 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Every import is internal unless it says otherwise, so a C or third-party type cannot leak from the module that wraps it.
+let settings: [SwiftSetting] = [
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .treatAllWarnings(as: .error),
+  // Decode and fold work on columns of another module; without this their accessors would be calls in the hot loops.
+  .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
+]
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+  name: "tranche",
+  products: [.executable(name: "tranche", targets: ["tranche"])],
+  dependencies: [
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+  ],
+  targets: [
+    .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    module("Offsets"),
+    module("Tables"),
+    module("Formats", ["Offsets", "Tables"]),
+    module("Parquet", ["Tables", "CZstd"]),
+    module("Expressions", ["Tables", sqlite]),
+    module("Jobs", ["Tables", "Formats", "Expressions", yams]),
+    module("Windows", ["Tables", "Jobs"]),
+    module("Kafka", ["Offsets", "CRdKafka"]),
+    module("ObjectStorage", ["CCurl", crypto]),
+    module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb]),
+    module(
+      "Engine",
+      ["Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging]),
+    .executableTarget(
+      name: "tranche",
+      dependencies: [
+        "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage", "Checkpoints", "Engine",
+        logging, argumentParser,
+      ],
+      swiftSettings: settings),
+  ]
+)

@@ -1,0 +1,171 @@
+import GRDB
+import Jobs
+import Windows
+import Tables
+
+/// 'Trnc' in ASCII: tells the `file` command and us whose database this is (PRAGMA application_id).
+let applicationID: Int32 = 0x5472_6E63
+
+extension Checkpoint {
+  /// Every version of the schema, oldest first. A published migration is never edited; a change is a new one.
+  static var migrator: DatabaseMigrator {
+    var migrator = DatabaseMigrator()
+    migrator.registerMigration("1") { database in
+      try database.execute(sql: "PRAGMA application_id = \(applicationID)")
+      try database.execute(sql: schemaVersion1)
+    }
+    return migrator
+  }
+
+  /// SQLite keeps comments inside a statement, so `.schema` shows these.
+  private static let schemaVersion1 = """
+    CREATE TABLE checkpoint (            -- One row: whose state this is.
+      id INTEGER PRIMARY KEY CHECK (id = 1),
+      job TEXT NOT NULL,                 -- The job file's name.
+      created_by TEXT NOT NULL,          -- The release of Tranche that made this file.
+      created_at TEXT NOT NULL,
+      next_batch INTEGER NOT NULL        -- The number that the next committed batch gets; the first is 1.
+    ) STRICT;
+
+    CREATE TABLE job_settings (          -- What the job file said, in canonical form and without secrets, when this state was last written.
+      key TEXT PRIMARY KEY,              -- For example aggregate.by
+      value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE clusters (              -- Which Kafka cluster each source of the job is.
+      source TEXT PRIMARY KEY,
+      cluster_id TEXT NOT NULL           -- As the brokers report it.
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE partitions (            -- Progress: every offset in [start_offset, next_offset) is accounted for.
+      partition_id INTEGER PRIMARY KEY,  -- Ours; stands for the three names below in window_offsets.
+      source TEXT NOT NULL,
+      topic TEXT NOT NULL,
+      partition INTEGER NOT NULL,
+      start_offset INTEGER NOT NULL,     -- Resolved once, on first contact.
+      next_offset INTEGER NOT NULL,      -- The first offset not yet committed.
+      UNIQUE (source, topic, partition),
+      CHECK (start_offset >= 0 AND next_offset >= start_offset)
+    ) STRICT;
+
+    CREATE TABLE gaps (                  -- Offsets that were passed over and never read: [from_offset, to_offset).
+      source TEXT NOT NULL,
+      topic TEXT NOT NULL,
+      partition INTEGER NOT NULL,
+      from_offset INTEGER NOT NULL,
+      to_offset INTEGER NOT NULL,
+      reason TEXT NOT NULL CHECK (reason IN ('skipped', 'lost')), -- By `tranche skip`, or removed by the broker before they were read.
+      recorded_at TEXT NOT NULL,
+      PRIMARY KEY (source, topic, partition, from_offset),
+      CHECK (from_offset < to_offset)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE in_flight (             -- At most one row: the batch that a run had planned and not yet committed.
+      id INTEGER PRIMARY KEY CHECK (id = 1),
+      batch INTEGER NOT NULL,
+      planned_at TEXT NOT NULL,
+      ranges TEXT NOT NULL               -- JSON: [{"source","topic","partition","from","to"}, ...], to excluded.
+    ) STRICT;
+
+    CREATE TABLE batches (               -- History: one row a commit.
+      batch INTEGER PRIMARY KEY,
+      committed_at TEXT NOT NULL,
+      offsets INTEGER NOT NULL,          -- Planned; holes included.
+      records INTEGER NOT NULL,          -- Decoded.
+      counted INTEGER NOT NULL,          -- Of these, let through by where.
+      rejected INTEGER NOT NULL,
+      ranges TEXT NOT NULL               -- JSON as in in_flight.
+    ) STRICT;
+
+    CREATE TABLE windows (               -- One row a window that holds state.
+      window INTEGER PRIMARY KEY,        -- Start of the window in milliseconds since 1970 UTC; 0 for the global window.
+      records INTEGER NOT NULL,          -- Records counted in it.
+      group_count_at_most INTEGER NOT NULL -- An upper bound of its groups, made exact when it reaches the limit.
+    ) STRICT;
+
+    CREATE TABLE window_offsets (        -- Lineage: which offsets of a partition contributed to a window.
+      window INTEGER NOT NULL,
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      smallest_offset INTEGER NOT NULL,
+      largest_offset INTEGER NOT NULL,   -- Included.
+      records INTEGER NOT NULL,
+      PRIMARY KEY (window, partition_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE outputs (               -- One row an object. It is dirty while revision > published_revision.
+      object_key TEXT PRIMARY KEY,       -- Below output.to.
+      kind TEXT NOT NULL CHECK (kind IN ('window', 'batch', 'rejects')),
+      number INTEGER NOT NULL,           -- The window (kind window) or the batch (kinds batch and rejects) that it shows.
+      revision INTEGER NOT NULL,         -- One more with each commit that changes its content.
+      published_revision INTEGER NOT NULL DEFAULT 0, -- The newest revision that the store has acknowledged; 0 for none.
+      etag TEXT,                         -- The store's, of that revision.
+      byte_count INTEGER,                -- Of that revision.
+      rendered_by TEXT,                  -- The releases of Tranche and SQLite that rendered it.
+      checks_left INTEGER NOT NULL DEFAULT 0 -- Unsettled while above 0: a request without an answer may still be applied, so the store is asked.
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX outputs_dirty ON outputs (object_key) WHERE revision > published_revision;
+    CREATE INDEX outputs_unsettled ON outputs (object_key) WHERE checks_left > 0;
+
+    CREATE TABLE results (               -- Rendered bytes of batch windows and row jobs, kept until the store has them.
+      object_key TEXT PRIMARY KEY REFERENCES outputs ON DELETE CASCADE,
+      byte_count INTEGER NOT NULL,
+      bytes BLOB NOT NULL
+    ) STRICT;
+
+    CREATE TABLE retired_objects (       -- Objects that a change of output.to or output.format left behind; deleted when the new ones stand.
+      place TEXT NOT NULL,               -- The old output.to.
+      object_key TEXT NOT NULL,
+      PRIMARY KEY (place, object_key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE rejects (               -- Records that did not decode, kept under rejects.policy quarantine.
+      batch INTEGER NOT NULL,
+      source TEXT NOT NULL,
+      topic TEXT NOT NULL,
+      partition INTEGER NOT NULL,
+      offset INTEGER NOT NULL,
+      record INTEGER NOT NULL,           -- Number within the message, from 0.
+      reason TEXT NOT NULL,
+      field TEXT,                        -- The field at fault, if one is.
+      raw BLOB,                          -- The record's bytes as they came; NULL for a null value.
+      PRIMARY KEY (source, topic, partition, offset, record)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX rejects_by_batch ON rejects (batch);
+    """
+
+  /// The state of an aggregate job: one row per group of a window, with columns named as in the job file.
+  static func groupsTable(_ layout: StateLayout) -> String {
+    var columns = ["  window INTEGER NOT NULL"]
+    var primaryKey = ["window"]
+    for key in layout.keys {
+      let name = key.name.quotedDatabaseIdentifier
+      if key.isNullable {
+        let isNull = "\(key.name)_is_null".quotedDatabaseIdentifier
+        columns.append("  \(isNull) INTEGER NOT NULL")
+        primaryKey.append("\(isNull) DESC")
+      }
+      columns.append("  \(name) \(key.type.sqlType) NOT NULL")
+      primaryKey.append(name)
+    }
+    for column in layout.columns {
+      columns.append("  \(column.name.quotedDatabaseIdentifier) \(column.type.sqlType)\(column.isNullable ? "" : " NOT NULL")")
+    }
+    columns.append("  PRIMARY KEY (\(primaryKey.joined(separator: ", ")))")
+    return """
+      CREATE TABLE groups (                -- The measures of each group of each window. A timestamp is in milliseconds since 1970 UTC,
+                                           -- a decimal in units of its last digit, a NULL key is 0 or '' with its _is_null column at 1.
+      \(columns.joined(separator: ",\n"))
+      ) STRICT, WITHOUT ROWID
+      """
+  }
+}
+
+extension ColumnType {
+  var sqlType: String {
+    switch storage {
+    case .integers: "INTEGER"
+    case .doubles: "REAL"
+    case .text: "TEXT"
+    }
+  }
+}

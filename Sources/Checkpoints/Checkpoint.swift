@@ -1,0 +1,237 @@
+internal import GRDB
+internal import Glibc
+package import Jobs
+package import Offsets
+internal import Windows
+internal import Formats
+
+/// A job's checkpoint, opened for writing by the one run that holds its lock: progress, window state, outputs, rejects, history.
+///
+/// Every change is one SQLite transaction, synced before the call returns (WAL with `synchronous = FULL`).
+/// - SeeAlso: docs/design.md, "The checkpoint"; sqlite.org/pragma.html#pragma_synchronous.
+package final class Checkpoint {
+  package struct Progress: Equatable, Sendable {
+    /// Resolved once, on first contact.
+    package let startOffset: Offset
+    /// The first offset not yet committed.
+    package internal(set) var nextOffset: Offset
+    let identifier: Int64
+  }
+
+  package let path: String
+  package let job: Job
+  /// Every partition ever met.
+  package internal(set) var progress: [PartitionID: Progress] = [:]
+  /// Recorded gaps that progress has not reached.
+  var gapsAhead: [PartitionID: [OffsetRange]] = [:]
+  /// The number that the next committed batch gets.
+  package internal(set) var nextBatch: Int64 = 1
+  /// The batch that a dead run had planned and not committed. Forgotten with the first commit.
+  package private(set) var inFlight: BatchPlan?
+  /// What changed in the job file since the last run and took effect now.
+  package private(set) var appliedChanges: [JobChange] = []
+
+  let queue: DatabaseQueue
+  let layout: StateLayout?
+  private let lock: RunLock
+
+  /// `FOLDER/NAME.sqlite`
+  package static func path(ofJob name: String, folder: String) -> String { "\(folder)/\(name).sqlite" }
+  /// `FOLDER/NAME.lock`
+  package static func lockPath(ofJob name: String, folder: String) -> String { "\(folder)/\(name).lock" }
+
+  /// Takes the job's lock, opens its checkpoint or makes it, brings its schema up to date and holds the job file against it.
+  ///
+  /// - Parameters:
+  ///   - folder: Made when missing.
+  ///   - holder: One line about this process for whoever finds the lock taken.
+  ///   - now: Milliseconds since 1970 UTC; only for the columns that tell a person when.
+  /// - Throws: ``CheckpointError``; nothing on disk has changed then, but for an empty checkpoint that may have been made.
+  package init(job: Job, folder: String, holder: String, now: Int64, release: String) throws(CheckpointError) {
+    self.job = job
+    path = Self.path(ofJob: job.name, folder: folder)
+    layout = job.aggregate == nil || job.window == .batch ? nil : StateLayout(job, batchSchema: job.recordSchema)
+    try makeFolder(folder)
+    if let name = networkFileSystem(at: folder) { throw CheckpointError(.networkFileSystem(name: name), path: folder) }
+    lock = try RunLock(path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder)
+    queue = try Self.open(path)
+    let checkpointPath = path
+    do {
+      try queue.write { database in try bind(database, now: now, release: release) }
+      try load()
+    } catch {
+      throw CheckpointError(wrapping: error, path: checkpointPath)
+    }
+  }
+
+  private static func open(_ path: String) throws(CheckpointError) -> DatabaseQueue {
+    do {
+      var configuration = Configuration()
+      configuration.journalMode = .wal
+      configuration.busyMode = .timeout(10)
+      configuration.label = "checkpoint"
+      // The database is looked at before GRDB may write to it: a file that is not ours must stay as it is.
+      if access(path, F_OK) == 0 { try refuseForeign(path) }
+      let queue = try DatabaseQueue(path: path, configuration: configuration)
+      try queue.read { database in
+        if try migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
+      }
+      try migrator.migrate(queue)
+      try queue.inDatabase { database in
+        // GRDB sets NORMAL when it turns WAL on, so FULL is set after opening, and read back.
+        try database.execute(sql: "PRAGMA synchronous = FULL")
+        let synchronous = try Int.fetchOne(database, sql: "PRAGMA synchronous")
+        let journal = try String.fetchOne(database, sql: "PRAGMA journal_mode")
+        guard synchronous == 2, journal == "wal" else {
+          throw CheckpointError(
+            .unusableFolder(reason: "the write-ahead log cannot be used here (journal_mode \(journal ?? "?"))"), path: path)
+        }
+      }
+      return queue
+    } catch {
+      throw CheckpointError(wrapping: error, path: path)
+    }
+  }
+
+  private static func refuseForeign(_ path: String) throws {
+    var configuration = Configuration()
+    configuration.readonly = true
+    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    try queue.read { database in
+      let identifier = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
+      let tableCount = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
+      if identifier != applicationID && tableCount > 0 {
+        throw CheckpointError(.foreign(reason: "application_id \(identifier)"), path: path)
+      }
+    }
+  }
+
+  /// Makes this checkpoint the job's on first contact; later holds the job file against what the state was built from.
+  private func bind(_ database: Database, now: Int64, release: String) throws {
+    let settings = job.canonicalSettings
+    guard let name = try String.fetchOne(database, sql: "SELECT job FROM checkpoint") else {
+      try database.execute(
+        sql: "INSERT INTO checkpoint VALUES (1, ?, ?, ?, 1)",
+        arguments: [job.name, release, TimestampText.format(milliseconds: now)])
+      if let layout { try database.execute(sql: Self.groupsTable(layout)) }
+      return try store(settings, in: database)
+    }
+    guard name == job.name else { throw CheckpointError(.otherJob(name: name), path: path) }
+    let rows = try Row.fetchAll(database, sql: "SELECT key, value FROM job_settings")
+    let stored = Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
+    let changes = JobChange.compare(old: stored, new: settings)
+    guard !changes.isEmpty else { return }
+    let refused = changes.filter { $0.effect == .refuse }
+    guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: path) }
+    if changes.contains(where: { $0.effect == .publishAgain }) {
+      try moveOutputs(in: database, oldPlace: stored["output.to"] ?? "")
+    } else if changes.contains(where: { $0.effect == .renderAgain }) {
+      try database.execute(sql: "UPDATE outputs SET revision = revision + 1 WHERE kind = 'window'")
+    }
+    try store(settings, in: database)
+    appliedChanges = changes
+  }
+
+  private func store(_ settings: [String: String], in database: Database) throws {
+    try database.execute(sql: "DELETE FROM job_settings")
+    for (key, value) in settings.sorted(by: { $0.key < $1.key }) {
+      try database.execute(sql: "INSERT INTO job_settings VALUES (?, ?)", arguments: [key, value])
+    }
+  }
+
+  /// Every window's object gets its key at the new place or in the new format, and the old object is remembered for deletion.
+  ///
+  /// Objects of batches that are published and whose bytes are gone stay where they are: they cannot be made again.
+  private func moveOutputs(in database: Database, oldPlace: String) throws {
+    let windows = try Row.fetchAll(database, sql: "SELECT object_key, number, published_revision FROM outputs WHERE kind = 'window'")
+    let unpublished =
+      try Int.fetchOne(database, sql: "SELECT count(*) FROM outputs JOIN results USING (object_key) WHERE revision > published_revision") ?? 0
+    guard unpublished == 0 else {
+      throw CheckpointError(
+        .invariant("output.to or output.format changed while \(unpublished) results wait to be published in the old form"), path: path)
+    }
+    for row in windows {
+      let oldKey: String = row[0]
+      let window: Int64 = row[1]
+      let published: Int64 = row[2]
+      if published > 0 {
+        try database.execute(sql: "INSERT OR IGNORE INTO retired_objects VALUES (?, ?)", arguments: [oldPlace, oldKey])
+      }
+      try database.execute(
+        sql: """
+          UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
+          WHERE object_key = ?
+          """,
+        arguments: [ObjectKeys.window(window, of: job), oldKey])
+    }
+    try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
+  }
+
+  private func load() throws {
+    try queue.read { database in
+      nextBatch = try Int64.fetchOne(database, sql: "SELECT next_batch FROM checkpoint") ?? 1
+      for row in try Row.fetchAll(
+        database, sql: "SELECT source, topic, partition, start_offset, next_offset, partition_id FROM partitions")
+      {
+        let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
+        progress[partition] = Progress(startOffset: row[3], nextOffset: row[4], identifier: row[5])
+      }
+      for row in try Row.fetchAll(
+        database,
+        sql: "SELECT source, topic, partition, from_offset, to_offset FROM gaps JOIN partitions USING (source, topic, partition) WHERE from_offset >= next_offset")
+      {
+        let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
+        gapsAhead[partition, default: []].append(OffsetRange(from: row[3], to: row[4]))
+      }
+      if let row = try Row.fetchOne(database, sql: "SELECT batch, ranges FROM in_flight") {
+        guard let ranges = RangesText.parse(row[1]) else {
+          throw CheckpointError(.invariant("in_flight.ranges is not what Tranche writes"), path: path)
+        }
+        inFlight = BatchPlan(batch: row[0], ranges: ranges)
+      }
+    }
+  }
+
+  /// A transaction of the run: everything in `body` or nothing.
+  func write<Result>(_ body: (Database) throws -> Result) throws(CheckpointError) -> Result {
+    do {
+      return try queue.write(body)
+    } catch {
+      throw CheckpointError(wrapping: error, path: path)
+    }
+  }
+
+  func forgetInFlight() { inFlight = nil }
+}
+
+private func makeFolder(_ folder: String) throws(CheckpointError) {
+  var made = folder.hasPrefix("/") ? "/" : ""
+  for part in folder.split(separator: "/") {
+    made += made.isEmpty || made.hasSuffix("/") ? String(part) : "/" + part
+    if mkdir(made, 0o755) != 0 && errno != EEXIST {
+      throw CheckpointError(.unusableFolder(reason: String(cString: strerror(errno))), path: folder)
+    }
+  }
+}
+
+extension CheckpointError {
+  /// What SQLite or a closure of ours threw, told in the words of this module.
+  init(wrapping error: any Error, path: String) {
+    if let error = error as? CheckpointError {
+      self = error
+      return
+    }
+    guard let error = error as? DatabaseError else {
+      self.init(.database("\(error)"), path: path)
+      return
+    }
+    let reason = error.message ?? "SQLite error \(error.extendedResultCode.rawValue)"
+    switch error.resultCode {
+    case .SQLITE_CORRUPT, .SQLITE_NOTADB: self.init(.corrupt(reason: reason), path: path)
+    case .SQLITE_FULL: self.init(.full(reason: reason), path: path)
+    case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM: self.init(.readOnly(reason: reason), path: path)
+    case .SQLITE_BUSY, .SQLITE_LOCKED: self.init(.busy(reason: reason), path: path)
+    default: self.init(.database(reason), path: path)
+    }
+  }
+}

@@ -1,0 +1,82 @@
+package import Jobs
+
+/// Why a checkpoint cannot be used, or why a batch cannot be committed to it. The state on disk is as before in every case.
+package struct CheckpointError: Error, CustomStringConvertible {
+  package enum Code: Sendable {
+    /// Another process runs the job.
+    case locked(holder: String)
+    case unusableFolder(reason: String)
+    case networkFileSystem(name: String)
+    case noCheckpoint
+    /// Not a database, or a damaged one.
+    case corrupt(reason: String)
+    case foreign(reason: String)
+    case newer
+    case otherJob(name: String)
+    /// Settings that change the meaning of what is stored.
+    case jobChanged([JobChange])
+    case wrongCluster(source: String, stored: String, found: String)
+    case full(reason: String)
+    case readOnly(reason: String)
+    case busy(reason: String)
+    /// A sum of the state and the batch no longer fits: group number of the delta, and the state column.
+    case overflow(group: Int, stateColumn: Int, heldInState: Int64)
+    case tooManyGroups(window: Int64, count: Int64, limit: Int64)
+    case invariant(String)
+    case database(String)
+  }
+
+  package let code: Code
+  package let path: String
+
+  package init(_ code: Code, path: String) {
+    self.code = code
+    self.path = path
+  }
+
+  package var description: String {
+    switch code {
+    case .locked(let holder):
+      "\(path): another run of this job is going on: \(holder). Try again when it has ended."
+    case .unusableFolder(let reason):
+      "\(path): cannot be opened for writing: \(reason). Make the folder writable, or name another one with --checkpoints."
+    case .networkFileSystem(let name):
+      "\(path): is on \(name), where SQLite's write-ahead log is not safe. Put checkpoints on a local disk, with --checkpoints."
+    case .noCheckpoint:
+      "\(path): there is no checkpoint yet. Run the job once first."
+    case .corrupt(let reason):
+      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy, or move it away to read the topics anew."
+    case .foreign(let reason):
+      "\(path): is not a checkpoint of Tranche (\(reason)). Nothing was changed. Move the file away, or name another folder."
+    case .newer:
+      "\(path): was written by a newer release of Tranche. Nothing was changed. Install that release or a later one."
+    case .otherJob(let name):
+      "\(path): belongs to the job \(name). Give this job another name, or name another folder with --checkpoints."
+    case .jobChanged(let changes):
+      """
+      \(path): the job file no longer means what this state was built from:
+      \(changes.map { "  \($0)" }.joined(separator: "\n"))
+      Undo the change, give the job a new name (a new state from \
+      source.start on), or move the checkpoint away to build the state anew.
+      """
+    case .wrongCluster(let source, let stored, let found):
+      "\(path): source \(source) is another cluster than before: cluster id \(found), and the offsets stored are those of \(stored). "
+        + "Point bootstrap.servers at the old cluster, or give the source a new name."
+    case .full(let reason):
+      "\(path): no room to write (\(reason)). Nothing of the batch was committed. Free space and run again."
+    case .readOnly(let reason):
+      "\(path): cannot be written (\(reason)). Make the file and its folder writable, or name another folder with --checkpoints."
+    case .busy(let reason):
+      "\(path): is locked by another program (\(reason)). Close what has it open and run again."
+    case .overflow(let group, let column, let held):
+      "\(path): state column \(column) of group \(group) overflows over \(held)."
+    case .tooManyGroups(let window, let count, let limit):
+      "\(path): window \(window) would hold \(count) groups and limits.groups_per_window is \(limit). Raise it, or group by less. "
+        + "Nothing of the batch was committed."
+    case .invariant(let what):
+      "\(path): \(what). This is a fault of Tranche or an edited checkpoint; nothing was committed."
+    case .database(let reason):
+      "\(path): \(reason). Nothing of the batch was committed."
+    }
+  }
+}

@@ -1,0 +1,27 @@
+internal import Foundation
+import GRDB
+import Tables
+
+extension Tables.Column {
+  /// The value of a row as SQLite keeps it; a null as NULL, or as 0 or '' where a key column stands beside an `_is_null` column.
+  func databaseValue(_ row: Int, nullAsDefault: Bool) -> DatabaseValue {
+    if isNull[row] && !nullAsDefault { return .null }
+    return switch type.storage {
+    case .integers: integers[row].databaseValue
+    case .doubles: doubles[row].databaseValue
+    case .text: text[row].databaseValue
+    }
+  }
+
+  /// Appends what a cursor's row holds at an index.
+  mutating func append(_ row: Row, at index: Int) {
+    switch type.storage {
+    case .integers:
+      if let value = row[index] as Int64? { append(integer: value) } else { appendNull() }
+    case .doubles:
+      if let value = row[index] as Double? { append(double: value) } else { appendNull() }
+    case .text:
+      if let value = row[index] as String? { append(string: value) } else { appendNull() }
+    }
+  }
+}

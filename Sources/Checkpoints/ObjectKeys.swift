@@ -1,0 +1,35 @@
+package import Jobs
+import Formats
+
+/// The keys of a job's objects below `output.to`: stable, in the hive style that Athena, Spark and duckdb read as partition columns.
+package enum ObjectKeys {
+  /// `window_start=2026-11-23T10-05-00Z/part-0.csv`; `part-0.csv` for the global window.
+  package static func window(_ window: Int64, of job: Job) -> String {
+    switch job.window {
+    case .tumbling: "window_start=\(label(ofWindow: window))/part-0.\(job.output.format.rawValue)"
+    case .global, .batch: "part-0.\(job.output.format.rawValue)"
+    }
+  }
+
+  /// `batch=000000042/part-0.csv`, or `part-0.csv` where only the latest is kept.
+  package static func batch(_ batch: Int64, of job: Job) -> String {
+    switch job.output.keep {
+    case .latest: "part-0.\(job.output.format.rawValue)"
+    case .each: "batch=\(padded(batch))/part-0.\(job.output.format.rawValue)"
+    }
+  }
+
+  /// `_rejects/batch=000000042.json`: readers of hive-style folders pass over names that begin with an underscore.
+  package static func rejects(batch: Int64) -> String { "_rejects/batch=\(padded(batch)).json" }
+
+  /// `2026-11-23T10-05-00Z`: ISO 8601 with hyphens in the time, because a colon is not welcome in every path; milliseconds only if not 0.
+  package static func label(ofWindow window: Int64) -> String {
+    let text = TimestampText.format(milliseconds: window).replacing(":", with: "-")
+    return text.replacing(".000Z", with: "Z")
+  }
+
+  private static func padded(_ batch: Int64) -> String {
+    let digits = String(batch)
+    return String(repeating: "0", count: max(0, 9 - digits.count)) + digits
+  }
+}

@@ -1,0 +1,81 @@
+internal import Glibc
+
+/// The exclusive right to run a job: `flock` on `NAME.lock`, held from open to exit and released by the kernel however the process ends.
+///
+/// The file is never removed: unlinking it would let two processes hold locks on two files of one name.
+/// - SeeAlso: flock(2).
+package final class RunLock {
+  private let descriptor: Int32
+
+  /// Takes the lock at once or not at all.
+  ///
+  /// - Parameters:
+  ///   - path: The lock file; made when missing.
+  ///   - holder: One line that tells a person who holds it: pid, host and start time.
+  /// - Throws: ``CheckpointError`` with code `locked` when another process holds it, `unusableFolder` when the file cannot be made.
+  package init(path: String, holder: String) throws(CheckpointError) {
+    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else {
+      throw CheckpointError(.unusableFolder(reason: String(cString: strerror(errno))), path: path)
+    }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      let current = Self.read(descriptor)
+      close(descriptor)
+      throw CheckpointError(.locked(holder: current), path: path)
+    }
+    var line = holder + "\n"
+    let isWritten = ftruncate(descriptor, 0) == 0 && line.withUTF8 { pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count }
+    guard isWritten else {
+      let reason = String(cString: strerror(errno))
+      close(descriptor)
+      throw CheckpointError(.unusableFolder(reason: reason), path: path)
+    }
+    self.descriptor = descriptor
+  }
+
+  deinit { close(descriptor) }
+
+  /// What the process that holds the lock wrote about itself; nil when nobody holds it.
+  package static func holder(path: String) -> String? {
+    let descriptor = open(path, O_RDWR | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
+    return read(descriptor)
+  }
+
+  private static func read(_ descriptor: Int32) -> String {
+    var bytes = [UInt8](repeating: 0, count: 512)
+    let count = pread(descriptor, &bytes, bytes.count, 0)
+    guard count > 0 else { return "a process that has not written its name yet" }
+    return String(decoding: bytes[..<count].prefix { $0 != 0x0A }, as: UTF8.self)
+  }
+}
+
+/// Names the file system when it is one on which SQLite's write-ahead log cannot share memory between processes.
+///
+/// - SeeAlso: proc(5) for /proc/self/mounts; sqlite.org/wal.html, "all processes using a database must be on the same host".
+func networkFileSystem(at path: String, mounts: String? = nil) -> String? {
+  guard let resolved = realpath(path, nil) else { return nil }
+  defer { free(resolved) }
+  let folder = String(cString: resolved) + "/"
+  var nearest: (point: String, type: String) = ("", "")
+  for line in (mounts ?? readMounts()).split(separator: "\n") {
+    let fields = line.split(separator: " ")
+    guard fields.count >= 3 else { continue }
+    // Mount points write a blank as \040.
+    let point = fields[1].replacing("\\040", with: " ")
+    let isAbove = folder.hasPrefix(point.hasSuffix("/") ? point : point + "/")
+    if isAbove && point.count >= nearest.point.count { nearest = (String(point), String(fields[2])) }
+  }
+  return ["nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "afs"].contains(nearest.type) ? nearest.type : nil
+}
+
+private func readMounts() -> String {
+  guard let file = fopen("/proc/self/mounts", "r") else { return "" }
+  defer { fclose(file) }
+  var bytes: [UInt8] = []
+  var chunk = [UInt8](repeating: 0, count: 16_384)
+  while case let count = fread(&chunk, 1, chunk.count, file), count > 0 { bytes += chunk[..<count] }
+  return String(decoding: bytes, as: UTF8.self)
+}

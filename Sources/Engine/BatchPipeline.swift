@@ -1,0 +1,191 @@
+internal import Checkpoints
+internal import Expressions
+internal import Formats
+internal import Jobs
+internal import Offsets
+internal import Tables
+internal import Windows
+
+/// The way of one batch from messages to what is committed: read, decode, filter, fold; for batch windows and row jobs also render and encode.
+///
+/// Buffers live from batch to batch.
+final class BatchPipeline {
+  struct Outcome {
+    var recordCount: Int64 = 0
+    var countedCount: Int64 = 0
+    var rejects: [Reject] = []
+    /// For window jobs.
+    var delta: Delta?
+    /// For batch windows and row jobs.
+    var result: [UInt8]?
+  }
+
+  private let job: Job
+  private var decoder: RecordDecoder
+  private let predicate: Predicate?
+  private let fold: Fold?
+  private let renderer: Renderer?
+  private var batch: RecordBatch
+  private var matches: [Bool] = []
+
+  init(_ job: Job) throws(ExpressionError) {
+    self.job = job
+    let time: String? = if case .tumbling(_, let time) = job.window { time } else { nil }
+    decoder = RecordDecoder(
+      format: job.format, fields: job.fields, messageFields: job.messageFieldsRead, requiredTimeColumn: time,
+      recordByteLimit: Int(job.limits.recordBytes))
+    let schema = decoder.schema
+    batch = RecordBatch(schema)
+    predicate = if let sql = job.where { try Predicate(sql, schema: schema) } else { nil }
+    fold = job.aggregate == nil ? nil : Fold(job, batchSchema: schema)
+    renderer =
+      if job.aggregate == nil {
+        try Renderer(job, inputSchema: schema)
+      } else if job.window == .batch {
+        try Renderer(job, inputSchema: job.selectInputSchema)
+      } else {
+        nil
+      }
+  }
+
+  /// - Parameter read: Lends the messages of a range; may be called for one range after another.
+  func process(_ plan: BatchPlan, read: (PartitionRange, (UnsafeBufferPointer<Message>) throws -> Void) throws -> Void) throws -> Outcome {
+    batch.removeAllKeepingCapacity()
+    var byteCount: Int64 = 0
+    for (index, range) in plan.ranges.enumerated() {
+      try read(range) { messages in
+        for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
+        guard byteCount <= job.limits.batchBytes else {
+          throw RunError(
+            .data,
+            """
+            \(range): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
+            Lower trigger.max_offsets, or raise the limit.
+            """)
+        }
+        decoder.decode(
+          messages, topic: range.partition.topic, partition: range.partition.partition, partitionIndex: index, into: &batch)
+      }
+    }
+    try checkRejects(plan)
+    var outcome = Outcome()
+    outcome.recordCount = Int64(batch.rowCount)
+    outcome.rejects = batch.rejects
+    try filter()
+    if let fold {
+      let delta = try folded(fold, plan)
+      outcome.countedCount = delta.countedRecordCount
+      if job.window == .batch {
+        outcome.result = try renderGroups(delta, fold, plan)
+      } else {
+        outcome.delta = delta
+      }
+    } else {
+      let rows = matches.indices.filter { matches[$0] }
+      outcome.countedCount = Int64(rows.count)
+      outcome.result = try renderRows(rows, plan)
+    }
+    return outcome
+  }
+
+  /// What a failed merge means in terms of records: the offset at which the sum stops fitting.
+  func diagnose(_ error: CheckpointError, _ plan: BatchPlan) -> RunError? {
+    guard case .overflow(let group, let column, let held) = error.code, let fold,
+      let delta = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
+      let row = fold.firstOverflow(
+        in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta, stateColumn: column, heldInState: held),
+      let slice = batch.slices.first(where: { $0.rows.contains(row) })
+    else { return nil }
+    let cause = FoldError(
+      code: .overflow(measure: fold.layout.columns[column].name, group: fold.describe(group: group, of: delta)),
+      partitionIndex: slice.partitionIndex, offset: batch.offsets[row])
+    return RunError(cause, job: job.name, plan: plan)
+  }
+
+  // MARK: - Steps
+
+  private func filter() throws(ExpressionError) {
+    if let predicate {
+      try predicate.evaluate(batch.columns, rows: 0..<batch.rowCount, matches: &matches)
+    } else {
+      matches = [Bool](repeating: true, count: batch.rowCount)
+    }
+  }
+
+  private func folded(_ fold: Fold, _ plan: BatchPlan) throws(RunError) -> Delta {
+    do {
+      return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
+    } catch {
+      throw RunError(error, job: job.name, plan: plan)
+    }
+  }
+
+  private func checkRejects(_ plan: BatchPlan) throws(RunError) {
+    guard let first = batch.rejects.first else { return }
+    let count = batch.rejects.count
+    let total = batch.rowCount + count
+    let isFatal = job.rejects.policy == .fail || Double(count) > job.rejects.maxShare * Double(total)
+    guard isFatal else { return }
+    let partition = plan.ranges[first.partitionIndex].partition
+    let field = first.field.map { " in field \($0)" } ?? ""
+    let rule = job.rejects.policy == .fail ? "rejects.policy is fail" : "more than rejects.max_share (\(job.rejects.maxShare * 100) %)"
+    throw RunError(
+      .data,
+      """
+      \(partition) offset \(first.offset), record \(first.record): \(first.reason.rawValue)\(field). \
+      \(count) of \(total) records of batch \(plan.batch) were rejected: \(rule). Nothing was committed. \
+      Correct source.format or source.fields, raise rejects.max_share, or pass over the records: tranche skip \(job.name) \
+      --source \(partition.source) --topic \(partition.topic) --partition \(partition.partition) --from \(first.offset) --to \(first.offset + 1)
+      """)
+  }
+
+  private func renderGroups(_ delta: Delta, _ fold: Fold, _ plan: BatchPlan) throws -> [UInt8] {
+    guard let renderer else { preconditionFailure("a batch window without a renderer") }
+    let columns = delta.keys + fold.layout.measures(of: job, state: delta.state)
+    let groups = Table(job.selectInputSchema, columns: columns).sorted(byFirst: delta.keys.count)
+    let lineage = delta.windows.flatMap(\.contributions).map {
+      Lineage(
+        partition: plan.ranges[$0.partitionIndex].partition, smallestOffset: $0.smallestOffset, largestOffset: $0.largestOffset,
+        recordCount: $0.recordCount)
+    }
+    return try encoded(renderer, groups.columns, shown: groups.columns.count, lineage, plan)
+  }
+
+  private func renderRows(_ rows: [Int], _ plan: BatchPlan) throws -> [UInt8] {
+    guard let renderer else { preconditionFailure("a row job without a renderer") }
+    let counted = rows.count == batch.rowCount ? batch.columns : Table(batch.schema, columns: batch.columns).selecting(rows).columns
+    var lineage: [Lineage] = []
+    for slice in batch.slices {
+      let offsets = slice.rows.filter { matches[$0] }.map { batch.offsets[$0] }
+      guard let smallest = offsets.first, let largest = offsets.last else { continue }
+      lineage.append(
+        Lineage(
+          partition: plan.ranges[slice.partitionIndex].partition, smallestOffset: smallest, largestOffset: largest,
+          recordCount: Int64(offsets.count)))
+    }
+    return try encoded(renderer, counted, shown: job.fields.count, lineage, plan)
+  }
+
+  private func encoded(
+    _ renderer: Renderer, _ columns: [Column], shown: Int, _ lineage: [Lineage], _ plan: BatchPlan
+  ) throws(RunError) -> [UInt8] {
+    let table: Table
+    do {
+      table = try renderer.table(columns, shown: shown)
+    } catch {
+      throw RunError(.data, "job \(job.name), batch \(plan.batch): \(error). Nothing was committed.")
+    }
+    return try renderer.encode(table, label: ("batch", String(plan.batch)), lineage: lineage)
+  }
+}
+
+extension Job {
+  /// The message's own fields that the job reads anywhere. A name that merely occurs in an expression costs a column and nothing else.
+  var messageFieldsRead: [MessageField] {
+    let expressions = ([self.where ?? ""] + select.map(\.sql)).joined(separator: " ").lowercased()
+    var names = Set((aggregate?.by ?? []) + (aggregate?.measures.compactMap(\.field) ?? []))
+    if case .tumbling(_, let time) = window { names.insert(time) }
+    let lowercased = Set(names.map { $0.lowercased() })
+    return MessageField.allCases.filter { lowercased.contains($0.rawValue) || expressions.contains($0.rawValue) }
+  }
+}

@@ -1,0 +1,59 @@
+package import Offsets
+
+/// One Kafka cluster as the engine needs it: metadata, ends, ranged reads.
+///
+/// A call may be repeated; each has a deadline of its own, so that a run cannot hold its lock for ever. Used from one thread.
+package protocol MessageSource: AnyObject {
+  /// The name under which the job file and the checkpoint know the cluster.
+  var source: String { get }
+
+  /// The id that the brokers report; nil where they report none.
+  func clusterID() throws(SourceError) -> String?
+  /// The number of partitions of each topic; a topic that does not exist is an error.
+  func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32]
+  func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd]
+  /// The first offset at or after an instant; the end when there is none.
+  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
+  /// Says which ranges will be read next, so that all of them can be fetched while the first is read.
+  func prepare(_ ranges: [PartitionRange]) throws(SourceError)
+  /// Lends exactly the messages of a range, in the order of their offsets, some at a time. Their bytes die when `body` returns.
+  ///
+  /// - Throws: ``SourceError``, or what `body` throws.
+  func read(_ range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws
+}
+
+/// Between which offsets a partition can be read now.
+package struct PartitionEnd: Sendable, Equatable {
+  /// The oldest offset that the broker holds.
+  package let low: Offset
+  /// The offset after the newest that may be read: under read_committed the last stable offset.
+  package let end: Offset
+  /// The offset after the newest there is, where it is known: above `end` while a transaction is open.
+  package let highWatermark: Offset?
+
+  package init(low: Offset, end: Offset, highWatermark: Offset? = nil) {
+    self.low = low
+    self.end = end
+    self.highWatermark = highWatermark
+  }
+}
+
+/// Why a source did not answer as asked. The message says what happened, where and what to do.
+package struct SourceError: Error, Equatable, CustomStringConvertible {
+  package enum Code: Equatable, Sendable {
+    case unreachable, refused, unknownTopic
+    /// The broker no longer holds the start of the range.
+    case truncated(oldestHeld: Offset)
+    /// The range lies beyond the log's end: the topic was made anew, or lost data.
+    case beyondEnd
+    case misconfigured
+    case other
+  }
+  package let code: Code
+  package let description: String
+
+  package init(_ code: Code, _ description: String) {
+    self.code = code
+    self.description = description
+  }
+}

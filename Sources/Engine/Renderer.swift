@@ -1,0 +1,164 @@
+internal import Checkpoints
+internal import Expressions
+internal import Formats
+internal import Jobs
+internal import Offsets
+internal import Parquet
+internal import Tables
+
+/// Turns committed content into an object's bytes: derived columns by SQL, then the output format. The same content gives the same bytes.
+///
+/// Holds compiled SQL, so each thread has its own.
+struct Renderer {
+  private let job: Job
+  private let derivation: Derivation?
+
+  /// - Parameter inputSchema: The columns that `select` reads: keys and measures, or in a row job the batch's columns.
+  init(_ job: Job, inputSchema: Schema) throws(ExpressionError) {
+    self.job = job
+    derivation =
+      job.select.isEmpty
+      ? nil : try Derivation(job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema)
+  }
+
+  /// - Parameters:
+  ///   - input: The columns that `select` reads.
+  ///   - shown: How many of them, from the first, stand in the object before the derived ones.
+  func table(_ input: [Column], shown: Int) throws(ExpressionError) -> Table {
+    let rowCount = input.first?.count ?? 0
+    let derived = try derivation?.derive(input, rowCount: rowCount) ?? []
+    return Table(job.outputSchema, columns: Array(input[..<shown]) + derived)
+  }
+
+  /// - Parameter label: What the rows show: a window's start or a batch's number, under its name.
+  func encode(_ table: Table, label: (name: String, value: String), lineage: [Lineage]) throws(RunError) -> [UInt8] {
+    switch job.output.format {
+    case .csv: return CSVEncoder.encode(table)
+    case .json: return JSONLinesEncoder.encode(table)
+    case .parquet:
+      let metadata = [
+        (key: "tranche.format_version", value: "1"), (key: "tranche.job", value: job.name),
+        (key: "tranche.\(label.name)", value: label.value), (key: "tranche.lineage", value: text(lineage)),
+      ]
+      do {
+        return try ParquetEncoder.encode(table, metadata: metadata)
+      } catch {
+        throw RunError(.data, "job \(job.name), \(label.name) \(label.value): \(error)")
+      }
+    }
+  }
+
+  func bytes(of output: Output, _ content: OutputContent) throws -> [UInt8] {
+    switch content {
+    case .bytes(let bytes): return bytes
+    case .rejects(let rejects): return JSONLinesEncoder.encode(rejectTable(rejects))
+    case .window(let groups, let lineage):
+      do {
+        let table = try table(groups.columns, shown: groups.columns.count)
+        return try encode(table, label: ("window_start", windowText(output.number)), lineage: lineage)
+      } catch let error as ExpressionError {
+        throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error)")
+      }
+    }
+  }
+
+  var contentType: String {
+    switch job.output.format {
+    case .csv: "text/csv"
+    case .json: "application/x-ndjson"
+    case .parquet: "application/vnd.apache.parquet"
+    }
+  }
+
+  private func windowText(_ window: Int64) -> String {
+    switch job.window {
+    case .tumbling: TimestampText.format(milliseconds: window)
+    case .global: "global"
+    case .batch: String(window)
+    }
+  }
+
+  private func text(_ lineage: [Lineage]) -> String {
+    let parts = lineage.map {
+      """
+      {"source":"\($0.partition.source)","topic":"\($0.partition.topic)","partition":\($0.partition.partition),\
+      "smallest_offset":\($0.smallestOffset),"largest_offset":\($0.largestOffset),"records":\($0.recordCount)}
+      """
+    }
+    return "[\(parts.joined(separator: ","))]"
+  }
+
+  /// One row a reject; its bytes as text where they are text, in base64 where they are not.
+  private func rejectTable(_ rejects: [StoredReject]) -> Table {
+    let schema = Schema([
+      ColumnDefinition("source", .string), ColumnDefinition("topic", .string), ColumnDefinition("partition", .int32),
+      ColumnDefinition("offset", .int64), ColumnDefinition("record", .int32), ColumnDefinition("reason", .string),
+      ColumnDefinition("field", .string, isNullable: true), ColumnDefinition("raw", .string, isNullable: true),
+      ColumnDefinition("raw_base64", .string, isNullable: true),
+    ])
+    var columns = schema.columns.map { Column($0.type) }
+    for reject in rejects {
+      columns[0].append(string: reject.partition.source)
+      columns[1].append(string: reject.partition.topic)
+      columns[2].append(integer: Int64(reject.partition.partition))
+      columns[3].append(integer: reject.offset)
+      columns[4].append(integer: Int64(reject.record))
+      columns[5].append(string: reject.reason)
+      if let field = reject.field { columns[6].append(string: field) } else { columns[6].appendNull() }
+      let text = reject.raw.flatMap { String(validating: $0, as: UTF8.self) }
+      if let text { columns[7].append(string: text) } else { columns[7].appendNull() }
+      if let raw = reject.raw, text == nil { columns[8].append(string: base64(raw)) } else { columns[8].appendNull() }
+    }
+    return Table(schema, columns: columns)
+  }
+}
+
+/// RFC 4648 section 4.
+private func base64(_ bytes: [UInt8]) -> String {
+  let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+  var text = ""
+  for start in stride(from: 0, to: bytes.count, by: 3) {
+    let group = bytes[start..<min(start + 3, bytes.count)]
+    let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
+    for place in 0..<4 {
+      text.append(place <= group.count ? alphabet[bits >> (18 - 6 * place) & 63] : "=")
+    }
+  }
+  return text
+}
+
+extension Table {
+  /// The rows in the order of the first columns, NULL first, texts by their bytes: how a batch's groups are written.
+  func sorted(byFirst keyCount: Int) -> Table {
+    let order = (0..<rowCount).sorted { left, right in
+      for column in columns[..<keyCount] {
+        if column.isNull[left] != column.isNull[right] { return column.isNull[left] }
+        switch column.type.storage {
+        case .integers: if column.integers[left] != column.integers[right] { return column.integers[left] < column.integers[right] }
+        case .doubles: if column.doubles[left] != column.doubles[right] { return column.doubles[left] < column.doubles[right] }
+        case .text:
+          let (isLess, isGreater) = column.text.withBytes(of: left) { leftBytes in
+            column.text.withBytes(of: right) { rightBytes in
+              (leftBytes.lexicographicallyPrecedes(rightBytes), rightBytes.lexicographicallyPrecedes(leftBytes))
+            }
+          }
+          if isLess || isGreater { return isLess }
+        }
+      }
+      return left < right
+    }
+    return selecting(order)
+  }
+
+  /// These rows, in this order.
+  func selecting(_ rows: [Int]) -> Table {
+    Table(
+      schema,
+      columns: columns.map { column in
+        var result = Column(column.type)
+        result.reserveCapacity(rows.count)
+        for row in rows { result.append(row: row, of: column) }
+        return result
+      })
+  }
+}

@@ -1,0 +1,300 @@
+package import Checkpoints
+internal import Expressions
+internal import Formats
+package import Jobs
+package import Logging
+package import ObjectStorage
+package import Offsets
+internal import Tables
+internal import Windows
+
+/// What the caller of a run decides.
+package struct RunOptions: Sendable {
+  /// Nil: until the ends seen at the start are reached.
+  package var maxBatches: Int?
+  /// Milliseconds since 1970 UTC. Only history columns show it; no result depends on it.
+  package var clock: @Sendable () -> Int64
+  /// Asked between batches; true ends the run after the batch at hand.
+  package var isStopRequested: @Sendable () -> Bool = { false }
+  /// Called after each commit, for a person who watches.
+  package var onProgress: (@Sendable (RunProgress) -> Void)?
+  package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
+  /// Of Tranche and what it renders with.
+  package var release: String
+
+  package init(clock: @escaping @Sendable () -> Int64, release: String) {
+    self.clock = clock
+    self.release = release
+  }
+}
+
+package struct RunProgress: Sendable, Equatable {
+  package var batchCount: Int
+  package var recordCount: Int64
+  /// Offsets between progress and the ends seen at the start.
+  package var lag: Int64
+}
+
+/// What a run did.
+package struct RunSummary: Sendable, Equatable {
+  package var job: String
+  package var batchCount = 0
+  package var offsetCount: Int64 = 0
+  package var recordCount: Int64 = 0
+  package var countedCount: Int64 = 0
+  package var rejectedCount: Int64 = 0
+  package var lostOffsetCount: Int64 = 0
+  package var publishedCount = 0
+  package var dirtyCount = 0
+  package var lag: Int64 = 0
+  package var repeatedBatch: Int64?
+  package var isStopped = false
+}
+
+/// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes batches until the ends seen at its start.
+///
+/// Reading, folding and committing go on in the caller's thread; rendering and publishing on the ``Publisher``'s.
+package final class Run {
+  private let job: Job
+  private let checkpoint: Checkpoint
+  private let sources: [String: any MessageSource]
+  private let store: any ObjectStore
+  private let options: RunOptions
+  private let logger: Logger
+  private var ends: [PartitionID: PartitionEnd] = [:]
+  private var summary: RunSummary
+
+  /// - Parameter sources: One per cluster of the job.
+  package init(
+    job: Job, checkpoint: Checkpoint, sources: [any MessageSource], store: any ObjectStore, options: RunOptions, logger: Logger
+  ) {
+    self.job = job
+    self.checkpoint = checkpoint
+    self.sources = Dictionary(uniqueKeysWithValues: sources.map { ($0.source, $0) })
+    self.store = store
+    self.options = options
+    self.logger = logger
+    summary = RunSummary(job: job.name)
+  }
+
+  /// - Returns: The summary, and the error that ended the run early or kept it from publishing; what was committed before it stays.
+  package func execute() -> (summary: RunSummary, error: RunError?) {
+    let publisher: Publisher
+    do {
+      publisher = try Publisher(
+        job: job, store: store, checkpointPath: checkpoint.path, renderedBy: options.release, failpoint: options.failpoint)
+    } catch {
+      return (summary, RunError(error))
+    }
+    publisher.start()
+    var failure: RunError?
+    do {
+      try meetSources()
+      try takeBatches(publisher)
+    } catch {
+      failure = RunError(wrapping: error)
+    }
+    let (publishedCount, publishFailure) = publisher.finish()
+    summary.publishedCount = publishedCount
+    do {
+      try checkpoint.commitMarks(publisher.takeMarks())
+      options.failpoint(.marksCommitted)
+      if publishFailure == nil { try Settlement(job, checkpoint, store, options).settle(&summary) }
+      summary.dirtyCount = try CheckpointReader(path: checkpoint.path).dirtyOutputs().count
+    } catch {
+      failure = failure ?? RunError(wrapping: error)
+    }
+    summary.lag = lag
+    return (summary, failure ?? publishFailure)
+  }
+
+  // MARK: - Before the first batch
+
+  private func source(_ name: String) -> any MessageSource {
+    guard let source = sources[name] else { preconditionFailure("no source \(name) was wired") }
+    return source
+  }
+
+  /// Confirms each cluster, starts partitions met for the first time, and asks for the ends, once.
+  private func meetSources() throws {
+    for cluster in job.clusters {
+      let source = source(cluster.name)
+      if let clusterID = try source.clusterID() { try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID) }
+      let partitions = try Self.partitions(of: cluster, in: source)
+      let ends = try source.ends(of: partitions)
+      self.ends.merge(ends) { _, new in new }
+      let known = Set(checkpoint.progress.keys.filter { $0.source == cluster.name }.map(\.topic))
+      let starts = try startOffsets(
+        of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known, start: job.start, ends: ends, source: source)
+      try checkpoint.start(starts)
+      if !starts.isEmpty { options.failpoint(.startCommitted) }
+      for partition in partitions { try checkForLoss(partition, ends[partition]) }
+    }
+  }
+
+  static func partitions(of cluster: Job.Cluster, in source: any MessageSource) throws(SourceError) -> [PartitionID] {
+    let counts = try source.partitionCounts(of: cluster.topics)
+    return cluster.topics.flatMap { topic in
+      (0..<(counts[topic] ?? 0)).map { PartitionID(source: cluster.name, topic: topic, partition: $0) }
+    }.sorted()
+  }
+
+  private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?) throws {
+    guard let end, let next = checkpoint.progress[partition]?.nextOffset else { return }
+    if next > end.end && next > end.highWatermark ?? end.end {
+      throw RunError(
+        .dataLoss,
+        """
+        \(partition): the next offset is \(next) and the log ends at \(end.end). The topic was deleted and made again, or the broker \
+        lost data. Nothing was read. Give the job a new name to start over, or restore the topic.
+        """)
+    }
+    if next < end.low { try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low))) }
+  }
+
+  private func handleLoss(_ lost: PartitionRange) throws {
+    switch job.onDataLoss {
+    case .fail:
+      throw RunError(
+        .dataLoss,
+        """
+        \(lost): the broker no longer holds these offsets; it starts at \(lost.range.to). Set source.on_data_loss: skip to record a gap \
+        and go on, or restore the data. Nothing of this range was read.
+        """)
+    case .skip:
+      let gapsInside = checkpoint.unread(lost.partition, end: lost.range.to)
+      // A gap recorded ahead by hand may begin inside the lost range: record up to it, pass over it, and look again.
+      guard let part = gapsInside else { return }
+      try checkpoint.recordGap(part, reason: .lost, now: options.clock())
+      summary.lostOffsetCount += part.range.count
+      logger.warning("offsets were lost and passed over", metadata: ["range": "\(part)"])
+      if let next = checkpoint.progress[lost.partition]?.nextOffset, next < lost.range.to {
+        try handleLoss(PartitionRange(lost.partition, OffsetRange(from: next, to: lost.range.to)))
+      }
+    }
+  }
+
+  // MARK: - Batches
+
+  private var unread: [PartitionRange] {
+    ends.compactMap { partition, end in checkpoint.unread(partition, end: end.end) }
+  }
+
+  private var lag: Int64 {
+    ends.reduce(0) { sum, entry in
+      sum + max(0, entry.value.end - (checkpoint.progress[entry.key]?.nextOffset ?? entry.value.end))
+    }
+  }
+
+  private func takeBatches(_ publisher: Publisher) throws {
+    let pipeline = try BatchPipeline(job)
+    var repeatable = repeatablePlan()
+    while true {
+      let planned = planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets)
+      let isStoreUp = publisher.isUp
+      let facts = RunFacts(
+        batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable, planned: planned,
+        pendingBytes: isStoreUp ? 0 : try CheckpointReader(path: checkpoint.path).pendingByteCount(),
+        maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp, isStopRequested: options.isStopRequested())
+      switch nextStep(facts) {
+      case .finish:
+        summary.isStopped = facts.isStopRequested
+        return
+      case .stopForPendingResults:
+        logger.warning("results wait for the store and output.max_pending_bytes is reached", metadata: ["job": "\(job.name)"])
+        return
+      case .read(let plan):
+        if repeatable != nil { summary.repeatedBatch = plan.batch }
+        repeatable = nil
+        do {
+          try take(plan, pipeline, publisher)
+        } catch let error as SourceError {
+          guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else { throw error }
+          try passOverTruncation(plan, oldestHeld: oldestHeld)
+        }
+      }
+    }
+  }
+
+  /// The broker removed the start of a planned range between plan and read: the watermarks are asked again and the loss is recorded.
+  private func passOverTruncation(_ plan: BatchPlan, oldestHeld: Offset) throws {
+    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source) {
+      let lows = try source(name).ends(of: ranges.map(\.partition))
+      for range in ranges {
+        guard let low = lows[range.partition]?.low, low > range.range.from else { continue }
+        try handleLoss(PartitionRange(range.partition, OffsetRange(from: range.range.from, to: low)))
+      }
+    }
+  }
+
+  /// The plan that a dead run left, if it still fits progress and what the brokers hold.
+  private func repeatablePlan() -> BatchPlan? {
+    guard let plan = checkpoint.inFlight, plan.batch == checkpoint.nextBatch else { return nil }
+    let fits = plan.ranges.allSatisfy { range in
+      guard let end = ends[range.partition], let unread = checkpoint.unread(range.partition, end: end.end) else { return false }
+      return unread.range.from == range.range.from && range.range.to <= unread.range.to
+    }
+    return fits ? plan : nil
+  }
+
+  private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
+    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source) { try source(name).prepare(ranges) }
+    let batch = try pipeline.process(plan) { range, body in try source(range.partition.source).read(range, body) }
+
+    var commit = BatchCommit(plan: plan, now: options.clock())
+    commit.recordCount = batch.recordCount
+    commit.countedCount = batch.countedCount
+    commit.rejectedCount = Int64(batch.rejects.count)
+    commit.delta = batch.delta
+    commit.result = batch.result.map { (ObjectKeys.batch(plan.batch, of: job), $0) }
+    commit.rejects = job.rejects.policy == .quarantine ? batch.rejects : []
+    commit.nextPlan = planAfter(plan)
+    commit.marks = publisher.takeMarks()
+    do {
+      try checkpoint.commit(commit)
+    } catch {
+      throw pipeline.diagnose(error, plan) ?? RunError(error)
+    }
+    options.failpoint(.batchCommitted)
+    publisher.noticeCommit()
+
+    summary.batchCount += 1
+    summary.offsetCount += plan.offsetCount
+    summary.recordCount += batch.recordCount
+    summary.countedCount += batch.countedCount
+    summary.rejectedCount += Int64(batch.rejects.count)
+    logger.debug(
+      "batch committed",
+      metadata: [
+        "job": "\(job.name)", "batch": "\(plan.batch)", "offsets": "\(plan.offsetCount)", "records": "\(batch.recordCount)",
+        "rejected": "\(batch.rejects.count)",
+      ])
+    options.onProgress?(RunProgress(batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag))
+  }
+
+  /// What this run executes after a plan, stored with its commit; nil when the run ends with it.
+  private func planAfter(_ plan: BatchPlan) -> BatchPlan? {
+    if let maxBatches = options.maxBatches, summary.batchCount + 1 >= maxBatches { return nil }
+    let taken = Dictionary(uniqueKeysWithValues: plan.ranges.map { ($0.partition, $0.range.to) })
+    let left = ends.compactMap { partition, end in checkpoint.unread(partition, from: taken[partition], end: end.end) }
+    let next = planBatch(plan.batch + 1, unread: left, maxOffsets: job.maxOffsets)
+    return next.isEmpty ? nil : next
+  }
+}
+
+/// Where partitions met for the first time are to be read from: a new topic by the job's rule, a new partition of a known topic from its oldest offset.
+func startOffsets(
+  of partitions: [PartitionID], knownTopics: Set<String>, start: Job.StartPosition, ends: [PartitionID: PartitionEnd],
+  source: any MessageSource
+) throws(SourceError) -> [PartitionID: Offset] {
+  var starts: [PartitionID: Offset] = [:]
+  let new = partitions.filter { !knownTopics.contains($0.topic) }
+  switch start {
+  case .earliest: for partition in new { starts[partition] = ends[partition]?.low }
+  case .latest: for partition in new { starts[partition] = ends[partition]?.end }
+  case .timestamp(let milliseconds):
+    if !new.isEmpty { starts = try source.offsets(at: milliseconds, of: new) }
+  }
+  for partition in partitions where knownTopics.contains(partition.topic) { starts[partition] = ends[partition]?.low }
+  return starts
+}

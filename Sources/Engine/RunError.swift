@@ -1,0 +1,82 @@
+package import Checkpoints
+package import Expressions
+package import ObjectStorage
+package import Offsets
+package import Windows
+
+/// Why a run ended without having done everything. What was committed stays, and the next run goes on from there.
+package struct RunError: Error, CustomStringConvertible {
+  /// What an operator does about it; `tranche` gives each an exit code.
+  package enum Kind: Sendable, CaseIterable {
+    /// A record, a limit or a setting that stops the job until someone acts.
+    case data
+    /// The broker or the store cannot be reached: try again.
+    case unreachable
+    /// Credentials or rights.
+    case noPermission
+    /// The job file means something else than the state.
+    case jobChanged
+    case cannotCreate
+    /// The disk, or a damaged checkpoint.
+    case inputOutput
+    case locked
+    /// Planned offsets are gone from the broker.
+    case dataLoss
+    case internalFault
+  }
+
+  package let kind: Kind
+  package let description: String
+
+  package init(_ kind: Kind, _ description: String) {
+    self.kind = kind
+    self.description = description
+  }
+
+  package init(_ error: SourceError) {
+    let kind: Kind =
+      switch error.code {
+      case .unreachable: .unreachable
+      case .refused: .noPermission
+      case .truncated, .beyondEnd: .dataLoss
+      case .unknownTopic, .misconfigured, .other: .data
+      }
+    self.init(kind, error.description)
+  }
+
+  package init(_ error: CheckpointError) {
+    let kind: Kind =
+      switch error.code {
+      case .locked, .busy: .locked
+      case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
+      case .corrupt, .foreign, .newer, .full, .database: .inputOutput
+      case .jobChanged, .otherJob, .wrongCluster: .jobChanged
+      case .overflow, .tooManyGroups, .noCheckpoint: .data
+      case .invariant: .internalFault
+      }
+    self.init(kind, error.description)
+  }
+
+  package init(_ error: FoldError, job: String, plan: BatchPlan) {
+    let partition = plan.ranges[error.partitionIndex].partition
+    self.init(
+      .data,
+      """
+      \(partition) offset \(error.offset): \(error.description). Nothing of batch \(plan.batch) was committed. \(error.remedy): \
+      tranche skip \(job) --source \(partition.source) --topic \(partition.topic) --partition \(partition.partition) \
+      --from \(error.offset) --to \(error.offset + 1)
+      """)
+  }
+
+  /// Any error that crossed the engine, in the words of its module.
+  package init(wrapping error: any Error) {
+    switch error {
+    case let error as RunError: self = error
+    case let error as SourceError: self.init(error)
+    case let error as CheckpointError: self.init(error)
+    case let error as ObjectStoreError: self.init(error)
+    case let error as ExpressionError: self.init(.data, error.description)
+    default: self.init(.internalFault, "\(error)")
+    }
+  }
+}

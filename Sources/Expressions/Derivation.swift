@@ -1,0 +1,187 @@
+package import Tables
+
+/// The `select` items of a job, computed together by SQLite over all rows of a table.
+///
+/// A column of type int32, int64, bool, timestamp or date is an INTEGER inside an expression (a timestamp in milliseconds since 1970 UTC), a
+/// decimal and a double are REAL, a string is TEXT compared by its bytes. x / 0 is NULL; the division of two integers drops the fraction.
+/// Used from one thread at a time.
+package final class Derivation {
+  private let items: [(name: String, sql: String, type: ColumnType)]
+  private let sandbox: Sandbox
+  private let statement: Sandbox.Statement
+  /// Columns of the schema that the items read, in lower case.
+  package let columnNames: Set<String>
+
+  /// Checks each item by itself and compiles all of them.
+  ///
+  /// - Throws: ``ExpressionError`` that names the item.
+  package init(_ items: [(name: String, sql: String, type: ColumnType)], schema: Schema) throws(ExpressionError) {
+    self.items = items
+    do throws(ExpressionError.Code) {
+      sandbox = try Sandbox(schema)
+    } catch {
+      throw ExpressionError(code: error, item: nil, sql: "")
+    }
+    for item in items {
+      do throws(ExpressionError.Code) {
+        try Self.check(item.sql, in: sandbox)
+      } catch {
+        throw ExpressionError(code: error, item: item.name, sql: item.sql)
+      }
+    }
+    do throws(ExpressionError.Code) {
+      statement = try sandbox.prepare(Self.select(items.map(\.sql)))
+      columnNames = statement.columnNames
+    } catch {
+      throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
+    }
+  }
+
+  private static func select(_ expressions: [String]) -> String {
+    let list = expressions.map { "(\($0)\n)" } + [Sandbox.rowNumberName]
+    return "SELECT \(list.joined(separator: ", ")) FROM \(Sandbox.tableName)"
+  }
+
+  /// An expression must stand alone, and must leave the number of rows as it is, with no rows and with some.
+  private static func check(_ sql: String, in sandbox: Sandbox) throws(ExpressionError.Code) {
+    try checkText(sql)
+    let statement = try sandbox.prepare(select([sql]))
+    for rowCount in [0, 3] {
+      var seen = 0
+      try sandbox.run(statement, over: probe(sandbox.schema, rowCount: rowCount), rowCount: rowCount) { _ throws(ExpressionError.Code) in
+        seen += 1
+      }
+      guard seen == rowCount else { throw .changesRowCount }
+    }
+  }
+
+  /// Computes the items for every row.
+  ///
+  /// - Returns: One column per item, in the order of the rows given.
+  /// - Throws: ``ExpressionError`` for a value that is not one of the declared type.
+  package func derive(_ columns: [Column], rowCount: Int) throws(ExpressionError) -> [Column] {
+    var values = items.map { _ in [SQLValue](repeating: .null, count: rowCount) }
+    do throws(ExpressionError.Code) {
+      try sandbox.run(statement, over: columns, rowCount: rowCount) { statement throws(ExpressionError.Code) in
+        // A window function may have sorted the rows: the row number says whose values these are.
+        guard case .integer(let row) = statement.value(items.count) else { throw .evaluation("a row lost its number") }
+        for index in items.indices { values[index][Int(row)] = statement.value(index) }
+      }
+    } catch {
+      throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
+    }
+    var result: [Column] = []
+    for (item, values) in zip(items, values) {
+      var column = Column(item.type)
+      column.reserveCapacity(rowCount)
+      for (row, value) in values.enumerated() {
+        do throws(ExpressionError.Code) {
+          try column.append(value, row: row)
+        } catch {
+          throw ExpressionError(code: error, item: item.name, sql: item.sql)
+        }
+      }
+      result.append(column)
+    }
+    return result
+  }
+}
+
+/// What no expression may hold, whatever SQLite thinks of it.
+func checkText(_ sql: String) throws(ExpressionError.Code) {
+  let limit = 10_000
+  guard sql.utf8.count <= limit else { throw .tooLong(limit: limit) }
+  for token in try tokenize(sql) {
+    switch token {
+    case .word(let name), .quotedName(let name):
+      if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) { throw .unknownColumn(name: name, candidates: []) }
+    case .text, .number, .symbol: break
+    }
+  }
+}
+
+/// Rows on which an expression is tried: a NULL wherever one may be, and small values.
+func probe(_ schema: Schema, rowCount: Int) -> [Column] {
+  schema.columns.map { definition in
+    var column = Column(definition.type)
+    for row in 0..<rowCount {
+      if row == 1 && definition.isNullable {
+        column.appendNull()
+      } else {
+        switch definition.type.storage {
+        case .integers: column.append(integer: definition.type == .bool ? Int64(row % 2) : Int64(row))
+        case .doubles: column.append(double: Double(row))
+        case .text: column.append(string: "a\(row)")
+        }
+      }
+    }
+    return column
+  }
+}
+
+extension Column {
+  /// Appends a value of SQLite's as one of this column's type, if that loses nothing.
+  ///
+  /// A REAL is an integer if it is whole; an INTEGER is a double if the double stands for the same number; a REAL is a decimal if it is
+  /// within a billionth of a whole number of the decimal's units, as round(x, scale) makes it.
+  mutating func append(_ value: SQLValue, row: Int) throws(ExpressionError.Code) {
+    switch (value, type.storage) {
+    case (.null, _): appendNull()
+    case (.text(let bytes), .text): bytes.withUnsafeBytes { append(utf8: $0) }
+    case (.real(let number), .doubles) where number.isFinite: append(double: number == 0 ? 0 : number)
+    case (.integer(let number), .doubles):
+      guard let exact = Double(exactly: number) else { throw .conversion(value: "\(number)", type: type, row: row) }
+      append(double: exact)
+    case (.integer, .integers), (.real, .integers):
+      guard let number = integer(value) else { throw .conversion(value: value.text, type: type, row: row) }
+      append(integer: number)
+    default: throw .conversion(value: value.text, type: type, row: row)
+    }
+  }
+
+  private func integer(_ value: SQLValue) -> Int64? {
+    let whole: Int64?
+    if case .decimal(let precision, let scale) = type {
+      guard let unscaled = value.scaled(by: scale), unscaled.magnitude < UInt64(powersOfTen[precision]) else { return nil }
+      return unscaled
+    }
+    switch value {
+    case .integer(let number): whole = number
+    case .real(let number): whole = Int64(exactly: number)
+    case .null, .blob, .text: whole = nil
+    }
+    guard let whole else { return nil }
+    switch type {
+    case .int32, .date: return Int32(exactly: whole).map(Int64.init)
+    case .bool: return whole == 0 || whole == 1 ? whole : nil
+    default: return whole
+    }
+  }
+}
+
+extension SQLValue {
+  /// For messages.
+  var text: String {
+    switch self {
+    case .null: "NULL"
+    case .blob: "a blob"
+    case .integer(let number): "\(number)"
+    case .real(let number): "\(number)"
+    case .text: "a text"
+    }
+  }
+
+  fileprivate func scaled(by scale: Int) -> Int64? {
+    switch self {
+    case .integer(let number):
+      let (product, overflow) = number.multipliedReportingOverflow(by: Int64(powersOfTen[scale]))
+      return overflow ? nil : product
+    case .real(let number):
+      let scaled = number * powersOfTen[scale]
+      let whole = scaled.rounded()
+      guard abs(scaled - whole) <= 1e-9 * max(1, abs(scaled)) else { return nil }
+      return Int64(exactly: whole)
+    case .null, .blob, .text: return nil
+    }
+  }
+}

@@ -1,0 +1,136 @@
+internal import GRDBSQLite
+internal import Tables
+
+/// Columns that SQLite may read in place, as a virtual table with one column per column of the schema and a hidden row number.
+///
+/// - SeeAlso: sqlite.org/vtab.html. The table is eponymous: it exists without being created, in the main schema, and cannot be written.
+final class LentRows {
+  fileprivate let schema: Schema
+  var columns: [Column] = []
+  var rowCount = 0
+
+  init(_ schema: Schema) { self.schema = schema }
+
+  /// - Precondition: the rows outlive the connection.
+  static func register(_ rows: LentRows, in database: OpaquePointer, as name: String) -> Bool {
+    let context = Unmanaged.passUnretained(rows).toOpaque()
+    return sqlite3_create_module_v2(database, name, module, context, nil) == SQLITE_OK
+  }
+
+  fileprivate var declaration: String {
+    let columns = schema.columns.map { column in
+      let type =
+        switch column.type {
+        case .double, .decimal: "REAL"
+        case .string: "TEXT"
+        default: "INTEGER"
+        }
+      return "\"\(column.name.replacing("\"", with: "\"\""))\" \(type)"
+    }
+    return "CREATE TABLE x(\((columns + ["\(Sandbox.rowNumberName) INTEGER HIDDEN"]).joined(separator: ", ")))"
+  }
+
+  fileprivate func give(_ context: OpaquePointer?, column index: Int, row: Int) {
+    if index == columns.count { return sqlite3_result_int64(context, Int64(row)) }
+    let column = columns[index]
+    if column.isNull[row] { return sqlite3_result_null(context) }
+    switch column.type {
+    case .double: sqlite3_result_double(context, column.doubles[row])
+    case .decimal(_, let scale): sqlite3_result_double(context, decimalValue(column.integers[row], scale: scale))
+    case .string:
+      // SQLITE_TRANSIENT: SQLite copies, as the columns may be gone when a window function looks back.
+      column.text.withBytes(of: row) { bytes in
+        sqlite3_result_text(
+          context, bytes.baseAddress?.assumingMemoryBound(to: CChar.self) ?? empty, Int32(bytes.count),
+          unsafeBitCast(-1, to: sqlite3_destructor_type.self))
+      }
+    default: sqlite3_result_int64(context, column.integers[row])
+    }
+  }
+}
+
+/// What a decimal is inside an expression.
+func decimalValue(_ unscaled: Int64, scale: Int) -> Double { Double(unscaled) / powersOfTen[scale] }
+
+/// Exact: 10^18 is below 2^63 and 5^18 below 2^53.
+let powersOfTen: [Double] = (0...18).map { exponent in (0..<exponent).reduce(1.0) { power, _ in power * 10 } }
+
+/// Stands for the address of no bytes, which SQLite would take for NULL.
+private nonisolated(unsafe) let empty: UnsafePointer<CChar> = {
+  let byte = UnsafeMutablePointer<CChar>.allocate(capacity: 1)
+  byte.initialize(to: 0)
+  return UnsafePointer(byte)
+}()
+
+// The structures that SQLite sees begin with SQLite's own; it never looks at what follows.
+private struct RowTable {
+  var base = sqlite3_vtab()
+  var rows: Unmanaged<LentRows>
+}
+
+private struct RowCursor {
+  var base = sqlite3_vtab_cursor()
+  var rows: Unmanaged<LentRows>
+  var row = 0
+}
+
+/// Never changes after it was made, and SQLite only reads it.
+private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
+  var module = sqlite3_module()
+  module.xConnect = { database, context, _, _, result, _ in
+    let rows = Unmanaged<LentRows>.fromOpaque(context!)
+    let status = sqlite3_declare_vtab(database, rows.takeUnretainedValue().declaration)
+    guard status == SQLITE_OK else { return status }
+    let table = UnsafeMutablePointer<RowTable>.allocate(capacity: 1)
+    table.initialize(to: RowTable(rows: rows))
+    result!.pointee = UnsafeMutableRawPointer(table).assumingMemoryBound(to: sqlite3_vtab.self)
+    return SQLITE_OK
+  }
+  module.xBestIndex = { _, plan in
+    plan!.pointee.estimatedCost = 1_000
+    return SQLITE_OK
+  }
+  module.xDisconnect = { table in
+    UnsafeMutableRawPointer(table!).assumingMemoryBound(to: RowTable.self).deallocate()
+    return SQLITE_OK
+  }
+  module.xOpen = { table, result in
+    let rows = UnsafeMutableRawPointer(table!).assumingMemoryBound(to: RowTable.self).pointee.rows
+    let cursor = UnsafeMutablePointer<RowCursor>.allocate(capacity: 1)
+    cursor.initialize(to: RowCursor(rows: rows))
+    result!.pointee = UnsafeMutableRawPointer(cursor).assumingMemoryBound(to: sqlite3_vtab_cursor.self)
+    return SQLITE_OK
+  }
+  module.xClose = { cursor in
+    rowCursor(cursor).deallocate()
+    return SQLITE_OK
+  }
+  module.xFilter = { cursor, _, _, _, _ in
+    rowCursor(cursor).pointee.row = 0
+    return SQLITE_OK
+  }
+  module.xNext = { cursor in
+    rowCursor(cursor).pointee.row += 1
+    return SQLITE_OK
+  }
+  module.xEof = { cursor in
+    let cursor = rowCursor(cursor)
+    return cursor.pointee.row >= cursor.pointee.rows.takeUnretainedValue().rowCount ? 1 : 0
+  }
+  module.xColumn = { cursor, context, column in
+    let cursor = rowCursor(cursor)
+    cursor.pointee.rows.takeUnretainedValue().give(context, column: Int(column), row: cursor.pointee.row)
+    return SQLITE_OK
+  }
+  module.xRowid = { cursor, result in
+    result!.pointee = Int64(rowCursor(cursor).pointee.row)
+    return SQLITE_OK
+  }
+  let pointer = UnsafeMutablePointer<sqlite3_module>.allocate(capacity: 1)
+  pointer.initialize(to: module)
+  return UnsafePointer(pointer)
+}()
+
+private func rowCursor(_ cursor: UnsafeMutablePointer<sqlite3_vtab_cursor>?) -> UnsafeMutablePointer<RowCursor> {
+  UnsafeMutableRawPointer(cursor!).assumingMemoryBound(to: RowCursor.self)
+}

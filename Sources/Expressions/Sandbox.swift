@@ -1,0 +1,192 @@
+internal import GRDBSQLite
+internal import Tables
+
+/// An in-memory SQLite connection with one read-only virtual table, the rows at hand, on which expressions are checked and evaluated.
+///
+/// An authorizer lets through one SELECT over that table with functions of an allow-list; a progress handler ends runaway work. The rows
+/// are lent for the length of a call and read in place, never copied.
+/// - SeeAlso: sqlite.org/c3ref/set_authorizer.html; sqlite.org/vtab.html.
+final class Sandbox {
+  /// Deterministic built-ins of SQLite. Dates are integers here, so the date functions, which know 'now', are left out.
+  static let allowedFunctions: Set<String> = [
+    "abs", "char", "coalesce", "format", "glob", "hex", "ifnull", "iif", "instr", "length", "like", "lower", "ltrim", "max", "min", "nullif",
+    "quote", "replace", "round", "rtrim", "sign", "substr", "substring", "trim", "typeof", "unicode", "upper",
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "ceiling", "cos", "cosh", "degrees", "exp", "floor", "ln", "log",
+    "log10", "log2", "mod", "pi", "pow", "power", "radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    "avg", "count", "sum", "total",
+    "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number",
+  ]
+  /// Names of our own that no expression may speak of.
+  static let tableName = "tranche_rows"
+  static let rowNumberName = "tranche_row_number"
+
+  let schema: Schema
+  private let database: OpaquePointer
+  private let lent: LentRows
+  private let guardian = Guardian()
+
+  init(_ schema: Schema) throws(ExpressionError.Code) {
+    self.schema = schema
+    lent = LentRows(schema)
+    var opened: OpaquePointer?
+    let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX
+    guard sqlite3_open_v2(":memory:", &opened, flags, nil) == SQLITE_OK, let opened else {
+      sqlite3_close_v2(opened)
+      throw .evaluation("SQLite could not be opened")
+    }
+    database = opened
+    _disableDoubleQuotedStringLiterals(opened)
+    for (limit, value) in [
+      (SQLITE_LIMIT_LENGTH, 10_000_000), (SQLITE_LIMIT_SQL_LENGTH, 1_000_000), (SQLITE_LIMIT_EXPR_DEPTH, 100),
+      (SQLITE_LIMIT_COMPOUND_SELECT, 1), (SQLITE_LIMIT_FUNCTION_ARG, 32), (SQLITE_LIMIT_ATTACHED, 0),
+      (SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000), (SQLITE_LIMIT_VARIABLE_NUMBER, 0), (SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+    ] as [(Int32, Int32)] { sqlite3_limit(opened, limit, value) }
+    guard LentRows.register(lent, in: opened, as: Self.tableName) else { throw .evaluation("SQLite refused the virtual table") }
+    // The guardian and the lent rows live as long as this object, which closes the connection first.
+    let context = Unmanaged.passUnretained(guardian).toOpaque()
+    sqlite3_set_authorizer(opened, authorize, context)
+    sqlite3_progress_handler(opened, Guardian.operationsPerStep, { Unmanaged<Guardian>.fromOpaque($0!).takeUnretainedValue().step() }, context)
+  }
+
+  deinit { sqlite3_close_v2(database) }
+
+  /// Compiles a SELECT of ours around expressions of the user.
+  func prepare(_ sql: String) throws(ExpressionError.Code) -> Statement {
+    guardian.reset(rowCount: 0)
+    var statement: OpaquePointer?
+    let status = sqlite3_prepare_v2(database, sql, -1, &statement, nil)
+    if let refusal = guardian.refusal {
+      sqlite3_finalize(statement)
+      throw refusal(schema)
+    }
+    guard status == SQLITE_OK, let statement else {
+      sqlite3_finalize(statement)
+      throw explain(String(cString: sqlite3_errmsg(database)))
+    }
+    return Statement(statement, columnNames: guardian.columnNames)
+  }
+
+  private func explain(_ message: String) -> ExpressionError.Code {
+    if message.hasPrefix("no such column: ") {
+      return .unknownColumn(name: String(message.dropFirst("no such column: ".count)), candidates: schema.columns.map(\.name))
+    }
+    if message.hasPrefix("no such function: ") { return .forbiddenFunction(String(message.dropFirst("no such function: ".count))) }
+    return .syntax(message)
+  }
+
+  /// Runs a statement over rows that are lent to it.
+  ///
+  /// - Parameter body: Called per result row; reads columns through the statement.
+  func run(_ statement: Statement, over columns: [Column], rowCount: Int, _ body: (Statement) throws(ExpressionError.Code) -> Void)
+    throws(ExpressionError.Code)
+  {
+    precondition(columns.count == schema.columns.count, "\(columns.count) columns lent for \(schema.columns.count)")
+    lent.columns = columns
+    lent.rowCount = rowCount
+    guardian.reset(rowCount: rowCount)
+    defer {
+      sqlite3_reset(statement.handle)
+      lent.columns = []
+      lent.rowCount = 0
+    }
+    while true {
+      switch sqlite3_step(statement.handle) {
+      case SQLITE_ROW: try body(statement)
+      case SQLITE_DONE: return
+      case SQLITE_INTERRUPT: throw .tooMuchWork
+      default: throw .evaluation(String(cString: sqlite3_errmsg(database)))
+      }
+    }
+  }
+
+  /// A prepared statement; the sandbox it came from must live while it is used.
+  final class Statement {
+    let handle: OpaquePointer
+    /// Columns of the schema that it reads, in lower case.
+    let columnNames: Set<String>
+
+    init(_ handle: OpaquePointer, columnNames: Set<String>) {
+      self.handle = handle
+      self.columnNames = columnNames
+    }
+
+    deinit { sqlite3_finalize(handle) }
+
+    func value(_ index: Int) -> SQLValue {
+      let index = Int32(index)
+      switch sqlite3_column_type(handle, index) {
+      case SQLITE_INTEGER: return .integer(sqlite3_column_int64(handle, index))
+      case SQLITE_FLOAT: return .real(sqlite3_column_double(handle, index))
+      case SQLITE_NULL: return .null
+      case SQLITE_TEXT:
+        let count = Int(sqlite3_column_bytes(handle, index))
+        return .text([UInt8](UnsafeRawBufferPointer(start: sqlite3_column_text(handle, index), count: count)))
+      default: return .blob
+      }
+    }
+  }
+}
+
+enum SQLValue: Equatable {
+  case null, blob
+  case integer(Int64)
+  case real(Double)
+  case text([UInt8])
+}
+
+/// What the authorizer has seen and the progress handler has counted.
+private final class Guardian {
+  static let operationsPerStep: Int32 = 10_000
+  private(set) var refusal: ((Schema) -> ExpressionError.Code)?
+  private(set) var columnNames: Set<String> = []
+  private var selectCount = 0
+  private var stepsLeft = 0
+
+  /// Twenty thousand operations a row and a hundred million besides are far more than any sensible expression takes.
+  func reset(rowCount: Int) {
+    refusal = nil
+    columnNames = []
+    selectCount = 0
+    stepsLeft = 10_000 + rowCount * 2
+  }
+
+  func step() -> Int32 {
+    stepsLeft -= 1
+    return stepsLeft < 0 ? 1 : 0
+  }
+
+  func judge(_ action: Int32, _ first: String?, _ second: String?) -> Int32 {
+    switch action {
+    case SQLITE_SELECT:
+      selectCount += 1
+      if selectCount > 1 { return refuse { _ in .subquery } }
+    case SQLITE_READ:
+      let column = second ?? ""
+      guard first == Sandbox.tableName else { return refuse { _ in .subquery } }
+      if column == Sandbox.rowNumberName || column.isEmpty { return SQLITE_OK }
+      columnNames.insert(column.lowercased())
+      let isRowID = ["rowid", "oid", "_rowid_"].contains(column.lowercased())
+      if isRowID { return refuse { $0.index(of: column) == nil ? .unknownColumn(name: column, candidates: $0.columns.map(\.name)) : nil } }
+    case SQLITE_FUNCTION:
+      let name = (second ?? "").lowercased()
+      if !Sandbox.allowedFunctions.contains(name) { return refuse { _ in .forbiddenFunction(name) } }
+    default:
+      return refuse { _ in .syntax("only an expression may stand here") }
+    }
+    return SQLITE_OK
+  }
+
+  private func refuse(_ reason: @escaping (Schema) -> ExpressionError.Code?) -> Int32 {
+    if refusal == nil { refusal = { reason($0) ?? .syntax("a row id may not be read") } }
+    return SQLITE_DENY
+  }
+}
+
+private func authorize(
+  _ context: UnsafeMutableRawPointer?, _ action: Int32, _ first: UnsafePointer<CChar>?, _ second: UnsafePointer<CChar>?,
+  _ database: UnsafePointer<CChar>?, _ trigger: UnsafePointer<CChar>?
+) -> Int32 {
+  guard let context else { return SQLITE_DENY }
+  return Unmanaged<Guardian>.fromOpaque(context).takeUnretainedValue()
+    .judge(action, first.map { String(cString: $0) }, second.map { String(cString: $0) })
+}

@@ -1,0 +1,147 @@
+/// Timestamps as text: ISO 8601 and ClickHouse's form of it.
+package enum TimestampText {
+  /// Reads `2026-11-23T10:05:00.123Z`, `2026-11-23 10:05:00`, `2026-11-23T10:05:00+02:00` or a bare date.
+  ///
+  /// Without an offset the time is UTC, as ClickHouse writes it. Digits beyond the millisecond are dropped. The calendar is the proleptic
+  /// Gregorian one of ISO 8601, years 0001 to 9999; second 60 and hour 24 are refused.
+  /// - Returns: Milliseconds since 1970 UTC, or nil when the text is no such instant.
+  package static func parse(_ text: UnsafeRawBufferPointer) -> Int64? {
+    var reader = Reader(text)
+    guard let year = reader.number(digits: 4), year >= 1, reader.take(UInt8(ascii: "-")),
+      let month = reader.number(digits: 2), (1...12).contains(month), reader.take(UInt8(ascii: "-")),
+      let day = reader.number(digits: 2), day >= 1, day <= daysIn(month: month, year: year)
+    else { return nil }
+    let days = daysSince1970(year: year, month: month, day: day)
+    if reader.isAtEnd { return days * millisecondsPerDay }
+
+    guard reader.take(UInt8(ascii: "T")) || reader.take(UInt8(ascii: " ")),
+      let hour = reader.number(digits: 2), hour < 24, reader.take(UInt8(ascii: ":")),
+      let minute = reader.number(digits: 2), minute < 60
+    else { return nil }
+    var milliseconds = (hour * 60 + minute) * 60_000
+    if reader.take(UInt8(ascii: ":")) {
+      guard let second = reader.number(digits: 2), second < 60 else { return nil }
+      milliseconds += second * 1_000
+      if reader.take(UInt8(ascii: ".")) || reader.take(UInt8(ascii: ",")) {
+        guard let fraction = reader.fraction() else { return nil }
+        milliseconds += fraction
+      }
+    }
+    guard let offsetMinutes = reader.offset(), reader.isAtEnd else { return nil }
+    return days * millisecondsPerDay + milliseconds - offsetMinutes * 60_000
+  }
+
+  /// `2026-11-23T10:05:00.000Z`; years beyond 9999 or before 0 with a sign, as ISO 8601's expanded form.
+  package static func format(milliseconds: Int64) -> String {
+    let (days, rest) = floorDivide(milliseconds, millisecondsPerDay)
+    return "\(formatDate(days: days))T\(clock(rest / 1_000)).\(padded(rest % 1_000, 3))Z"
+  }
+
+  /// `2026-11-23T10:05:00.000000Z`
+  package static func formatMicroseconds(_ microseconds: Int64) -> String {
+    let (days, rest) = floorDivide(microseconds, millisecondsPerDay * 1_000)
+    return "\(formatDate(days: days))T\(clock(rest / 1_000_000)).\(padded(rest % 1_000_000, 6))Z"
+  }
+
+  /// `2026-11-23`
+  package static func formatDate(days: Int64) -> String {
+    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years of 400 begin in March.
+    let shifted = days + 719_468
+    let (era, dayOfEra) = floorDivide(shifted, 146_097)
+    let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let shiftedMonth = (5 * dayOfYear + 2) / 153
+    let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+    let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    let yearText = (0...9_999).contains(year) ? padded(year, 4) : (year < 0 ? "-" : "+") + padded(Int64(year.magnitude), 6)
+    return "\(yearText)-\(padded(month, 2))-\(padded(day, 2))"
+  }
+
+  static let millisecondsPerDay: Int64 = 86_400_000
+
+  private static func clock(_ seconds: Int64) -> String {
+    "\(padded(seconds / 3_600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))"
+  }
+
+  private static func padded(_ number: Int64, _ width: Int) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
+  }
+
+  private static func floorDivide(_ number: Int64, _ divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+    let (quotient, remainder) = number.quotientAndRemainder(dividingBy: divisor)
+    return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
+  }
+
+  private static func daysIn(month: Int64, year: Int64) -> Int64 {
+    switch month {
+    case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
+    case 4, 6, 9, 11: 30
+    default: 31
+    }
+  }
+
+  private static func daysSince1970(year: Int64, month: Int64, day: Int64) -> Int64 {
+    let shiftedYear = month <= 2 ? year - 1 : year
+    let (era, yearOfEra) = floorDivide(shiftedYear, 400)
+    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+  }
+
+  private struct Reader {
+    private let text: UnsafeRawBufferPointer
+    private var position = 0
+
+    init(_ text: UnsafeRawBufferPointer) { self.text = text }
+
+    var isAtEnd: Bool { position == text.count }
+
+    mutating func take(_ byte: UInt8) -> Bool {
+      guard position < text.count, text[position] == byte else { return false }
+      position += 1
+      return true
+    }
+
+    mutating func number(digits: Int) -> Int64? {
+      guard position + digits <= text.count else { return nil }
+      var number: Int64 = 0
+      for _ in 0..<digits {
+        guard let digit = digit(text[position]) else { return nil }
+        number = number * 10 + digit
+        position += 1
+      }
+      return number
+    }
+
+    /// Milliseconds of one or more digits after the point.
+    mutating func fraction() -> Int64? {
+      var milliseconds: Int64 = 0
+      var weight: Int64 = 100
+      let start = position
+      while position < text.count, let digit = digit(text[position]) {
+        milliseconds += digit * weight
+        weight /= 10
+        position += 1
+      }
+      return position > start ? milliseconds : nil
+    }
+
+    /// Minutes east of UTC; 0 for `Z` and for nothing.
+    mutating func offset() -> Int64? {
+      if isAtEnd || take(UInt8(ascii: "Z")) { return 0 }
+      let sign: Int64 = take(UInt8(ascii: "+")) ? 1 : take(UInt8(ascii: "-")) ? -1 : 0
+      guard sign != 0, let hours = number(digits: 2), hours < 24 else { return nil }
+      _ = take(UInt8(ascii: ":"))
+      guard !isAtEnd else { return sign * hours * 60 }
+      guard let minutes = number(digits: 2), minutes < 60 else { return nil }
+      return sign * (hours * 60 + minutes)
+    }
+  }
+}
+
+/// The value of an ASCII digit.
+@inline(__always) func digit(_ byte: UInt8) -> Int64? {
+  let value = byte &- 0x30
+  return value < 10 ? Int64(value) : nil
+}

@@ -1,0 +1,162 @@
+package import Formats
+package import Tables
+
+/// A job file after parsing, substitution and validation: every later step takes its values from here.
+package struct Job: Sendable, Equatable {
+  package var name: String
+  package var clusters: [Cluster]
+  package var start: StartPosition
+  package var onDataLoss: DataLossPolicy
+  package var format: InputFormat
+  package var fields: [InputField]
+  /// At least 1.
+  package var maxOffsets: Int64
+  package var window: Window
+  /// A checked SQL expression over ``recordSchema``.
+  package var `where`: String?
+  /// Nil for a row job.
+  package var aggregate: Aggregate?
+  package var select: [DerivedColumn]
+  package var output: Output
+  package var rejects: RejectRules
+  package var limits: Limits
+
+  /// A Kafka cluster under a name of the job's own, which is what the checkpoint calls it.
+  package struct Cluster: Sendable, Equatable {
+    package var name: String
+    /// librdkafka's configuration properties, reserved ones excluded. May hold secrets: never print the values.
+    package var properties: [String: String]
+    package var topics: [String]
+  }
+
+  package enum StartPosition: Sendable, Equatable {
+    case earliest, latest
+    /// The first message at or after this instant.
+    case timestamp(milliseconds: Int64)
+  }
+
+  package enum DataLossPolicy: String, Sendable, CaseIterable { case fail, skip }
+
+  package enum Window: Sendable, Equatable {
+    /// Windows of equal width that start at multiples of it since 1970-01-01 UTC; `time` names a timestamp column.
+    case tumbling(widthMilliseconds: Int64, time: String)
+    case global
+    /// Each batch is a window of its own.
+    case batch
+  }
+
+  package struct Aggregate: Sendable, Equatable {
+    /// Columns of ``recordSchema``; may be empty (one group).
+    package var by: [String]
+    package var measures: [Measure]
+  }
+
+  package struct Measure: Sendable, Equatable {
+    package enum Function: String, Sendable, CaseIterable { case count, sum, min, max, avg }
+    package var name: String
+    package var function: Function
+    /// A column of ``recordSchema``; nil for `count()`, which counts records.
+    package var field: String?
+  }
+
+  package struct DerivedColumn: Sendable, Equatable {
+    package var name: String
+    package var sql: String
+    package var type: ColumnType
+  }
+
+  package struct Output: Sendable, Equatable {
+    package enum Format: String, Sendable, CaseIterable { case parquet, csv, json }
+    package enum Keep: String, Sendable, CaseIterable { case latest, each }
+    package enum Place: Sendable, Equatable {
+      /// A folder; relative paths are relative to the working directory.
+      case file(path: String)
+      /// `prefix` has no slash at either end and may be empty.
+      case s3(bucket: String, prefix: String)
+    }
+    package var place: Place
+    package var format: Format
+    /// For batch windows and row jobs; `latest` elsewhere.
+    package var keep: Keep
+    package var s3: S3Options
+    package var maxPendingBytes: Int64
+  }
+
+  package struct S3Options: Sendable, Equatable {
+    package enum AddressingStyle: String, Sendable, CaseIterable { case path, virtual }
+    package enum Credentials: Sendable, Equatable {
+      /// AWS_ACCESS_KEY_ID and its companions, else the `default` profile.
+      case environment
+      case profile(String)
+      /// Given in the job file. Secret: never print.
+      case keys(accessKeyID: String, secretAccessKey: String, sessionToken: String?)
+    }
+    /// Scheme, host and port; nil for AWS's own endpoint of the region.
+    package var endpoint: String?
+    package var region: String
+    package var addressing: AddressingStyle
+    package var credentials: Credentials
+    /// For one attempt of one request, from connecting to the end of the answer.
+    package var timeoutMilliseconds: Int64
+    /// At least 1.
+    package var maxAttempts: Int
+    /// A PEM file of certificate authorities to trust instead of the system's.
+    package var caFile: String?
+  }
+
+  package struct RejectRules: Sendable, Equatable {
+    package enum Policy: String, Sendable, CaseIterable { case fail, quarantine, drop }
+    package var policy: Policy
+    /// From 0 to 1: a batch with a larger share of rejects among its records fails before its commit.
+    package var maxShare: Double
+  }
+
+  package struct Limits: Sendable, Equatable {
+    package var batchBytes: Int64
+    package var recordBytes: Int64
+    package var groupsPerWindow: Int64
+    package var windowsPerBatch: Int64
+    package var keyBytes: Int64
+  }
+}
+
+extension Job {
+  /// The declared fields, then the fields that every message carries: what `where`, `by` and measures may name.
+  package var recordSchema: Schema { Schema(fields.map(\.column) + MessageField.allCases.map(\.column)) }
+
+  /// What `select` reads: the group's key and measures, or in a row job the record.
+  package var selectInputSchema: Schema {
+    guard let aggregate else { return recordSchema }
+    return Schema(aggregate.by.map(recordColumn) + aggregate.measures.map(resultColumn))
+  }
+
+  /// The table that rendering makes: keys and measures (in a row job the declared fields), then the derived columns.
+  package var outputSchema: Schema {
+    let base = aggregate == nil ? fields.map(\.column) : selectInputSchema.columns
+    return Schema(base + select.map { ColumnDefinition($0.name, $0.type, isNullable: true) })
+  }
+
+  /// - Precondition: the name is one of ``recordSchema``, as validation has made sure.
+  package func recordColumn(_ name: String) -> ColumnDefinition {
+    guard let index = recordSchema.index(of: name) else { preconditionFailure("no column \(name)") }
+    return recordSchema.columns[index]
+  }
+
+  /// The type that a measure has in the result: counts are int64, integer sums int64, sums of decimals decimals of 18 digits.
+  package func resultColumn(_ measure: Measure) -> ColumnDefinition {
+    guard let field = measure.field.map(recordColumn) else { return ColumnDefinition(measure.name, .int64) }
+    switch measure.function {
+    case .count: return ColumnDefinition(measure.name, .int64)
+    case .avg: return ColumnDefinition(measure.name, .double, isNullable: field.isNullable)
+    case .min, .max: return ColumnDefinition(measure.name, field.type, isNullable: field.isNullable)
+    case .sum:
+      let type: ColumnType =
+        switch field.type {
+        case .double: .double
+        case .decimal(_, let scale): .decimal(precision: 18, scale: scale)
+        default: .int64
+        }
+      return ColumnDefinition(measure.name, type, isNullable: field.isNullable)
+    }
+  }
+}

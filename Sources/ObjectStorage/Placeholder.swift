@@ -1,0 +1,1 @@
+// Taken away when the module is written.

@@ -1,0 +1,132 @@
+/// Values of one type, one per row. Only the array that belongs to `type.storage` is filled; a null row holds 0 or an empty text there.
+package struct Column: Sendable, Equatable {
+  package let type: ColumnType
+  /// For every type stored as integers.
+  package var integers: [Int64] = []
+  /// For `double`.
+  package var doubles: [Double] = []
+  /// For `string`.
+  package var text = TextArray()
+  /// One entry per row.
+  package var isNull: [Bool] = []
+
+  package init(_ type: ColumnType) { self.type = type }
+
+  package var count: Int { isNull.count }
+  package var nullCount: Int { isNull.reduce(0) { $0 + ($1 ? 1 : 0) } }
+
+  package mutating func reserveCapacity(_ rowCount: Int) {
+    isNull.reserveCapacity(rowCount)
+    switch type.storage {
+    case .integers: integers.reserveCapacity(rowCount)
+    case .doubles: doubles.reserveCapacity(rowCount)
+    case .text: text.reserveCapacity(rowCount)
+    }
+  }
+
+  /// - Precondition: the column stores integers.
+  @inline(__always) package mutating func append(integer: Int64) {
+    assert(type.storage == .integers)
+    integers.append(integer)
+    isNull.append(false)
+  }
+
+  /// - Precondition: the column stores doubles.
+  @inline(__always) package mutating func append(double: Double) {
+    assert(type.storage == .doubles)
+    doubles.append(double)
+    isNull.append(false)
+  }
+
+  /// - Precondition: the column stores text, and the bytes are valid UTF-8.
+  @inline(__always) package mutating func append(utf8: UnsafeRawBufferPointer) {
+    assert(type.storage == .text)
+    text.append(utf8)
+    isNull.append(false)
+  }
+
+  package mutating func append(string: String) {
+    var string = string
+    string.withUTF8 { append(utf8: UnsafeRawBufferPointer($0)) }
+  }
+
+  @inline(__always) package mutating func appendNull() {
+    switch type.storage {
+    case .integers: integers.append(0)
+    case .doubles: doubles.append(0)
+    case .text: text.appendEmpty()
+    }
+    isNull.append(true)
+  }
+
+  /// Appends the value that another column of the same storage holds in a row.
+  package mutating func append(row: Int, of other: Column) {
+    if other.isNull[row] { return appendNull() }
+    switch type.storage {
+    case .integers: append(integer: other.integers[row])
+    case .doubles: append(double: other.doubles[row])
+    case .text: other.text.withBytes(of: row) { append(utf8: $0) }
+    }
+  }
+
+  /// Forgets the rows from `rowCount` on.
+  package mutating func truncate(to rowCount: Int) {
+    let excess = count - rowCount
+    guard excess > 0 else { return }
+    isNull.removeLast(excess)
+    switch type.storage {
+    case .integers: integers.removeLast(excess)
+    case .doubles: doubles.removeLast(excess)
+    case .text: text.truncate(to: rowCount)
+    }
+  }
+
+  package mutating func removeAllKeepingCapacity() {
+    isNull.removeAll(keepingCapacity: true)
+    integers.removeAll(keepingCapacity: true)
+    doubles.removeAll(keepingCapacity: true)
+    text.removeAllKeepingCapacity()
+  }
+}
+
+/// Many texts in one piece of memory.
+///
+///     bytes    c a f e x y
+///     offsets  0       4   4 6        texts: "cafe", "", "xy"
+package struct TextArray: Sendable, Equatable {
+  package private(set) var bytes: [UInt8] = []
+  /// One more than there are texts; the first is 0.
+  package private(set) var offsets: [Int] = [0]
+
+  package init() {}
+
+  package var count: Int { offsets.count - 1 }
+
+  package mutating func reserveCapacity(_ textCount: Int) { offsets.reserveCapacity(textCount + 1) }
+
+  @inline(__always) package mutating func append(_ utf8: UnsafeRawBufferPointer) {
+    bytes.append(contentsOf: utf8)
+    offsets.append(bytes.count)
+  }
+
+  package mutating func appendEmpty() { offsets.append(bytes.count) }
+
+  package func byteCount(of index: Int) -> Int { offsets[index + 1] - offsets[index] }
+
+  @inline(__always) package func withBytes<Result>(of index: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try bytes.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[offsets[index]..<offsets[index + 1]])) }
+  }
+
+  package subscript(index: Int) -> String { String(decoding: bytes[offsets[index]..<offsets[index + 1]], as: UTF8.self) }
+
+  package mutating func truncate(to textCount: Int) {
+    offsets.removeLast(count - textCount)
+    bytes.removeLast(bytes.count - offsets[textCount])
+  }
+
+  package mutating func removeAllKeepingCapacity() {
+    bytes.removeAll(keepingCapacity: true)
+    offsets.removeAll(keepingCapacity: true)
+    offsets.append(0)
+  }
+}

@@ -1,0 +1,71 @@
+/// The decoded records of one batch, by column, in the order (source, topic, partition, offset, record).
+package struct RecordBatch: Sendable {
+  /// The records of one partition: rows `rows`, of the batch's partition number `partitionIndex`.
+  package struct Slice: Sendable, Equatable {
+    package let partitionIndex: Int
+    package var rows: Range<Int>
+  }
+
+  package let schema: Schema
+  /// One per column of the schema.
+  package var columns: [Column]
+  /// The offset of the message each row came from. One message may hold several records.
+  package var offsets: [Int64] = []
+  /// Ascending by partition; a partition without rows has no slice.
+  package private(set) var slices: [Slice] = []
+  package var rejects: [Reject] = []
+
+  package init(_ schema: Schema) {
+    self.schema = schema
+    columns = schema.columns.map { Column($0.type) }
+  }
+
+  package var rowCount: Int { offsets.count }
+
+  /// Says that the rows from the last slice's end to here belong to a partition. Call it after each chunk of a partition.
+  package mutating func closeRows(ofPartition partitionIndex: Int) {
+    let start = slices.last?.rows.upperBound ?? 0
+    guard start < rowCount else { return }
+    if let slice = slices.last, slice.partitionIndex == partitionIndex {
+      slices[slices.count - 1].rows = slice.rows.lowerBound..<rowCount
+    } else {
+      precondition(slices.last.map { $0.partitionIndex < partitionIndex } ?? true, "partitions are decoded in ascending order")
+      slices.append(Slice(partitionIndex: partitionIndex, rows: start..<rowCount))
+    }
+  }
+
+  package mutating func removeAllKeepingCapacity() {
+    for index in columns.indices { columns[index].removeAllKeepingCapacity() }
+    offsets.removeAll(keepingCapacity: true)
+    slices.removeAll(keepingCapacity: true)
+    rejects.removeAll()
+  }
+}
+
+/// One record that did not decode. Nothing vanishes: it is counted, and kept or refused as the job's policy says.
+package struct Reject: Sendable, Equatable {
+  package enum Reason: String, Sendable, CaseIterable {
+    case malformed, wrongType, outOfRange, missingField, extraField, duplicateField, notNullable
+    case invalidText, notFinite, missingTimestamp, recordTooLarge
+  }
+
+  /// The batch's partition number, as in ``RecordBatch/Slice``.
+  package let partitionIndex: Int
+  package let offset: Int64
+  /// The record's number within its message, from 0.
+  package let record: Int
+  package let reason: Reason
+  /// The column at fault, when there is one.
+  package let field: String?
+  /// The record's bytes as they came; nil for a null value.
+  package let raw: [UInt8]?
+
+  package init(partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?) {
+    self.partitionIndex = partitionIndex
+    self.offset = offset
+    self.record = record
+    self.reason = reason
+    self.field = field
+    self.raw = raw
+  }
+}

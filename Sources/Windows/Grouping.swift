@@ -1,0 +1,106 @@
+import Tables
+
+/// Numbers the groups of a batch: rows with equal window and equal keys share a number, given in order of first appearance.
+///
+/// An open-addressing table of group numbers. It stores no keys: a group is compared through the first row that opened it. Texts are
+/// equal when their bytes are; NULL equals NULL.
+struct Grouping {
+  private let keyColumns: [Column]
+  private let windows: [Int64]
+  /// The group of each row, or -1 where the row does not take part.
+  private(set) var groupOfRow: [Int32] = []
+  /// The row that opened each group.
+  private(set) var firstRows: [Int] = []
+
+  private var slots: [Int32] = []
+  private var hashes: [UInt64] = []
+
+  init(keyColumns: [Column], windows: [Int64]) {
+    self.keyColumns = keyColumns
+    self.windows = windows
+  }
+
+  mutating func assign(_ matches: [Bool]) {
+    groupOfRow = [Int32](repeating: -1, count: matches.count)
+    slots = [Int32](repeating: -1, count: 1024)
+    for row in matches.indices where matches[row] {
+      let hash = hash(row)
+      var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
+      while true {
+        let group = slots[slot]
+        if group < 0 {
+          groupOfRow[row] = openGroup(row, hash, slot)
+          break
+        }
+        if hashes[Int(group)] == hash && isSameGroup(row, firstRows[Int(group)]) {
+          groupOfRow[row] = group
+          break
+        }
+        slot = (slot + 1) & (slots.count - 1)
+      }
+    }
+  }
+
+  func isSameGroup(_ left: Int, _ right: Int) -> Bool {
+    guard windows[left] == windows[right] else { return false }
+    for column in keyColumns {
+      if column.isNull[left] != column.isNull[right] { return false }
+      switch column.type.storage {
+      case .integers: if column.integers[left] != column.integers[right] { return false }
+      case .doubles: if column.doubles[left] != column.doubles[right] { return false }
+      case .text:
+        let isEqual = column.text.withBytes(of: left) { leftBytes in
+          column.text.withBytes(of: right) { leftBytes.elementsEqual($0) }
+        }
+        if !isEqual { return false }
+      }
+    }
+    return true
+  }
+
+  private mutating func openGroup(_ row: Int, _ hash: UInt64, _ slot: Int) -> Int32 {
+    let group = Int32(firstRows.count)
+    firstRows.append(row)
+    hashes.append(hash)
+    slots[slot] = group
+    if firstRows.count * 2 > slots.count { grow() }
+    return group
+  }
+
+  private mutating func grow() {
+    slots = [Int32](repeating: -1, count: slots.count * 4)
+    for (group, hash) in hashes.enumerated() {
+      var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
+      while slots[slot] >= 0 { slot = (slot + 1) & (slots.count - 1) }
+      slots[slot] = Int32(group)
+    }
+  }
+
+  private func hash(_ row: Int) -> UInt64 {
+    var hash = mix(UInt64(bitPattern: windows[row]))
+    for column in keyColumns {
+      if column.isNull[row] {
+        hash = mix(hash ^ 0x9E37_79B9_7F4A_7C15)
+        continue
+      }
+      switch column.type.storage {
+      case .integers: hash = mix(hash ^ UInt64(bitPattern: column.integers[row]))
+      case .doubles: hash = mix(hash ^ column.doubles[row].bitPattern)
+      case .text:
+        // FNV-1a over the bytes: short keys, one multiplication a byte.
+        hash = column.text.withBytes(of: row) { bytes in
+          mix(bytes.reduce(hash ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 })
+        }
+      }
+    }
+    return hash
+  }
+}
+
+/// The finaliser of MurmurHash3 for 64 bits: every bit of the input changes every bit of the output.
+@inline(__always) private func mix(_ value: UInt64) -> UInt64 {
+  var value = value
+  value = (value ^ (value >> 33)) &* 0xFF51_AFD7_ED55_8CCD
+  value = (value ^ (value >> 33)) &* 0xC4CE_B9FE_1A85_EC53
+  return value ^ (value >> 33)
+}

@@ -1,0 +1,62 @@
+import Engine
+import Jobs
+import Kafka
+import Offsets
+
+/// The engine's port to a cluster, over librdkafka. Connects at the first question.
+final class KafkaSource: MessageSource {
+  let source: String
+  private let cluster: KafkaCluster
+  /// For one question to the brokers.
+  private let timeoutMilliseconds: Int32 = 20_000
+  /// Longest wait for a message that is known to be there.
+  private let silenceMilliseconds: Int64 = 30_000
+
+  init(_ cluster: Job.Cluster, job: Job) throws(SourceError) {
+    source = cluster.name
+    do {
+      self.cluster = try KafkaCluster(
+        source: cluster.name, properties: cluster.properties, queueByteCount: 32 << 20, expectedOffsetCountPerBatch: job.maxOffsets)
+    } catch {
+      throw SourceError(error)
+    }
+  }
+
+  func clusterID() throws(SourceError) -> String? {
+    do { return try cluster.clusterID(timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
+  }
+
+  func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
+    do { return try cluster.partitionCounts(of: topics, timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
+  }
+
+  func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
+    do {
+      return try cluster.ends(of: partitions, timeoutMilliseconds: timeoutMilliseconds).mapValues {
+        PartitionEnd(low: $0.low, end: $0.end, highWatermark: $0.highWatermark)
+      }
+    } catch {
+      throw SourceError(error)
+    }
+  }
+
+  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
+    do {
+      return try cluster.offsets(at: timestampMilliseconds, of: partitions, timeoutMilliseconds: timeoutMilliseconds)
+    } catch {
+      throw SourceError(error)
+    }
+  }
+
+  func prepare(_ ranges: [PartitionRange]) throws(SourceError) {
+    do { try cluster.prepare(ranges) } catch { throw SourceError(error) }
+  }
+
+  func read(_ range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws {
+    do {
+      _ = try cluster.read(range, silenceMilliseconds: silenceMilliseconds, body: body)
+    } catch let error as KafkaError {
+      throw SourceError(error)
+    }
+  }
+}

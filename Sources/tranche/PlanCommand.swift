@@ -1,0 +1,98 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Jobs
+import Offsets
+
+struct PlanCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "plan", abstract: "Show what the next batch would read, per partition, and touch nothing.")
+
+  @OptionGroup var job: JobOptions
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() throws {
+    try exiting {
+      let job = try loadJob(job.file)
+      let preview = try PlanPreview(job: job, status: try status(of: job, folder: self.job.checkpoints.folder), sources: try makeSources(job))
+      print(json ? try jsonLine(report(preview)) : text(preview, job))
+    }
+  }
+
+  private func text(_ preview: PlanPreview, _ job: Job) -> String {
+    let planned = Dictionary(uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
+    let rows = preview.partitions.map { partition -> [String] in
+      let range = planned[partition.partition]
+      var remarks: [String] = []
+      if partition.isNew { remarks.append("new") }
+      if partition.heldBackCount > 0 { remarks.append("\(grouped(partition.heldBackCount)) held back by an open transaction") }
+      if partition.lostCount > 0 { remarks.append("\(grouped(partition.lostCount)) no longer held by the broker") }
+      return [
+        partition.partition.description, grouped(partition.nextOffset), grouped(partition.end.end), grouped(partition.lag),
+        range.map { "\($0)" } ?? "-", range.map { grouped($0.count) } ?? "0", remarks.joined(separator: ", "),
+      ]
+    }
+    let title =
+      preview.plan.isEmpty
+      ? "\(job.name): nothing to read"
+      : "\(job.name): batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of \(grouped(preview.lag)) offsets"
+        + (preview.isRepeated ? " (planned by an interrupted run)" : "")
+    return title + "\n" + aligned(["partition", "next offset", "end", "lag", "range", "offsets", ""], rows, numeric: [1, 2, 3, 5])
+  }
+
+  private struct Report: Encodable {
+    struct Range: Encodable {
+      let source, topic: String
+      let partition: Int32
+      let next_offset, end, lag: Int64
+      let from, to: Int64?
+    }
+    let batch: Int64
+    let offsets, lag: Int64
+    let repeated: Bool
+    let partitions: [Range]
+  }
+
+  private func report(_ preview: PlanPreview) -> Report {
+    let planned = Dictionary(uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
+    return Report(
+      batch: preview.plan.batch, offsets: preview.plan.offsetCount, lag: preview.lag, repeated: preview.isRepeated,
+      partitions: preview.partitions.map {
+        Report.Range(
+          source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition, next_offset: $0.nextOffset,
+          end: $0.end.end, lag: $0.lag, from: planned[$0.partition]?.from, to: planned[$0.partition]?.to)
+      })
+  }
+}
+
+/// Nil when the job has never run.
+func status(of job: Job, folder: String) throws -> CheckpointStatus? {
+  do {
+    return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder)).status()
+  } catch let error as CheckpointError {
+    if case .noCheckpoint = error.code { return nil }
+    throw error
+  }
+}
+
+/// Rows under a header, columns as wide as their widest cell, numbers to the right.
+func aligned(_ header: [String], _ rows: [[String]], numeric: Set<Int>) -> String {
+  let all = [header] + rows
+  let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+  return all.map { row in
+    row.enumerated().map { column, cell in
+      let padding = String(repeating: " ", count: widths[column] - cell.count)
+      return numeric.contains(column) ? padding + cell : cell + padding
+    }.joined(separator: "  ").trimmingSuffix(" ")
+  }.joined(separator: "\n")
+}
+
+extension String {
+  fileprivate func trimmingSuffix(_ character: Character) -> String {
+    var text = self
+    while text.last == character { text.removeLast() }
+    return text
+  }
+}

@@ -1,0 +1,146 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Foundation
+import Glibc
+import Jobs
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Publish what is unpublished, then take batches until the topics' ends are reached.",
+    discussion: """
+      The ends are those seen at the start; what arrives later waits for the next run. With --batches 1 each run takes one batch of at most \
+      trigger.max_offsets offsets. Only one run of a job can go on at a time: a second exits at once with code 75.
+      """)
+
+  @OptionGroup var job: JobOptions
+
+  @Option(name: .customLong("batches"), help: "Take at most this many batches.")
+  var maxBatches: Int?
+
+  @Flag(help: "Print the summary as one line of JSON.")
+  var json = false
+
+  @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
+  var verbose = false
+
+  @Option(name: .customLong("die-at-step"), help: .hidden)
+  var dieAtStep: Int?
+
+  func validate() throws {
+    if let maxBatches, maxBatches < 1 { throw ValidationError("--batches takes a number from 1 on.") }
+  }
+
+  func run() throws {
+    try exiting {
+      let started = ContinuousClock.now
+      let job = try loadJob(job.file)
+      let store = try makeStore(job)
+      let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
+      for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
+      var options = RunOptions(clock: nowMilliseconds, release: "tranche \(release)")
+      options.maxBatches = maxBatches
+      options.failpoint = Failpoints(dieAtStep: dieAtStep).pass
+      let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
+      if isWatched { options.onProgress = Progress(started).show }
+      let run = Run(
+        job: job, checkpoint: checkpoint, sources: try makeSources(job), store: store, options: options,
+        logger: makeLogger(isVerbose: verbose))
+      let (summary, error) = run.execute()
+      if isWatched { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+      let seconds = (ContinuousClock.now - started) / .seconds(1)
+      print(json ? try summary.jsonText(seconds: seconds, error: error) : summary.text(seconds: seconds, place: store.location))
+      if let error {
+        printError("tranche: \(error)")
+        throw ExitCode(error.kind.exitCode)
+      }
+    }
+  }
+}
+
+/// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary everywhere.
+private final class Failpoints: @unchecked Sendable {
+  // @unchecked: the counter is guarded by the lock.
+  private let lock = NSLock()
+  private var stepsLeft: Int?
+
+  init(dieAtStep: Int?) { stepsLeft = dieAtStep }
+
+  @Sendable func pass(_ failpoint: Failpoint) {
+    lock.lock()
+    defer { lock.unlock() }
+    guard let left = stepsLeft else { return }
+    stepsLeft = left - 1
+    if left == 1 { kill(getpid(), SIGKILL) }
+  }
+}
+
+/// One line on the terminal, rewritten at most ten times a second.
+private final class Progress: @unchecked Sendable {
+  // @unchecked: called from the run's thread alone.
+  private let started: ContinuousClock.Instant
+  private var shown: ContinuousClock.Instant?
+
+  init(_ started: ContinuousClock.Instant) { self.started = started }
+
+  @Sendable func show(_ progress: RunProgress) {
+    let now = ContinuousClock.now
+    if let shown, now - shown < .milliseconds(100) { return }
+    shown = now
+    let rate = Double(progress.recordCount) / max(0.001, (now - started) / .seconds(1))
+    let line = "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  \(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
+    FileHandle.standardError.write(Data(line.utf8))
+  }
+}
+
+/// `1,234,567`
+func grouped(_ number: Int64) -> String {
+  var text = ""
+  for (index, digit) in String(number.magnitude).reversed().enumerated() {
+    if index > 0 && index % 3 == 0 { text.append(",") }
+    text.append(digit)
+  }
+  return (number < 0 ? "-" : "") + String(text.reversed())
+}
+
+extension RunSummary {
+  func text(seconds: Double, place: String) -> String {
+    if batchCount == 0 && publishedCount == 0 && dirtyCount == 0 && lag == 0 { return "\(job): nothing new, nothing written" }
+    var parts = [
+      "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in \(String(format: "%.2f", seconds)) s"
+    ]
+    if countedCount != recordCount { parts.append("\(grouped(recordCount - countedCount)) left out by where") }
+    if rejectedCount > 0 { parts.append("\(grouped(rejectedCount)) rejected") }
+    if lostOffsetCount > 0 { parts.append("\(grouped(lostOffsetCount)) offsets lost and passed over") }
+    parts.append("\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
+    if dirtyCount > 0 { parts.append("\(dirtyCount) not published yet") }
+    if lag > 0 { parts.append("lag \(grouped(lag))") }
+    return "\(job): " + parts.joined(separator: ", ")
+  }
+
+  func jsonText(seconds: Double, error: RunError?) throws -> String {
+    struct Report: Encodable {
+      let job: String
+      let batches: Int
+      let offsets, records, counted, rejected, lost_offsets: Int64
+      let published, dirty: Int
+      let lag: Int64
+      let repeated_batch: Int64?
+      let seconds: Double
+      let exit_code: Int32
+      let error: String?
+    }
+    return try jsonLine(
+      Report(
+        job: job, batches: batchCount, offsets: offsetCount, records: recordCount, counted: countedCount, rejected: rejectedCount,
+        lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag, repeated_batch: repeatedBatch,
+        seconds: (seconds * 1000).rounded() / 1000, exit_code: error?.kind.exitCode ?? 0, error: error?.description))
+  }
+}
+
+func jsonLine(_ value: some Encodable) throws -> String {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+  return String(decoding: try encoder.encode(value), as: UTF8.self)
+}

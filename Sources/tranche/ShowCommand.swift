@@ -1,0 +1,105 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Formats
+import Foundation
+import Glibc
+import Jobs
+import Tables
+
+struct ShowCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "show", abstract: "Show a window's table, with bars for percentages.",
+    discussion: "Reads committed state, also while a run writes. Columns whose name begins with percent get a bar.")
+
+  @OptionGroup var job: JobOptions
+
+  @Option(help: "latest, or the start of a window as in its key or in ISO 8601.")
+  var window = "latest"
+
+  @Option(help: "Show at most this many rows, those with the largest percentage first; 0 for all, sorted by key.")
+  var rows = 20
+
+  func run() throws {
+    try exiting {
+      let job = try loadJob(job.file)
+      guard job.aggregate != nil, job.window != .batch else {
+        throw RunError(
+          .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.placeText).")
+      }
+      let reader = try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: self.job.checkpoints.folder))
+      let start = try chosenWindow(job, reader)
+      let table = try resultTable(of: start, job: job, reader: reader)
+      print("\(job.name), \(title(start, job)): \(grouped(Int64(table.rowCount))) groups")
+      print(TablePrinter(table, maxRows: rows).text)
+    }
+  }
+
+  private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Int64 {
+    let windows = try reader.windows()
+    guard let latest = windows.last else { throw RunError(.data, "\(job.name): no window holds records yet.") }
+    if window == "latest" { return latest }
+    if let start = windows.first(where: { ObjectKeys.label(ofWindow: $0) == window || TimestampText.format(milliseconds: $0) == window }) {
+      return start
+    }
+    var text = window
+    if let start = text.withUTF8({ TimestampText.parse(UnsafeRawBufferPointer($0)) }), windows.contains(start) { return start }
+    throw RunError(
+      .data,
+      "\(job.name): no window starts at \(window). There are \(windows.count), from \(ObjectKeys.label(ofWindow: windows[0])) to \(ObjectKeys.label(ofWindow: latest)).")
+  }
+
+  private func title(_ window: Int64, _ job: Job) -> String {
+    guard case .tumbling(let width, _) = job.window else { return "all time" }
+    return "window \(TimestampText.format(milliseconds: window)) to \(TimestampText.format(milliseconds: window + width))"
+  }
+}
+
+/// A table for the terminal.
+struct TablePrinter {
+  private let table: Table
+  private let maxRows: Int
+
+  init(_ table: Table, maxRows: Int) {
+    self.table = table
+    self.maxRows = maxRows
+  }
+
+  var text: String {
+    let bar = table.schema.columns.firstIndex { $0.type == .double && $0.name.lowercased().hasPrefix("percentage") }
+    var order = Array(0..<table.rowCount)
+    if maxRows > 0, let bar {
+      order.sort { table[bar].doubles[$0] != table[bar].doubles[$1] ? table[bar].doubles[$0] > table[bar].doubles[$1] : $0 < $1 }
+    }
+    let shown = maxRows > 0 ? Array(order.prefix(maxRows)) : order
+    let numeric = Set(table.schema.columns.indices.filter { table.schema.columns[$0].type != .string })
+    let rows = shown.map { row in
+      table.schema.columns.indices.map { cell(row, $0) } + [bar.map { drawBar(table[$0].doubles[row]) } ?? ""]
+    }
+    let more = table.rowCount - shown.count
+    return aligned(table.schema.columns.map(\.name) + [""], rows, numeric: numeric)
+      + (more > 0 ? "\n... and \(grouped(Int64(more))) more (--rows 0 shows all)" : "")
+  }
+
+  private func cell(_ row: Int, _ index: Int) -> String {
+    let column = table[index]
+    if column.isNull[row] { return "NULL" }
+    return switch column.type {
+    case .int32, .int64: String(column.integers[row])
+    case .bool: column.integers[row] == 0 ? "false" : "true"
+    case .double: String(format: "%.4f", column.doubles[row])
+    case .string: column.text[row].replacing("\n", with: "\\n")
+    case .timestamp: TimestampText.format(milliseconds: column.integers[row])
+    case .timestampMicroseconds: TimestampText.formatMicroseconds(column.integers[row])
+    case .date: TimestampText.formatDate(days: column.integers[row])
+    case .decimal(_, let scale): DecimalText.format(unscaled: column.integers[row], scale: scale)
+    }
+  }
+
+  /// 40 cells stand for 100 %.
+  private func drawBar(_ percentage: Double) -> String {
+    let eighths = Int((min(max(percentage, 0), 100) / 100 * 320).rounded())
+    let partial = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"]
+    return String(repeating: "█", count: eighths / 8) + partial[eighths % 8]
+  }
+}

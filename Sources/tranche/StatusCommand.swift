@@ -1,0 +1,126 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Foundation
+import Jobs
+
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status",
+    abstract: "Show what each job has done and what is left: commits, offsets, lag, unpublished objects, rejects, gaps.",
+    discussion: "Works while a run writes. Without a job it shows every jobs/*.yaml. The lag is asked from the brokers unless --offline is given.")
+
+  @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))
+  var jobs: [String] = []
+
+  @OptionGroup var checkpoints: CheckpointOptions
+
+  @Flag(help: "Do not ask the brokers for the lag.")
+  var offline = false
+
+  @Flag(help: "Print one line of JSON per job.")
+  var json = false
+
+  func run() throws {
+    try exiting {
+      for file in try jobs.isEmpty ? allJobs() : jobs {
+        let job = try loadJob(file)
+        let report = try Report(job, folder: checkpoints.folder, isOffline: offline)
+        print(json ? try jsonLine(report) : report.text)
+      }
+    }
+  }
+
+  private func allJobs() throws -> [String] {
+    let files = (try? FileManager.default.contentsOfDirectory(atPath: "jobs")) ?? []
+    let found = files.filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted().map { "jobs/\($0)" }
+    guard !found.isEmpty else { throw RunError(.data, "jobs/: no job file here. Name one: tranche status JOB") }
+    return found
+  }
+}
+
+/// One job's status as it is printed.
+private struct Report: Encodable {
+  struct Partition: Encodable {
+    let source, topic: String
+    let partition: Int32
+    let start_offset, next_offset: Int64
+    let lag: Int64?
+    let held_back: Int64?
+  }
+  struct Gap: Encodable {
+    let source, topic: String
+    let partition: Int32
+    let from, to: Int64
+    let reason: String
+  }
+  let job: String
+  let running: String?
+  let last_batch: Int64?
+  let last_commit: String?
+  let records, rejected, windows: Int64
+  let lag: Int64?
+  let lag_unknown: String?
+  let dirty, unsettled: [String]
+  let in_flight: Int64?
+  let partitions: [Partition]
+  let gaps: [Gap]
+
+  init(_ job: Job, folder: String, isOffline: Bool) throws {
+    let status = try tranche.status(of: job, folder: folder)
+    var preview: PlanPreview?
+    var problem: String?
+    if !isOffline {
+      do { preview = try PlanPreview(job: job, status: status, sources: try makeSources(job)) } catch { problem = "\(error)" }
+    }
+    let seen = Dictionary(uniqueKeysWithValues: (preview?.partitions ?? []).map { ($0.partition, $0) })
+    self.job = job.name
+    running = RunLock.holder(path: Checkpoint.lockPath(ofJob: job.name, folder: folder))
+    last_batch = status?.lastCommit?.batch
+    last_commit = status?.lastCommit?.committedAt
+    records = status?.recordCount ?? 0
+    rejected = status?.rejectedCount ?? 0
+    windows = status?.windowCount ?? 0
+    lag = preview?.lag
+    lag_unknown = problem
+    dirty = status?.dirtyOutputs ?? []
+    unsettled = status?.unsettledOutputs ?? []
+    in_flight = status?.inFlight?.batch
+    partitions = (status?.partitions ?? []).map {
+      Partition(
+        source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition, start_offset: $0.startOffset,
+        next_offset: $0.nextOffset, lag: seen[$0.partition]?.lag, held_back: seen[$0.partition]?.heldBackCount)
+    }
+    gaps = (status?.gaps ?? []).map {
+      Gap(
+        source: $0.range.partition.source, topic: $0.range.partition.topic, partition: $0.range.partition.partition,
+        from: $0.range.range.from, to: $0.range.range.to, reason: $0.reason)
+    }
+  }
+
+  var text: String {
+    var lines = [job]
+    func add(_ label: String, _ value: String) {
+      lines.append("  \(label.padding(toLength: 13, withPad: " ", startingAt: 0)) \(value)")
+    }
+    if let running { add("running", running) }
+    if let last_commit, let last_batch { add("last commit", "batch \(last_batch) at \(last_commit)") } else { add("last commit", "none yet") }
+    add("records", "\(grouped(records)), \(grouped(rejected)) rejected")
+    add("windows", grouped(windows))
+    add("lag", lag.map(grouped) ?? "unknown" + (lag_unknown.map { ": \($0)" } ?? ""))
+    add("unpublished", dirty.isEmpty ? "nothing" : summary(dirty))
+    if !unsettled.isEmpty { add("unsettled", summary(unsettled)) }
+    if let in_flight { add("in flight", "batch \(in_flight)") }
+    for gap in gaps { add("gap", "\(gap.source)/\(gap.topic)[\(gap.partition)] [\(gap.from), \(gap.to)) \(gap.reason)") }
+    let rows = partitions.map {
+      ["  \($0.source)/\($0.topic)[\($0.partition)]", grouped($0.start_offset), grouped($0.next_offset), $0.lag.map(grouped) ?? "?",
+        ($0.held_back ?? 0) > 0 ? "\($0.held_back ?? 0) held back by an open transaction" : ""]
+    }
+    if !rows.isEmpty { lines.append(aligned(["  partition", "start offset", "next offset", "lag", ""], rows, numeric: [1, 2, 3])) }
+    return lines.joined(separator: "\n")
+  }
+
+  private func summary(_ keys: [String]) -> String {
+    keys.count <= 3 ? keys.joined(separator: ", ") : "\(keys.count) objects, first \(keys[0])"
+  }
+}

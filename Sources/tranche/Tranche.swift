@@ -1,0 +1,29 @@
+import ArgumentParser
+
+/// The release, in `--version`, in checkpoints and in the files' metadata.
+let release = "0.1.0"
+
+@main
+struct Tranche: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "tranche",
+    abstract: "Takes fixed-size slices of Kafka topics, keeps window state in one SQLite file, and overwrites result files on S3 or on disk.",
+    discussion: """
+      A job is a YAML file. A run takes what has arrived since the last one, batch by batch, and exits; start it from cron or a \
+      systemd timer. Killed anywhere and started again, its results are as if it had never stopped.
+
+        tranche validate jobs/api-time-share.yaml      check a job file
+        tranche plan jobs/api-time-share.yaml          what the next batch would read
+        tranche run jobs/api-time-share.yaml           catch up with the topics
+        tranche show jobs/api-time-share.yaml          the latest window's table
+
+      Exit codes: 0 done, 64 wrong usage, 65 the job file or a record, 69 broker or store unreachable, 70 a fault of Tranche, \
+      73 the checkpoint cannot be made, 74 disk or damaged checkpoint, 75 another run holds the job, 76 planned offsets are gone, \
+      77 credentials, 78 the job file no longer fits its checkpoint.
+      """,
+    version: release,
+    subcommands: [
+      RunCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self, ValidateCommand.self, SchemaCommand.self, SkipCommand.self,
+      ProduceCommand.self,
+    ])
+}

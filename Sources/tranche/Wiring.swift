@@ -1,0 +1,81 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Foundation
+import Jobs
+import Kafka
+import Logging
+import ObjectStorage
+import Offsets
+
+/// What every command that reads a job file takes.
+struct JobOptions: ParsableArguments {
+  @Argument(help: ArgumentHelp("The job file.", valueName: "job"), completion: .file(extensions: ["yaml", "yml"]))
+  var file: String
+
+  @OptionGroup var checkpoints: CheckpointOptions
+}
+
+struct CheckpointOptions: ParsableArguments {
+  @Option(name: .customLong("checkpoints"), help: "The folder of the checkpoints.", completion: .directory)
+  var folder = "checkpoints"
+}
+
+/// - Throws: `JobFileErrors`, or a ``RunError`` when the file cannot be read.
+func loadJob(_ path: String) throws -> Job {
+  guard let data = FileManager.default.contents(atPath: path) else {
+    throw RunError(.data, "\(path): cannot be read. Is the path right, and are you allowed to read it?")
+  }
+  guard let text = String(data: data, encoding: .utf8) else {
+    throw RunError(.data, "\(path): is not UTF-8 text.")
+  }
+  return try JobFile.parse(text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile)
+}
+
+@Sendable func readFile(_ path: String) -> String? {
+  FileManager.default.contents(atPath: path).flatMap { String(data: $0, encoding: .utf8) }
+}
+
+func makeStore(_ job: Job) throws -> any ObjectStore {
+  switch job.output.place {
+  case .file(let path):
+    return FileStore(root: path)
+  case .s3(let bucket, let prefix):
+    let options = job.output.s3
+    let environment = ProcessInfo.processInfo.environment
+    let credentials: S3Credentials =
+      switch options.credentials {
+      case .keys(let accessKeyID, let secretAccessKey, let sessionToken):
+        S3Credentials(accessKeyID: accessKeyID, secretAccessKey: secretAccessKey, sessionToken: sessionToken)
+      case .profile(let name):
+        try S3Credentials.resolve(profile: name, environment: environment, readFile: readFile)
+      case .environment:
+        try S3Credentials.resolve(profile: nil, environment: environment, readFile: readFile)
+      }
+    return S3Store(
+      S3Configuration(
+        endpoint: options.endpoint, region: options.region, bucket: bucket, prefix: prefix,
+        addressing: options.addressing == .path ? .path : .virtual, credentials: credentials,
+        timeoutMilliseconds: options.timeoutMilliseconds, maxAttempts: options.maxAttempts, caFile: options.caFile))
+  }
+}
+
+func makeSources(_ job: Job) throws -> [any MessageSource] {
+  try job.clusters.map { try KafkaSource($0, job: job) }
+}
+
+func openCheckpoint(_ job: Job, folder: String) throws -> Checkpoint {
+  let process = ProcessInfo.processInfo
+  let now = nowMilliseconds()
+  let holder = "pid \(process.processIdentifier) on \(process.hostName), started \(Date().ISO8601Format())"
+  return try Checkpoint(job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)")
+}
+
+@Sendable func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
+
+/// Log lines go to standard error; standard output is for results.
+func makeLogger(isVerbose: Bool) -> Logger {
+  var logger = Logger(label: "tranche") { StreamLogHandler.standardError(label: $0) }
+  logger.logLevel = isVerbose ? .debug : .warning
+  return logger
+}

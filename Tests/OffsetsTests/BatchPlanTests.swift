@@ -1,0 +1,96 @@
+import Testing
+
+@testable import Offsets
+
+@Suite("The plan of a batch")
+struct BatchPlanTests {
+  private func unread(_ lags: [Int64]) -> [PartitionRange] {
+    lags.enumerated().map { index, lag in
+      PartitionRange(PartitionID(source: "main", topic: "t", partition: Int32(index)), OffsetRange(from: 100, to: 100 + lag))
+    }
+  }
+
+  @Test("takes everything when there is no more than the limit")
+  func everything() {
+    let plan = planBatch(1, unread: unread([3, 0, 5]), maxOffsets: 8)
+    #expect(plan.ranges.map(\.range.count) == [3, 5])
+    #expect(plan.offsetCount == 8)
+  }
+
+  @Test("shares in proportion to lag by largest remainder", arguments: [
+    ([5000, 3000, 2000] as [Int64], 1000 as Int64, [500, 300, 200] as [Int64]),
+    ([10, 10, 10], 10, [4, 3, 3]),
+    ([101, 11, 1], 10, [8, 1, 1]),
+    ([1_000_000, 1, 1], 4, [2, 1, 1]),
+  ])
+  func proportion(lags: [Int64], maxOffsets: Int64, expected: [Int64]) {
+    #expect(splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: 1) == expected)
+  }
+
+  @Test("sums exactly, never exceeds a lag, starves none and is deterministic, for 1 to 1,000 partitions")
+  func properties() {
+    var random = SeededRandom(seed: 7)
+    for _ in 0..<3_000 {
+      let count = Int.random(in: 1...(Bool.random(using: &random) ? 12 : 1_000), using: &random)
+      let scale = [Int64(1), 10, 1_000, 1_000_000, Int64.max / 2_000].randomElement(using: &random) ?? 1
+      let lags = (0..<count).map { _ in Int64.random(in: 1...scale, using: &random) }
+      let maxOffsets = Int64.random(in: 1...([1, 10, 1_000, 10_000_000].randomElement(using: &random) ?? 1), using: &random)
+      let turn = Int64.random(in: 0...1_000_000, using: &random)
+      let counts = splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: turn)
+      let total = lags.reduce(0, +)
+      #expect(counts.reduce(0, +) == min(total, maxOffsets))
+      #expect(zip(counts, lags).allSatisfy { $0 >= 0 && $0 <= $1 })
+      if maxOffsets >= Int64(count) { #expect(counts.allSatisfy { $0 >= 1 }) }
+      #expect(splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: turn) == counts)
+    }
+  }
+
+  @Test("with more lagging partitions than offsets to give, every partition has its turn", arguments: [(7, 3), (1_000, 64), (5, 1), (6, 6)])
+  func turnsReachAll(partitionCount: Int, offsetCount: Int) {
+    var seen = Set<Int>()
+    let lags = [Int64](repeating: 1_000_000, count: partitionCount)
+    for turn in 1...Int64(partitionCount) {
+      for (index, count) in splitOffsets(lags: lags, maxOffsets: Int64(offsetCount), turn: turn).enumerated() where count > 0 {
+        seen.insert(index)
+      }
+    }
+    #expect(seen.count == partitionCount)
+  }
+
+  @Test("does not depend on the order in which partitions are named")
+  func order() {
+    let ranges = unread([17, 4, 900, 33, 2])
+    let plan = planBatch(3, unread: ranges, maxOffsets: 50)
+    #expect(planBatch(3, unread: ranges.reversed(), maxOffsets: 50) == plan)
+    #expect(plan.ranges.map(\.partition) == plan.ranges.map(\.partition).sorted())
+  }
+
+  @Test("batches follow one another without a hole and reach the ends", arguments: [1 as Int64, 7, 100])
+  func covers(maxOffsets: Int64) {
+    var left = unread([50, 1, 0, 120, 13])
+    var batch: Int64 = 0
+    var taken: [PartitionID: Int64] = [:]
+    while true {
+      batch += 1
+      let plan = planBatch(batch, unread: left, maxOffsets: maxOffsets)
+      if plan.isEmpty { break }
+      for range in plan.ranges {
+        #expect(range.range.from == taken[range.partition] ?? 100)
+        taken[range.partition] = range.range.to
+      }
+      left = left.map { PartitionRange($0.partition, OffsetRange(from: taken[$0.partition] ?? 100, to: $0.range.to)) }
+    }
+    #expect(left.allSatisfy(\.range.isEmpty))
+  }
+}
+
+/// The same numbers for the same seed, on every machine.
+struct SeededRandom: RandomNumberGenerator {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+  mutating func next() -> UInt64 {
+    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+    let value = (state ^ (state >> 33)) &* 0xFF51_AFD7_ED55_8CCD
+    return value ^ (value >> 33)
+  }
+}
