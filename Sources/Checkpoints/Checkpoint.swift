@@ -154,7 +154,8 @@ package final class Checkpoint {
       let oldKey: String = row[0]
       let window: Int64 = row[1]
       let published: Int64 = row[2]
-      if published > 0 {
+      let newKey = ObjectKeys.window(window, of: job)
+      if published > 0 && (oldKey != newKey || oldPlace != job.canonicalSettings["output.to"]) {
         try database.execute(sql: "INSERT OR IGNORE INTO retired_objects VALUES (?, ?)", arguments: [oldPlace, oldKey])
       }
       try database.execute(
@@ -162,7 +163,7 @@ package final class Checkpoint {
           UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
           WHERE object_key = ?
           """,
-        arguments: [ObjectKeys.window(window, of: job), oldKey])
+        arguments: [newKey, oldKey])
     }
     try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
   }

@@ -3,7 +3,6 @@ internal import Expressions
 internal import Formats
 internal import Jobs
 internal import Offsets
-internal import Parquet
 internal import Tables
 
 /// Turns committed content into an object's bytes: derived columns by SQL, then the output format. The same content gives the same bytes.
@@ -35,16 +34,7 @@ struct Renderer {
     switch job.output.format {
     case .csv: return CSVEncoder.encode(table)
     case .json: return JSONLinesEncoder.encode(table)
-    case .parquet:
-      let metadata = [
-        (key: "tranche.format_version", value: "1"), (key: "tranche.job", value: job.name),
-        (key: "tranche.\(label.name)", value: label.value), (key: "tranche.lineage", value: text(lineage)),
-      ]
-      do {
-        return try ParquetEncoder.encode(table, metadata: metadata)
-      } catch {
-        throw RunError(.data, "job \(job.name), \(label.name) \(label.value): \(error)")
-      }
+    case .parquet: throw RunError(.data, "job \(job.name): output.format parquet is not built yet. Use csv or json.")
     }
   }
 

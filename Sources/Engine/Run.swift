@@ -4,7 +4,7 @@ internal import Formats
 package import Jobs
 package import Logging
 package import ObjectStorage
-package import Offsets
+internal import Offsets
 internal import Tables
 internal import Windows
 

@@ -1,5 +1,5 @@
 package import Checkpoints
-package import Expressions
+internal import Expressions
 package import ObjectStorage
 package import Offsets
 package import Windows
@@ -53,6 +53,18 @@ package struct RunError: Error, CustomStringConvertible {
       case .jobChanged, .otherJob, .wrongCluster: .jobChanged
       case .overflow, .tooManyGroups, .noCheckpoint: .data
       case .invariant: .internalFault
+      }
+    self.init(kind, error.description)
+  }
+
+  package init(_ error: ObjectStoreError) {
+    let kind: Kind =
+      switch error.code {
+      case .unreachable, .serverError: .unreachable
+      case .refused, .badCredentials: .noPermission
+      case .full, .inputOutput: .inputOutput
+      case .readOnly: .cannotCreate
+      case .noSuchBucket, .badRequest: .data
       }
     self.init(kind, error.description)
   }

@@ -1,8 +1,86 @@
-package enum ChangeEffect: Sendable, Equatable { case harmless, renderAgain, publishAgain, refuse }
+internal import Formats
+internal import Tables
+
+/// A setting that is not what it was when the checkpoint was last written.
 package struct JobChange: Sendable, Equatable, CustomStringConvertible {
   package let key: String
+  /// Nil: not there.
+  package let old: String?
+  package let new: String?
   package let effect: ChangeEffect
-  package var description: String { key }
-  package static func compare(old: [String: String], new: [String: String]) -> [JobChange] { [] }
+
+  /// `aggregate.by: was api_id, is api_id, region`
+  package var description: String { "\(key): was \(old ?? "not there"), is \(new ?? "not there")" }
+
+  /// What differs between two sets of canonical settings, sorted by key. Harmless changes are left out.
+  package static func compare(old: [String: String], new: [String: String]) -> [JobChange] {
+    Set(old.keys).union(new.keys).sorted().compactMap { key in
+      guard old[key] != new[key] else { return nil }
+      let effect = effect(of: key, wasThere: old[key] != nil)
+      return effect == .harmless ? nil : JobChange(key: key, old: old[key], new: new[key], effect: effect)
+    }
+  }
+
+  /// By the list of keys; a cluster or topic that is added changes nothing that stands.
+  private static func effect(of key: String, wasThere: Bool) -> ChangeEffect {
+    if key.hasPrefix("source.kafka[") {
+      return wasThere ? .refuse : .harmless
+    }
+    return JobKeys.key(key)?.effect ?? .refuse
+  }
 }
-extension Job { package var canonicalSettings: [String: String] { [:] } }
+
+extension Job {
+  /// What the state and the objects depend on, by key: after substitution, in one spelling, without secrets.
+  package var canonicalSettings: [String: String] {
+    var settings = [
+      // Raised when the same bytes decode to other values.
+      "decoder": "1",
+      "source.format": format.rawValue,
+      "source.fields": fields.map { "\($0.column.name) \($0.spelling)" }.joined(separator: ", "),
+      "window": window.spelling,
+      "where": self.where ?? "-",
+      "aggregate.by": aggregate.map { $0.by.joined(separator: ", ") } ?? "-",
+      "aggregate.measures": aggregate.map { $0.measures.map(\.spelling).joined(separator: ", ") } ?? "-",
+      "select": select.map { "\($0.name) \($0.type): \($0.sql)" }.joined(separator: ", "),
+      "output.to": output.placeSpelling,
+      "output.format": output.format.rawValue,
+      "output.s3.endpoint": output.s3.endpoint ?? "-",
+    ]
+    for cluster in clusters {
+      settings["source.kafka[\(cluster.name)].isolation.level"] = cluster.properties["isolation.level"] ?? "read_committed"
+      for topic in cluster.topics { settings["source.kafka[\(cluster.name)].topics[\(topic)]"] = "read" }
+    }
+    return settings
+  }
+}
+
+extension InputField {
+  fileprivate var spelling: String {
+    let type = column.type == .timestamp && timestampEncoding != .text ? "timestamp(\(timestampEncoding.rawValue))" : "\(column.type)"
+    return type + (column.isNullable ? "?" : "")
+  }
+}
+
+extension Job.Window {
+  fileprivate var spelling: String {
+    switch self {
+    case .tumbling(let width, let time): "tumbling \(width)ms by \(time)"
+    case .global: "global"
+    case .batch: "batch"
+    }
+  }
+}
+
+extension Job.Measure {
+  fileprivate var spelling: String { "\(name) \(function.rawValue)(\(field ?? ""))" }
+}
+
+extension Job.Output {
+  fileprivate var placeSpelling: String {
+    switch place {
+    case .file(let path): "file:\(path)"
+    case .s3(let bucket, let prefix): prefix.isEmpty ? "s3://\(bucket)" : "s3://\(bucket)/\(prefix)"
+    }
+  }
+}

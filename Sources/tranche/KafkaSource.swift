@@ -60,3 +60,19 @@ final class KafkaSource: MessageSource {
     }
   }
 }
+
+extension SourceError {
+  init(_ error: KafkaError) {
+    let code: Code =
+      switch error.code {
+      case .unreachable: .unreachable
+      case .refused: .refused
+      case .unknownTopic: .unknownTopic
+      case .truncated(let oldestHeld): .truncated(oldestHeld: oldestHeld)
+      case .beyondEnd: .beyondEnd
+      case .badProperty: .misconfigured
+      case .other: .other
+      }
+    self.init(code, error.description)
+  }
+}

@@ -71,7 +71,7 @@ struct PlanCommand: ParsableCommand {
 func status(of job: Job, folder: String) throws -> CheckpointStatus? {
   do {
     return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder)).status()
-  } catch let error as CheckpointError {
+  } catch {
     if case .noCheckpoint = error.code { return nil }
     throw error
   }

@@ -68,7 +68,7 @@ struct ProduceCommand: ParsableCommand {
   private func partitionCount(_ cluster: KafkaCluster, _ producer: KafkaProducer) throws -> Int32 {
     do {
       return try cluster.partitionCounts(of: [topic], timeoutMilliseconds: 20_000)[topic] ?? partitions
-    } catch let error as KafkaError {
+    } catch {
       guard SourceError(error).code == .unknownTopic else { throw error }
       try producer.createTopic(name: topic, partitions: partitions, timeoutMilliseconds: 20_000)
       return partitions

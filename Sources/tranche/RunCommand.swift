@@ -4,6 +4,7 @@ import Engine
 import Foundation
 import Glibc
 import Jobs
+import ObjectStorage
 
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

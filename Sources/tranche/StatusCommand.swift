@@ -3,6 +3,7 @@ import Checkpoints
 import Engine
 import Foundation
 import Jobs
+import Offsets
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -1,0 +1,65 @@
+/// The job file's JSON Schema, made from ``JobKeys``, so that editors complete and check what the parser takes.
+/// - SeeAlso: json-schema.org/draft-07.
+package enum JobSchema {
+  package static func json() -> String {
+    """
+    {
+      "$schema": "http://json-schema.org/draft-07/schema#",
+      "title": "A job of Tranche",
+      "type": "object",
+      "additionalProperties": false,
+      "required": ["source", "output"],
+      "properties": \(properties(of: "", indent: "  "))
+    }
+
+    """
+  }
+
+  private static func properties(of path: String, indent: String) -> String {
+    let inner = indent + "  "
+    let entries = JobKeys.children(of: path).filter { $0 != "*" }.map { name -> String in
+      let child = path.isEmpty ? name : "\(path).\(name)"
+      return "\(inner)\"\(name)\": \(schema(of: child, indent: inner))"
+    }
+    return "{\n\(entries.joined(separator: ",\n"))\n\(indent)}"
+  }
+
+  private static func schema(of path: String, indent: String) -> String {
+    guard let key = JobKeys.key(path) else { return "{}" }
+    let inner = indent + "  "
+    let lines = ["\"description\": \(quoted(key.summary))"] + constraints(key, indent: inner)
+    return "{\n\(lines.map { inner + $0 }.joined(separator: ",\n"))\n\(indent)}"
+  }
+
+  private static func constraints(_ key: JobKey, indent: String) -> [String] {
+    switch key.kind {
+    case .object: object(key.path, indent)
+    case .list: ["\"type\": \"array\"", "\"items\": \(items(key.path, indent))"]
+    case .map: ["\"type\": \"object\"", "\"additionalProperties\": \(schema(of: key.path + ".*", indent: indent))"]
+    // A number or a truth value will do where YAML reads one: the parser takes its text.
+    case .string: ["\"type\": [\"string\", \"number\", \"boolean\"]"]
+    case .integer: ["\"type\": [\"integer\", \"string\"]"]
+    case .number, .share, .size: ["\"type\": [\"number\", \"string\"]"]
+    case .duration: ["\"type\": \"string\""]
+    case .choice(let values): ["\"anyOf\": [{ \"enum\": [\(values.map(quoted).joined(separator: ", "))] }, \(variable)]"]
+    case .wordOrObject(let words):
+      ["\"anyOf\": [{ \"enum\": [\(words.map(quoted).joined(separator: ", "))] }, { \(object(key.path, indent).joined(separator: ", ")) }]"]
+    case .textOrObject: ["\"anyOf\": [{ \"type\": \"string\" }, { \(object(key.path, indent).joined(separator: ", ")) }]"]
+    }
+  }
+
+  private static let variable = "{ \"type\": \"string\", \"pattern\": \"\\\\$\\\\{\" }"
+
+  private static func object(_ path: String, _ indent: String) -> [String] {
+    ["\"type\": \"object\"", "\"additionalProperties\": false", "\"properties\": \(properties(of: path, indent: indent))"]
+  }
+
+  private static func items(_ path: String, _ indent: String) -> String {
+    guard !JobKeys.children(of: path + "[]").isEmpty else { return "{ \"type\": \"string\" }" }
+    return "{ \(object(path + "[]", indent).joined(separator: ", ")) }"
+  }
+
+  private static func quoted(_ text: String) -> String {
+    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+  }
+}

@@ -1,0 +1,85 @@
+internal import CRdKafka
+internal import Synchronization
+
+/// Builds librdkafka's configuration: the user's properties, the reserved ones, and our defaults where the user says nothing.
+enum ClientConfiguration {
+  /// Set by Tranche, and why a job file may not.
+  static let reserved: [String: (value: String, reason: String)] = [
+    "group.id": ("tranche", "no consumer group decides what is read: progress is in the checkpoint"),
+    "auto.offset.reset": ("error", "a lost offset must be an error, never a silent jump; use source.start and source.on_data_loss"),
+    "enable.auto.commit": ("false", "progress is committed with the results, in the checkpoint"),
+    "enable.auto.offset.store": ("false", "progress is committed with the results, in the checkpoint"),
+    "enable.partition.eof": ("true", "the reader needs the end of a partition to know that a range is covered"),
+    "allow.auto.create.topics": ("false", "reading must never make a topic"),
+  ]
+
+  /// Defaults that let small batches flow; a property unknown to an older librdkafka is passed over.
+  ///
+  /// With librdkafka's own, a full queue pauses fetching for a second, and a short slice of a deep backlog prefetches megabytes that are
+  /// thrown away. The queue is limited by bytes, as one limited by messages takes hundreds of megabytes.
+  static func consumerDefaults(queueByteCount: Int, expectedOffsetCountPerBatch: Int64) -> [(String, String)] {
+    let isSmall = expectedOffsetCountPerBatch <= 5_000
+    return [
+      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "5"),
+      ("queued.min.messages", "1000000"), ("check.crcs", "true"),
+      ("queued.max.messages.kbytes", isSmall ? "256" : String(max(1, queueByteCount / 1024))),
+      ("fetch.message.max.bytes", isSmall ? "65536" : "1048576"), ("fetch.max.bytes", isSmall ? "1000000" : "16777216"),
+      ("socket.keepalive.enable", "true"), ("client.id", "tranche"),
+    ]
+  }
+
+  /// - Parameter trouble: Receives what librdkafka would print; must live as long as the client.
+  static func make(
+    _ properties: [String: String], fixed: [(String, String)], defaults: [(String, String)], trouble: Trouble?, place: String
+  ) throws(KafkaError) -> OpaquePointer {
+    guard let configuration = rd_kafka_conf_new() else { throw KafkaError(.other, place: place, reason: "no memory") }
+    for (name, value) in defaults where properties[name] == nil { _ = set(name, value, in: configuration) }
+    for (name, value) in properties.sorted(by: { $0.key < $1.key }) {
+      if let problem = set(name, value, in: configuration) {
+        rd_kafka_conf_destroy(configuration)
+        throw KafkaError(.badProperty, place: "\(place), property \(name)", reason: problem)
+      }
+    }
+    for (name, value) in fixed { _ = set(name, value, in: configuration) }
+    if let trouble {
+      rd_kafka_conf_set_opaque(configuration, Unmanaged.passUnretained(trouble).toOpaque())
+      rd_kafka_conf_set_log_cb(configuration) { client, level, _, text in
+        guard let client, level <= 4, let text, let opaque = rd_kafka_opaque(client) else { return }
+        Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().remember(String(cString: text))
+      }
+    }
+    return configuration
+  }
+
+  /// What is wrong with a property, without its value, which may be a secret.
+  static func set(_ name: String, _ value: String, in configuration: OpaquePointer) -> String? {
+    var message = [CChar](repeating: 0, count: 512)
+    switch rd_kafka_conf_set(configuration, name, value, &message, message.count) {
+    case RD_KAFKA_CONF_OK: return nil
+    case RD_KAFKA_CONF_UNKNOWN: return "librdkafka \(String(cString: rd_kafka_version_str())) has no such property"
+    default: return "librdkafka refuses the value"
+    }
+  }
+}
+
+/// The last trouble that a client told of, for the message of the time-out that follows from it.
+final class Trouble: Sendable {
+  private let text = Mutex<String?>(nil)
+
+  func remember(_ new: String) {
+    // `[thrd:localhost:9092/bootstrap]: localhost:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused ...`
+    let words = new.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? new
+    text.withLock { $0 = String(words.prefix(300)) }
+  }
+
+  var last: String? { text.withLock { $0 } }
+
+  private let undelivered = Mutex<(count: Int, error: rd_kafka_resp_err_t)?>(nil)
+
+  func countFailure(_ error: rd_kafka_resp_err_t) {
+    undelivered.withLock { $0 = (($0?.count ?? 0) + 1, $0?.error ?? error) }
+  }
+
+  /// How many messages were not delivered, and why the first was not.
+  var failures: (count: Int, error: rd_kafka_resp_err_t)? { undelivered.withLock { $0 } }
+}

@@ -1,0 +1,222 @@
+internal import CRdKafka
+internal import Glibc
+package import Offsets
+
+/// Between which offsets a partition can be read.
+package struct PartitionEnds: Sendable, Equatable {
+  package let low: Offset
+  /// Under read_committed the last stable offset, else the high watermark.
+  package let end: Offset
+  /// Where it is known.
+  package let highWatermark: Offset?
+}
+
+/// One Kafka cluster, read through one librdkafka consumer without a group: metadata, ends and fixed ranges of offsets.
+///
+/// Used from one thread. Every call has a deadline.
+/// - SeeAlso: docs/design.md, "Where a range ends"; librdkafka's CONFIGURATION.md.
+package final class KafkaCluster {
+  private let source: String
+  private let place: String
+  private let trouble = Trouble()
+  private let client: OpaquePointer
+  private var readers: [PartitionID: PartitionReader] = [:]
+  private let chunk = MessageChunk(capacity: 4_096)
+
+  /// Why each property that the job file may not set is ours.
+  package static var reservedProperties: [String: String] { ClientConfiguration.reserved.mapValues(\.reason) }
+
+  /// What librdkafka would refuse, without a broker.
+  package static func check(properties: [String: String]) -> [(name: String, reason: String)] {
+    guard let scratch = rd_kafka_conf_new() else { return [] }
+    defer { rd_kafka_conf_destroy(scratch) }
+    return properties.sorted { $0.key < $1.key }.compactMap { name, value in
+      if let reserved = ClientConfiguration.reserved[name] { return (name, "is reserved: \(reserved.reason)") }
+      return ClientConfiguration.set(name, value, in: scratch).map { (name, $0) }
+    }
+  }
+
+  /// Does not connect yet.
+  ///
+  /// - Parameters:
+  ///   - source: The cluster's name in the job file, for messages and ``PartitionID``.
+  ///   - queueByteCount: Most bytes that may be prefetched per partition.
+  ///   - expectedOffsetCountPerBatch: Small batches get small fetches.
+  package init(
+    source: String, properties: [String: String], queueByteCount: Int, expectedOffsetCountPerBatch: Int64
+  ) throws(KafkaError) {
+    self.source = source
+    place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
+    let configuration = try ClientConfiguration.make(
+      properties, fixed: ClientConfiguration.reserved.map { ($0.key, $0.value.value) },
+      defaults: ClientConfiguration.consumerDefaults(
+        queueByteCount: queueByteCount, expectedOffsetCountPerBatch: expectedOffsetCountPerBatch),
+      trouble: trouble, place: place)
+    var message = [CChar](repeating: 0, count: 512)
+    guard let client = rd_kafka_new(RD_KAFKA_CONSUMER, configuration, &message, message.count) else {
+      rd_kafka_conf_destroy(configuration)
+      let text = message.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+      throw KafkaError(.badProperty, place: place, reason: text)
+    }
+    self.client = client
+    // Errors and statistics of the client come with the consumer's queue.
+    rd_kafka_poll_set_consumer(client)
+  }
+
+  deinit {
+    readers.removeAll()
+    // Not rd_kafka_consumer_close: there is no group to leave, and closing would wait for one.
+    rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+  }
+
+  // MARK: - Metadata
+
+  /// Nil where the brokers report none.
+  package func clusterID(timeoutMilliseconds: Int32) throws(KafkaError) -> String? {
+    guard let identifier = rd_kafka_clusterid(client, timeoutMilliseconds) else {
+      // The call does not tell "none" from "unreachable"; the questions that follow do.
+      return nil
+    }
+    defer { rd_kafka_mem_free(client, identifier) }
+    let text = String(cString: identifier)
+    return text.isEmpty ? nil : text
+  }
+
+  /// - Throws: ``KafkaError``; a topic that does not exist is an error that names it.
+  package func partitionCounts(of topics: [String], timeoutMilliseconds: Int32) throws(KafkaError) -> [String: Int32] {
+    var counts: [String: Int32] = [:]
+    for topic in topics { counts[topic] = try partitionCount(of: topic, timeoutMilliseconds) }
+    return counts
+  }
+
+  private func partitionCount(of topic: String, _ timeoutMilliseconds: Int32) throws(KafkaError) -> Int32 {
+    let place = "\(place), topic \(topic)"
+    guard let handle = rd_kafka_topic_new(client, topic, nil) else {
+      throw KafkaError(rd_kafka_last_error(), place: place, detail: nil)
+    }
+    defer { rd_kafka_topic_destroy(handle) }
+    var metadata: UnsafePointer<rd_kafka_metadata>?
+    let status = rd_kafka_metadata(client, 0, handle, &metadata, timeoutMilliseconds)
+    guard status == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else { throw KafkaError(status, place: place, detail: trouble.last) }
+    defer { rd_kafka_metadata_destroy(metadata) }
+    guard metadata.pointee.topic_cnt == 1, let answer = metadata.pointee.topics?.pointee else {
+      throw KafkaError(.unknownTopic, place: place, reason: "the brokers do not know the topic")
+    }
+    guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(answer.err, place: place, detail: nil) }
+    guard answer.partition_cnt > 0 else { throw KafkaError(.unknownTopic, place: place, reason: "the topic has no partitions") }
+    return answer.partition_cnt
+  }
+
+  /// Asks for both ends of all partitions in two calls.
+  package func ends(of partitions: [PartitionID], timeoutMilliseconds: Int32) throws(KafkaError) -> [PartitionID: PartitionEnds] {
+    // Kafka protocol, ListOffsets: -2 is the earliest offset, -1 the latest, which under read_committed is the last stable one.
+    let lows = try listOffsets(timestamp: -2, of: partitions, timeoutMilliseconds)
+    let ends = try listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
+    return Dictionary(
+      uniqueKeysWithValues: partitions.map { partition in
+        let low = max(0, lows[partition] ?? 0)
+        return (partition, PartitionEnds(low: low, end: max(low, ends[partition] ?? low), highWatermark: nil))
+      })
+  }
+
+  /// The first offset at or after an instant, or the end when there is none.
+  package func offsets(
+    at timestampMilliseconds: Int64, of partitions: [PartitionID], timeoutMilliseconds: Int32
+  ) throws(KafkaError) -> [PartitionID: Offset] {
+    let found = try listOffsets(timestamp: max(0, timestampMilliseconds), of: partitions, timeoutMilliseconds)
+    let ends = try listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
+    return Dictionary(
+      uniqueKeysWithValues: partitions.map { partition in
+        let offset = found[partition] ?? -1
+        return (partition, offset >= 0 ? offset : ends[partition] ?? 0)
+      })
+  }
+
+  private func listOffsets(
+    timestamp: Int64, of partitions: [PartitionID], _ timeoutMilliseconds: Int32
+  ) throws(KafkaError) -> [PartitionID: Offset] {
+    guard !partitions.isEmpty else { return [:] }
+    guard let list = rd_kafka_topic_partition_list_new(Int32(partitions.count)) else {
+      throw KafkaError(.other, place: place, reason: "no memory")
+    }
+    defer { rd_kafka_topic_partition_list_destroy(list) }
+    for partition in partitions {
+      rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = timestamp
+    }
+    let status = rd_kafka_offsets_for_times(client, list, timeoutMilliseconds)
+    guard status == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(status, place: place, detail: trouble.last) }
+    var offsets: [PartitionID: Offset] = [:]
+    for (index, partition) in partitions.enumerated() {
+      let answer = list.pointee.elems[index]
+      guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+        throw KafkaError(answer.err, place: "\(place), \(partition.topic)[\(partition.partition)]", detail: nil)
+      }
+      offsets[partition] = answer.offset
+    }
+    return offsets
+  }
+
+  // MARK: - Ranges
+
+  /// Assigns what these ranges need and is not assigned yet, so that all of it is fetched while the first range is read.
+  package func prepare(_ ranges: [PartitionRange]) throws(KafkaError) {
+    let new = ranges.filter { readers[$0.partition] == nil }
+    guard !new.isEmpty, let list = rd_kafka_topic_partition_list_new(Int32(new.count)) else { return }
+    defer { rd_kafka_topic_partition_list_destroy(list) }
+    for range in new {
+      // The queue is taken out of the consumer's common one before the assignment starts to fill it.
+      readers[range.partition] = try PartitionReader(range.partition, client: client, position: range.range.from, place: place)
+      rd_kafka_topic_partition_list_add(list, range.partition.topic, range.partition.partition)?.pointee.offset = range.range.from
+    }
+    if let error = rd_kafka_incremental_assign(client, list) {
+      let text = String(cString: rd_kafka_error_string(error))
+      rd_kafka_error_destroy(error)
+      for range in new { readers[range.partition] = nil }
+      throw KafkaError(.other, place: place, reason: text)
+    }
+  }
+
+  /// Reads one fixed range of a partition, some messages at a time, and stops exactly at its end.
+  ///
+  /// - Parameters:
+  ///   - range: Half-open offsets; `from` is delivered, `to` is not.
+  ///   - silenceMilliseconds: Longest wait without a new message.
+  ///   - body: The bytes it sees die when it returns; copy what must live.
+  /// - Returns: Messages delivered. Fewer than the range's count is normal: compaction and control records leave holes.
+  /// - Throws: ``KafkaError``, or what `body` throws; the range can be read again from its start then.
+  package func read(
+    _ range: PartitionRange, silenceMilliseconds: Int64, body: (UnsafeBufferPointer<Message>) throws -> Void
+  ) throws -> Int64 {
+    if readers[range.partition] == nil { try prepare([range]) }
+    guard let reader = readers[range.partition] else { preconditionFailure("no reader for \(range)") }
+    do {
+      return try reader.read(range.range, into: chunk, silenceMilliseconds: silenceMilliseconds, idle: serve, body: body)
+    } catch let error as PartitionReader.Failure {
+      throw explain(error, range)
+    }
+  }
+
+  /// Serves the client's callbacks while a reader waits.
+  private func serve() {
+    while let event = rd_kafka_consumer_poll(client, 0) { rd_kafka_message_destroy(event) }
+  }
+
+  private func explain(_ failure: PartitionReader.Failure, _ range: PartitionRange) -> KafkaError {
+    let place = "\(place), \(range.partition.topic)[\(range.partition.partition)] \(range.range)"
+    switch failure {
+    case .silence(let position):
+      return KafkaError(
+        .unreachable, place: place,
+        reason: "no message for too long at offset \(position)" + (trouble.last.map { " (\($0))" } ?? ""))
+    case .offsetOutOfRange:
+      let ends = try? ends(of: [range.partition], timeoutMilliseconds: 10_000)[range.partition]
+      guard let ends else { return KafkaError(.unreachable, place: place, reason: "the offset is out of range and the ends are unknown") }
+      return range.range.from < ends.low
+        ? KafkaError(
+          .truncated(oldestHeld: ends.low), place: place, reason: "the broker no longer holds these offsets; it starts at \(ends.low)")
+        : KafkaError(.beyondEnd(end: ends.end), place: place, reason: "the log ends at \(ends.end)")
+    case .broker(let error):
+      return KafkaError(error, place: place, detail: trouble.last)
+    }
+  }
+}

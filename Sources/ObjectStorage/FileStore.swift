@@ -1,0 +1,211 @@
+internal import Crypto
+internal import Glibc
+internal import Synchronization
+
+/// Objects as files below a folder, replaced by write, sync and rename.
+///
+/// A temporary file is called `.NAME.PID-NUMBER.tmp` and stands beside the file it becomes; one that a dead process left is removed by the
+/// next put into its folder.
+/// - SeeAlso: rename(2), "atomically replaced"; syncfs(2).
+package final class FileStore: ObjectStore {
+  private let root: String
+  private let counter = Mutex(0)
+
+  package init(root: String) { self.root = root }
+
+  package var location: String { "file:\(root)" }
+
+  package func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt {
+    let path = path(key)
+    try makeFolder(of: key)
+    let temporary = try write(bytes, beside: path, key, synced: true)
+    try moveIntoPlace(temporary, path, key)
+    try syncFolder(folder(of: path), key)
+    return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: false)
+  }
+
+  /// Many small files for two syncs of the file system: all temporaries, a sync, all renames, a sync.
+  package func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt] {
+    if group.count == 1 { return [try put(group[0].1, at: group[0].0, contentType: contentType)] }
+    guard let first = group.first else { return [] }
+    var temporaries: [String] = []
+    do {
+      for (key, bytes) in group {
+        try makeFolder(of: key)
+        temporaries.append(try write(bytes, beside: path(key), key, synced: false))
+      }
+      try syncFileSystem(first.0)
+    } catch {
+      for temporary in temporaries { unlink(temporary) }
+      throw error
+    }
+    for (temporary, (key, _)) in zip(temporaries, group) { try moveIntoPlace(temporary, path(key), key) }
+    try syncFileSystem(first.0)
+    return group.map { PutReceipt(etag: etag($0.1), hadUnansweredAttempt: false) }
+  }
+
+  package func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? {
+    guard let bytes = try get(key) else { return nil }
+    return ObjectFacts(byteCount: Int64(bytes.count), etag: etag(bytes))
+  }
+
+  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
+    let descriptor = open(path(key), O_RDONLY | O_CLOEXEC)
+    if descriptor < 0 && (errno == ENOENT || errno == ENOTDIR) { return nil }
+    guard descriptor >= 0 else { throw failure("cannot be opened", key) }
+    defer { close(descriptor) }
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = read(descriptor, &chunk, chunk.count)
+      if count < 0 && errno == EINTR { continue }
+      guard count >= 0 else { throw failure("cannot be read", key) }
+      if count == 0 { return bytes }
+      bytes += chunk[..<count]
+    }
+  }
+
+  package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
+    guard unlink(path(key)) == 0 || errno == ENOENT || errno == ENOTDIR else { throw failure("cannot be deleted", key) }
+  }
+
+  package func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
+    var keys: [String] = []
+    walk("", into: &keys)
+    return keys.filter { $0.utf8.starts(with: prefix.utf8) }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map(ObjectKey.init)
+  }
+
+  private func walk(_ relative: String, into keys: inout [String]) {
+    for name in names(in: relative.isEmpty ? root : "\(root)/\(relative)") {
+      let key = relative.isEmpty ? name : "\(relative)/\(name)"
+      var facts = stat()
+      guard lstat("\(root)/\(key)", &facts) == 0 else { continue }
+      if facts.st_mode & S_IFMT == S_IFDIR {
+        walk(key, into: &keys)
+      } else if !isTemporary(name) {
+        keys.append(key)
+      }
+    }
+  }
+
+  // MARK: - Steps
+
+  private func path(_ key: ObjectKey) -> String { "\(root)/\(key.value)" }
+
+  private func folder(of path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
+  }
+
+  /// Makes the folders above an object; each new one is made durable by syncing the folder it stands in.
+  private func makeFolder(of key: ObjectKey) throws(ObjectStoreError) {
+    let wanted = folder(of: path(key))
+    if access(wanted, F_OK) == 0 { return removeLeftovers(in: wanted) }
+    var made = wanted.hasPrefix("/") ? "/" : ""
+    for part in wanted.split(separator: "/") {
+      let parent = made.isEmpty ? "." : made
+      made += made.isEmpty || made.hasSuffix("/") ? String(part) : "/\(part)"
+      if mkdir(made, 0o755) == 0 {
+        try syncFolder(parent, key)
+      } else if errno != EEXIST {
+        throw failure("the folder \(made) cannot be made", key)
+      }
+    }
+  }
+
+  private func write(_ bytes: [UInt8], beside path: String, _ key: ObjectKey, synced: Bool) throws(ObjectStoreError) -> String {
+    let number = counter.withLock { count in
+      count += 1
+      return count
+    }
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    let temporary = "\(folder(of: path))/.\(name).\(getpid())-\(number).tmp"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw failure("a temporary file cannot be made", key) }
+    var position = 0
+    while position < bytes.count {
+      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + position, $0.count - position) }
+      if count < 0 && errno == EINTR { continue }
+      guard count > 0 else { throw discard(temporary, descriptor, "cannot be written", key) }
+      position += count
+    }
+    if synced && fsync(descriptor) != 0 { throw discard(temporary, descriptor, "cannot be synced", key) }
+    guard close(descriptor) == 0 else { throw discard(temporary, nil, "cannot be closed", key) }
+    return temporary
+  }
+
+  private func discard(_ temporary: String, _ descriptor: Int32?, _ what: String, _ key: ObjectKey) -> ObjectStoreError {
+    let error = failure(what, key)
+    if let descriptor { close(descriptor) }
+    unlink(temporary)
+    return error
+  }
+
+  private func moveIntoPlace(_ temporary: String, _ path: String, _ key: ObjectKey) throws(ObjectStoreError) {
+    guard rename(temporary, path) == 0 else { throw discard(temporary, nil, "cannot be replaced", key) }
+  }
+
+  private func syncFolder(_ folder: String, _ key: ObjectKey) throws(ObjectStoreError) {
+    try withFolder(folder, key) { fsync($0) }
+  }
+
+  private func syncFileSystem(_ key: ObjectKey) throws(ObjectStoreError) {
+    try withFolder(root, key) { syncfs($0) }
+  }
+
+  private func withFolder(_ folder: String, _ key: ObjectKey, _ sync: (Int32) -> Int32) throws(ObjectStoreError) {
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("the folder \(folder) cannot be opened", key) }
+    defer { close(descriptor) }
+    guard sync(descriptor) == 0 else { throw failure("the folder \(folder) cannot be synced", key) }
+  }
+
+  // MARK: - Leftovers
+
+  private func isTemporary(_ name: String) -> Bool { name.hasPrefix(".") && name.hasSuffix(".tmp") }
+
+  private func removeLeftovers(in folder: String) {
+    for name in names(in: folder) where isTemporary(name) {
+      // `.NAME.PID-NUMBER.tmp`
+      let middle = name.dropLast(".tmp".count).split(separator: ".").last ?? ""
+      guard let process = middle.split(separator: "-").first.flatMap({ pid_t($0) }), process != getpid() else { continue }
+      if kill(process, 0) != 0 && errno == ESRCH { unlink("\(folder)/\(name)") }
+    }
+  }
+
+  private func names(in folder: String) -> [String] {
+    guard let directory = opendir(folder) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+  }
+
+  private func failure(_ what: String, _ key: ObjectKey) -> ObjectStoreError {
+    let number = errno
+    let code: ObjectStoreError.Code =
+      switch number {
+      case ENOSPC, EDQUOT: .full
+      case EROFS: .readOnly
+      case EACCES, EPERM: .refused
+      default: .inputOutput
+      }
+    return ObjectStoreError(code, place: "\(location)/\(key)", reason: "\(what): \(String(cString: strerror(number)))")
+  }
+}
+
+/// syncfs(2). Glibc's header shows it only to programs that ask for GNU's extensions before they include it, which a Swift import cannot.
+@_silgen_name("syncfs") private func syncfs(_ descriptor: Int32) -> Int32
+
+/// The content's MD5: what S3 calls the ETag of an object put in one piece without encryption by a key of the caller's.
+func etag(_ bytes: [UInt8]) -> String { hexadecimal(Insecure.MD5.hash(data: bytes)) }
+
+func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
+  let digits = Array("0123456789abcdef".utf8)
+  return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+}

@@ -1,0 +1,109 @@
+/// The name of an object below a store's root: segments joined by slashes.
+package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
+  package let value: String
+
+  /// - Precondition: not empty, no empty, `.` or `..` segment, no slash at either end.
+  package init(_ value: String) {
+    let segments = value.split(separator: "/", omittingEmptySubsequences: false)
+    precondition(segments.allSatisfy { !["", ".", ".."].contains($0) }, "object key \(value)")
+    self.value = value
+  }
+
+  package var description: String { value }
+}
+
+/// What a store says of an object.
+package struct ObjectFacts: Sendable, Equatable {
+  package let byteCount: Int64
+  /// Without quotes. S3's for S3; the MD5 of the content in hexadecimal for a folder, which is what S3's is for objects put in one piece.
+  package let etag: String
+}
+
+/// A store's acknowledgement.
+package struct PutReceipt: Sendable, Equatable {
+  package let etag: String
+  /// An attempt before the one that succeeded got no answer: it may be applied later and undo a newer one.
+  package let hadUnansweredAttempt: Bool
+
+  package init(etag: String, hadUnansweredAttempt: Bool) {
+    self.etag = etag
+    self.hadUnansweredAttempt = hadUnansweredAttempt
+  }
+}
+
+/// Where results go: whole objects under keys, replaced atomically.
+///
+/// Every call may be repeated; each has a deadline or needs none. Used from several threads.
+package protocol ObjectStore: Sendable {
+  /// `s3://bucket/prefix` or `file:path`.
+  var location: String { get }
+
+  /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable when it returns.
+  func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt
+  /// Puts several objects. Where one fails, others may have been put.
+  func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt]
+  /// Nil when there is no such object.
+  func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts?
+  /// Nil when there is no such object.
+  func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]?
+  /// An object that is not there is deleted already.
+  func delete(_ key: ObjectKey) throws(ObjectStoreError)
+  /// The keys that begin with a text, sorted by their bytes.
+  func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey]
+}
+
+/// Why a store did not do as asked. Never holds a credential or a signature.
+package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
+  package enum Code: Equatable, Sendable {
+    /// No answer.
+    case unreachable
+    /// 403, or a file system's "permission denied".
+    case refused
+    case noSuchBucket
+    /// 5xx or a throttling code, after all attempts.
+    case serverError(status: Int)
+    /// No space or quota left.
+    case full
+    case readOnly
+    /// The request or the configuration is at fault.
+    case badRequest
+    case badCredentials
+    case inputOutput
+  }
+  package let code: Code
+  /// Location and key.
+  package let place: String
+  package let reason: String
+  /// Some attempt got no clear answer, so it may still be applied.
+  package let hadUnansweredAttempt: Bool
+
+  package init(_ code: Code, place: String, reason: String, hadUnansweredAttempt: Bool = false) {
+    self.code = code
+    self.place = place
+    self.reason = reason
+    self.hadUnansweredAttempt = hadUnansweredAttempt
+  }
+
+  package var isTransient: Bool {
+    switch code {
+    case .unreachable, .serverError: true
+    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput: false
+    }
+  }
+
+  package var description: String { "\(place): \(reason). \(remedy)" }
+
+  private var remedy: String {
+    switch code {
+    case .unreachable: "Is the store up, and is output.s3.endpoint right? What is not published stays in the checkpoint; run again."
+    case .serverError: "The store is in trouble. What is not published stays in the checkpoint; run again."
+    case .refused: "Check the credentials and their right to put, get and delete objects there."
+    case .noSuchBucket: "Make the bucket, or correct output.to; Tranche never makes one."
+    case .full: "Free space, then run again."
+    case .readOnly: "Make the folder writable, or name another in output.to."
+    case .badRequest: "Check output.to, output.s3.region and output.s3.addressing."
+    case .badCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials."
+    case .inputOutput: "Check the disk, then run again."
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/// Who asks. Its description says nothing of the keys.
+package struct S3Credentials: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  package let accessKeyID: String
+  package let secretAccessKey: String
+  package let sessionToken: String?
+
+  package init(accessKeyID: String, secretAccessKey: String, sessionToken: String?) {
+    self.accessKeyID = accessKeyID
+    self.secretAccessKey = secretAccessKey
+    self.sessionToken = sessionToken
+  }
+
+  package var description: String { "credentials (not shown)" }
+  package var debugDescription: String { description }
+  package var customMirror: Mirror { Mirror(self, children: []) }
+
+  /// Finds credentials where the AWS tools do: the environment, else a profile of the shared credentials file.
+  ///
+  /// - Parameters:
+  ///   - profile: A profile named in the job file goes before the environment; nil: AWS_ACCESS_KEY_ID if set, else AWS_PROFILE or `default`.
+  ///   - readFile: Nil for a file that cannot be read.
+  /// - SeeAlso: AWS SDKs and Tools Reference Guide, "Shared config and credentials files".
+  package static func resolve(
+    profile: String?, environment: [String: String], readFile: (String) -> String?
+  ) throws(ObjectStoreError) -> S3Credentials {
+    if profile == nil, let accessKeyID = environment["AWS_ACCESS_KEY_ID"], !accessKeyID.isEmpty {
+      guard let secret = environment["AWS_SECRET_ACCESS_KEY"], !secret.isEmpty else {
+        throw ObjectStoreError(.badCredentials, place: "environment", reason: "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not")
+      }
+      let token = environment["AWS_SESSION_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+      return S3Credentials(accessKeyID: accessKeyID, secretAccessKey: secret, sessionToken: token)
+    }
+    let name = profile ?? environment["AWS_PROFILE"] ?? "default"
+    let path = environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "\(environment["HOME"] ?? "")/.aws/credentials"
+    guard let text = readFile(path) else {
+      throw ObjectStoreError(
+        .badCredentials, place: path,
+        reason: "AWS_ACCESS_KEY_ID is not set, and the shared credentials file with profile \(name) cannot be read")
+    }
+    let values = section(name, of: text)
+    guard let accessKeyID = values["aws_access_key_id"], let secret = values["aws_secret_access_key"] else {
+      throw ObjectStoreError(
+        .badCredentials, place: path, reason: "profile \(name) has no aws_access_key_id and aws_secret_access_key")
+    }
+    return S3Credentials(accessKeyID: accessKeyID, secretAccessKey: secret, sessionToken: values["aws_session_token"])
+  }
+
+  private static func section(_ name: String, of text: String) -> [String: String] {
+    var values: [String: String] = [:]
+    var isInside = false
+    for line in text.split(whereSeparator: \.isNewline) {
+      let line = trimmed(line)
+      if line.first == "#" || line.first == ";" { continue }
+      if line.first == "[", line.last == "]" {
+        isInside = trimmed(line.dropFirst().dropLast()) == name
+      } else if isInside, let equals = line.firstIndex(of: "=") {
+        values[trimmed(line[..<equals]).lowercased()] = trimmed(line[line.index(after: equals)...])
+      }
+    }
+    return values
+  }
+
+  private static func trimmed(_ text: Substring) -> String {
+    var text = text
+    while text.first?.isWhitespace == true { text.removeFirst() }
+    while text.last?.isWhitespace == true { text.removeLast() }
+    return String(text)
+  }
+
+  private static func trimmed(_ text: String) -> String { trimmed(text[...]) }
+}

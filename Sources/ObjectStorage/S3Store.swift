@@ -1,0 +1,265 @@
+internal import Glibc
+
+/// Where a bucket is and how it is asked.
+package struct S3Configuration: Sendable {
+  package enum AddressingStyle: Sendable { case path, virtual }
+  package let endpoint: String?
+  package let region: String
+  package let bucket: String
+  /// Without a slash at either end; may be empty.
+  package let prefix: String
+  package let addressing: AddressingStyle
+  package let credentials: S3Credentials
+  /// For one attempt.
+  package let timeoutMilliseconds: Int64
+  /// At least 1.
+  package let maxAttempts: Int
+  package let caFile: String?
+
+  package init(
+    endpoint: String?, region: String, bucket: String, prefix: String, addressing: AddressingStyle, credentials: S3Credentials,
+    timeoutMilliseconds: Int64, maxAttempts: Int, caFile: String?
+  ) {
+    self.endpoint = endpoint
+    self.region = region
+    self.bucket = bucket
+    self.prefix = prefix
+    self.addressing = addressing
+    self.credentials = credentials
+    self.timeoutMilliseconds = timeoutMilliseconds
+    self.maxAttempts = maxAttempts
+    self.caFile = caFile
+  }
+}
+
+/// Objects in an S3 bucket, signed by ``SigV4`` and carried by libcurl.
+///
+/// An attempt that gets no answer, 500, 502, 503, 504 or a throttling code is made again, after an exponentially growing wait with full
+/// jitter; anything else is final at once.
+/// - SeeAlso: Amazon S3 API Reference, "Error responses"; AWS Architecture Blog, "Exponential Backoff And Jitter".
+package final class S3Store: ObjectStore {
+  private let configuration: S3Configuration
+  private let signer: SigV4
+  private let client: HTTPClient?
+  private let scheme: String
+  private let host: String
+  /// What stands before the key in a path, encoded.
+  private let basePath: String
+  private let now: @Sendable () -> Int64
+  private let sleep: @Sendable (_ milliseconds: Int64) -> Void
+  private let random: @Sendable () -> Double
+
+  /// - Parameters:
+  ///   - now: Seconds since 1970 UTC, for signatures.
+  ///   - random: From 0 up to 1, for the jitter.
+  package init(
+    _ configuration: S3Configuration, now: @escaping @Sendable () -> Int64 = { Int64(time(nil)) },
+    sleep: @escaping @Sendable (_ milliseconds: Int64) -> Void = { usleep(UInt32(clamping: $0 * 1_000)) },
+    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
+  ) {
+    self.configuration = configuration
+    self.now = now
+    self.sleep = sleep
+    self.random = random
+    signer = SigV4(credentials: configuration.credentials, region: configuration.region)
+    client = HTTPClient(timeoutMilliseconds: configuration.timeoutMilliseconds, caFile: configuration.caFile)
+    let endpoint = configuration.endpoint ?? "https://s3.\(configuration.region).amazonaws.com"
+    scheme = endpoint.hasPrefix("http://") ? "http" : "https"
+    let rest = endpoint.split(separator: "/", omittingEmptySubsequences: true)
+    let authority = Self.withoutDefaultPort(rest.count > 1 ? String(rest[1]) : endpoint, scheme: scheme)
+    switch configuration.addressing {
+    case .path:
+      host = authority
+      basePath = "/" + SigV4.percentEncoded(configuration.bucket, keepingSlashes: false)
+    case .virtual:
+      host = "\(configuration.bucket).\(authority)"
+      basePath = ""
+    }
+  }
+
+  /// libcurl sends no port that the scheme implies, so none may be signed.
+  private static func withoutDefaultPort(_ authority: String, scheme: String) -> String {
+    let port = scheme == "http" ? ":80" : ":443"
+    return authority.hasSuffix(port) ? String(authority.dropLast(port.count)) : authority
+  }
+
+  package var location: String {
+    "s3://\(configuration.bucket)" + (configuration.prefix.isEmpty ? "" : "/\(configuration.prefix)")
+  }
+
+  private func fullKey(_ key: String) -> String { configuration.prefix.isEmpty ? key : "\(configuration.prefix)/\(key)" }
+
+  private func path(_ key: ObjectKey) -> String {
+    "\(basePath)/\(SigV4.percentEncoded(fullKey(key.value), keepingSlashes: true))"
+  }
+
+  package func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt {
+    let request = SigV4.Request(
+      method: "PUT", host: host, path: path(key), headers: [("content-type", contentType)], payload: bytes)
+    let answer = try send(request, place: "\(location)/\(key)")
+    guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    return PutReceipt(etag: answer.etag, hadUnansweredAttempt: answer.hadUnansweredAttempt)
+  }
+
+  package func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt] {
+    var receipts: [PutReceipt] = []
+    for (key, bytes) in group { receipts.append(try put(bytes, at: key, contentType: contentType)) }
+    return receipts
+  }
+
+  package func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? {
+    let answer = try send(SigV4.Request(method: "HEAD", host: host, path: path(key)), place: "\(location)/\(key)")
+    if answer.status == 404 { return nil }
+    guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    return ObjectFacts(byteCount: answer.headers["content-length"].flatMap { Int64($0) } ?? 0, etag: answer.etag)
+  }
+
+  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
+    let answer = try send(SigV4.Request(method: "GET", host: host, path: path(key)), place: "\(location)/\(key)")
+    if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return nil }
+    guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    return answer.body
+  }
+
+  package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
+    let answer = try send(SigV4.Request(method: "DELETE", host: host, path: path(key)), place: "\(location)/\(key)")
+    if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return }
+    guard answer.status == 204 || answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+  }
+
+  package func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
+    var keys: [String] = []
+    var token: String?
+    let base = configuration.prefix.isEmpty ? "" : configuration.prefix + "/"
+    repeat {
+      var query = [(name: "list-type", value: "2"), (name: "prefix", value: base + prefix)]
+      if let token { query.append((name: "continuation-token", value: token)) }
+      let answer = try send(
+        SigV4.Request(method: "GET", host: host, path: basePath.isEmpty ? "/" : basePath, query: query), place: location)
+      guard answer.status == 200 else { throw failure(answer, place: location) }
+      keys += XMLText.all("Key", in: answer.text).map { String($0.dropFirst(base.count)) }
+      token = XMLText.first("NextContinuationToken", in: answer.text)
+    } while token != nil
+    return keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map(ObjectKey.init)
+  }
+
+  // MARK: - Attempts
+
+  private struct Answer {
+    let status: Int
+    let headers: [String: String]
+    let body: [UInt8]
+    var hadUnansweredAttempt = false
+
+    var etag: String { (headers["etag"] ?? "").filter { $0 != "\"" } }
+    var text: String { String(decoding: body, as: UTF8.self) }
+  }
+
+  private static let throttlingCodes: Set<String> = [
+    "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
+    "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded", "RequestTimeout", "RequestTimeTooSlow",
+  ]
+
+  private func isWorthTryingAgain(_ answer: Answer) -> Bool {
+    [429, 500, 502, 503, 504].contains(answer.status)
+      || (answer.status == 400 && XMLText.first("Code", in: answer.text).map(Self.throttlingCodes.contains) == true)
+  }
+
+  private func send(_ request: SigV4.Request, place: String) throws(ObjectStoreError) -> Answer {
+    guard let client else { throw ObjectStoreError(.inputOutput, place: place, reason: "libcurl could not be started") }
+    var hadUnansweredAttempt = false
+    var attempt = 1
+    while true {
+      let headers = signer.sign(request, at: now())
+      let query = SigV4.encoded(request.query)
+      let url = "\(scheme)://\(request.host)\(request.path)\(query.isEmpty ? "" : "?\(query)")"
+      switch client.send(method: request.method, url: url, headers: headers, body: request.payload) {
+      case .answer(let status, let headers, let body):
+        var answer = Answer(status: status, headers: headers, body: body)
+        let mayBeApplied = [500, 502, 503, 504].contains(status)
+        if !isWorthTryingAgain(answer) || attempt >= configuration.maxAttempts {
+          answer.hadUnansweredAttempt = hadUnansweredAttempt || mayBeApplied
+          return answer
+        }
+        // A gateway's error does not say what became of the request behind it.
+        hadUnansweredAttempt = hadUnansweredAttempt || mayBeApplied
+      case .noAnswer(let reason):
+        hadUnansweredAttempt = true
+        if attempt >= configuration.maxAttempts {
+          throw ObjectStoreError(
+            .unreachable, place: "\(place) at \(scheme)://\(host)", reason: "no answer in \(attempt) attempts: \(reason)",
+            hadUnansweredAttempt: true)
+        }
+      }
+      // Full jitter over 100 ms, 200 ms, 400 ms ... and 20 s at most.
+      let ceiling = min(20_000, 100 << min(attempt - 1, 10))
+      sleep(Int64(random() * Double(ceiling)))
+      attempt += 1
+    }
+  }
+
+  private func failure(_ answer: Answer, place: String) -> ObjectStoreError {
+    let code = XMLText.first("Code", in: answer.text)
+    let message = XMLText.first("Message", in: answer.text)
+    var reason = "the store answered \(answer.status)" + (code.map { " \($0)" } ?? "") + (message.map { ": \($0)" } ?? "")
+    if code == "RequestTimeTooSkewed" { reason += "; this machine's clock is wrong" }
+    let region = answer.headers["x-amz-bucket-region"]
+    if let region, region != configuration.region { reason += "; the bucket is in region \(region)" }
+    let kind: ObjectStoreError.Code =
+      switch answer.status {
+      case 401, 403: .refused
+      case 404: .noSuchBucket
+      case 500...599, 429: .serverError(status: answer.status)
+      case 507: .full
+      default: .badRequest
+      }
+    return ObjectStoreError(
+      kind, place: place, reason: scrubbed(reason), hadUnansweredAttempt: answer.hadUnansweredAttempt)
+  }
+
+  /// Some servers repeat what they were sent.
+  private func scrubbed(_ text: String) -> String {
+    let secrets = [configuration.credentials.secretAccessKey, configuration.credentials.sessionToken, configuration.credentials.accessKeyID]
+    return secrets.compactMap { $0 }.filter { !$0.isEmpty }.reduce(text) { $0.replacing($1, with: "...") }
+  }
+}
+
+/// The little of XML that S3's answers need: the texts of elements by name.
+enum XMLText {
+  static func first(_ name: String, in text: String) -> String? { all(name, in: text, limit: 1).first }
+
+  static func all(_ name: String, in text: String, limit: Int = .max) -> [String] {
+    var found: [String] = []
+    var rest = text[...]
+    while found.count < limit, let start = rest.firstRange(of: "<\(name)>"), let end = rest[start.upperBound...].firstRange(of: "</\(name)>") {
+      found.append(unescaped(rest[start.upperBound..<end.lowerBound]))
+      rest = rest[end.upperBound...]
+    }
+    return found
+  }
+
+  private static func unescaped(_ text: Substring) -> String {
+    guard text.contains("&") else { return String(text) }
+    var result = ""
+    var rest = text
+    while let ampersand = rest.firstIndex(of: "&") {
+      result += rest[..<ampersand]
+      rest = rest[ampersand...]
+      guard let semicolon = rest.firstIndex(of: ";") else { break }
+      let name = rest[rest.index(after: ampersand)..<semicolon]
+      switch name {
+      case "lt": result += "<"
+      case "gt": result += ">"
+      case "amp": result += "&"
+      case "quot": result += "\""
+      case "apos": result += "'"
+      default:
+        let isHexadecimal = name.hasPrefix("#x")
+        let number = isHexadecimal ? UInt32(name.dropFirst(2), radix: 16) : UInt32(name.dropFirst(1))
+        if name.hasPrefix("#"), let scalar = number.flatMap(Unicode.Scalar.init) { result.unicodeScalars.append(scalar) }
+      }
+      rest = rest[rest.index(after: semicolon)...]
+    }
+    return result + rest
+  }
+}
