@@ -95,6 +95,8 @@ func checkText(_ sql: String) throws(ExpressionError.Code) {
     switch token {
     case .word(let name), .quotedName(let name):
       if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) { throw .unknownColumn(name: name, candidates: []) }
+      // Keywords of SQLite, never names unless quoted; without them there is no subquery.
+      if case .word = token, ["SELECT", "VALUES", "WITH"].contains(name.uppercased()) { throw .subquery }
     case .text, .number, .symbol: break
     }
   }
