@@ -60,5 +60,16 @@ let package = Package(
         logging, argumentParser,
       ],
       swiftSettings: settings),
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+    tests("OffsetsTests", ["Offsets", "TestSupport"]),
+    tests("FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"]),
+    tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),
+    tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
+    tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
+    tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),
+    tests("KafkaTests", ["Kafka", "Offsets", "TestSupport"]),
+    tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
+    tests("EngineTests", ["Engine", "Offsets", "TestSupport"]),
+    tests("SystemTests", ["TestSupport"]),
   ]
 )

@@ -265,7 +265,8 @@ extension Checkpoint {
   private func store(_ plan: BatchPlan?, now: Int64, in database: Database) throws {
     if let plan {
       try database.cachedStatement(
-        sql: "INSERT INTO in_flight VALUES (1, ?, ?, ?) ON CONFLICT DO UPDATE SET batch = excluded.batch, planned_at = excluded.planned_at, ranges = excluded.ranges"
+        sql:
+          "INSERT INTO in_flight VALUES (1, ?, ?, ?) ON CONFLICT DO UPDATE SET batch = excluded.batch, planned_at = excluded.planned_at, ranges = excluded.ranges"
       ).execute(arguments: [plan.batch, TimestampText.format(milliseconds: now), RangesText.format(plan.ranges)])
     } else {
       try database.cachedStatement(sql: "DELETE FROM in_flight").execute()

@@ -1,7 +1,7 @@
 import GRDB
 import Jobs
-import Windows
 import Tables
+import Windows
 
 /// 'Trnc' in ASCII: tells the `file` command and us whose database this is (PRAGMA application_id).
 let applicationID: Int32 = 0x5472_6E63

@@ -1,9 +1,9 @@
+internal import Formats
 internal import GRDB
 internal import Glibc
 package import Jobs
 package import Offsets
 internal import Windows
-internal import Formats
 
 /// A job's checkpoint, opened for writing by the one run that holds its lock: progress, window state, outputs, rejects, history.
 ///
@@ -145,7 +145,8 @@ package final class Checkpoint {
   private func moveOutputs(in database: Database, oldPlace: String) throws {
     let windows = try Row.fetchAll(database, sql: "SELECT object_key, number, published_revision FROM outputs WHERE kind = 'window'")
     let unpublished =
-      try Int.fetchOne(database, sql: "SELECT count(*) FROM outputs JOIN results USING (object_key) WHERE revision > published_revision") ?? 0
+      try Int.fetchOne(database, sql: "SELECT count(*) FROM outputs JOIN results USING (object_key) WHERE revision > published_revision")
+      ?? 0
     guard unpublished == 0 else {
       throw CheckpointError(
         .invariant("output.to or output.format changed while \(unpublished) results wait to be published in the old form"), path: path)
@@ -179,8 +180,9 @@ package final class Checkpoint {
       }
       for row in try Row.fetchAll(
         database,
-        sql: "SELECT source, topic, partition, from_offset, to_offset FROM gaps JOIN partitions USING (source, topic, partition) WHERE from_offset >= next_offset")
-      {
+        sql:
+          "SELECT source, topic, partition, from_offset, to_offset FROM gaps JOIN partitions USING (source, topic, partition) WHERE from_offset >= next_offset"
+      ) {
         let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
         gapsAhead[partition, default: []].append(OffsetRange(from: row[3], to: row[4]))
       }

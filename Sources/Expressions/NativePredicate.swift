@@ -203,7 +203,9 @@ private struct Parser {
       guard case .column(let column) = left, endsOperand else { return nil }
       return isNull ? .isNull(column: column) : .not(.isNull(column: column))
     }
-    guard position < tokens.count, case .symbol(let symbol) = tokens[position], let comparison = Self.comparisons[symbol] else { return nil }
+    guard position < tokens.count, case .symbol(let symbol) = tokens[position], let comparison = Self.comparisons[symbol] else {
+      return nil
+    }
     position += 1
     guard let right = try operand(), endsOperand else { return nil }
     switch (left, right) {

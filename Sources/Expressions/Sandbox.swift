@@ -9,7 +9,8 @@ internal import Tables
 final class Sandbox {
   /// Deterministic built-ins of SQLite. Dates are integers here, so the date functions, which know 'now', are left out.
   static let allowedFunctions: Set<String> = [
-    "abs", "char", "coalesce", "format", "glob", "hex", "ifnull", "iif", "instr", "length", "like", "lower", "ltrim", "max", "min", "nullif",
+    "abs", "char", "coalesce", "format", "glob", "hex", "ifnull", "iif", "instr", "length", "like", "lower", "ltrim", "max", "min",
+    "nullif",
     "quote", "replace", "round", "rtrim", "sign", "substr", "substring", "trim", "typeof", "unicode", "upper",
     "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "ceiling", "cos", "cosh", "degrees", "exp", "floor", "ln", "log",
     "log10", "log2", "mod", "pi", "pow", "power", "radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
@@ -49,7 +50,8 @@ final class Sandbox {
     // The guardian and the lent rows live as long as this object, which closes the connection first.
     let context = Unmanaged.passUnretained(guardian).toOpaque()
     sqlite3_set_authorizer(opened, authorize, context)
-    sqlite3_progress_handler(opened, Guardian.operationsPerStep, { Unmanaged<Guardian>.fromOpaque($0!).takeUnretainedValue().step() }, context)
+    sqlite3_progress_handler(
+      opened, Guardian.operationsPerStep, { Unmanaged<Guardian>.fromOpaque($0!).takeUnretainedValue().step() }, context)
   }
 
   deinit { sqlite3_close_v2(database) }

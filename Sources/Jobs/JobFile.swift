@@ -293,7 +293,8 @@ private struct JobParser {
       }
     }
     for required in ["by", "measures"] where !seen.contains(required) {
-      reader.fail(aggregate, "has no key \(required)", required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
+      reader.fail(
+        aggregate, "has no key \(required)", required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
     }
     job.aggregate = Job.Aggregate(by: by, measures: measures)
     checkStateColumns(aggregate, by, measures)
@@ -368,7 +369,9 @@ private struct JobParser {
     do {
       _ = try Predicate(sql, schema: job.recordSchema)
     } catch {
-      reader.fail(entry, "\(error)", "Expressions read the declared fields and record_key, record_timestamp, record_topic, record_partition, record_offset")
+      reader.fail(
+        entry, "\(error)",
+        "Expressions read the declared fields and record_key, record_timestamp, record_topic, record_partition, record_offset")
     }
   }
 

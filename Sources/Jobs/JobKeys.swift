@@ -44,8 +44,10 @@ package enum JobKeys {
     JobKey("source.kafka[].properties.*", .string, .harmless, "A property of librdkafka. Changing isolation.level is refused."),
     JobKey("source.kafka[].topics", .list, .refuse, "Topics to read. Adding one is allowed, taking one away is not."),
     JobKey("source.start", .string, .harmless, "earliest, latest or an ISO 8601 timestamp: where a topic met for the first time begins."),
-    JobKey("source.on_data_loss", .choice(["fail", "skip"]), .harmless, "What to do when the broker has removed unread offsets. Default: fail."),
-    JobKey("source.format", .choice(["csv", "json"]), .refuse, "csv: fields by position, no header. json: one object per line, fields by name."),
+    JobKey(
+      "source.on_data_loss", .choice(["fail", "skip"]), .harmless, "What to do when the broker has removed unread offsets. Default: fail."),
+    JobKey(
+      "source.format", .choice(["csv", "json"]), .refuse, "csv: fields by position, no header. json: one object per line, fields by name."),
     JobKey("source.fields", .map, .refuse, "The fields and their types; a trailing ? allows NULL."),
     JobKey(
       "source.fields.*", .string, .refuse,
@@ -71,7 +73,8 @@ package enum JobKeys {
     JobKey(
       "output.keep", .choice(["latest", "each"]), .harmless,
       "For batch windows and row jobs: one object that each batch replaces, or one per batch. Default: latest."),
-    JobKey("output.max_pending_bytes", .size, .harmless, "Most bytes of unpublished batch results while the store is down. Default: 64MiB."),
+    JobKey(
+      "output.max_pending_bytes", .size, .harmless, "Most bytes of unpublished batch results while the store is down. Default: 64MiB."),
     JobKey("output.s3", .object, .harmless, "How the store is reached."),
     JobKey("output.s3.endpoint", .string, .publishAgain, "http:// or https:// address of an S3 server. Default: AWS's of the region."),
     JobKey("output.s3.region", .string, .harmless, "Default: us-east-1."),

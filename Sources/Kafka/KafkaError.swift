@@ -31,7 +31,8 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     case .refused: "Check the source's security properties and the rights of its user."
     case .unknownTopic: "Check the name, or make the topic; Tranche never makes one by reading."
     case .truncated: "Set source.on_data_loss: skip to record a gap and go on, or restore the data."
-    case .beyondEnd: "The topic was deleted and made again, or the broker lost data. Give the job a new name to start over, or restore the topic."
+    case .beyondEnd:
+      "The topic was deleted and made again, or the broker lost data. Give the job a new name to start over, or restore the topic."
     case .badProperty: "Correct the source's properties."
     case .other: "Look at the broker's log, and try again."
     }

@@ -36,7 +36,9 @@ final class HTTPClient: @unchecked Sendable {
     curl_easy_reset(handle)
     var list: UnsafeMutablePointer<curl_slist>?
     // An empty Expect keeps libcurl from waiting for 100 Continue; it is not signed.
-    for (name, value) in headers + [("Expect", "")] { list = curl_slist_append(list, "\(name):\(value.isEmpty ? "" : " \(value)")") ?? list }
+    for (name, value) in headers + [("Expect", "")] {
+      list = curl_slist_append(list, "\(name):\(value.isEmpty ? "" : " \(value)")") ?? list
+    }
     defer { curl_slist_free_all(list) }
     var exchange = Exchange(body: body)
     var errorText = [CChar](repeating: 0, count: Int(CURL_ERROR_SIZE))

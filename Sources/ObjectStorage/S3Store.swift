@@ -219,7 +219,9 @@ package final class S3Store: ObjectStore {
 
   /// Some servers repeat what they were sent.
   private func scrubbed(_ text: String) -> String {
-    let secrets = [configuration.credentials.secretAccessKey, configuration.credentials.sessionToken, configuration.credentials.accessKeyID]
+    let secrets = [
+      configuration.credentials.secretAccessKey, configuration.credentials.sessionToken, configuration.credentials.accessKeyID,
+    ]
     return secrets.compactMap { $0 }.filter { !$0.isEmpty }.reduce(text) { $0.replacing($1, with: "...") }
   }
 }
@@ -231,7 +233,9 @@ enum XMLText {
   static func all(_ name: String, in text: String, limit: Int = .max) -> [String] {
     var found: [String] = []
     var rest = text[...]
-    while found.count < limit, let start = rest.firstRange(of: "<\(name)>"), let end = rest[start.upperBound...].firstRange(of: "</\(name)>") {
+    while found.count < limit, let start = rest.firstRange(of: "<\(name)>"),
+      let end = rest[start.upperBound...].firstRange(of: "</\(name)>")
+    {
       found.append(unescaped(rest[start.upperBound..<end.lowerBound]))
       rest = rest[end.upperBound...]
     }

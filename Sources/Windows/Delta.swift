@@ -69,7 +69,8 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
 
   package var remedy: String {
     switch code {
-    case .overflow, .sumNotFinite: "Use a double or a smaller unit for the field, narrow the window, or leave the record out with `tranche skip`"
+    case .overflow, .sumNotFinite:
+      "Use a double or a smaller unit for the field, narrow the window, or leave the record out with `tranche skip`"
     case .tooManyWindows: "Raise limits.windows_per_batch, lower trigger.max_offsets, or look for a wrong time in the records"
     case .keyTooLong: "Raise limits.key_bytes, or leave the record out with `tranche skip`"
     }

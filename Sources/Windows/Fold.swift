@@ -179,7 +179,9 @@ package struct Fold {
       let group = Int(grouping.groupOfRow[row])
       if group < 0 || values.isNull[row] { continue }
       sums[group] += values.doubles[row]
-      if !sums[group].isFinite { throw failure(.sumNotFinite(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch) }
+      if !sums[group].isFinite {
+        throw failure(.sumNotFinite(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch)
+      }
       isNull[group] = false
     }
     var result = Column(column.type)

@@ -16,7 +16,8 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     try exiting {
       let job = try loadJob(job.file)
-      let preview = try PlanPreview(job: job, status: try status(of: job, folder: self.job.checkpoints.folder), sources: try makeSources(job))
+      let preview = try PlanPreview(
+        job: job, status: try status(of: job, folder: self.job.checkpoints.folder), sources: try makeSources(job))
       print(json ? try jsonLine(report(preview)) : text(preview, job))
     }
   }

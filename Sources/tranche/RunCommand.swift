@@ -90,7 +90,8 @@ private final class Progress: @unchecked Sendable {
     if let shown, now - shown < .milliseconds(100) { return }
     shown = now
     let rate = Double(progress.recordCount) / max(0.001, (now - started) / .seconds(1))
-    let line = "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  \(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
+    let line =
+      "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  \(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
     FileHandle.standardError.write(Data(line.utf8))
   }
 }

@@ -46,7 +46,8 @@ struct ShowCommand: ParsableCommand {
     if let start = text.withUTF8({ TimestampText.parse(UnsafeRawBufferPointer($0)) }), windows.contains(start) { return start }
     throw RunError(
       .data,
-      "\(job.name): no window starts at \(window). There are \(windows.count), from \(ObjectKeys.label(ofWindow: windows[0])) to \(ObjectKeys.label(ofWindow: latest)).")
+      "\(job.name): no window starts at \(window). There are \(windows.count), from \(ObjectKeys.label(ofWindow: windows[0])) to \(ObjectKeys.label(ofWindow: latest))."
+    )
   }
 
   private func title(_ window: Int64, _ job: Job) -> String {

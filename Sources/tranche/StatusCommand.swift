@@ -9,7 +9,8 @@ struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
     abstract: "Show what each job has done and what is left: commits, offsets, lag, unpublished objects, rejects, gaps.",
-    discussion: "Works while a run writes. Without a job it shows every jobs/*.yaml. The lag is asked from the brokers unless --offline is given.")
+    discussion:
+      "Works while a run writes. Without a job it shows every jobs/*.yaml. The lag is asked from the brokers unless --offline is given.")
 
   @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))
   var jobs: [String] = []
@@ -105,7 +106,11 @@ private struct Report: Encodable {
       lines.append("  \(label.padding(toLength: 13, withPad: " ", startingAt: 0)) \(value)")
     }
     if let running { add("running", running) }
-    if let last_commit, let last_batch { add("last commit", "batch \(last_batch) at \(last_commit)") } else { add("last commit", "none yet") }
+    if let last_commit, let last_batch {
+      add("last commit", "batch \(last_batch) at \(last_commit)")
+    } else {
+      add("last commit", "none yet")
+    }
     add("records", "\(grouped(records)), \(grouped(rejected)) rejected")
     add("windows", grouped(windows))
     add("lag", lag.map(grouped) ?? "unknown" + (lag_unknown.map { ": \($0)" } ?? ""))
@@ -114,8 +119,10 @@ private struct Report: Encodable {
     if let in_flight { add("in flight", "batch \(in_flight)") }
     for gap in gaps { add("gap", "\(gap.source)/\(gap.topic)[\(gap.partition)] [\(gap.from), \(gap.to)) \(gap.reason)") }
     let rows = partitions.map {
-      ["  \($0.source)/\($0.topic)[\($0.partition)]", grouped($0.start_offset), grouped($0.next_offset), $0.lag.map(grouped) ?? "?",
-        ($0.held_back ?? 0) > 0 ? "\($0.held_back ?? 0) held back by an open transaction" : ""]
+      [
+        "  \($0.source)/\($0.topic)[\($0.partition)]", grouped($0.start_offset), grouped($0.next_offset), $0.lag.map(grouped) ?? "?",
+        ($0.held_back ?? 0) > 0 ? "\($0.held_back ?? 0) held back by an open transaction" : "",
+      ]
     }
     if !rows.isEmpty { lines.append(aligned(["  partition", "start offset", "next offset", "lag", ""], rows, numeric: [1, 2, 3])) }
     return lines.joined(separator: "\n")

@@ -7,7 +7,8 @@ let release = "0.1.0"
 struct Tranche: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tranche",
-    abstract: "Takes fixed-size slices of Kafka topics, keeps window state in one SQLite file, and overwrites result files on S3 or on disk.",
+    abstract:
+      "Takes fixed-size slices of Kafka topics, keeps window state in one SQLite file, and overwrites result files on S3 or on disk.",
     discussion: """
       A job is a YAML file. A run takes what has arrived since the last one, batch by batch, and exits; start it from cron or a \
       systemd timer. Killed anywhere and started again, its results are as if it had never stopped.

@@ -1,3 +1,4 @@
+import TestSupport
 import Testing
 
 @testable import Offsets
@@ -17,14 +18,21 @@ struct BatchPlanTests {
     #expect(plan.offsetCount == 8)
   }
 
-  @Test("shares in proportion to lag by largest remainder", arguments: [
-    ([5000, 3000, 2000] as [Int64], 1000 as Int64, [500, 300, 200] as [Int64]),
-    ([10, 10, 10], 10, [4, 3, 3]),
-    ([101, 11, 1], 10, [8, 1, 1]),
-    ([1_000_000, 1, 1], 4, [2, 1, 1]),
-  ])
-  func proportion(lags: [Int64], maxOffsets: Int64, expected: [Int64]) {
-    #expect(splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: 1) == expected)
+  struct Split: Sendable {
+    let lags: [Int64]
+    let maxOffsets: Int64
+    let expected: [Int64]
+  }
+
+  @Test(
+    "shares in proportion to lag by largest remainder",
+    arguments: [
+      Split(lags: [5000, 3000, 2000], maxOffsets: 1000, expected: [500, 300, 200]),
+      Split(lags: [10, 10, 10], maxOffsets: 10, expected: [4, 3, 3]), Split(lags: [101, 11, 1], maxOffsets: 10, expected: [8, 1, 1]),
+      Split(lags: [1_000_000, 1, 1], maxOffsets: 4, expected: [2, 1, 1]),
+    ])
+  func proportion(split: Split) {
+    #expect(splitOffsets(lags: split.lags, maxOffsets: split.maxOffsets, turn: 1) == split.expected)
   }
 
   @Test("sums exactly, never exceeds a lag, starves none and is deterministic, for 1 to 1,000 partitions")
@@ -32,20 +40,24 @@ struct BatchPlanTests {
     var random = SeededRandom(seed: 7)
     for _ in 0..<3_000 {
       let count = Int.random(in: 1...(Bool.random(using: &random) ? 12 : 1_000), using: &random)
-      let scale = [Int64(1), 10, 1_000, 1_000_000, Int64.max / 2_000].randomElement(using: &random) ?? 1
+      let scales: [Int64] = [1, 10, 1_000, 1_000_000, Int64.max / 2_000]
+      let scale = scales.randomElement(using: &random) ?? 1
       let lags = (0..<count).map { _ in Int64.random(in: 1...scale, using: &random) }
-      let maxOffsets = Int64.random(in: 1...([1, 10, 1_000, 10_000_000].randomElement(using: &random) ?? 1), using: &random)
+      let limits: [Int64] = [1, 10, 1_000, 10_000_000]
+      let maxOffsets = Int64.random(in: 1...(limits.randomElement(using: &random) ?? 1), using: &random)
       let turn = Int64.random(in: 0...1_000_000, using: &random)
       let counts = splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: turn)
       let total = lags.reduce(0, +)
       #expect(counts.reduce(0, +) == min(total, maxOffsets))
-      #expect(zip(counts, lags).allSatisfy { $0 >= 0 && $0 <= $1 })
+      let isWithinLags = zip(counts, lags).allSatisfy { $0 >= 0 && $0 <= $1 }
+      #expect(isWithinLags)
       if maxOffsets >= Int64(count) { #expect(counts.allSatisfy { $0 >= 1 }) }
       #expect(splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: turn) == counts)
     }
   }
 
-  @Test("with more lagging partitions than offsets to give, every partition has its turn", arguments: [(7, 3), (1_000, 64), (5, 1), (6, 6)])
+  @Test(
+    "with more lagging partitions than offsets to give, every partition has its turn", arguments: [(7, 3), (1_000, 64), (5, 1), (6, 6)])
   func turnsReachAll(partitionCount: Int, offsetCount: Int) {
     var seen = Set<Int>()
     let lags = [Int64](repeating: 1_000_000, count: partitionCount)
@@ -80,17 +92,6 @@ struct BatchPlanTests {
       }
       left = left.map { PartitionRange($0.partition, OffsetRange(from: taken[$0.partition] ?? 100, to: $0.range.to)) }
     }
-    #expect(left.allSatisfy(\.range.isEmpty))
-  }
-}
-
-/// The same numbers for the same seed, on every machine.
-struct SeededRandom: RandomNumberGenerator {
-  private var state: UInt64
-  init(seed: UInt64) { state = seed }
-  mutating func next() -> UInt64 {
-    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-    let value = (state ^ (state >> 33)) &* 0xFF51_AFD7_ED55_8CCD
-    return value ^ (value >> 33)
+    #expect(left.allSatisfy { $0.range.isEmpty })
   }
 }

@@ -1,0 +1,71 @@
+# make run         the example job on a local broker and S3 server, from nothing
+# make test        everything: packages, lint, unit and system tests on real servers
+# make bench       ratios against a C program, written to Benchmarks/results.md
+# make build       the release binary: .build/release/tranche
+# make stack       start the local broker and S3 server; make stack-down stops them
+# make format      rewrite the sources in our format; make lint only looks
+# make golden      rewrite jobs/job.schema.json
+# make clean       remove what was built and the local stack's data
+
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build run test bench stack stack-down format lint golden clean packages
+
+STACK := Tests/Stack/stack
+TRANCHE := .build/release/tranche
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+packages:
+	@Tests/Stack/install-packages
+
+build: packages
+	swift build -c release --product tranche
+
+stack: packages
+	@Tests/Stack/install-python Tests/Stack/run.txt .stack/python-run
+	@$(STACK) up
+
+stack-down:
+	@$(STACK) down
+
+run: build stack
+	@eval "$$($(STACK) status)"
+	show() { echo; echo "\$$ $$*"; "$$@"; }
+	show $(TRANCHE) produce --brokers $$KAFKA_BROKERS --records 10000 --seed 1
+	show $(TRANCHE) run jobs/api-time-share.yaml
+	show $(TRANCHE) produce --brokers $$KAFKA_BROKERS --records 5000 --seed 2
+	show $(TRANCHE) run jobs/api-time-share.yaml
+	show $(TRANCHE) show jobs/api-time-share.yaml --rows 10
+	show find .stack/rclone -type f
+	echo
+	echo "The servers go on running; make stack-down stops them. Their addresses: $(STACK) status"
+
+test: packages lint
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	swift build --build-tests
+	folder=$$(mktemp -d)
+	trap '$(STACK) test-down "$$folder"; rm -rf "$$folder"' EXIT
+	$(STACK) test-up "$$folder"
+	source "$$folder/env"
+	export TRANCHE_TEST_BINARY="$$PWD/.build/debug/tranche"
+	swift test --skip-build
+
+bench: build
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	@.stack/python-test/bin/python Benchmarks/bench.py
+
+lint: packages
+	@swift format lint --strict --recursive Package.swift Sources Tests
+
+format:
+	swift format format --in-place --recursive Package.swift Sources Tests
+
+golden: build
+	$(TRANCHE) schema > jobs/job.schema.json
+
+clean: stack-down
+	rm -rf .build .stack

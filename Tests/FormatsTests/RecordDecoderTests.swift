@@ -1,0 +1,285 @@
+import Formats
+import Offsets
+import Tables
+import TestSupport
+import Testing
+
+/// Decodes messages of one partition, each given as bytes or nil for a null value.
+func decode(
+  _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?], messageFields: [MessageField] = [], time: String? = nil,
+  timestamp: Int64 = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
+) -> RecordBatch {
+  var decoder = RecordDecoder(
+    format: format, fields: fields, messageFields: messageFields, requiredTimeColumn: time, recordByteLimit: limit)
+  var batch = RecordBatch(decoder.schema)
+  for (offset, value) in values.enumerated() {
+    (value ?? []).withUnsafeBytes { bytes in
+      (key ?? []).withUnsafeBytes { keyBytes in
+        let message = Message(
+          offset: Int64(offset), timestampMilliseconds: timestamp, key: key == nil ? nil : keyBytes, value: value == nil ? nil : bytes)
+        withUnsafePointer(to: message) {
+          decoder.decode(UnsafeBufferPointer(start: $0, count: 1), topic: "calls", partition: 3, partitionIndex: 0, into: &batch)
+        }
+      }
+    }
+  }
+  return batch
+}
+
+func decode(_ format: InputFormat, _ fields: [InputField], _ text: String) -> RecordBatch { decode(format, fields, [Array(text.utf8)]) }
+
+func field(_ name: String, _ type: ColumnType, _ encoding: TimestampEncoding = .text, nullable: Bool = false) -> InputField {
+  InputField(ColumnDefinition(name, type, isNullable: nullable), timestampEncoding: encoding)
+}
+
+@Suite("A decoder")
+struct RecordDecoderTests {
+  let calls = [field("api_id", .int32), field("time_taken", .int32)]
+
+  @Test("reads several records of a message, in order, with or without a last newline")
+  func several() {
+    let batch = decode(.csv, calls, [Array("1,2\n3,4\r\n\n5,6".utf8), Array("7,8\n".utf8)])
+    #expect(batch.columns[0].integers == [1, 3, 5, 7])
+    #expect(batch.columns[1].integers == [2, 4, 6, 8])
+    #expect(batch.offsets == [0, 0, 0, 1])
+    #expect(batch.rejects.isEmpty)
+  }
+
+  @Test("reads CSV as ClickHouse's Kafka engine writes it")
+  func clickHouseCSV() {
+    let fields = [field("a", .int32), field("t", .timestamp), field("s", .string), field("n", .int64, nullable: true), field("l", .string)]
+    let batch = decode(.csv, fields, "2,\"2026-11-23 01:02:04.000\",\"q\"\"uo,te\nline\",\\N,\"[]\"\n3,\"2026-11-23 01:02:05\",x,7,\"\\N\"\n")
+    #expect(batch.rejects.isEmpty)
+    #expect(batch.columns[1].integers == [1_795_395_724_000, 1_795_395_725_000])
+    #expect(batch.columns[2].text[0] == "q\"uo,te\nline")
+    #expect(batch.columns[3].isNull == [true, false])
+    #expect(batch.columns[4].text[1] == "\\N")
+  }
+
+  @Test("reads JSON objects by name, in any order, passing over what is not declared")
+  func json() {
+    let batch = decode(
+      .json, calls, "{\"api_id\":3,\"time_taken\":4}\n{\"x\":[1,{\"y\":null}],\"time_taken\":6,\"api_id\":\"5\"}\n { \"time_taken\" : 8 , \"api_\\u0069d\" : 7 }\n")
+    #expect(batch.rejects.isEmpty)
+    #expect(batch.columns[0].integers == [3, 5, 7])
+    #expect(batch.columns[1].integers == [4, 6, 8])
+  }
+
+  @Test("undoes JSON's escapes, surrogate pairs included")
+  func escapes() {
+    let batch = decode(.json, [field("s", .string)], #"{"s":"a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00ü"}"#)
+    #expect(batch.columns[0].text[0] == "a\"\\/\u{8}\u{C}\n\r\té😀ü")
+  }
+
+  @Test("refuses a record that is not of its types, and says why", arguments: [
+    ("1,2,3\n", Reject.Reason.extraField, nil as String?), ("1\n", .missingField, "time_taken"), ("x,2\n", .wrongType, "api_id"),
+    (",2\n", .wrongType, "api_id"), ("1,2.5\n", .wrongType, "time_taken"), ("3000000000,2\n", .outOfRange, "api_id"),
+    ("1,99999999999999999999\n", .outOfRange, "time_taken"), ("\\N,2\n", .notNullable, "api_id"), ("\"1,2\n", .malformed, "api_id"),
+    ("\"1\"x,2\n", .malformed, "api_id"), ("", .malformed, nil), ("\n\n", .malformed, nil), ("1,0x10\n", .wrongType, "time_taken"),
+    ("1,--2\n", .wrongType, "time_taken"), ("1, 2\n", .wrongType, "time_taken"), ("1,9223372036854775808\n", .outOfRange, "time_taken"),
+  ])
+  func csvFaults(text: String, reason: Reject.Reason, column: String?) {
+    let batch = decode(.csv, calls, text)
+    #expect(batch.rowCount == 0)
+    #expect(batch.columns.allSatisfy { $0.count == 0 })
+    #expect(batch.rejects.count == 1)
+    #expect(batch.rejects.first?.reason == reason)
+    #expect(batch.rejects.first?.field == column)
+  }
+
+  @Test("refuses JSON that is not RFC 8259's, or not of the types", arguments: [
+    (#"{"api_id":1}"#, Reject.Reason.missingField), (#"{"api_id":1,"api_id":2,"time_taken":3}"#, .duplicateField),
+    (#"{"api_id":1,"time_taken":}"#, .malformed), (#"{"api_id":1,"time_taken":2,}"#, .malformed), (#"{"api_id":01,"time_taken":2}"#, .malformed),
+    (#"{"api_id":1,"time_taken":NaN}"#, .malformed), (#"[1,2]"#, .malformed), (#"{"api_id":1,"time_taken":2} x"#, .malformed),
+    (#"{"api_id":1,"time_taken":null}"#, .notNullable), (#"{"api_id":true,"time_taken":2}"#, .wrongType),
+    (#"{"api_id":[1],"time_taken":2}"#, .wrongType), (#"{"api_id":1,"time_taken":2"#, .malformed), (#"{'api_id':1,"time_taken":2}"#, .malformed),
+    (#"{"api_id":1,"time_taken":+2}"#, .malformed), (#"{"api_id":1,"time_taken":.5}"#, .malformed), (#"{"api_id":1.5,"time_taken":2}"#, .wrongType),
+    (#"{"api_id":1,"time_taken":2,"s":"\x"}"#, .malformed), (#"{"api_id":1,"time_taken":2,"s":"\ud83"}"#, .malformed), ("{}", .missingField),
+    ("{\"api_id\":1,\"time_taken\":2,\"s\":\"a\tb\"}", .malformed), (String(repeating: "[", count: 100_000), .malformed),
+  ])
+  func jsonFaults(text: String, reason: Reject.Reason) {
+    let batch = decode(.json, calls, text)
+    #expect(batch.rowCount == 0)
+    #expect(batch.rejects.map(\.reason) == [reason])
+  }
+
+  @Test("keeps U+0000, broken UTF-8, lone surrogates, NaN and infinities out")
+  func invalidValues() {
+    let string = [field("s", .string)]
+    for bytes: [UInt8] in [[0x61, 0x00], [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82]] {
+      #expect(decode(.csv, string, [bytes]).rejects.map(\.reason) == [.invalidText])
+    }
+    #expect(decode(.json, string, #"{"s":"\ud800"}"#).rejects.map(\.reason) == [.invalidText])
+    #expect(decode(.json, string, #"{"s":"\u0000"}"#).rejects.map(\.reason) == [.invalidText])
+    for text in ["nan", "NaN", "inf", "-Infinity"] {
+      #expect(decode(.csv, [field("d", .double)], text).rejects.map(\.reason) == [.notFinite])
+    }
+    #expect(decode(.csv, [field("d", .double)], "1e999").rejects.map(\.reason) == [.outOfRange])
+    let zero = decode(.csv, [field("d", .double)], "-0.0")
+    #expect(zero.columns[0].doubles.first?.sign == .plus)
+  }
+
+  @Test("takes a null value, a record over the limit and a missing time for rejects, not for crashes")
+  func messages() {
+    #expect(decode(.csv, calls, [nil]).rejects.map(\.raw) == [nil])
+    #expect(decode(.csv, calls, [Array("1,2\n".utf8)], limit: 2).rejects.map(\.reason) == [.recordTooLarge])
+    let noTime = decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: [.timestamp], time: "record_timestamp", timestamp: -1)
+    #expect(noTime.rejects.map(\.reason) == [.missingTimestamp])
+    #expect(noTime.columns.allSatisfy { $0.count == 0 })
+  }
+
+  @Test("gives the message's own fields as columns")
+  func messageFields() {
+    let batch = decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: MessageField.allCases, key: Array("k".utf8))
+    #expect(batch.columns[2].text[0] == "k")
+    #expect(batch.columns[3].integers == [1_000])
+    #expect(batch.columns[4].text[0] == "calls")
+    #expect(batch.columns[5].integers == [3])
+    #expect(batch.columns[6].integers == [0])
+    #expect(decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: [.key]).columns[2].isNull == [true])
+  }
+
+  @Test("after a fault in a record the next ones are read")
+  func goesOn() {
+    let batch = decode(.csv, calls, "1,2\nx,y\n3,4\n")
+    #expect(batch.columns[0].integers == [1, 3])
+    #expect(batch.rejects.map(\.record) == [1])
+    #expect(batch.rejects.first?.raw.map { String(decoding: $0, as: UTF8.self) } == "x,y")
+  }
+
+  @Test("stays whole under 200,000 random mutations of good records", arguments: [InputFormat.csv, .json])
+  func mutations(format: InputFormat) {
+    let seed: UInt64 = 20_261_124
+    var random = SeededRandom(seed: seed)
+    let fields = [
+      field("a", .int32), field("b", .double, nullable: true), field("s", .string), field("t", .timestamp, nullable: true),
+      field("d", .decimal(precision: 9, scale: 2)),
+    ]
+    let good = Array(
+      (format == .csv
+        ? "12,1.5e3,\"te\"\"xt\",2026-11-23T10:05:00Z,3.14\n-7,\\N,üx,\\N,0\n"
+        : #"{"a":12,"b":1.5e3,"s":"te\"xt\u00e9","t":"2026-11-23T10:05:00Z","d":3.14}"# + "\n").utf8)
+    let alphabet = Array("\",\\N\n\r{}[]:0123456789.eE+-tfnu\u{0}\u{FF} ".utf8)
+    for _ in 0..<100_000 {
+      var bytes = good
+      for _ in 0..<Int.random(in: 1...4, using: &random) {
+        let place = Int.random(in: 0..<max(1, bytes.count), using: &random)
+        switch Int.random(in: 0..<3, using: &random) {
+        case 0 where !bytes.isEmpty: bytes[place] = alphabet.randomElement(using: &random) ?? 0
+        case 1 where !bytes.isEmpty: bytes.remove(at: place)
+        default: bytes.insert(alphabet.randomElement(using: &random) ?? 0, at: min(place, bytes.count))
+        }
+      }
+      let batch = decode(format, fields, [bytes])
+      let isAligned = batch.columns.allSatisfy { $0.count == batch.rowCount } && batch.rowCount + batch.rejects.count > 0
+      #expect(isAligned, "seed \(seed): \(bytes)")
+      if !isAligned { return }
+    }
+  }
+}
+
+@Suite("Numbers and times as text")
+struct ValueTextTests {
+  @Test("integers are read to both ends of their type")
+  func integers() {
+    let batch = decode(.csv, [field("a", .int64)], "9223372036854775807\n-9223372036854775808\n+5\n007\n")
+    #expect(batch.columns[0].integers == [.max, .min, 5, 7])
+  }
+
+  @Test("doubles are rounded as the standard library rounds them")
+  func doubles() {
+    var random = SeededRandom(seed: 5)
+    for _ in 0..<20_000 {
+      let text: String
+      switch Int.random(in: 0..<3, using: &random) {
+      case 0: text = "\(Double(bitPattern: UInt64.random(in: 0...UInt64.max, using: &random)))"
+      case 1: text = "\(Int64.random(in: -999_999_999...999_999_999, using: &random)).\(UInt32.random(in: 0...999_999, using: &random))"
+      default: text = "\(UInt64.random(in: 0...UInt64.max, using: &random))e\(Int.random(in: -340...300, using: &random))"
+      }
+      guard let expected = Double(text), expected.isFinite else { continue }
+      let batch = decode(.csv, [field("d", .double)], text)
+      #expect(batch.columns[0].doubles == [expected == 0 ? 0 : expected], "\(text)")
+    }
+  }
+
+  @Test("decimals keep their digits, and refuse what they cannot keep", arguments: [
+    ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil), ("12345678.90", nil), ("1e2", nil), ("", nil), (".5", 50),
+  ])
+  func decimals(text: String, expected: Int64?) {
+    let batch = decode(.csv, [field("d", .decimal(precision: 8, scale: 2))], "\(text)\n,")
+    #expect(batch.columns[0].integers.first == expected)
+  }
+
+  @Test("times are read from ISO 8601, ClickHouse and Unix", arguments: [
+    ("2026-11-23T10:05:00Z", TimestampEncoding.text, 1_795_428_300_000 as Int64?), ("2026-11-23 10:05:00.123456", .text, 1_795_428_300_123),
+    ("2026-11-23T12:05:00+02:00", .text, 1_795_428_300_000), ("1969-12-31T23:59:59.999Z", .text, -1), ("2024-02-29", .text, 1_709_164_800_000),
+    ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil), ("2026-11-23T10:05:60Z", .text, nil),
+    ("1763892300", .unixSeconds, 1_763_892_300_000), ("1763892300.5", .unixSeconds, 1_763_892_300_500), ("-1", .unixMilliseconds, -1),
+    ("12x", .unixMilliseconds, nil),
+  ])
+  func times(text: String, encoding: TimestampEncoding, expected: Int64?) {
+    #expect(decode(.csv, [field("t", .timestamp, encoding)], text).columns[0].integers.first == expected)
+  }
+
+  @Test("formatting and parsing a time are inverse")
+  func inverse() {
+    var random = SeededRandom(seed: 9)
+    for _ in 0..<20_000 {
+      let milliseconds = Int64.random(in: -62_135_596_800_000...253_402_300_799_999, using: &random)
+      var text = TimestampText.format(milliseconds: milliseconds)
+      #expect(text.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) } == milliseconds)
+    }
+  }
+}
+
+@Suite("Encoders")
+struct EncoderTests {
+  private var table: Table {
+    let schema = Schema([
+      ColumnDefinition("n,ame", .string, isNullable: true), ColumnDefinition("d", .double), ColumnDefinition("b", .bool),
+      ColumnDefinition("t", .timestamp), ColumnDefinition("m", .decimal(precision: 9, scale: 2)),
+    ])
+    var columns = schema.columns.map { Column($0.type) }
+    for (text, double) in [("plain", 0.1), ("q\"u,o\nte", 5), ("\\N", 1e-7), ("", 1e22)] {
+      columns[0].append(string: text)
+      columns[1].append(double: double)
+      columns[2].append(integer: 1)
+      columns[3].append(integer: 1_795_428_300_123)
+      columns[4].append(integer: -5)
+    }
+    columns[0].appendNull()
+    columns[1].append(double: -2.5)
+    columns[2].append(integer: 0)
+    columns[3].append(integer: -1)
+    columns[4].append(integer: 1_234_567)
+    return Table(schema, columns: columns)
+  }
+
+  @Test("CSV quotes what needs it and tells NULL from text")
+  func csv() {
+    #expect(
+      String(decoding: CSVEncoder.encode(table), as: UTF8.self) == """
+        "n,ame",d,b,t,m
+        plain,0.1,true,2026-11-23T10:05:00.123Z,-0.05
+        "q""u,o
+        te",5.0,true,2026-11-23T10:05:00.123Z,-0.05
+        "\\N",1e-07,true,2026-11-23T10:05:00.123Z,-0.05
+        "",1e+22,true,2026-11-23T10:05:00.123Z,-0.05
+        \\N,-2.5,false,1969-12-31T23:59:59.999Z,12345.67
+
+        """)
+  }
+
+  @Test("JSON lines are valid JSON with the columns' names")
+  func json() {
+    #expect(
+      String(decoding: JSONLinesEncoder.encode(table), as: UTF8.self) == """
+        {"n,ame":"plain","d":0.1,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
+        {"n,ame":"q\\"u,o\\nte","d":5.0,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
+        {"n,ame":"\\\\N","d":1e-07,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
+        {"n,ame":"","d":1e+22,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
+        {"n,ame":null,"d":-2.5,"b":false,"t":"1969-12-31T23:59:59.999Z","m":12345.67}
+
+        """)
+  }
+}

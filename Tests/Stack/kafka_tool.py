@@ -1,0 +1,96 @@
+"""Does to a broker what the tests need and Tranche never does. Usage: kafka_tool.py BROKER, with one JSON operation a line on standard input.
+
+  {"op": "create", "topic": T, "partitions": N}        {"op": "grow", "topic": T, "partitions": N}
+  {"op": "produce", "topic": T, "partition": P, "value": TEXT or null, "hex": BYTES, "key": TEXT, "timestamp": MILLISECONDS}
+  {"op": "samples", "topic": T, "partitions": N, "count": C, "seed": S, "from": MILLISECONDS, "span": MILLISECONDS}
+  {"op": "begin"}, {"op": "commit"}, {"op": "abort"}, {"op": "leave_open"}: a transaction around what is produced between
+  {"op": "delete_records", "topic": T, "partition": P, "before": OFFSET}    {"op": "delete_topic", "topic": T}
+  {"op": "dump", "topic": T}: prints every record as a JSON line, read without Tranche
+"""
+import json
+import random
+import sys
+import uuid
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+
+broker = sys.argv[1]
+admin = AdminClient({"bootstrap.servers": broker})
+plain = Producer({"bootstrap.servers": broker, "linger.ms": 5})
+producer = plain
+
+
+def done(futures):
+    for future in futures.values():
+        future.result(30)
+
+
+def send(topic, **message):
+    while True:
+        try:
+            return producer.produce(topic, **message)
+        except BufferError:
+            producer.poll(0.1)
+
+
+def dump(topic):
+    consumer = Consumer({"bootstrap.servers": broker, "group.id": "oracle", "enable.auto.commit": False,
+                         "isolation.level": "read_committed", "enable.partition.eof": True})
+    partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+    ended = set()
+    while len(ended) < len(partitions):
+        message = consumer.poll(20)
+        if message is None:
+            sys.exit("no message in 20 seconds")
+        if message.error():
+            ended.add(message.partition())
+            continue
+        value = message.value()
+        print(json.dumps({"partition": message.partition(), "offset": message.offset(), "timestamp": message.timestamp()[1],
+                          "value": None if value is None else value.decode("utf-8", "replace")}))
+    consumer.close()
+
+
+for line in sys.stdin:
+    if not line.strip():
+        continue
+    operation = json.loads(line)
+    kind, topic = operation["op"], operation.get("topic")
+    if kind == "create":
+        done(admin.create_topics([NewTopic(topic, operation["partitions"], 1)]))
+    elif kind == "grow":
+        done(admin.create_partitions([NewPartitions(topic, operation["partitions"])]))
+    elif kind == "delete_topic":
+        done(admin.delete_topics([topic]))
+    elif kind == "delete_records":
+        plain.flush(30)
+        done(admin.delete_records([TopicPartition(topic, operation["partition"], operation["before"])]))
+    elif kind == "produce":
+        value = bytes.fromhex(operation["hex"]) if "hex" in operation else operation.get("value")
+        extra = {name: operation[name] for name in ("key", "timestamp") if name in operation}
+        send(topic, partition=operation["partition"], value=value, **extra)
+    elif kind == "samples":
+        numbers = random.Random(operation["seed"])
+        for _ in range(operation["count"]):
+            row = f"{int(numbers.paretovariate(1.2)) % 200 + 1},{int(numbers.lognormvariate(4, 1))}\n"
+            send(topic, partition=numbers.randrange(operation["partitions"]), value=row,
+                 timestamp=operation["from"] + numbers.randrange(operation["span"]))
+    elif kind == "begin":
+        producer = Producer({"bootstrap.servers": broker, "transactional.id": str(uuid.uuid4())})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+    elif kind in ("commit", "abort"):
+        producer.flush(30)
+        (producer.commit_transaction if kind == "commit" else producer.abort_transaction)(30)
+        producer = plain
+    elif kind == "leave_open":
+        producer.flush(30)
+        producer = plain
+    elif kind == "dump":
+        dump(topic)
+    else:
+        sys.exit(f"no operation {kind}")
+if plain.flush(60):
+    sys.exit("messages were not delivered")
