@@ -70,12 +70,9 @@ package final class Checkpoint {
       configuration.journalMode = .wal
       configuration.busyMode = .timeout(10)
       configuration.label = "checkpoint"
-      // The database is looked at before GRDB may write to it: a file that is not ours must stay as it is.
-      if access(path, F_OK) == 0 { try refuseForeign(path) }
+      // The database is looked at before GRDB may write to it: one that is not ours, or newer, must stay as it is.
+      if access(path, F_OK) == 0 { try refuseUnusable(path) }
       let queue = try DatabaseQueue(path: path, configuration: configuration)
-      try queue.read { database in
-        if try migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
-      }
       try migrator.migrate(queue)
       try queue.inDatabase { database in
         // GRDB sets NORMAL when it turns WAL on, so FULL is set after opening, and read back.
@@ -93,7 +90,7 @@ package final class Checkpoint {
     }
   }
 
-  private static func refuseForeign(_ path: String) throws {
+  private static func refuseUnusable(_ path: String) throws {
     var configuration = Configuration()
     configuration.readonly = true
     let queue = try DatabaseQueue(path: path, configuration: configuration)
@@ -103,6 +100,7 @@ package final class Checkpoint {
       if identifier != applicationID && tableCount > 0 {
         throw CheckpointError(.foreign(reason: "application_id \(identifier)"), path: path)
       }
+      if try migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
     }
   }
 

@@ -230,7 +230,7 @@ final class YAMLReader {
 
   func suggestion(_ text: String, _ known: [String]) -> String {
     let near = known.min { distance(text, $0) < distance(text, $1) }
-    if let near, distance(text, near) <= max(1, text.count / 3) { return "Did you mean \(near)?" }
+    if let near, distance(text, near) <= max(2, text.count / 3) { return "Did you mean \(near)?" }
     return "Use \(known.count > 12 ? known.prefix(12).joined(separator: ", ") + ", ..." : known.joined(separator: ", "))"
   }
 

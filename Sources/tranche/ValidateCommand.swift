@@ -39,5 +39,5 @@ struct SchemaCommand: ParsableCommand {
     commandName: "schema", abstract: "Print a JSON Schema of the job file, for editors to complete and check it.",
     discussion: "Save it beside your jobs and name it in their first line: # yaml-language-server: $schema=job.schema.json")
 
-  func run() throws { print(JobSchema.json()) }
+  func run() throws { print(JobSchema.json(), terminator: "") }
 }

@@ -48,7 +48,8 @@ struct RecordDecoderTests {
   @Test("reads CSV as ClickHouse's Kafka engine writes it")
   func clickHouseCSV() {
     let fields = [field("a", .int32), field("t", .timestamp), field("s", .string), field("n", .int64, nullable: true), field("l", .string)]
-    let batch = decode(.csv, fields, "2,\"2026-11-23 01:02:04.000\",\"q\"\"uo,te\nline\",\\N,\"[]\"\n3,\"2026-11-23 01:02:05\",x,7,\"\\N\"\n")
+    let batch = decode(
+      .csv, fields, "2,\"2026-11-23 01:02:04.000\",\"q\"\"uo,te\nline\",\\N,\"[]\"\n3,\"2026-11-23 01:02:05\",x,7,\"\\N\"\n")
     #expect(batch.rejects.isEmpty)
     #expect(batch.columns[1].integers == [1_795_395_724_000, 1_795_395_725_000])
     #expect(batch.columns[2].text[0] == "q\"uo,te\nline")
@@ -59,7 +60,9 @@ struct RecordDecoderTests {
   @Test("reads JSON objects by name, in any order, passing over what is not declared")
   func json() {
     let batch = decode(
-      .json, calls, "{\"api_id\":3,\"time_taken\":4}\n{\"x\":[1,{\"y\":null}],\"time_taken\":6,\"api_id\":\"5\"}\n { \"time_taken\" : 8 , \"api_\\u0069d\" : 7 }\n")
+      .json, calls,
+      "{\"api_id\":3,\"time_taken\":4}\n{\"x\":[1,{\"y\":null}],\"time_taken\":6,\"api_id\":\"5\"}\n { \"time_taken\" : 8 , \"api_\\u0069d\" : 7 }\n"
+    )
     #expect(batch.rejects.isEmpty)
     #expect(batch.columns[0].integers == [3, 5, 7])
     #expect(batch.columns[1].integers == [4, 6, 8])
@@ -71,13 +74,15 @@ struct RecordDecoderTests {
     #expect(batch.columns[0].text[0] == "a\"\\/\u{8}\u{C}\n\r\té😀ü")
   }
 
-  @Test("refuses a record that is not of its types, and says why", arguments: [
-    ("1,2,3\n", Reject.Reason.extraField, nil as String?), ("1\n", .missingField, "time_taken"), ("x,2\n", .wrongType, "api_id"),
-    (",2\n", .wrongType, "api_id"), ("1,2.5\n", .wrongType, "time_taken"), ("3000000000,2\n", .outOfRange, "api_id"),
-    ("1,99999999999999999999\n", .outOfRange, "time_taken"), ("\\N,2\n", .notNullable, "api_id"), ("\"1,2\n", .malformed, "api_id"),
-    ("\"1\"x,2\n", .malformed, "api_id"), ("", .malformed, nil), ("\n\n", .malformed, nil), ("1,0x10\n", .wrongType, "time_taken"),
-    ("1,--2\n", .wrongType, "time_taken"), ("1, 2\n", .wrongType, "time_taken"), ("1,9223372036854775808\n", .outOfRange, "time_taken"),
-  ])
+  @Test(
+    "refuses a record that is not of its types, and says why",
+    arguments: [
+      ("1,2,3\n", Reject.Reason.extraField, nil as String?), ("1\n", .missingField, "time_taken"), ("x,2\n", .wrongType, "api_id"),
+      (",2\n", .wrongType, "api_id"), ("1,2.5\n", .wrongType, "time_taken"), ("3000000000,2\n", .outOfRange, "api_id"),
+      ("1,99999999999999999999\n", .outOfRange, "time_taken"), ("\\N,2\n", .notNullable, "api_id"), ("\"1,2\n", .malformed, "api_id"),
+      ("\"1\"x,2\n", .malformed, "api_id"), ("", .malformed, nil), ("\n\n", .malformed, nil), ("1,0x10\n", .wrongType, "time_taken"),
+      ("1,--2\n", .wrongType, "time_taken"), ("1, 2\n", .wrongType, "time_taken"), ("1,9223372036854775808\n", .outOfRange, "time_taken"),
+    ])
   func csvFaults(text: String, reason: Reject.Reason, column: String?) {
     let batch = decode(.csv, calls, text)
     #expect(batch.rowCount == 0)
@@ -87,16 +92,22 @@ struct RecordDecoderTests {
     #expect(batch.rejects.first?.field == column)
   }
 
-  @Test("refuses JSON that is not RFC 8259's, or not of the types", arguments: [
-    (#"{"api_id":1}"#, Reject.Reason.missingField), (#"{"api_id":1,"api_id":2,"time_taken":3}"#, .duplicateField),
-    (#"{"api_id":1,"time_taken":}"#, .malformed), (#"{"api_id":1,"time_taken":2,}"#, .malformed), (#"{"api_id":01,"time_taken":2}"#, .malformed),
-    (#"{"api_id":1,"time_taken":NaN}"#, .malformed), (#"[1,2]"#, .malformed), (#"{"api_id":1,"time_taken":2} x"#, .malformed),
-    (#"{"api_id":1,"time_taken":null}"#, .notNullable), (#"{"api_id":true,"time_taken":2}"#, .wrongType),
-    (#"{"api_id":[1],"time_taken":2}"#, .wrongType), (#"{"api_id":1,"time_taken":2"#, .malformed), (#"{'api_id':1,"time_taken":2}"#, .malformed),
-    (#"{"api_id":1,"time_taken":+2}"#, .malformed), (#"{"api_id":1,"time_taken":.5}"#, .malformed), (#"{"api_id":1.5,"time_taken":2}"#, .wrongType),
-    (#"{"api_id":1,"time_taken":2,"s":"\x"}"#, .malformed), (#"{"api_id":1,"time_taken":2,"s":"\ud83"}"#, .malformed), ("{}", .missingField),
-    ("{\"api_id\":1,\"time_taken\":2,\"s\":\"a\tb\"}", .malformed), (String(repeating: "[", count: 100_000), .malformed),
-  ])
+  @Test(
+    "refuses JSON that is not RFC 8259's, or not of the types",
+    arguments: [
+      (#"{"api_id":1}"#, Reject.Reason.missingField), (#"{"api_id":1,"api_id":2,"time_taken":3}"#, .duplicateField),
+      (#"{"api_id":1,"time_taken":}"#, .malformed), (#"{"api_id":1,"time_taken":2,}"#, .malformed),
+      (#"{"api_id":01,"time_taken":2}"#, .malformed),
+      (#"{"api_id":1,"time_taken":NaN}"#, .malformed), (#"[1,2]"#, .malformed), (#"{"api_id":1,"time_taken":2} x"#, .malformed),
+      (#"{"api_id":1,"time_taken":null}"#, .notNullable), (#"{"api_id":true,"time_taken":2}"#, .wrongType),
+      (#"{"api_id":[1],"time_taken":2}"#, .wrongType), (#"{"api_id":1,"time_taken":2"#, .malformed),
+      (#"{'api_id':1,"time_taken":2}"#, .malformed),
+      (#"{"api_id":1,"time_taken":+2}"#, .malformed), (#"{"api_id":1,"time_taken":.5}"#, .malformed),
+      (#"{"api_id":1.5,"time_taken":2}"#, .wrongType),
+      (#"{"api_id":1,"time_taken":2,"s":"\x"}"#, .malformed), (#"{"api_id":1,"time_taken":2,"s":"\ud83"}"#, .malformed),
+      ("{}", .missingField),
+      ("{\"api_id\":1,\"time_taken\":2,\"s\":\"a\tb\"}", .malformed), (String(repeating: "[", count: 100_000), .malformed),
+    ])
   func jsonFaults(text: String, reason: Reject.Reason) {
     let batch = decode(.json, calls, text)
     #expect(batch.rowCount == 0)
@@ -202,21 +213,28 @@ struct ValueTextTests {
     }
   }
 
-  @Test("decimals keep their digits, and refuse what they cannot keep", arguments: [
-    ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil), ("12345678.90", nil), ("1e2", nil), ("", nil), (".5", 50),
-  ])
+  @Test(
+    "decimals keep their digits, and refuse what they cannot keep",
+    arguments: [
+      ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil), ("12345678.90", nil), ("1e2", nil), ("", nil),
+      (".5", 50),
+    ])
   func decimals(text: String, expected: Int64?) {
     let batch = decode(.csv, [field("d", .decimal(precision: 8, scale: 2))], "\(text)\n,")
     #expect(batch.columns[0].integers.first == expected)
   }
 
-  @Test("times are read from ISO 8601, ClickHouse and Unix", arguments: [
-    ("2026-11-23T10:05:00Z", TimestampEncoding.text, 1_795_428_300_000 as Int64?), ("2026-11-23 10:05:00.123456", .text, 1_795_428_300_123),
-    ("2026-11-23T12:05:00+02:00", .text, 1_795_428_300_000), ("1969-12-31T23:59:59.999Z", .text, -1), ("2024-02-29", .text, 1_709_164_800_000),
-    ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil), ("2026-11-23T10:05:60Z", .text, nil),
-    ("1763892300", .unixSeconds, 1_763_892_300_000), ("1763892300.5", .unixSeconds, 1_763_892_300_500), ("-1", .unixMilliseconds, -1),
-    ("12x", .unixMilliseconds, nil),
-  ])
+  @Test(
+    "times are read from ISO 8601, ClickHouse and Unix",
+    arguments: [
+      ("2026-11-23T10:05:00Z", TimestampEncoding.text, 1_795_428_300_000 as Int64?),
+      ("2026-11-23 10:05:00.123456", .text, 1_795_428_300_123),
+      ("2026-11-23T12:05:00+02:00", .text, 1_795_428_300_000), ("1969-12-31T23:59:59.999Z", .text, -1),
+      ("2024-02-29", .text, 1_709_164_800_000),
+      ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil), ("2026-11-23T10:05:60Z", .text, nil),
+      ("1763892300", .unixSeconds, 1_763_892_300_000), ("1763892300.5", .unixSeconds, 1_763_892_300_500), ("-1", .unixMilliseconds, -1),
+      ("12x", .unixMilliseconds, nil),
+    ])
   func times(text: String, encoding: TimestampEncoding, expected: Int64?) {
     #expect(decode(.csv, [field("t", .timestamp, encoding)], text).columns[0].integers.first == expected)
   }

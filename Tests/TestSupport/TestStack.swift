@@ -1,5 +1,5 @@
-import Glibc
 package import Foundation
+import Glibc
 
 /// The servers that `make test` has started, and the programs that go with them. What is missing is a failure, never a skip.
 package struct TestStack: Sendable {
@@ -39,7 +39,8 @@ package struct TestStack: Sendable {
   /// Runs one of the test scripts under `Tests/` and returns what it printed.
   @discardableResult
   package func python(_ scriptPath: String, _ arguments: [String], input: String = "") throws -> String {
-    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(scriptPath).path
+    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(scriptPath)
+      .path
     let result = try execute(python, [path] + arguments, input: input)
     guard result.exitCode == 0 else { throw Failure(command: scriptPath, result: result) }
     return result.output

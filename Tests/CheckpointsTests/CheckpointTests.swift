@@ -1,0 +1,239 @@
+import Checkpoints
+import Foundation
+import GRDB
+import Jobs
+import Offsets
+import TestSupport
+import Testing
+
+import struct Tables.RecordBatch
+import struct Tables.Reject
+
+@testable import Windows
+
+private func job(
+  _ name: String = "calls", select: String = "share: 1.0 * total", measures: String = "total: sum(value)", format: String = "csv"
+) throws -> Job {
+  try JobFile.parse(
+    text: """
+      name: \(name)
+      source:
+        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+        format: csv
+        fields: { key: "string?", value: int64 }
+      window: global
+      aggregate: { by: [key], measures: { \(measures) } }
+      select: { \(select) }
+      output: { to: "file:out", format: \(format) }
+      limits: { groups_per_window: 3 }
+      """, path: "x.yaml", environment: [:], readFile: { _ in nil })
+}
+
+private let partition = PartitionID(source: "main", topic: "t", partition: 0)
+
+private func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
+  try Checkpoint(job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
+}
+
+/// Folds records at consecutive offsets and commits them as the next batch.
+private func commit(_ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = []) throws {
+  let from = try #require(checkpoint.progress[partition]).nextOffset
+  var batch = RecordBatch(checkpoint.job.recordSchema)
+  for (index, record) in records.enumerated() {
+    if let key = record.key { batch.columns[0].append(string: key) } else { batch.columns[0].appendNull() }
+    batch.columns[1].append(integer: record.value)
+    for column in 2..<batch.columns.count {
+      batch.columns[column].appendNull()
+    }
+    batch.offsets.append(from + Int64(index))
+  }
+  batch.closeRows(ofPartition: 0)
+  let delta = try Fold(checkpoint.job, batchSchema: batch.schema).fold(
+    batch, matches: records.map { _ in true }, batchNumber: checkpoint.nextBatch)
+  let range = PartitionRange(partition, OffsetRange(from: from, to: from + Int64(records.count)))
+  var commit = BatchCommit(plan: BatchPlan(batch: checkpoint.nextBatch, ranges: [range]), now: 0)
+  commit.delta = delta
+  commit.recordCount = Int64(records.count)
+  commit.marks = marks
+  try checkpoint.commit(commit)
+}
+
+@Suite("A checkpoint")
+struct CheckpointTests {
+  @Test("merges batches into the state, NULL keys and canonically equal texts apart, sorted by bytes with NULL first")
+  func merges() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    try checkpoint.start([partition: 100])
+    try commit(checkpoint, [("é", 1), (nil, 2)])
+    try commit(checkpoint, [("e\u{301}", 4), ("é", 8), (nil, 16)])
+    let table = try CheckpointReader(path: checkpoint.path).table(ofWindow: 0, job: job())
+    #expect(table[0].isNull == [true, false, false])
+    #expect((0..<3).map { Array(table[0].text[$0].utf8) } == [[], Array("e\u{301}".utf8), Array("é".utf8)])
+    #expect(table[1].integers == [18, 4, 9])
+    #expect(checkpoint.progress[partition]?.nextOffset == 105)
+  }
+
+  @Test("holds what was committed after it is opened again, and says which offsets made a window")
+  func reopened() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let checkpoint = try open(folder, job())
+      try checkpoint.start([partition: 7])
+      try commit(checkpoint, [("a", 1), ("a", 2)])
+    }
+    let checkpoint = try open(folder, job())
+    #expect(checkpoint.nextBatch == 2)
+    #expect(checkpoint.progress[partition]?.startOffset == 7)
+    #expect(checkpoint.progress[partition]?.nextOffset == 9)
+    let reader = try CheckpointReader(path: checkpoint.path)
+    let output = try #require(try reader.dirtyOutputs().first)
+    guard case .window(_, let lineage) = try reader.content(of: output, job: job()).content else {
+      Issue.record("no window")
+      return
+    }
+    #expect(lineage == [Lineage(partition: partition, smallestOffset: 7, largestOffset: 8, recordCount: 2)])
+  }
+
+  @Test("an output is dirty from its commit until its revision is marked, and an older mark never takes a newer one back")
+  func marks() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    try checkpoint.start([partition: 0])
+    try commit(checkpoint, [("a", 1)])
+    let reader = try CheckpointReader(path: checkpoint.path)
+    func mark(_ revision: Int64) -> PublishMark {
+      PublishMark(objectKey: "part-0.csv", revision: revision, etag: "e\(revision)", byteCount: 1, renderedBy: "test", isUnsettled: false)
+    }
+    #expect(try reader.dirtyOutputs().map(\.revision) == [1])
+    try commit(checkpoint, [("a", 1)], marks: [mark(1)])
+    #expect(try reader.dirtyOutputs().map(\.revision) == [2])
+    try checkpoint.commitMarks([mark(2)])
+    try checkpoint.commitMarks([mark(1)])
+    #expect(try reader.dirtyOutputs().isEmpty)
+  }
+
+  @Test(
+    "a sum that no longer fits is refused, at both ends of int64, and nothing of the batch is committed",
+    arguments: [
+      (Int64.max, 1 as Int64), (.min, -1), (.min, -1_000), (.max, .max),
+    ])
+  func overflow(first: Int64, second: Int64) throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    try checkpoint.start([partition: 0])
+    try commit(checkpoint, [("a", first)])
+    #expect {
+      try commit(checkpoint, [("b", 5), ("a", second)])
+    } throws: { error in
+      guard case .overflow(1, 0, first) = (error as? CheckpointError)?.code else { return false }
+      return true
+    }
+    let table = try CheckpointReader(path: checkpoint.path).table(ofWindow: 0, job: job())
+    #expect(table[1].integers == [first])
+    #expect(checkpoint.progress[partition]?.nextOffset == 1)
+  }
+
+  @Test("a window over its limit of groups is refused, and groups that were there do not count twice")
+  func groupLimit() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    try checkpoint.start([partition: 0])
+    for _ in 0..<4 { try commit(checkpoint, [("a", 1), ("b", 1), ("c", 1)]) }
+    #expect { try commit(checkpoint, [("d", 1)]) } throws: { "\($0)".contains("limits.groups_per_window is 3") }
+  }
+
+  @Test("passes over a gap at once when it stands there, or when it gets there")
+  func gaps() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    try checkpoint.start([partition: 10])
+    try checkpoint.recordGap(PartitionRange(partition, OffsetRange(from: 10, to: 12)), reason: .skipped, now: 0)
+    #expect(checkpoint.progress[partition]?.nextOffset == 12)
+    try checkpoint.recordGap(PartitionRange(partition, OffsetRange(from: 14, to: 20)), reason: .skipped, now: 0)
+    #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 12, to: 14))
+    try commit(checkpoint, [("a", 1), ("a", 1)])
+    #expect(checkpoint.progress[partition]?.nextOffset == 20)
+    #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 20, to: 30))
+  }
+
+  @Test("lets one run in; the second is told who holds it")
+  func lock() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    #expect { _ = try open(folder, job()) } throws: { error in
+      guard case .locked(holder: "a test") = (error as? CheckpointError)?.code else { return false }
+      return true
+    }
+    #expect(RunLock.holder(path: "\(folder.path)/calls.lock") == "a test")
+    withExtendedLifetime(checkpoint) {}
+  }
+
+  @Test("of a job whose meaning changed is refused with what changed; other changes render or publish again")
+  func changes() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let checkpoint = try open(folder, job())
+      try checkpoint.start([partition: 0])
+      try commit(checkpoint, [("a", 1)])
+      try checkpoint.commitMarks([
+        PublishMark(objectKey: "part-0.csv", revision: 1, etag: "e", byteCount: 1, renderedBy: "test", isUnsettled: false)
+      ])
+    }
+    #expect { _ = try open(folder, job(measures: "total: sum(value), n: count()")) } throws: {
+      "\($0)".contains("aggregate.measures: was total sum(value), is total sum(value), n count()")
+    }
+    do {
+      _ = try open(folder, job(select: "share: 2.0 * total"))
+      #expect(try CheckpointReader(path: "\(folder.path)/calls.sqlite").dirtyOutputs().map(\.objectKey) == ["part-0.csv"])
+    }
+    do {
+      _ = try open(folder, job(select: "share: 2.0 * total", format: "json"))
+      let reader = try CheckpointReader(path: "\(folder.path)/calls.sqlite")
+      #expect(try reader.dirtyOutputs().map(\.objectKey) == ["part-0.json"])
+      #expect(try reader.retiredObjects().map { "\($0.place)/\($0.objectKey)" } == ["file:out/part-0.csv"])
+    }
+  }
+
+  @Test("that is damaged, foreign, newer or another job's is refused and left as it is")
+  func unusable() throws {
+    let folder = try TemporaryFolder()
+    func refusal(_ name: String = "calls") throws -> String {
+      let before = try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/calls.sqlite"))
+      var message = ""
+      do { _ = try open(folder, job(name)) } catch { message = "\(error)" }
+      #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/calls.sqlite")) == before)
+      return message
+    }
+    try folder.write(
+      "this is no database, but it is longer than a header of SQLite would be, so it is looked at".padding(
+        toLength: 600, withPad: ".", startingAt: 0), to: "calls.sqlite")
+    #expect(try refusal().contains("is damaged"))
+    try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite")
+    let foreign = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
+    try foreign.write { try $0.execute(sql: "CREATE TABLE t (x)") }
+    try foreign.close()
+    #expect(try refusal().contains("is not a checkpoint of Tranche"))
+    try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite")
+    do { _ = try open(folder, job()) }
+    let newer = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
+    try newer.write { try $0.execute(sql: "INSERT INTO grdb_migrations VALUES ('99')") }
+    try newer.close()
+    #expect(try refusal().contains("newer release"))
+    let other = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
+    try other.write { try $0.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '99'; UPDATE checkpoint SET job = 'other'") }
+    try other.close()
+    var message = ""
+    do { _ = try open(folder, job()) } catch { message = "\(error)" }
+    #expect(message.contains("belongs to the job other"))
+  }
+
+  @Test("of a cluster that is another than before is refused")
+  func cluster() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try open(folder, job())
+    try checkpoint.confirmCluster(source: "main", clusterID: "A")
+    try checkpoint.confirmCluster(source: "main", clusterID: "A")
+    #expect { try checkpoint.confirmCluster(source: "main", clusterID: "B") } throws: { "\($0)".contains("is another cluster than before") }
+  }
+}

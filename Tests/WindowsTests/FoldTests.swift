@@ -1,0 +1,159 @@
+import Formats
+import Jobs
+import Tables
+import TestSupport
+import Testing
+
+@testable import Windows
+
+/// A job over `key string?, value int64?, time timestamp` with one measure of each kind.
+func job(window: String = "{ tumbling: 1m, time: time }", by: String = "key", value: String = "int64?", limits: String = "") throws -> Job {
+  try JobFile.parse(
+    text: """
+      name: fold
+      source:
+        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+        format: csv
+        fields: { key: "string?", value: "\(value)", time: timestamp }
+      window: \(window)
+      aggregate:
+        by: [\(by)]
+        measures: { n: count(), filled: count(value), total: sum(value), least: min(value), most: max(value), mean: avg(value), first_key: min(key) }
+      output: { to: "file:out", format: csv }
+      limits: { windows_per_batch: 100\(limits) }
+      """, path: "fold.yaml", environment: [:], readFile: { _ in nil })
+}
+
+struct Record: Hashable, Sendable {
+  var key: String?
+  var value: Int64?
+  var time: Int64
+}
+
+func batch(_ records: [Record], sliceLength: Int = 3) -> RecordBatch {
+  var batch = RecordBatch(
+    Schema([
+      ColumnDefinition("key", .string, isNullable: true), ColumnDefinition("value", .int64, isNullable: true),
+      ColumnDefinition("time", .timestamp),
+    ]))
+  for (index, record) in records.enumerated() {
+    if let key = record.key { batch.columns[0].append(string: key) } else { batch.columns[0].appendNull() }
+    if let value = record.value { batch.columns[1].append(integer: value) } else { batch.columns[1].appendNull() }
+    batch.columns[2].append(integer: record.time)
+    batch.offsets.append(Int64(100 + index))
+    if (index + 1) % sliceLength == 0 || index == records.count - 1 { batch.closeRows(ofPartition: index / sliceLength) }
+  }
+  return batch
+}
+
+@Suite("The fold")
+struct FoldTests {
+  @Test(
+    "a record on the boundary opens the next window",
+    arguments: zip([59_999, 60_000, -1, -60_000, -60_001], [0, 60_000, -60_000, -60_000, -120_000]))
+  func windowStart(timestampMilliseconds: Int64, expectedMilliseconds: Int64) {
+    #expect(startOfWindow(holding: timestampMilliseconds, widthMilliseconds: 60_000) == expectedMilliseconds)
+  }
+
+  @Test("the smallest instant has a window and no overflow")
+  func smallestInstant() {
+    #expect(startOfWindow(holding: .min, widthMilliseconds: 60_000) == .min)
+  }
+
+  @Test("agrees with a dictionary over random records")
+  func oracle() throws {
+    let job = try job()
+    var random = SeededRandom(seed: 11)
+    for _ in 0..<300 {
+      let records = (0..<Int.random(in: 0...200, using: &random)).map { _ in
+        Record(
+          key: [nil, "", "a", "A", "é", "e\u{301}", "ab"].randomElement(using: &random) ?? nil,
+          value: Bool.random(using: &random) ? Int64.random(in: -1_000...1_000, using: &random) : nil,
+          time: Int64.random(in: -120_000...240_000, using: &random))
+      }
+      let matches = records.map { _ in Int.random(in: 0..<4, using: &random) > 0 }
+      let delta = try Fold(job, batchSchema: batch([]).schema).fold(batch(records), matches: matches, batchNumber: 1)
+
+      // Keys by their bytes: Swift's String would merge é and e + accent.
+      struct Key: Hashable { let window: Int64; let key: [UInt8]? }
+      var expected: [Key: [Int64?]] = [:]
+      for (record, isCounted) in zip(records, matches) where isCounted {
+        let key = Key(window: startOfWindow(holding: record.time, widthMilliseconds: 60_000), key: record.key.map { Array($0.utf8) })
+        expected[key, default: []].append(record.value)
+      }
+      #expect(delta.groupCount == expected.count)
+      for group in 0..<delta.groupCount {
+        let text = delta.keys[0].isNull[group] ? nil : Array(delta.keys[0].text[group].utf8)
+        let values = try #require(expected[Key(window: delta.groupWindows[group], key: text)])
+        let filled = values.compactMap { $0 }
+        #expect(delta.state[0].integers[group] == Int64(values.count))
+        #expect(delta.state[1].integers[group] == Int64(filled.count))
+        #expect(delta.state[2].isNull[group] == filled.isEmpty)
+        #expect(delta.state[2].integers[group] == filled.reduce(0, +))
+        #expect(delta.state[3].integers[group] == filled.min() ?? 0)
+        #expect(delta.state[4].integers[group] == filled.max() ?? 0)
+      }
+      #expect(delta.countedRecordCount == Int64(matches.filter { $0 }.count))
+      #expect(delta.windows.map(\.groupCount).reduce(0, +) == expected.count)
+      let lineageCount = delta.windows.flatMap(\.contributions).reduce(0) { $0 + $1.recordCount }
+      #expect(lineageCount == delta.countedRecordCount)
+    }
+  }
+
+  @Test("keeps canonically equal texts, case and NULL apart")
+  func textKeys() throws {
+    let records = ["é", "e\u{301}", "E", "e", nil, ""].map { Record(key: $0, value: 1, time: 0) }
+    let delta = try Fold(job(), batchSchema: batch([]).schema).fold(batch(records), matches: records.map { _ in true }, batchNumber: 1)
+    #expect(delta.groupCount == 6)
+  }
+
+  @Test("says which offsets of which partition contributed to a window")
+  func lineage() throws {
+    let records = [0, 0, 60_000, 60_000, 0].map { Record(key: "a", value: 1, time: $0) }
+    let delta = try Fold(job(), batchSchema: batch([]).schema).fold(
+      batch(records), matches: [true, true, true, true, false], batchNumber: 1)
+    #expect(delta.windows.map(\.window) == [0, 60_000])
+    #expect(delta.windows[0].contributions == [.init(partitionIndex: 0, smallestOffset: 100, largestOffset: 101, recordCount: 2)])
+    #expect(
+      delta.windows[1].contributions == [
+        .init(partitionIndex: 0, smallestOffset: 102, largestOffset: 102, recordCount: 1),
+        .init(partitionIndex: 1, smallestOffset: 103, largestOffset: 103, recordCount: 1),
+      ])
+  }
+
+  @Test("an integer sum that does not fit names the group and the offset")
+  func overflow() throws {
+    let records = [Int64.max, 1].map { Record(key: "a", value: $0, time: 0) }
+    #expect {
+      _ = try Fold(job(), batchSchema: batch([]).schema).fold(batch(records), matches: [true, true], batchNumber: 1)
+    } throws: { error in
+      let error = error as? FoldError
+      return error?.offset == 101 && error?.code == .overflow(measure: "total", group: "(key=\"a\")")
+    }
+  }
+
+  @Test("too many windows and too long keys are errors with the limit's name")
+  func limits() throws {
+    let many = (0..<101).map { Record(key: "a", value: 1, time: Int64($0) * 60_000) }
+    #expect {
+      _ = try Fold(job(), batchSchema: batch([]).schema).fold(batch(many), matches: many.map { _ in true }, batchNumber: 1)
+    } throws: {
+      "\($0)".contains("limits.windows_per_batch")
+    }
+    let long = [Record(key: String(repeating: "k", count: 1_025), value: 1, time: 0)]
+    #expect { _ = try Fold(job(), batchSchema: batch([]).schema).fold(batch(long), matches: [true], batchNumber: 1) } throws: {
+      "\($0)".contains("limits.key_bytes")
+    }
+  }
+
+  @Test("an average of nothing is NULL")
+  func average() throws {
+    let job = try job()
+    let fold = Fold(job, batchSchema: batch([]).schema)
+    let records = [Record(key: "a", value: nil, time: 0), Record(key: "b", value: 3, time: 0), Record(key: "b", value: 4, time: 0)]
+    let delta = try fold.fold(batch(records), matches: [true, true, true], batchNumber: 1)
+    let mean = fold.layout.measures(of: job, state: delta.state)[5]
+    #expect(mean.isNull == [true, false])
+    #expect(mean.doubles[1] == 3.5)
+  }
+}
