@@ -46,6 +46,7 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case .tooMuchWork: "takes too much work. Make it simpler"
     case .conversion(let value, let type, let row):
       "the value \(value) of row \(row) is no \(type). Declare another type, or convert it with CAST or round()"
+    case .evaluation("integer overflow"): "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
     case .evaluation(let message): "cannot be computed: \(message)"
     }
   }

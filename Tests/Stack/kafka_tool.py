@@ -12,7 +12,7 @@ import random
 import sys
 import uuid
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 broker = sys.argv[1]
@@ -31,6 +31,12 @@ def send(topic, **message):
         try:
             return producer.produce(topic, **message)
         except BufferError:
+            producer.poll(0.1)
+        except KafkaException as error:
+            # A partition that was just added reaches the client with its next metadata.
+            if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                raise
+            producer.list_topics(topic, timeout=20)
             producer.poll(0.1)
 
 

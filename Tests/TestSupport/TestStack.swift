@@ -8,7 +8,7 @@ package struct TestStack: Sendable {
   }
 
   package let broker, otherBroker: String
-  /// OpenStack Swift first, which is strict; then rclone.
+  /// OpenStack Swift first, which is strict; then rclone; then one more rclone that tests may stop and start, as `rclone_b`.
   package let stores: [Store]
   private let python, script, folder, binary: String
 

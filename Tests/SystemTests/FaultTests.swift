@@ -1,0 +1,187 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("A job that meets a fault")
+struct FaultTests {
+  private func produce(_ scenario: Scenario, _ values: [String?]) throws {
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1]]
+        + values.map { value in
+          var operation: [String: any Sendable] = ["op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start]
+          if let value { operation["value"] = value }
+          return operation
+        })
+  }
+
+  @Test("keeps records that do not decode, publishes them beside the results, and counts the rest")
+  func quarantine() throws {
+    let scenario = try Scenario()
+    try scenario.write(more: "rejects: { policy: quarantine, max_share: 50% }")
+    try produce(scenario, ["1,10\n", "oops\n", nil, "2,x\n", "1,20\n", "3,30\n3,40\n"])
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    #expect(run.summary["records"] as? Int == 4)
+    #expect(run.summary["rejected"] as? Int == 3)
+    let objects = try scenario.objects()
+    let rejects = try #require(objects["_rejects/batch=000000001.json"])
+    let lines = String(decoding: rejects, as: UTF8.self).split(separator: "\n")
+    #expect(lines.count == 3)
+    #expect(lines[0].contains("\"offset\":1,\"record\":0,\"reason\":\"missingField\",\"field\":\"time_taken\",\"raw\":\"oops\""))
+    #expect(lines[1].contains("\"offset\":2,\"record\":0,\"reason\":\"malformed\",\"field\":null,\"raw\":null"))
+    let window = try #require(objects["window_start=2026-11-23T10-00-00Z/part-0.csv"])
+    #expect(
+      String(decoding: window, as: UTF8.self).hasPrefix(
+        "api_id,calls,time_taken,percentage_time,percent_rank\n1,2,30,30.0,0.0\n3,2,70,70.0,1.0\n"))
+  }
+
+  @Test("with too many rejects fails before the commit, names the first, and `skip` frees it")
+  func maxShare() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,10\n", "oops\n", "2,20\n"])
+    let run = try scenario.run()
+    #expect(run.exitCode == 65)
+    #expect(run.errors.contains("\(scenario.topic)[0] offset 1, record 0: missingField in field time_taken. 1 of 3 records"))
+    #expect(run.summary["batches"] as? Int == 0)
+    #expect(
+      try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "1", "--to", "9").exitCode == 65)
+    let skip = try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "1", "--to", "2")
+    #expect(skip.exitCode == 0, "\(skip.errors)")
+    let again = try scenario.run()
+    #expect(again.exitCode == 0, "\(again.errors)")
+    #expect(again.summary["records"] as? Int == 2)
+    #expect(try scenario.tranche("status", "job.yaml").output.contains("main/\(scenario.topic)[0] [1, 2) skipped"))
+  }
+
+  @Test("whose sum overflows between batches names group, offset and remedy, and `skip` frees it")
+  func overflow() throws {
+    let scenario = try Scenario()
+    // Without select: a total over all groups would overflow as well, and that is another error.
+    try scenario.write(
+      fields: "{ api_id: int32, time_taken: int64 }",
+      rest: "window: { tumbling: 5m }\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }", maxOffsets: 2)
+    try produce(scenario, ["1,9223372036854775800\n", "2,1\n", "1,7\n", "1,1\n", "2,5\n"])
+    let run = try scenario.run()
+    #expect(run.exitCode == 65)
+    #expect(run.errors.contains("\(scenario.topic)[0] offset 3: the sum of measure time_taken for group (api_id=1)"))
+    #expect(run.errors.contains("--from 3 --to 4"))
+    #expect(run.summary["batches"] as? Int == 1)
+    #expect(
+      try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "3", "--to", "4").exitCode == 0)
+    let again = try scenario.run()
+    #expect(again.exitCode == 0, "\(again.errors)")
+    #expect(again.summary["records"] as? Int == 2)
+  }
+
+  @Test("of lost offsets stops with 76, or records the gap and goes on")
+  func loss() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,1\n", "1,2\n"])
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      ["1,4\n", "1,8\n", "1,16\n"].map {
+        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0, "timestamp": Scenario.start]
+      }
+        + [["op": "delete_records", "topic": scenario.topic, "partition": 0, "before": 4]])
+    let stopped = try scenario.run()
+    #expect(stopped.exitCode == 76)
+    #expect(stopped.errors.contains("main/\(scenario.topic)[0] [2, 4): the broker no longer holds these offsets; it starts at 4"))
+    let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("  format: csv\n", with: "  format: csv\n  on_data_loss: skip\n"), to: "job.yaml")
+    let skipped = try scenario.run()
+    #expect(skipped.exitCode == 0, "\(skipped.errors)")
+    #expect(skipped.summary["lost_offsets"] as? Int == 2)
+    #expect(skipped.summary["records"] as? Int == 1)
+    #expect(try scenario.tranche("status", "job.yaml").output.contains("[2, 4) lost"))
+  }
+
+  @Test("of a topic that was made anew stops with 76 and reads nothing")
+  func recreated() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,1\n", "1,2\n"])
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.stack.kafka(scenario.stack.broker, [["op": "delete_topic", "topic": scenario.topic]])
+    try produce(scenario, ["1,4\n"])
+    let run = try scenario.run()
+    #expect(run.exitCode == 76)
+    #expect(run.errors.contains("The topic was deleted and made again"))
+  }
+
+  @Test("has an exit code for each kind of trouble")
+  func exitCodes() throws {
+    let scenario = try Scenario(store: 0)
+    try scenario.write()
+    #expect(try scenario.tranche("run", "missing.yaml").exitCode == 65)
+    #expect(try scenario.tranche("run").exitCode == 64)
+    #expect(try scenario.tranche("run", "job.yaml").exitCode == 65, "the topic does not exist")
+    try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"127.0.0.1:1\" }, topics: [t] }]")
+    let unreachable = try scenario.tranche("plan", "job.yaml")
+    #expect(unreachable.exitCode == 69)
+    #expect(unreachable.errors.contains("127.0.0.1:1"))
+    try scenario.write()
+    try produce(scenario, ["1,1\n"])
+    #expect(try scenario.tranche("run", "job.yaml", "--checkpoints", "/proc/nowhere").exitCode == 73)
+    let refused = try scenario.tranche("run", "job.yaml", environment: ["AWS_SECRET_ACCESS_KEY": "hunter2"])
+    #expect(refused.exitCode == 77)
+    #expect(!refused.errors.contains("hunter2"))
+    #expect(try scenario.run().exitCode == 0)
+    let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("by: [api_id]", with: "by: []"), to: "job.yaml")
+    let changed = try scenario.tranche("run", "job.yaml")
+    #expect(changed.exitCode == 78)
+    #expect(changed.errors.contains("aggregate.by: was api_id, is "))
+  }
+
+  @Test(
+    "validate finds it without a broker",
+    arguments: [("group.id: x", "is reserved"), ("fetch.wait.max.ms: oops", "librdkafka refuses the value")])
+  func validates(property: String, message: String) throws {
+    let scenario = try Scenario()
+    try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"x:1\", \(property) }, topics: [t] }]")
+    let result = try scenario.tranche("validate", "job.yaml")
+    #expect(result.exitCode == 65)
+    #expect(result.errors.contains(message))
+  }
+}
+
+@Suite("Results of single batches")
+struct BatchResultTests {
+  private func run(_ rest: String, keep: String) throws -> [String: String] {
+    let scenario = try Scenario()
+    try scenario.write(rest: rest, output: "format: csv, keep: \(keep)", maxOffsets: 2)
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1]]
+        + ["1,10\n", "2,30\n", "2,5\n", "1,15\n", "1,7\n"].map { ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0] })
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    return try scenario.objects().mapValues { String(decoding: $0, as: UTF8.self) }
+  }
+
+  private let rows = "select: { percentage_time: 100.0 * time_taken / sum(time_taken) OVER () }"
+  private let groups = "window: batch\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }\n"
+
+  @Test("row jobs give each record its share of the batch, in the order of the offsets")
+  func rowJobs() throws {
+    #expect(
+      try run(rows, keep: "each") == [
+        "batch=000000001/part-0.csv": "api_id,time_taken,percentage_time\n1,10,25.0\n2,30,75.0\n",
+        "batch=000000002/part-0.csv": "api_id,time_taken,percentage_time\n2,5,25.0\n1,15,75.0\n",
+        "batch=000000003/part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n",
+      ])
+    #expect(try run(rows, keep: "latest") == ["part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n"])
+  }
+
+  @Test("batch windows give each batch's groups, sorted by key")
+  func batchWindows() throws {
+    #expect(
+      try run(groups + rows, keep: "each")["batch=000000002/part-0.csv"]
+        == "api_id,time_taken,percentage_time\n1,15,75.0\n2,5,25.0\n")
+    #expect(try run(groups + rows, keep: "latest") == ["part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n"])
+  }
+}

@@ -1,0 +1,189 @@
+import Checkpoints
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("The main job, on a real broker and real stores")
+struct MainJobTests {
+  @Test("agrees with duckdb over 50,000 records of three topics on two clusters, and after its partitions grew", arguments: [0, 1])
+  func oracle(store: Int) throws {
+    let scenario = try Scenario(store: store)
+    let second = uniqueName("calls")
+    let third = uniqueName("calls")
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 6], ["op": "create", "topic": second, "partitions": 1],
+        scenario.samples(count: 30_000, seed: 1), scenario.samples(second, partitions: 1, count: 5_000, seed: 2),
+      ])
+    try scenario.stack.kafka(
+      scenario.stack.otherBroker,
+      [["op": "create", "topic": third, "partitions": 3], scenario.samples(third, partitions: 3, count: 5_000, seed: 3)])
+    try scenario.write(
+      kafka: """
+        [{ name: main, properties: { bootstrap.servers: "\(scenario.stack.broker)" }, topics: [\(scenario.topic), \(second)] },
+         { name: other, properties: { bootstrap.servers: "\(scenario.stack.otherBroker)" }, topics: [\(third)] }]
+        """)
+    let first = try scenario.run()
+    #expect(first.exitCode == 0, "\(first.errors)")
+    #expect(first.summary["records"] as? Int == 40_000)
+    #expect(first.summary["batches"] as? Int == 40)
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "grow", "topic": scenario.topic, "partitions": 8], scenario.samples(partitions: 8, count: 10_000, seed: 4)])
+    let second_ = try scenario.run()
+    #expect(second_.exitCode == 0, "\(second_.errors)")
+    #expect(second_.summary["records"] as? Int == 10_000)
+    try scenario.checkAgainstOracle([
+      (scenario.stack.broker, scenario.topic), (scenario.stack.broker, second), (scenario.stack.otherBroker, third),
+    ])
+  }
+
+  @Test("goes on where it ended; with nothing new it writes nothing and says so")
+  func continues() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 2_500, seed: 1)])
+    #expect(try scenario.run().summary["records"] as? Int == 2_500)
+    try scenario.stack.kafka(scenario.stack.broker, [scenario.samples(count: 500, seed: 2)])
+    #expect(try scenario.run().summary["records"] as? Int == 500)
+    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
+    let before = try modificationTimes(scenario)
+    let idle = try scenario.tranche("run", "job.yaml")
+    #expect(idle.output == "job: nothing new, nothing written\n")
+    #expect(idle.exitCode == 0)
+    #expect(try modificationTimes(scenario) == before)
+  }
+
+  private func modificationTimes(_ scenario: Scenario) throws -> [String: Date?] {
+    var times: [String: Date?] = [:]
+    for key in try scenario.objects().keys {
+      times[key] = try FileManager.default.attributesOfItem(atPath: "\(scenario.folder.path)/out/\(key)")[.modificationDate] as? Date
+    }
+    return times
+  }
+
+  @Test("takes one batch of exactly max_offsets with --batches 1, as plan said it would")
+  func oneBatch() throws {
+    let scenario = try Scenario()
+    try scenario.write(maxOffsets: 700)
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 2_000, seed: 1)])
+    let plan = try scenario.tranche("plan", "job.yaml")
+    #expect(plan.output.hasPrefix("job: batch 1 would read 700 of 2,000 offsets"))
+    #expect(!FileManager.default.fileExists(atPath: scenario.folder.path + "/checkpoints/job.sqlite"))
+    let run = try scenario.run("--batches", "1")
+    #expect(run.summary["offsets"] as? Int == 700)
+    #expect(run.summary["lag"] as? Int == 1_300)
+  }
+
+  @Test(
+    "killed at any durable step and run again, leaves the objects of an uninterrupted run, byte for byte", arguments: ["aggregate", "rows"])
+  func crashLoop(kind: String) throws {
+    let calm = try Scenario()
+    func prepare(_ scenario: Scenario) throws {
+      let kafka = "[{ name: main, properties: { bootstrap.servers: \"\(calm.stack.broker)\" }, topics: [\(calm.topic)] }]"
+      if kind == "aggregate" {
+        try scenario.write(kafka: kafka)
+      } else {
+        try scenario.write(
+          kafka: kafka, rest: "select: { share: 100.0 * time_taken / sum(time_taken) OVER () }", output: "format: csv, keep: each")
+      }
+    }
+    try calm.stack.kafka(
+      calm.stack.broker, [["op": "create", "topic": calm.topic, "partitions": 3], calm.samples(partitions: 3, count: 4_500, seed: 7)])
+    try prepare(calm)
+    #expect(try calm.run().exitCode == 0)
+    let expected = try calm.objects()
+    #expect(expected.count == (kind == "aggregate" ? 3 : 5))
+
+    var deathCount = 0
+    for step in 1...40 {
+      let scenario = try Scenario()
+      try prepare(scenario)
+      let died = try scenario.tranche("run", "job.yaml", "--die-at-step", "\(step)").exitCode == -9
+      // Dies once more during the recovery, then is left alone.
+      if died { try scenario.tranche("run", "job.yaml", "--die-at-step", "2") }
+      let recovery = try scenario.run()
+      #expect(recovery.exitCode == 0, "died at step \(step): \(recovery.errors)")
+      #expect(try scenario.objects() == expected, "died at step \(step)")
+      if !died { break }
+      deathCount += 1
+      #expect(step < 40, "still dying")
+    }
+    #expect(deathCount > 5)
+  }
+
+  @Test("killed at random moments, and started again until it is done, loses and repeats nothing")
+  func randomKills() throws {
+    let scenario = try Scenario()
+    try scenario.write(maxOffsets: 100)
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 20_000, seed: 5)])
+    var random = SeededRandom(seed: 42)
+    var killCount = 0
+    for _ in 0..<12 {
+      let delay = Duration.milliseconds(Int.random(in: 20...250, using: &random))
+      if try scenario.tranche("run", "job.yaml", killAfter: delay).exitCode == -9 { killCount += 1 }
+    }
+    #expect(killCount > 0)
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
+  }
+
+  @Test("a second run exits with 75 at once and names the holder")
+  func overlap() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try FileManager.default.createDirectory(atPath: scenario.folder.path + "/checkpoints", withIntermediateDirectories: true)
+    let lock = try RunLock(path: scenario.folder.path + "/checkpoints/job.lock", holder: "pid 4711 on host, started today")
+    let second = try scenario.tranche("run", "job.yaml")
+    #expect(second.exitCode == 75)
+    #expect(second.errors.contains("another run of this job is going on: pid 4711 on host, started today"))
+    withExtendedLifetime(lock) {}
+  }
+
+  @Test("commits while the store is down and says so; the next run publishes")
+  func storeDown() throws {
+    let scenario = try Scenario(store: 2)
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 3_000, seed: 1)])
+    try scenario.stack.stop("rclone_b")
+    let down = try scenario.run()
+    try scenario.stack.start("rclone_b")
+    #expect(down.exitCode == 69)
+    #expect(down.errors.contains("no answer in 2 attempts"))
+    #expect(down.summary["batches"] as? Int == 3)
+    #expect(down.summary["dirty"] as? Int == 3)
+    #expect(try scenario.tranche("status", "job.yaml", "--offline").output.contains("unpublished   window_start="))
+    let up = try scenario.run()
+    #expect(up.exitCode == 0, "\(up.errors)")
+    #expect(up.summary["published"] as? Int == 3)
+    #expect(up.summary["batches"] as? Int == 0)
+    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
+  }
+
+  @Test("shows the latest window with bars, and its status while nothing runs")
+  func shows() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 1_000, seed: 1)])
+    #expect(try scenario.tranche("show", "job.yaml").exitCode == 65)
+    try scenario.run()
+    let shown = try scenario.tranche("show", "job.yaml")
+    #expect(shown.output.hasPrefix("job, window 2026-11-23T10:10:00.000Z to 2026-11-23T10:15:00.000Z: "))
+    #expect(shown.output.contains("█"))
+    #expect(try scenario.tranche("show", "job.yaml", "--window", "2026-11-23T10-05-00Z").exitCode == 0)
+    #expect(try scenario.tranche("show", "job.yaml", "--window", "2020-01-01T00-00-00Z").errors.contains("no window starts at"))
+    let status =
+      try JSONSerialization.jsonObject(with: Data(try scenario.tranche("status", "job.yaml", "--json").output.utf8)) as? [String: Any]
+    #expect(status?["records"] as? Int == 1_000)
+    #expect(status?["lag"] as? Int == 0)
+    #expect((status?["partitions"] as? [Any])?.count == 2)
+  }
+}

@@ -1,0 +1,101 @@
+import Foundation
+import ObjectStorage
+import TestSupport
+
+/// A job on the real broker, in a folder of its own, run by the built binary.
+final class Scenario {
+  let stack: TestStack
+  let folder: TemporaryFolder
+  let topic = uniqueName("calls")
+  private(set) var store: TestStack.Store?
+  private let prefix = uniqueName("out")
+
+  /// - Parameter store: An index of the stack's stores; nil for a local folder.
+  init(store: Int? = nil) throws {
+    stack = try TestStack()
+    folder = try TemporaryFolder()
+    self.store = store.map { stack.stores[$0] }
+  }
+
+  /// 2026-11-23T10:00:00Z, so that windows do not depend on the clock.
+  static let start = 1_795_428_000_000
+
+  func samples(_ topic: String? = nil, on broker: String? = nil, partitions: Int = 6, count: Int, seed: Int, spanMinutes: Int = 12)
+    -> [String: any Sendable]
+  {
+    [
+      "op": "samples", "topic": topic ?? self.topic, "partitions": partitions, "count": count, "seed": seed, "from": Self.start,
+      "span": spanMinutes * 60_000,
+    ]
+  }
+
+  var to: String { store.map { "s3://\($0.bucket)/\(prefix)" } ?? "file:out" }
+
+  /// Writes the job file: the main job unless told otherwise.
+  func write(
+    kafka: String? = nil, fields: String = "{ api_id: int32, time_taken: int32 }", rest: String? = nil, output: String = "format: csv",
+    maxOffsets: Int = 1_000, more: String = ""
+  ) throws {
+    let main = """
+      window: { tumbling: 5m }
+      where: time_taken >= 0
+      aggregate: { by: [api_id], measures: { calls: count(), time_taken: sum(time_taken) } }
+      select:
+        percentage_time: 100.0 * time_taken / sum(time_taken) OVER ()
+        percent_rank: percent_rank() OVER (ORDER BY time_taken)
+      """
+    try folder.write(
+      """
+      name: job
+      source:
+        kafka: \(kafka ?? "[{ name: main, properties: { bootstrap.servers: \"\(stack.broker)\" }, topics: [\(topic)] }]")
+        format: csv
+        fields: \(fields)
+      trigger: { max_offsets: \(maxOffsets) }
+      \(rest ?? main)
+      output: { to: "\(to)", \(output), s3: { endpoint: "\(store?.endpoint ?? "")", timeout: 5s, max_attempts: 2 } }
+      \(more)
+      """, to: "job.yaml")
+  }
+
+  @discardableResult
+  func tranche(_ arguments: String..., environment: [String: String] = [:], killAfter: Duration? = nil) throws -> ProcessResult {
+    let credentials = store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] } ?? [:]
+    return try stack.tranche(
+      arguments, in: folder.path, environment: credentials.merging(environment) { $1 }, killAfter: killAfter)
+  }
+
+  /// Runs the job and returns its JSON summary.
+  @discardableResult
+  func run(_ arguments: String...) throws -> (exitCode: Int32, summary: [String: Any], errors: String) {
+    let result = try stack.tranche(
+      ["run", "job.yaml", "--json"] + arguments, in: folder.path,
+      environment: store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] } ?? [:])
+    let summary = (try? JSONSerialization.jsonObject(with: Data(result.output.utf8))) as? [String: Any] ?? [:]
+    return (result.exitCode, summary, result.errors)
+  }
+
+  /// Every object by its key.
+  func objects() throws -> [String: Data] {
+    guard let store else { return folder.files(below: "out") }
+    let s3 = S3Store(
+      S3Configuration(
+        endpoint: store.endpoint, region: "us-east-1", bucket: store.bucket, prefix: prefix, addressing: .path,
+        credentials: S3Credentials(accessKeyID: store.accessKey, secretAccessKey: store.secretKey, sessionToken: nil),
+        timeoutMilliseconds: 10_000, maxAttempts: 3, caFile: nil))
+    var objects: [String: Data] = [:]
+    for key in try s3.list(prefix: "") { objects[key.value] = Data(try s3.get(key) ?? []) }
+    return objects
+  }
+
+  /// Holds the objects against duckdb's own computation over the topics.
+  func checkAgainstOracle(_ topics: [(broker: String, topic: String)]) throws {
+    let copy = try TemporaryFolder()
+    for (key, data) in try objects() {
+      let url = URL(fileURLWithPath: "\(copy.path)/\(key)")
+      try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try data.write(to: url)
+    }
+    try stack.python("SystemTests/oracle.py", [copy.path, "300000"] + topics.map { "\($0.broker):\($0.topic)" })
+  }
+}
