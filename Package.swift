@@ -39,11 +39,9 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
-    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     module("Offsets"),
     module("Tables"),
     module("Formats", ["Offsets", "Tables"]),
-    module("Parquet", ["Tables", "CZstd"]),
     module("Expressions", ["Tables", sqlite]),
     module("Jobs", ["Tables", "Formats", "Expressions", yams]),
     module("Windows", ["Tables", "Jobs"]),
@@ -52,7 +50,7 @@ let package = Package(
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb]),
     module(
       "Engine",
-      ["Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging]),
+      ["Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging]),
     .executableTarget(
       name: "tranche",
       dependencies: [

@@ -143,39 +143,21 @@ final class BatchPipeline {
     guard let renderer else { preconditionFailure("a batch window without a renderer") }
     let columns = delta.keys + fold.layout.measures(of: job, state: delta.state)
     let groups = Table(job.selectInputSchema, columns: columns).sorted(byFirst: delta.keys.count)
-    let lineage = delta.windows.flatMap(\.contributions).map {
-      Lineage(
-        partition: plan.ranges[$0.partitionIndex].partition, smallestOffset: $0.smallestOffset, largestOffset: $0.largestOffset,
-        recordCount: $0.recordCount)
-    }
-    return try encoded(renderer, groups.columns, shown: groups.columns.count, lineage, plan)
+    return try encoded(renderer, groups.columns, shown: groups.columns.count, plan)
   }
 
   private func renderRows(_ rows: [Int], _ plan: BatchPlan) throws -> [UInt8] {
     guard let renderer else { preconditionFailure("a row job without a renderer") }
     let counted = rows.count == batch.rowCount ? batch.columns : Table(batch.schema, columns: batch.columns).selecting(rows).columns
-    var lineage: [Lineage] = []
-    for slice in batch.slices {
-      let offsets = slice.rows.filter { matches[$0] }.map { batch.offsets[$0] }
-      guard let smallest = offsets.first, let largest = offsets.last else { continue }
-      lineage.append(
-        Lineage(
-          partition: plan.ranges[slice.partitionIndex].partition, smallestOffset: smallest, largestOffset: largest,
-          recordCount: Int64(offsets.count)))
-    }
-    return try encoded(renderer, counted, shown: job.fields.count, lineage, plan)
+    return try encoded(renderer, counted, shown: job.fields.count, plan)
   }
 
-  private func encoded(
-    _ renderer: Renderer, _ columns: [Column], shown: Int, _ lineage: [Lineage], _ plan: BatchPlan
-  ) throws(RunError) -> [UInt8] {
-    let table: Table
+  private func encoded(_ renderer: Renderer, _ columns: [Column], shown: Int, _ plan: BatchPlan) throws(RunError) -> [UInt8] {
     do {
-      table = try renderer.table(columns, shown: shown)
+      return renderer.encode(try renderer.table(columns, shown: shown))
     } catch {
       throw RunError(.data, "job \(job.name), batch \(plan.batch): \(error). Nothing was committed.")
     }
-    return try renderer.encode(table, label: ("batch", String(plan.batch)), lineage: lineage)
   }
 }
 

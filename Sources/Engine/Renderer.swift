@@ -29,12 +29,11 @@ struct Renderer {
     return Table(job.outputSchema, columns: Array(input[..<shown]) + derived)
   }
 
-  /// - Parameter label: What the rows show: a window's start or a batch's number, under its name.
-  func encode(_ table: Table, label: (name: String, value: String), lineage: [Lineage]) throws(RunError) -> [UInt8] {
+  /// The one place where an output format becomes bytes.
+  func encode(_ table: Table) -> [UInt8] {
     switch job.output.format {
-    case .csv: return CSVEncoder.encode(table)
-    case .json: return JSONLinesEncoder.encode(table)
-    case .parquet: throw RunError(.data, "job \(job.name): output.format parquet is not built yet. Use csv or json.")
+    case .csv: CSVEncoder.encode(table)
+    case .json: JSONLinesEncoder.encode(table)
     }
   }
 
@@ -42,11 +41,10 @@ struct Renderer {
     switch content {
     case .bytes(let bytes): return bytes
     case .rejects(let rejects): return JSONLinesEncoder.encode(rejectTable(rejects))
-    case .window(let groups, let lineage):
+    case .window(let groups, lineage: _):
       do {
-        let table = try table(groups.columns, shown: groups.columns.count)
-        return try encode(table, label: ("window_start", windowText(output.number)), lineage: lineage)
-      } catch let error as ExpressionError {
+        return encode(try table(groups.columns, shown: groups.columns.count))
+      } catch {
         throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error)")
       }
     }
@@ -56,7 +54,6 @@ struct Renderer {
     switch job.output.format {
     case .csv: "text/csv"
     case .json: "application/x-ndjson"
-    case .parquet: "application/vnd.apache.parquet"
     }
   }
 
@@ -66,16 +63,6 @@ struct Renderer {
     case .global: "global"
     case .batch: String(window)
     }
-  }
-
-  private func text(_ lineage: [Lineage]) -> String {
-    let parts = lineage.map {
-      """
-      {"source":"\($0.partition.source)","topic":"\($0.partition.topic)","partition":\($0.partition.partition),\
-      "smallest_offset":\($0.smallestOffset),"largest_offset":\($0.largestOffset),"records":\($0.recordCount)}
-      """
-    }
-    return "[\(parts.joined(separator: ","))]"
   }
 
   /// One row a reject; its bytes as text where they are text, in base64 where they are not.

@@ -66,7 +66,7 @@ package struct Job: Sendable, Equatable {
   }
 
   package struct Output: Sendable, Equatable {
-    package enum Format: String, Sendable, CaseIterable { case parquet, csv, json }
+    package enum Format: String, Sendable, CaseIterable { case csv, json }
     package enum Keep: String, Sendable, CaseIterable { case latest, each }
     package enum Place: Sendable, Equatable {
       /// A folder; relative paths are relative to the working directory.

@@ -417,7 +417,7 @@ private struct JobParser {
     for (name, entry) in reader.mapping(output) {
       switch name {
       case "to": parsePlace(entry)
-      case "format": job.output.format = reader.choice(entry, Job.Output.Format.self) ?? .parquet
+      case "format": job.output.format = reader.choice(entry, Job.Output.Format.self) ?? .csv
       case "mode":
         if let mode = reader.string(entry), mode != "overwrite" {
           reader.fail(entry, value: mode, "is no mode", "Use overwrite: objects are replaced whole")
@@ -539,7 +539,7 @@ extension Job {
       name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [], maxOffsets: 1_000, window: .global,
       where: nil, aggregate: nil, select: [],
       output: Output(
-        place: .file(path: "out"), format: .parquet, keep: .latest,
+        place: .file(path: "out"), format: .csv, keep: .latest,
         s3: S3Options(
           endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment, timeoutMilliseconds: 30_000, maxAttempts: 4,
           caFile: nil),

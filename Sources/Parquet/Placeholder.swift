@@ -1,1 +1,0 @@
-// Taken away when the module is written.
