@@ -119,8 +119,9 @@ package final class Run {
   private func meetSources() throws {
     for cluster in job.clusters {
       let source = source(cluster.name)
-      if let clusterID = try source.clusterID() { try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID) }
+      // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for it otherwise.
       let partitions = try Self.partitions(of: cluster, in: source)
+      if let clusterID = try source.clusterID() { try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID) }
       let ends = try source.ends(of: partitions)
       self.ends.merge(ends) { _, new in new }
       let known = Set(checkpoint.progress.keys.filter { $0.source == cluster.name }.map(\.topic))
