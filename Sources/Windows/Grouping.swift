@@ -23,8 +23,9 @@ struct Grouping {
   mutating func assign(_ matches: [Bool]) {
     groupOfRow = [Int32](repeating: -1, count: matches.count)
     slots = [Int32](repeating: -1, count: 1024)
+    let rowHashes = hashRows()
     for row in matches.indices where matches[row] {
-      let hash = hash(row)
+      let hash = rowHashes[row]
       var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
       while true {
         let group = slots[slot]
@@ -43,14 +44,15 @@ struct Grouping {
 
   func isSameGroup(_ left: Int, _ right: Int) -> Bool {
     guard windows[left] == windows[right] else { return false }
-    for column in keyColumns {
-      if column.isNull[left] != column.isNull[right] { return false }
-      switch column.type.storage {
-      case .integers: if column.integers[left] != column.integers[right] { return false }
-      case .doubles: if column.doubles[left] != column.doubles[right] { return false }
+    // By index: iterating would copy each column, and count references, for every record.
+    for index in keyColumns.indices {
+      if keyColumns[index].isNull[left] != keyColumns[index].isNull[right] { return false }
+      switch keyColumns[index].type.storage {
+      case .integers: if keyColumns[index].integers[left] != keyColumns[index].integers[right] { return false }
+      case .doubles: if keyColumns[index].doubles[left] != keyColumns[index].doubles[right] { return false }
       case .text:
-        let isEqual = column.text.withBytes(of: left) { leftBytes in
-          column.text.withBytes(of: right) { leftBytes.elementsEqual($0) }
+        let isEqual = keyColumns[index].text.withBytes(of: left) { leftBytes in
+          keyColumns[index].text.withBytes(of: right) { leftBytes.elementsEqual($0) }
         }
         if !isEqual { return false }
       }
@@ -76,24 +78,25 @@ struct Grouping {
     }
   }
 
-  private func hash(_ row: Int) -> UInt64 {
-    var hash = mix(UInt64(bitPattern: windows[row]))
+  /// The hash of every row, column by column.
+  private func hashRows() -> [UInt64] {
+    var hashes = windows.map { mix(UInt64(bitPattern: $0)) }
     for column in keyColumns {
-      if column.isNull[row] {
-        hash = mix(hash ^ 0x9E37_79B9_7F4A_7C15)
-        continue
-      }
       switch column.type.storage {
-      case .integers: hash = mix(hash ^ UInt64(bitPattern: column.integers[row]))
-      case .doubles: hash = mix(hash ^ column.doubles[row].bitPattern)
+      case .integers:
+        for row in hashes.indices { hashes[row] = mix(hashes[row] ^ UInt64(bitPattern: column.integers[row])) }
+      case .doubles:
+        for row in hashes.indices { hashes[row] = mix(hashes[row] ^ column.doubles[row].bitPattern) }
       case .text:
         // FNV-1a over the bytes: short keys, one multiplication a byte.
-        hash = column.text.withBytes(of: row) { bytes in
-          mix(bytes.reduce(hash ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 })
+        for row in hashes.indices {
+          hashes[row] = column.text.withBytes(of: row) { bytes in
+            mix(bytes.reduce(hashes[row] ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 })
+          }
         }
       }
     }
-    return hash
+    return hashes
   }
 }
 
