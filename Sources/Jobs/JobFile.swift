@@ -175,13 +175,12 @@ private struct JobParser {
 
   private mutating func parseFields(_ entry: YAMLReader.Entry) {
     for (name, entry) in reader.mapping(entry, namesAreFree: true) {
-      checkColumnName(name, entry, taken: job.fields.map(\.column.name))
+      guard checkColumnName(name, entry, taken: job.fields.map(\.column.name)) else { continue }
       if MessageField(rawValue: name.lowercased()) != nil {
         reader.fail(entry, value: name, "is a field that every message has", "Give the field another name")
         continue
       }
       guard let text = reader.string(entry), let (type, encoding, isNullable) = fieldType(text, entry) else { continue }
-      if job.fields.contains(where: { $0.column.name.lowercased() == name.lowercased() }) { continue }
       job.fields.append(InputField(ColumnDefinition(name, type, isNullable: isNullable), timestampEncoding: encoding))
     }
     if job.fields.isEmpty { reader.fail(entry, "declares no usable field", "Write NAME: TYPE for each") }
@@ -220,14 +219,15 @@ private struct JobParser {
     }
   }
 
-  private func checkColumnName(_ name: String, _ entry: YAMLReader.Entry, taken: [String]) {
+  /// Whether the name can be used; where it cannot, that is a fault already.
+  private func checkColumnName(_ name: String, _ entry: YAMLReader.Entry, taken: [String]) -> Bool {
     let isAllowed =
       (1...64).contains(name.utf8.count) && name.first?.isNumber == false
       && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
     if !isAllowed { reader.fail(entry, value: name, "is no name of a column", "Use up to 64 letters, digits and '_', no digit first") }
-    if taken.contains(where: { $0.lowercased() == name.lowercased() }) {
-      reader.fail(entry, value: name, "names two columns (case does not tell them apart)", "Give each its own name")
-    }
+    let isFree = !taken.contains { $0.lowercased() == name.lowercased() }
+    if !isFree { reader.fail(entry, value: name, "names two columns (case does not tell them apart)", "Give each its own name") }
+    return isAllowed && isFree
   }
 
   private func isName(_ name: String) -> Bool {
@@ -281,21 +281,15 @@ private struct JobParser {
   }
 
   private mutating func parseAggregate(_ aggregate: YAMLReader.Entry) {
-    var by: [String] = []
-    var measures: [Job.Measure] = []
-    var seen: Set<String> = []
-    for (name, entry) in reader.mapping(aggregate) {
-      seen.insert(name)
-      switch name {
-      case "by": by = groupColumns(entry)
-      case "measures": measures = parseMeasures(entry, keys: by)
-      default: break
-      }
-    }
-    for required in ["by", "measures"] where !seen.contains(required) {
+    var entries: [String: YAMLReader.Entry] = [:]
+    for (name, entry) in reader.mapping(aggregate) { entries[name] = entry }
+    for required in ["by", "measures"] where entries[required] == nil {
       reader.fail(
         aggregate, "has no key \(required)", required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
     }
+    // Keys first, in whatever order the file has them: a measure may not take the name of one.
+    let by = entries["by"].map(groupColumns) ?? []
+    let measures = entries["measures"].map { parseMeasures($0, keys: by) } ?? []
     job.aggregate = Job.Aggregate(by: by, measures: measures)
     checkStateColumns(aggregate, by, measures)
   }
@@ -307,8 +301,11 @@ private struct JobParser {
       if column.type == .double {
         reader.fail(item, value: name, "is a double, which is no key", "Group by an integer, bool, string, timestamp or decimal field")
       }
-      if by.contains(column.name) { reader.fail(item, value: name, "stands there twice", "Name each field once") }
-      by.append(column.name)
+      if by.contains(column.name) {
+        reader.fail(item, value: name, "stands there twice", "Name each field once")
+      } else {
+        by.append(column.name)
+      }
     }
     return by
   }
@@ -316,7 +313,7 @@ private struct JobParser {
   private func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Job.Measure] {
     var measures: [Job.Measure] = []
     for (name, entry) in reader.mapping(entry, namesAreFree: true) {
-      checkColumnName(name, entry, taken: keys + measures.map(\.name))
+      guard checkColumnName(name, entry, taken: keys + measures.map(\.name)) else { continue }
       guard let text = reader.string(entry), let measure = measure(name, text.filter { $0 != " " }, entry) else { continue }
       measures.append(measure)
     }
@@ -379,14 +376,13 @@ private struct JobParser {
     let input = job.selectInputSchema
     let shown = job.aggregate == nil ? job.fields.map(\.column.name) : input.columns.map(\.name)
     for (name, entry) in reader.mapping(select, namesAreFree: true) {
-      checkColumnName(name, entry, taken: shown + job.select.map(\.name))
-      guard let item = derivedColumn(name, entry) else { continue }
+      guard checkColumnName(name, entry, taken: shown + job.select.map(\.name)), let item = derivedColumn(name, entry) else { continue }
       do {
         _ = try Derivation([(name: item.name, sql: item.sql, type: item.type)], schema: input)
       } catch {
         reader.fail(entry, "\(error)", "Expressions read \(input.columns.prefix(12).map(\.name).joined(separator: ", "))")
       }
-      if !job.select.contains(where: { $0.name.lowercased() == name.lowercased() }) { job.select.append(item) }
+      job.select.append(item)
     }
   }
 

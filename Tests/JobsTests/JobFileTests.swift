@@ -92,6 +92,7 @@ struct JobFileTests {
         "where: time_taken", "where: time_takn",
         "jobs/calls.yaml:10: where: `time_takn >= 0`: there is no column time_takn. Did you mean time_taken?"),
       Fault("by: [api_id]", "by: [api]", "jobs/calls.yaml:12: aggregate.by[0]: \"api\" is no field"),
+      Fault("by: [api_id]", "by: [api_id, API_ID]", "aggregate.by[1]: \"API_ID\" stands there twice"),
       Fault("by: [api_id]", "by: [ratio]", "\"ratio\" is a double, which is no key"),
       Fault("calls: count()", "calls: median(api_id)", "aggregate.measures.calls: \"median(api_id)\" is no measure. Use count()"),
       Fault("calls: count()", "API_ID: count()", "names two columns (case does not tell them apart)"),
@@ -135,6 +136,13 @@ struct JobFileTests {
       example.replacing("format: csv\n", with: "format: cvs\n").replacing("tumbling: 5m", with: "tumbling: x").replacing(
         "calls: count()", with: "calls: foo()"))
     #expect(found.split(separator: "\n").map { $0.prefix(18) } == ["jobs/calls.yaml:7:", "jobs/calls.yaml:9:", "jobs/calls.yaml:13"])
+  }
+
+  @Test("may name measures before keys, and a name that both take is a fault, not a crash")
+  func order() {
+    let swapped = example.replacing("    by: [api_id]\n", with: "")
+      .replacing("sum(time_taken) }\n", with: "sum(time_taken), API_ID: count() }\n    by: [api_id]\n")
+    #expect(faults(swapped).contains("\"API_ID\" names two columns"))
   }
 
   @Test("never shows a secret", arguments: ["\u{1}", " not a value: [", "x"])
