@@ -140,8 +140,8 @@ struct JobFileTests {
 
   @Test("may name measures before keys, and a name that both take is a fault, not a crash")
   func order() {
-    let swapped = example.replacing("    by: [api_id]\n", with: "")
-      .replacing("sum(time_taken) }\n", with: "sum(time_taken), API_ID: count() }\n    by: [api_id]\n")
+    let swapped = example.replacing("  by: [api_id]\n", with: "")
+      .replacing("sum(time_taken) }\n", with: "sum(time_taken), API_ID: count() }\n  by: [api_id]\n")
     #expect(faults(swapped).contains("\"API_ID\" names two columns"))
   }
 
