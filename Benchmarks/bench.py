@@ -41,7 +41,7 @@ def spread(values, digits=3):
 
 def load(broker, topic, count):
     admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+    admin.create_topics([NewTopic(topic, PARTITIONS, 1, config={"retention.ms": "1000000000000000"})])[topic].result(30)
     numbers = random.Random(7)
     producer = Producer({"bootstrap.servers": broker, "linger.ms": 50, "queue.buffering.max.messages": 1000000})
     for index in range(count):

@@ -65,7 +65,8 @@ for line in sys.stdin:
     operation = json.loads(line)
     kind, topic = operation["op"], operation.get("topic")
     if kind == "create":
-        done(admin.create_topics([NewTopic(topic, operation["partitions"], 1)]))
+        # Records bear times of their own, which the broker's default retention would take for old.
+        done(admin.create_topics([NewTopic(topic, operation["partitions"], 1, config={"retention.ms": "1000000000000000"})]))
     elif kind == "grow":
         done(admin.create_partitions([NewPartitions(topic, operation["partitions"])]))
     elif kind == "delete_topic":
