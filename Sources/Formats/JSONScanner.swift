@@ -16,7 +16,7 @@ struct JSONScanner: Sendable {
   ///   - unescaped: Receives the bytes of texts that had escapes.
   /// - Returns: What is wrong with the object, if something is.
   func scan(
-    _ value: UnsafeRawBufferPointer, _ range: Range<Int>, into tokens: inout [Token], unescaped: inout [UInt8]
+    _ value: UnsafeRawBufferPointer, _ range: Range<Int>, into tokens: UnsafeMutableBufferPointer<Token>, unescaped: inout [UInt8]
   ) -> Fault? {
     for index in tokens.indices { tokens[index] = .absent }
     var cursor = Cursor(bytes: value, position: range.lowerBound, end: range.upperBound)
@@ -53,10 +53,10 @@ struct JSONScanner: Sendable {
   }
 
   private func isKey(_ key: Token, _ name: [UInt8], _ value: UnsafeRawBufferPointer, _ unescaped: [UInt8]) -> Bool {
-    guard key.end - key.start == name.count else { return false }
+    guard key.range.count == name.count else { return false }
     switch key.kind {
-    case .quoted: return value[key.start..<key.end].elementsEqual(name)
-    case .unescaped: return unescaped[key.start..<key.end].elementsEqual(name)
+    case .quoted: return value[key.range].elementsEqual(name)
+    case .unescaped: return unescaped[key.range].elementsEqual(name)
     default: return false
     }
   }
@@ -104,7 +104,7 @@ private struct Cursor {
     guard end - position >= word.utf8CodeUnitCount else { return nil }
     for index in 0..<word.utf8CodeUnitCount where bytes[position + index] != word.utf8Start[index] { return nil }
     position += word.utf8CodeUnitCount
-    return Token(kind: kind, start: start, end: position)
+    return Token(kind, start..<position)
   }
 
   private mutating func number() -> Token? {
@@ -117,7 +117,7 @@ private struct Cursor {
       if !take(UInt8(ascii: "-")) { _ = take(UInt8(ascii: "+")) }
       guard skipDigits() else { return nil }
     }
-    return Token(kind: .number, start: start, end: position)
+    return Token(.number, start..<position)
   }
 
   private mutating func skipDigits() -> Bool {
@@ -142,7 +142,7 @@ private struct Cursor {
       } while take(UInt8(ascii: ","))
       guard take(UInt8(ascii: "}")) else { return nil }
     }
-    return Token(kind: .composite, start: start, end: position)
+    return Token(.composite, start..<position)
   }
 
   private mutating func array(unescaped: inout [UInt8], depth: Int) -> Token? {
@@ -157,7 +157,7 @@ private struct Cursor {
       } while take(UInt8(ascii: ","))
       guard take(UInt8(ascii: "]")) else { return nil }
     }
-    return Token(kind: .composite, start: start, end: position)
+    return Token(.composite, start..<position)
   }
 
   /// A text in quotes; where it has escapes, its bytes without them go to `unescaped`.
@@ -168,7 +168,7 @@ private struct Cursor {
       switch bytes[position] {
       case UInt8(ascii: "\""):
         position += 1
-        return Token(kind: .quoted, start: start, end: position - 1)
+        return Token(.quoted, start..<position - 1)
       case UInt8(ascii: "\\"): return escapedString(from: start, unescaped: &unescaped)
       case 0..<0x20: return nil
       default: position += 1
@@ -187,7 +187,7 @@ private struct Cursor {
       switch byte {
       case UInt8(ascii: "\""):
         return isText
-          ? Token(kind: .unescaped, start: first, end: unescaped.count) : Token(kind: .invalidText, start: start, end: position - 1)
+          ? Token(.unescaped, first..<unescaped.count) : Token(.invalidText, start..<position - 1)
       case UInt8(ascii: "\\"):
         guard let scalar = escape() else { return nil }
         switch scalar {

@@ -69,16 +69,39 @@ package struct Column: Sendable, Equatable {
     }
   }
 
-  /// Forgets the rows from `rowCount` on.
-  package mutating func truncate(to rowCount: Int) {
-    let excess = count - rowCount
-    guard excess > 0 else { return }
-    isNull.removeLast(excess)
+  /// Appends rows, lending their values and null marks to be filled in; they begin as 0 and not null.
+  ///
+  /// - Precondition: the column stores integers.
+  @inline(__always)
+  package mutating func appendIntegers(
+    rowCount: Int, _ fill: (_ values: UnsafeMutableBufferPointer<Int64>, _ isNull: UnsafeMutableBufferPointer<Bool>) -> Void
+  ) {
+    assert(type.storage == .integers)
+    appendRows(rowCount, zero: 0, to: &integers, isNull: &isNull, fill)
+  }
+
+  /// As ``appendIntegers(rowCount:_:)``, for a column of doubles.
+  @inline(__always)
+  package mutating func appendDoubles(
+    rowCount: Int, _ fill: (_ values: UnsafeMutableBufferPointer<Double>, _ isNull: UnsafeMutableBufferPointer<Bool>) -> Void
+  ) {
+    assert(type.storage == .doubles)
+    appendRows(rowCount, zero: 0, to: &doubles, isNull: &isNull, fill)
+  }
+
+  /// Takes rows out, in any number, and closes the gaps.
+  ///
+  /// - Parameters:
+  ///   - first: The row that `isRemoved` begins with.
+  ///   - isRemoved: One entry per row from `first` to the end.
+  package mutating func removeRows(from first: Int, where isRemoved: [Bool]) {
+    precondition(first + isRemoved.count == count, "\(isRemoved.count) verdicts for rows \(first) to \(count)")
     switch type.storage {
-    case .integers: integers.removeLast(excess)
-    case .doubles: doubles.removeLast(excess)
-    case .text: text.truncate(to: rowCount)
+    case .integers: close(&integers, from: first, where: isRemoved)
+    case .doubles: close(&doubles, from: first, where: isRemoved)
+    case .text: text.remove(from: first, where: isRemoved)
     }
+    close(&isNull, from: first, where: isRemoved)
   }
 
   package mutating func removeAllKeepingCapacity() {
@@ -87,6 +110,30 @@ package struct Column: Sendable, Equatable {
     doubles.removeAll(keepingCapacity: true)
     text.removeAllKeepingCapacity()
   }
+}
+
+@inline(__always)
+private func appendRows<Value>(
+  _ rowCount: Int, zero: Value, to values: inout [Value], isNull: inout [Bool],
+  _ fill: (UnsafeMutableBufferPointer<Value>, UnsafeMutableBufferPointer<Bool>) -> Void
+) {
+  let first = values.count
+  values.append(contentsOf: repeatElement(zero, count: rowCount))
+  isNull.append(contentsOf: repeatElement(false, count: rowCount))
+  values.withUnsafeMutableBufferPointer { values in
+    isNull.withUnsafeMutableBufferPointer { isNull in
+      fill(UnsafeMutableBufferPointer(rebasing: values[first...]), UnsafeMutableBufferPointer(rebasing: isNull[first...]))
+    }
+  }
+}
+
+private func close<Value>(_ values: inout [Value], from first: Int, where isRemoved: [Bool]) {
+  var end = first
+  for (index, isRemoved) in isRemoved.enumerated() where !isRemoved {
+    values[end] = values[first + index]
+    end += 1
+  }
+  values.removeLast(values.count - end)
 }
 
 /// Many texts in one piece of memory.
@@ -119,9 +166,20 @@ package struct TextArray: Sendable, Equatable {
 
   package subscript(index: Int) -> String { String(decoding: bytes[offsets[index]..<offsets[index + 1]], as: UTF8.self) }
 
-  package mutating func truncate(to textCount: Int) {
+  /// Takes texts out and closes the gaps; `isRemoved` begins with the text `first`.
+  mutating func remove(from first: Int, where isRemoved: [Bool]) {
+    var textCount = first
+    var end = offsets[first]
+    for (index, isRemoved) in isRemoved.enumerated() where !isRemoved {
+      for position in offsets[first + index]..<offsets[first + index + 1] {
+        bytes[end] = bytes[position]
+        end += 1
+      }
+      textCount += 1
+      offsets[textCount] = end
+    }
+    bytes.removeLast(bytes.count - end)
     offsets.removeLast(count - textCount)
-    bytes.removeLast(bytes.count - offsets[textCount])
   }
 
   package mutating func removeAllKeepingCapacity() {

@@ -34,6 +34,14 @@ package struct RecordBatch: Sendable {
     }
   }
 
+  /// Takes rows out that are in no slice yet; `isRemoved` begins with the row `first` and has an entry for each row to the end.
+  package mutating func removeRows(from first: Int, where isRemoved: [Bool]) {
+    for index in columns.indices { columns[index].removeRows(from: first, where: isRemoved) }
+    var isRemaining = isRemoved.makeIterator()
+    let kept = offsets[first...].filter { _ in !(isRemaining.next() ?? true) }
+    offsets.replaceSubrange(first..., with: kept)
+  }
+
   package mutating func removeAllKeepingCapacity() {
     for index in columns.indices { columns[index].removeAllKeepingCapacity() }
     offsets.removeAll(keepingCapacity: true)

@@ -1,9 +1,9 @@
-import Tables
+internal import Tables
 
 /// Numbers the groups of a batch: rows with equal window and equal keys share a number, given in order of first appearance.
 ///
-/// An open-addressing table of group numbers. It stores no keys: a group is compared through the first row that opened it. Texts are
-/// equal when their bytes are; NULL equals NULL.
+/// An open-addressing table of group numbers under 64-bit hashes. Rows are first put together by their hash alone, which one pass per key
+/// column then verifies; only where two different keys share a hash is every row compared. Texts are equal when their bytes are; NULL equals NULL.
 struct Grouping {
   private let keyColumns: [Column]
   private let windows: [Int64]
@@ -21,9 +21,17 @@ struct Grouping {
   }
 
   mutating func assign(_ matches: [Bool]) {
-    groupOfRow = [Int32](repeating: -1, count: matches.count)
-    slots = [Int32](repeating: -1, count: 1024)
     let rowHashes = hashRows()
+    assign(matches, rowHashes) { _, _ in true }
+    if !isVerified() { assign(matches, rowHashes, isSameGroup) }
+  }
+
+  @inline(__always)
+  private mutating func assign(_ matches: [Bool], _ rowHashes: [UInt64], _ isSame: (Int, Int) -> Bool) {
+    groupOfRow = [Int32](repeating: -1, count: matches.count)
+    firstRows.removeAll()
+    hashes.removeAll()
+    slots = [Int32](repeating: -1, count: 1_024)
     for row in matches.indices where matches[row] {
       let hash = rowHashes[row]
       var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
@@ -33,13 +41,36 @@ struct Grouping {
           groupOfRow[row] = openGroup(row, hash, slot)
           break
         }
-        if hashes[Int(group)] == hash && isSameGroup(row, firstRows[Int(group)]) {
+        if hashes[Int(group)] == hash && isSame(row, firstRows[Int(group)]) {
           groupOfRow[row] = group
           break
         }
         slot = (slot + 1) & (slots.count - 1)
       }
     }
+  }
+
+  /// Whether every row has the window and the keys of its group's first row.
+  private func isVerified() -> Bool {
+    func holds(_ isSame: (Int, Int) -> Bool) -> Bool {
+      for row in groupOfRow.indices {
+        let group = groupOfRow[row]
+        if group >= 0 && !isSame(row, firstRows[Int(group)]) { return false }
+      }
+      return true
+    }
+    guard holds({ windows[$0] == windows[$1] }) else { return false }
+    for column in keyColumns {
+      guard holds({ column.isNull[$0] == column.isNull[$1] }) else { return false }
+      let isSame =
+        switch column.type.storage {
+        case .integers: holds { column.integers[$0] == column.integers[$1] }
+        case .doubles: holds { column.doubles[$0] == column.doubles[$1] }
+        case .text: holds { isSameText(column.text, $0, $1) }
+        }
+      if !isSame { return false }
+    }
+    return true
   }
 
   func isSameGroup(_ left: Int, _ right: Int) -> Bool {
@@ -50,11 +81,7 @@ struct Grouping {
       switch keyColumns[index].type.storage {
       case .integers: if keyColumns[index].integers[left] != keyColumns[index].integers[right] { return false }
       case .doubles: if keyColumns[index].doubles[left] != keyColumns[index].doubles[right] { return false }
-      case .text:
-        let isEqual = keyColumns[index].text.withBytes(of: left) { leftBytes in
-          keyColumns[index].text.withBytes(of: right) { leftBytes.elementsEqual($0) }
-        }
-        if !isEqual { return false }
+      case .text: if !isSameText(keyColumns[index].text, left, right) { return false }
       }
     }
     return true
@@ -95,13 +122,19 @@ struct Grouping {
           }
         }
       }
+      // A NULL holds 0 or '' in its place and must not share their hash.
+      for row in hashes.indices where column.isNull[row] { hashes[row] = mix(~hashes[row]) }
     }
     return hashes
   }
 }
 
+private func isSameText(_ text: TextArray, _ left: Int, _ right: Int) -> Bool {
+  text.withBytes(of: left) { leftBytes in text.withBytes(of: right) { leftBytes.elementsEqual($0) } }
+}
+
 /// The finaliser of MurmurHash3 for 64 bits: every bit of the input changes every bit of the output.
-@inline(__always) private func mix(_ value: UInt64) -> UInt64 {
+@inline(__always) func mix(_ value: UInt64) -> UInt64 {
   var value = value
   value = (value ^ (value >> 33)) &* 0xFF51_AFD7_ED55_8CCD
   value = (value ^ (value >> 33)) &* 0xC4CE_B9FE_1A85_EC53

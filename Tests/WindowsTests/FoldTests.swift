@@ -60,6 +60,22 @@ struct FoldTests {
     #expect(startOfWindow(holding: .min, widthMilliseconds: 60_000) == .min)
   }
 
+  @Test("two different keys of one hash are two groups")
+  func hashCollision() throws {
+    // The hash of (window, a, b) is mix(mix(mix(window) ^ a) ^ b): for any two values of a there are values of b that make it equal.
+    func column(_ values: [Int64]) -> Column {
+      var column = Column(.int64)
+      for value in values { column.append(integer: value) }
+      return column
+    }
+    let window = mix(UInt64(0))
+    let other = Int64(bitPattern: mix(window ^ 1) ^ 5 ^ mix(window ^ 2))
+    var grouping = Grouping(keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])], windows: [0, 0, 0, 0])
+    grouping.assign([true, true, true, true])
+    #expect(grouping.groupOfRow == [0, 1, 0, 1])
+    #expect(grouping.firstRows == [0, 1])
+  }
+
   @Test("agrees with a dictionary over random records")
   func oracle() throws {
     let job = try job()

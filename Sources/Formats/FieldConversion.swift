@@ -1,0 +1,202 @@
+internal import Offsets
+internal import Tables
+
+/// The second half of decoding: the scanned fields of a chunk become values, one column after the other.
+extension RecordDecoder {
+  /// Appends one row per scanned record: the field's value, or a row to be taken out again where the record is refused.
+  mutating func convert(field index: Int, of messages: UnsafeBufferPointer<Message>, to column: inout Column) {
+    let unescaped = scanned.unescaped
+    unescaped.withUnsafeBytes { convert(index, Chunk(messages: messages, unescaped: $0), to: &column) }
+  }
+
+  private mutating func convert(_ index: Int, _ chunk: Chunk, to column: inout Column) {
+    let field = fields[index]
+    switch field.column.type {
+    case .int32:
+      convertIntegers(index, chunk, to: &column) { text, _ in
+        let number = parseInteger(text)
+        if case .value(let value) = number, Int32(exactly: value) == nil { return .outOfRange }
+        return number
+      }
+    case .int64: convertIntegers(index, chunk, to: &column) { text, _ in parseInteger(text) }
+    case .bool: convertIntegers(index, chunk, to: &column) { text, _ in parseBool(text) }
+    case .decimal(let precision, let scale):
+      convertIntegers(index, chunk, to: &column) { text, _ in DecimalText.parse(text, precision: precision, scale: scale) }
+    case .timestamp:
+      switch field.timestampEncoding {
+      case .text:
+        convertIntegers(index, chunk, to: &column) { text, kind in
+          guard kind != .number, let milliseconds = TimestampText.parse(text) else { return .wrongType }
+          return .value(milliseconds)
+        }
+      case .unixSeconds:
+        convertIntegers(index, chunk, to: &column) { text, _ in
+          DecimalText.parse(text, precision: 18, scale: 3, dropsExtraDigits: true)
+        }
+      case .unixMilliseconds: convertIntegers(index, chunk, to: &column) { text, _ in parseInteger(text) }
+      }
+    case .double: convertDoubles(index, chunk, to: &column)
+    case .string: convertTexts(index, chunk, to: &column)
+    case .timestampMicroseconds, .date: preconditionFailure("\(field.column.type) is no type of an input field")
+    }
+  }
+
+  @inline(__always)
+  private mutating func convertIntegers(
+    _ index: Int, _ chunk: Chunk, to column: inout Column,
+    _ parse: (UnsafeRawBufferPointer, Token.Kind) -> Parsed<Int64>
+  ) {
+    let isNullable = fields[index].column.isNullable
+    let isBool = fields[index].column.type == .bool
+    column.appendIntegers(rowCount: scanned.places.count) { values, isNull in
+      for row in values.indices where !scanned.isRefused[row] {
+        switch scanned.value(row, index, in: chunk) {
+        case .text(let text, let kind):
+          // An unquoted empty CSV field is NULL where that may be.
+          if text.isEmpty && kind == .plain && isNullable {
+            isNull[row] = true
+            continue
+          }
+          switch parse(text, kind) {
+          case .value(let value): values[row] = value
+          case .wrongType: scanned.refuse(row, Fault(.wrongType, field: index))
+          case .outOfRange: scanned.refuse(row, Fault(.outOfRange, field: index))
+          }
+        case .null where isNullable, .absent where isNullable: isNull[row] = true
+        case .bool(let value) where isBool: values[row] = value ? 1 : 0
+        case let other: scanned.refuse(row, Fault(other.reason, field: index))
+        }
+      }
+    }
+  }
+
+  private mutating func convertDoubles(_ index: Int, _ chunk: Chunk, to column: inout Column) {
+    let isNullable = fields[index].column.isNullable
+    column.appendDoubles(rowCount: scanned.places.count) { values, isNull in
+      for row in values.indices where !scanned.isRefused[row] {
+        switch scanned.value(row, index, in: chunk) {
+        case .text(let text, let kind):
+          if text.isEmpty && kind == .plain && isNullable {
+            isNull[row] = true
+            continue
+          }
+          switch parseDouble(text) {
+          case .value(let value): values[row] = value
+          case .wrongType: scanned.refuse(row, Fault(isNotFinite(text) ? .notFinite : .wrongType, field: index))
+          case .outOfRange: scanned.refuse(row, Fault(.outOfRange, field: index))
+          }
+        case .null where isNullable, .absent where isNullable: isNull[row] = true
+        case let other: scanned.refuse(row, Fault(other.reason, field: index))
+        }
+      }
+    }
+  }
+
+  private mutating func convertTexts(_ index: Int, _ chunk: Chunk, to column: inout Column) {
+    let isNullable = fields[index].column.isNullable
+    for row in scanned.places.indices {
+      guard !scanned.isRefused[row] else {
+        column.appendNull()
+        continue
+      }
+      switch scanned.value(row, index, in: chunk) {
+      case .text(let text, let kind):
+        // A JSON number is not a text.
+        if kind != .number && isValidText(text) {
+          column.append(utf8: text)
+          continue
+        }
+        scanned.refuse(row, Fault(kind == .number ? .wrongType : .invalidText, field: index))
+      case .null where isNullable, .absent where isNullable: break
+      case let other: scanned.refuse(row, Fault(other.reason, field: index))
+      }
+      column.appendNull()
+    }
+  }
+
+  /// Appends what the message itself says, once per scanned record.
+  mutating func fill(
+    _ field: MessageField, _ index: Int, of messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, to column: inout Column
+  ) {
+    for (row, place) in scanned.places.enumerated() {
+      let message = messages[Int(place.message)]
+      switch field {
+      case .key:
+        if let key = message.key, isValidText(key) {
+          column.append(utf8: key)
+        } else {
+          column.appendNull()
+          if message.key != nil { scanned.refuse(row, Fault(.invalidText, field: index)) }
+        }
+      case .timestamp:
+        if message.timestampMilliseconds < 0 { column.appendNull() } else { column.append(integer: message.timestampMilliseconds) }
+      case .topic: column.append(string: topic)
+      case .partition: column.append(integer: Int64(partition))
+      case .offset: column.append(integer: message.offset)
+      }
+    }
+  }
+}
+
+/// Where the texts of a chunk's tokens lie.
+private struct Chunk {
+  let messages: UnsafeBufferPointer<Message>
+  let unescaped: UnsafeRawBufferPointer
+}
+
+/// What a token holds, before anyone asks for a type.
+private enum ScannedValue {
+  case text(UnsafeRawBufferPointer, Token.Kind)
+  case null
+  case absent
+  case bool(Bool)
+  case invalidText
+  case composite
+
+  /// Why it is refused, where it is.
+  var reason: Reject.Reason {
+    switch self {
+    case .null: .notNullable
+    case .absent: .missingField
+    case .invalidText: .invalidText
+    case .text, .bool, .composite: .wrongType
+    }
+  }
+}
+
+extension ScannedRecords {
+  @inline(__always)
+  fileprivate func value(_ row: Int, _ field: Int, in chunk: Chunk) -> ScannedValue {
+    let token = token(row, field)
+    switch token.kind {
+    case .plain, .quoted, .number:
+      guard let value = chunk.messages[Int(places[row].message)].value else { return .absent }
+      return .text(UnsafeRawBufferPointer(rebasing: value[token.range]), token.kind)
+    case .unescaped:
+      return .text(UnsafeRawBufferPointer(rebasing: chunk.unescaped[token.range]), .quoted)
+    case .null: return .null
+    case .absent: return .absent
+    case .isTrue: return .bool(true)
+    case .isFalse: return .bool(false)
+    case .invalidText: return .invalidText
+    case .composite: return .composite
+    }
+  }
+}
+
+private func parseBool(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
+  if text.count == 1 {
+    if text[0] == UInt8(ascii: "0") { return .value(0) }
+    if text[0] == UInt8(ascii: "1") { return .value(1) }
+  }
+  if text.elementsEqual("true".utf8) { return .value(1) }
+  if text.elementsEqual("false".utf8) { return .value(0) }
+  return .wrongType
+}
+
+/// `nan`, `inf`, `-Infinity`: numbers in other systems, in any case.
+private func isNotFinite(_ text: UnsafeRawBufferPointer) -> Bool {
+  guard text.count <= 9 else { return false }
+  let lowercased = text.drop { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") }.map { $0 | 0x20 }
+  return ["nan", "inf", "infinity"].contains { $0.utf8.elementsEqual(lowercased) }
+}
