@@ -14,16 +14,14 @@ enum ClientConfiguration {
   ]
 
   /// Defaults that let small batches flow; a property unknown to an older librdkafka is passed over.
-  ///
-  /// With librdkafka's own, a full queue pauses fetching for a second, and a short slice of a deep backlog prefetches megabytes that are
-  /// thrown away. The queue is limited by bytes, as one limited by messages takes hundreds of megabytes.
-  static func consumerDefaults(queueByteCount: Int, expectedOffsetCountPerBatch: Int64) -> [(String, String)] {
-    let isSmall = expectedOffsetCountPerBatch <= 5_000
-    return [
-      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "5"),
-      ("queued.min.messages", "1000000"), ("check.crcs", "true"),
-      ("queued.max.messages.kbytes", isSmall ? "256" : String(max(1, queueByteCount / 1024))),
-      ("fetch.message.max.bytes", isSmall ? "65536" : "1048576"), ("fetch.max.bytes", isSmall ? "1000000" : "16777216"),
+  static func consumerDefaults(_ sizes: FetchSizes, for properties: [String: String]) -> [(String, String)] {
+    // A fetch may be no smaller than the largest message, so the three go together; a message that is larger comes alone.
+    let fetchSizes = ["message.max.bytes", "fetch.max.bytes", "fetch.message.max.bytes"]
+    let isSizedByUser = (fetchSizes + ["max.partition.fetch.bytes"]).contains { properties[$0] != nil }
+    return (isSizedByUser ? [] : fetchSizes.map { ($0, String(sizes.fetchBytes)) }) + [
+      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "5"), ("check.crcs", "true"),
+      ("queued.min.messages", String(sizes.queuedMessagesPerPartition)),
+      ("queued.max.messages.kbytes", String(sizes.queuedKilobytesPerPartition)),
       ("socket.keepalive.enable", "true"), ("client.id", "tranche"),
     ]
   }
@@ -59,6 +57,26 @@ enum ClientConfiguration {
     case RD_KAFKA_CONF_UNKNOWN: return "librdkafka \(String(cString: rd_kafka_version_str())) has no such property"
     default: return "librdkafka refuses the value"
     }
+  }
+}
+
+/// How much a client fetches ahead, by what the batches take.
+///
+/// With librdkafka's own sizes, a batch of 1,000 offsets out of a deep backlog prefetches a hundred megabytes that are thrown away. A queued
+/// message takes some 300 bytes beside its own, so queues are limited by messages as well as by bytes.
+struct FetchSizes: Equatable {
+  /// Of one answer of a broker.
+  let fetchBytes: Int64
+  let queuedMessagesPerPartition: Int64
+  let queuedKilobytesPerPartition: Int64
+
+  init(maxOffsetsPerBatch: Int64, partitionCount: Int) {
+    let partitionCount = Int64(partitionCount)
+    fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 8_192) * 64
+    // This batch's share and the next one's.
+    let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
+    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 120_000 / partitionCount))
+    queuedKilobytesPerPartition = max(64, 32_768 / partitionCount)
   }
 }
 

@@ -19,7 +19,12 @@ package final class KafkaCluster {
   private let source: String
   private let place: String
   private let trouble = Trouble()
-  private let client: OpaquePointer
+  private let properties: [String: String]
+  private let maxOffsetsPerBatch: Int64
+  private var client: OpaquePointer
+  /// What the client's queues and fetches are fitted to.
+  private var fittedPartitionCount = 6
+  private var partitionCount = 0
   private var readers: [PartitionID: PartitionReader] = [:]
   private let chunk = MessageChunk(capacity: 4_096)
 
@@ -40,27 +45,43 @@ package final class KafkaCluster {
   ///
   /// - Parameters:
   ///   - source: The cluster's name in the job file, for messages and ``PartitionID``.
-  ///   - queueByteCount: Most bytes that may be prefetched per partition.
-  ///   - expectedOffsetCountPerBatch: Small batches get small fetches.
-  package init(
-    source: String, properties: [String: String], queueByteCount: Int, expectedOffsetCountPerBatch: Int64
-  ) throws(KafkaError) {
+  ///   - maxOffsetsPerBatch: Queues and fetches are fitted to it.
+  package init(source: String, properties: [String: String], maxOffsetsPerBatch: Int64) throws(KafkaError) {
     self.source = source
+    self.properties = properties
+    self.maxOffsetsPerBatch = maxOffsetsPerBatch
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
+    client = try Self.connect(
+      properties, FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: fittedPartitionCount), trouble, place: place)
+  }
+
+  private static func connect(
+    _ properties: [String: String], _ sizes: FetchSizes, _ trouble: Trouble, place: String
+  ) throws(KafkaError) -> OpaquePointer {
     let configuration = try ClientConfiguration.make(
       properties, fixed: ClientConfiguration.reserved.map { ($0.key, $0.value.value) },
-      defaults: ClientConfiguration.consumerDefaults(
-        queueByteCount: queueByteCount, expectedOffsetCountPerBatch: expectedOffsetCountPerBatch),
-      trouble: trouble, place: place)
+      defaults: ClientConfiguration.consumerDefaults(sizes, for: properties), trouble: trouble, place: place)
     var message = [CChar](repeating: 0, count: 512)
     guard let client = rd_kafka_new(RD_KAFKA_CONSUMER, configuration, &message, message.count) else {
       rd_kafka_conf_destroy(configuration)
       let text = message.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
       throw KafkaError(.badProperty, place: place, reason: text)
     }
-    self.client = client
     // Errors and statistics of the client come with the consumer's queue.
     rd_kafka_poll_set_consumer(client)
+    return client
+  }
+
+  /// Takes a new client where there are so many partitions that their queues, each of the size for a few, would fill the memory.
+  ///
+  /// librdkafka limits the queue of each partition and nothing limits their sum; the limits are fixed when a client is made.
+  private func fit() throws(KafkaError) {
+    guard readers.isEmpty, partitionCount > fittedPartitionCount else { return }
+    fittedPartitionCount = partitionCount
+    let fitted = try Self.connect(
+      properties, FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: partitionCount), trouble, place: place)
+    rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
+    client = fitted
   }
 
   deinit {
@@ -86,6 +107,7 @@ package final class KafkaCluster {
   package func partitionCounts(of topics: [String], timeoutMilliseconds: Int32) throws(KafkaError) -> [String: Int32] {
     var counts: [String: Int32] = [:]
     for topic in topics { counts[topic] = try partitionCount(of: topic, timeoutMilliseconds) }
+    partitionCount = counts.values.reduce(0) { $0 + Int($1) }
     return counts
   }
 
@@ -160,6 +182,7 @@ package final class KafkaCluster {
 
   /// Assigns what these ranges need and is not assigned yet, so that all of it is fetched while the first range is read.
   package func prepare(_ ranges: [PartitionRange]) throws(KafkaError) {
+    try fit()
     let new = ranges.filter { readers[$0.partition] == nil }
     guard !new.isEmpty, let list = rd_kafka_topic_partition_list_new(Int32(new.count)) else { return }
     defer { rd_kafka_topic_partition_list_destroy(list) }
@@ -190,15 +213,21 @@ package final class KafkaCluster {
     if readers[range.partition] == nil { try prepare([range]) }
     guard let reader = readers[range.partition] else { preconditionFailure("no reader for \(range)") }
     do {
-      return try reader.read(range.range, into: chunk, silenceMilliseconds: silenceMilliseconds, idle: serve, body: body)
+      return try reader.read(
+        range.range, into: chunk, silenceMilliseconds: silenceMilliseconds, idle: { serve(range.partition) }, body: body)
     } catch let error as PartitionReader.Failure {
       throw explain(error, range)
     }
   }
 
   /// Serves the client's callbacks while a reader waits.
-  private func serve() {
+  ///
+  /// Before 2.2 librdkafka, once a queue has been full, looks again after a second, whatever was taken out meanwhile: a question to the
+  /// partition's leader wakes the thread that would otherwise sleep. Newer ones are told by fetch.queue.backoff.ms.
+  private func serve(_ partition: PartitionID) {
     while let event = rd_kafka_consumer_poll(client, 0) { rd_kafka_message_destroy(event) }
+    // Not rd_kafka_query_watermark_offsets, which in these versions has no end while no broker can be reached.
+    if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(timestamp: -1, of: [partition], 100) }
   }
 
   private func explain(_ failure: PartitionReader.Failure, _ range: PartitionRange) -> KafkaError {
@@ -211,10 +240,15 @@ package final class KafkaCluster {
     case .offsetOutOfRange:
       let ends = try? ends(of: [range.partition], timeoutMilliseconds: 10_000)[range.partition]
       guard let ends else { return KafkaError(.unreachable, place: place, reason: "the offset is out of range and the ends are unknown") }
-      return range.range.from < ends.low
-        ? KafkaError(
+      if range.range.from < ends.low {
+        return KafkaError(
           .truncated(oldestHeld: ends.low), place: place, reason: "the broker no longer holds these offsets; it starts at \(ends.low)")
-        : KafkaError(.beyondEnd(end: ends.end), place: place, reason: "the log ends at \(ends.end)")
+      }
+      if range.range.to > ends.end {
+        return KafkaError(.beyondEnd(end: ends.end), place: place, reason: "the log ends at \(ends.end)")
+      }
+      return KafkaError(
+        .unreachable, place: place, reason: "a broker called the offset out of range while the log is \(ends.low) to \(ends.end)")
     case .broker(let error):
       return KafkaError(error, place: place, detail: trouble.last)
     }

@@ -21,6 +21,12 @@ final class MessageChunk {
   }
 }
 
+private func monotonicMilliseconds() -> Int64 {
+  var now = timespec()
+  clock_gettime(CLOCK_MONOTONIC, &now)
+  return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+}
+
 /// Reads ranges of one partition from its own librdkafka queue, which stays filled from range to range.
 ///
 /// What it knows: every visible message in `[delivered, position)` was delivered or is parked. The end-of-partition event carries a
@@ -69,24 +75,26 @@ final class PartitionReader {
     // Until this range is done, a failure leaves no position to go on from: the next call seeks.
     delivered = Offset.max
     var count: Int64 = try deliverParked(range, chunk, body)
-    var waitedMilliseconds: Int64 = 0
+    var lastHeard = monotonicMilliseconds()
+    var waitMilliseconds: Int32 = 5
     while position < range.to {
       let wanted = min(Int64(chunk.capacity), range.to - position)
       var received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
       if received == 0 {
         // For one message only: asked for more, librdkafka waits out the whole time for all of them.
-        let waitMilliseconds: Int64 = 100
-        received = rd_kafka_consume_batch_queue(queue, Int32(waitMilliseconds), chunk.handles, 1)
+        received = rd_kafka_consume_batch_queue(queue, waitMilliseconds, chunk.handles, 1)
         if received == 0 {
           idle()
-          waitedMilliseconds += waitMilliseconds
-          if waitedMilliseconds >= silenceMilliseconds { throw Failure.silence(position: position) }
+          waitMilliseconds = 100
+          if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw Failure.silence(position: position) }
           continue
         }
       }
       guard received > 0 else { throw Failure.broker(rd_kafka_last_error()) }
-      waitedMilliseconds = 0
+      waitMilliseconds = 5
+      let reached = position
       count += try deliver(received, range, chunk, body)
+      if position > reached { lastHeard = monotonicMilliseconds() }
     }
     delivered = range.to
     return count
@@ -161,8 +169,11 @@ final class PartitionReader {
     switch error {
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return .offsetOutOfRange
     // librdkafka tries these again by itself; the silence deadline ends it.
-    case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__TIMED_OUT,
-      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR_UNKNOWN,
+      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
+      RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+      RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+      RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
       return nil
     default: return .broker(error)
     }

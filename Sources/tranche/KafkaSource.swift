@@ -15,8 +15,7 @@ final class KafkaSource: MessageSource {
   init(_ cluster: Job.Cluster, job: Job) throws(SourceError) {
     source = cluster.name
     do {
-      self.cluster = try KafkaCluster(
-        source: cluster.name, properties: cluster.properties, queueByteCount: 32 << 20, expectedOffsetCountPerBatch: job.maxOffsets)
+      self.cluster = try KafkaCluster(source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets)
     } catch {
       throw SourceError(error)
     }

@@ -40,7 +40,7 @@ struct ProduceCommand: ParsableCommand {
 
   private func produce() throws {
     let properties = ["bootstrap.servers": brokers]
-    let cluster = try KafkaCluster(source: "produce", properties: properties, queueByteCount: 1 << 20, expectedOffsetCountPerBatch: 1)
+    let cluster = try KafkaCluster(source: "produce", properties: properties, maxOffsetsPerBatch: 1)
     let producer = try KafkaProducer(source: "produce", properties: properties)
     let count = try partitionCount(cluster, producer)
     let lines = try replay.map(fileLines)

@@ -13,8 +13,7 @@ struct RangeReadTests {
 
   private func cluster(_ properties: [String: String] = [:]) throws -> KafkaCluster {
     try KafkaCluster(
-      source: "main", properties: ["bootstrap.servers": stack.broker].merging(properties) { $1 }, queueByteCount: 1 << 20,
-      expectedOffsetCountPerBatch: 1_000)
+      source: "main", properties: ["bootstrap.servers": stack.broker].merging(properties) { $1 }, maxOffsetsPerBatch: 1_000)
   }
 
   private func partition(_ number: Int32 = 0) -> PartitionID { PartitionID(source: "main", topic: topic, partition: number) }

@@ -35,6 +35,7 @@ package struct TestStack: Sendable {
   }
 
   package var strictStore: Store { stores[0] }
+  var mockClusterProgram: String { folder + "/mockd" }
 
   /// Runs one of the test scripts under `Tests/` and returns what it printed.
   @discardableResult
