@@ -68,6 +68,6 @@ let package = Package(
     tests("KafkaTests", ["Kafka", "Offsets", "TestSupport"]),
     tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
     tests("EngineTests", ["Engine", "Offsets", "TestSupport"]),
-    tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py"]),
+    tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py", "clickhouse.py"]),
   ]
 )

@@ -12,6 +12,8 @@ package protocol MessageSource: AnyObject {
   /// The number of partitions of each topic; a topic that does not exist is an error.
   func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32]
   func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd]
+  /// The offset after the newest there is: above the end while a transaction is open. For people who ask, not for runs.
+  func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
   /// The first offset at or after an instant; the end when there is none.
   func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
   /// Says which ranges will be read next, so that all of them can be fetched while the first is read.
@@ -28,13 +30,10 @@ package struct PartitionEnd: Sendable, Equatable {
   package let low: Offset
   /// The offset after the newest that may be read: under read_committed the last stable offset.
   package let end: Offset
-  /// The offset after the newest there is, where it is known: above `end` while a transaction is open.
-  package let highWatermark: Offset?
 
-  package init(low: Offset, end: Offset, highWatermark: Offset? = nil) {
+  package init(low: Offset, end: Offset) {
     self.low = low
     self.end = end
-    self.highWatermark = highWatermark
   }
 }
 

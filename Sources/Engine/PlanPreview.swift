@@ -9,12 +9,13 @@ package struct PlanPreview: Sendable {
     package let partition: PartitionID
     package let nextOffset: Offset
     package let end: PartitionEnd
+    package let highWatermark: Offset
     /// Met for the first time: the start is resolved and stored by the first run.
     package let isNew: Bool
 
     package var lag: Int64 { max(0, end.end - nextOffset) }
     /// Offsets that an open transaction holds back.
-    package var heldBackCount: Int64 { max(0, (end.highWatermark ?? end.end) - end.end) }
+    package var heldBackCount: Int64 { max(0, highWatermark - end.end) }
     /// Offsets that the broker removed before they were read.
     package var lostCount: Int64 { max(0, end.low - nextOffset) }
   }
@@ -31,13 +32,17 @@ package struct PlanPreview: Sendable {
     for (cluster, source) in zip(job.clusters, sources) {
       let identifiers = try Run.partitions(of: cluster, in: source)
       let ends = try source.ends(of: identifiers)
+      let highWatermarks = try source.highWatermarks(of: identifiers)
       let held = Dictionary(uniqueKeysWithValues: (status?.partitions ?? []).map { ($0.partition, $0.nextOffset) })
       let starts = try startOffsets(
         of: identifiers.filter { held[$0] == nil }, knownTopics: Set(held.keys.filter { $0.source == cluster.name }.map(\.topic)),
         start: job.start, ends: ends, source: source)
       for identifier in identifiers {
         guard let end = ends[identifier], let next = held[identifier] ?? starts[identifier] else { continue }
-        partitions.append(Partition(partition: identifier, nextOffset: next, end: end, isNew: held[identifier] == nil))
+        partitions.append(
+          Partition(
+            partition: identifier, nextOffset: next, end: end, highWatermark: highWatermarks[identifier] ?? end.end,
+            isNew: held[identifier] == nil))
       }
     }
     let batch = status?.lastCommit.map { $0.batch + 1 } ?? 1

@@ -142,7 +142,7 @@ package final class Run {
 
   private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?) throws {
     guard let end, let next = checkpoint.progress[partition]?.nextOffset else { return }
-    if next > end.end && next > end.highWatermark ?? end.end {
+    if next > end.end {
       throw RunError(
         .dataLoss,
         """

@@ -7,8 +7,6 @@ package struct PartitionEnds: Sendable, Equatable {
   package let low: Offset
   /// Under read_committed the last stable offset, else the high watermark.
   package let end: Offset
-  /// Where it is known.
-  package let highWatermark: Offset?
 }
 
 /// One Kafka cluster, read through one librdkafka consumer without a group: metadata, ends and fixed ranges of offsets.
@@ -137,8 +135,16 @@ package final class KafkaCluster {
     return Dictionary(
       uniqueKeysWithValues: partitions.map { partition in
         let low = max(0, lows[partition] ?? 0)
-        return (partition, PartitionEnds(low: low, end: max(low, ends[partition] ?? low), highWatermark: nil))
+        return (partition, PartitionEnds(low: low, end: max(low, ends[partition] ?? low)))
       })
+  }
+
+  /// The offset after the newest there is, open transactions or not. Takes a client of its own, as the isolation level is a client's.
+  package func highWatermarks(of partitions: [PartitionID], timeoutMilliseconds: Int32) throws(KafkaError) -> [PartitionID: Offset] {
+    let uncommitted = try KafkaCluster(
+      source: source, properties: properties.merging(["isolation.level": "read_uncommitted"]) { $1 }, maxOffsetsPerBatch: maxOffsetsPerBatch
+    )
+    return try uncommitted.listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
   }
 
   /// The first offset at or after an instant, or the end when there is none.

@@ -32,11 +32,15 @@ final class KafkaSource: MessageSource {
   func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
     do {
       return try cluster.ends(of: partitions, timeoutMilliseconds: timeoutMilliseconds).mapValues {
-        PartitionEnd(low: $0.low, end: $0.end, highWatermark: $0.highWatermark)
+        PartitionEnd(low: $0.low, end: $0.end)
       }
     } catch {
       throw SourceError(error)
     }
+  }
+
+  func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
+    do { return try cluster.highWatermarks(of: partitions, timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
   }
 
   func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {

@@ -52,7 +52,7 @@ struct SkipCommand: ParsableCommand {
       throw RunError(.data, "\(gap): meets the gap \(other) that is recorded already.")
     }
     let end = try source.ends(of: [gap.partition])[gap.partition]
-    if let end, gap.range.to > end.highWatermark ?? end.end {
+    if let end, gap.range.to > end.end {
       throw RunError(.data, "\(gap): the partition ends at \(end.end). Only offsets that exist can be passed over.")
     }
   }

@@ -44,7 +44,7 @@ struct RangeReadTests {
       for to in from...6 { #expect(try read(cluster, Int64(from), Int64(to)) == Array(values[from..<to])) }
     }
     #expect(
-      try cluster.ends(of: [partition()], timeoutMilliseconds: 10_000)[partition()] == PartitionEnds(low: 0, end: 6, highWatermark: nil))
+      try cluster.ends(of: [partition()], timeoutMilliseconds: 10_000)[partition()] == PartitionEnds(low: 0, end: 6))
   }
 
   @Test("ends where it ends in aborted and control records, and batches go on behind them")
@@ -75,6 +75,7 @@ struct RangeReadTests {
         ["op": "leave_open"]
       ])
     #expect(try cluster().ends(of: [partition()], timeoutMilliseconds: 10_000)[partition()]?.end == 2)
+    #expect(try cluster().highWatermarks(of: [partition()], timeoutMilliseconds: 10_000) == [partition(): 3])
     #expect(
       try cluster(["isolation.level": "read_uncommitted"]).ends(of: [partition()], timeoutMilliseconds: 10_000)[partition()]?.end == 3)
   }

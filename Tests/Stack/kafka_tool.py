@@ -85,6 +85,7 @@ for line in sys.stdin:
             send(topic, partition=numbers.randrange(operation["partitions"]), value=row,
                  timestamp=operation["from"] + numbers.randrange(operation["span"]))
     elif kind == "begin":
+        plain.flush(30)
         producer = Producer({"bootstrap.servers": broker, "transactional.id": str(uuid.uuid4())})
         producer.init_transactions(30)
         producer.begin_transaction()

@@ -112,6 +112,56 @@ struct FaultTests {
     #expect(run.errors.contains("The topic was deleted and made again"))
   }
 
+  @Test("behind an open transaction takes what lies before it, and `plan` and `status` say what is held back")
+  func openTransaction() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 1],
+        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n", "timestamp": Scenario.start], ["op": "begin"],
+        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,2\n", "timestamp": Scenario.start],
+        ["op": "leave_open"],
+      ])
+    let plan = try scenario.tranche("plan", "job.yaml")
+    #expect(plan.output.contains("1 held back by an open transaction"), "\(plan.output)\(plan.errors)")
+    let run = try scenario.run()
+    #expect(run.exitCode == 0 && run.summary["records"] as? Int == 1)
+    #expect(try scenario.tranche("status", "job.yaml").output.contains("1 held back by an open transaction"))
+  }
+
+  @Test("on another cluster than the one it began on is refused with 78")
+  func otherCluster() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,1\n"])
+    #expect(try scenario.run().exitCode == 0)
+    let mock = try MockCluster(scenario.stack)
+    try mock.tell("create \(scenario.topic) 1")
+    try scenario.write(
+      kafka: "[{ name: main, properties: { bootstrap.servers: \"\(mock.brokers)\" }, topics: [\(scenario.topic)] }]")
+    let run = try scenario.run()
+    #expect(run.exitCode == 78, "\(run.errors)")
+    #expect(run.errors.contains("cluster"), "\(run.errors)")
+  }
+
+  @Test("whose bucket does not exist stops with 65 and keeps what it committed")
+  func missingBucket() throws {
+    let scenario = try Scenario(store: 0)
+    try scenario.write()
+    try produce(scenario, ["1,1\n"])
+    let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("s3://test-bucket/", with: "s3://no-such-bucket/"), to: "job.yaml")
+    let run = try scenario.run()
+    #expect(run.exitCode == 65)
+    #expect(run.errors.contains("no-such-bucket"), "\(run.errors)")
+    #expect(run.summary["batches"] as? Int == 1 && run.summary["dirty"] as? Int == 1, "\(run.summary)")
+    try scenario.folder.write(text, to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try scenario.objects().count == 1)
+  }
+
   @Test("has an exit code for each kind of trouble")
   func exitCodes() throws {
     let scenario = try Scenario(store: 0)

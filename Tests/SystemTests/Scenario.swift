@@ -33,7 +33,8 @@ final class Scenario {
 
   /// Writes the job file: the main job unless told otherwise.
   func write(
-    kafka: String? = nil, fields: String = "{ api_id: int32, time_taken: int32 }", rest: String? = nil, output: String = "format: csv",
+    kafka: String? = nil, format: String = "csv", fields: String = "{ api_id: int32, time_taken: int32 }", rest: String? = nil,
+    output: String = "format: csv",
     maxOffsets: Int = 1_000, more: String = ""
   ) throws {
     let main = """
@@ -49,7 +50,7 @@ final class Scenario {
       name: job
       source:
         kafka: \(kafka ?? "[{ name: main, properties: { bootstrap.servers: \"\(stack.broker)\" }, topics: [\(topic)] }]")
-        format: csv
+        format: \(format)
         fields: \(fields)
       trigger: { max_offsets: \(maxOffsets) }
       \(rest ?? main)
