@@ -154,7 +154,7 @@ package final class Checkpoint {
       let window: Int64 = row[1]
       let published: Int64 = row[2]
       let newKey = ObjectKeys.window(window, of: job)
-      if published > 0 && (oldKey != newKey || oldPlace != job.canonicalSettings["output.to"]) {
+      if published > 0 && (oldKey != newKey || oldPlace != job.output.place.text) {
         try database.execute(sql: "INSERT OR IGNORE INTO retired_objects VALUES (?, ?)", arguments: [oldPlace, oldKey])
       }
       try database.execute(
@@ -165,6 +165,10 @@ package final class Checkpoint {
         arguments: [newKey, oldKey])
     }
     try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
+    // Whoever goes back to a former place makes its objects current again.
+    try database.execute(
+      sql: "DELETE FROM retired_objects WHERE place = ? AND object_key IN (SELECT object_key FROM outputs)",
+      arguments: [job.output.place.text])
   }
 
   private func load() throws {

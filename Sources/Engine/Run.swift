@@ -59,19 +59,25 @@ package final class Run {
   private let checkpoint: Checkpoint
   private let sources: [String: any MessageSource]
   private let store: any ObjectStore
+  private let storeAt: (Job.Output.Place) throws -> any ObjectStore
   private let options: RunOptions
   private let logger: Logger
   private var ends: [PartitionID: PartitionEnd] = [:]
   private var summary: RunSummary
 
-  /// - Parameter sources: One per cluster of the job.
+  /// - Parameters:
+  ///   - sources: One per cluster of the job.
+  ///   - storeAt: Opens the store of a place: now the job's own, later a former one from which objects are to be deleted.
+  /// - Throws: What `storeAt` throws.
   package init(
-    job: Job, checkpoint: Checkpoint, sources: [any MessageSource], store: any ObjectStore, options: RunOptions, logger: Logger
-  ) {
+    job: Job, checkpoint: Checkpoint, sources: [any MessageSource], storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
+    options: RunOptions, logger: Logger
+  ) throws {
     self.job = job
     self.checkpoint = checkpoint
     self.sources = Dictionary(uniqueKeysWithValues: sources.map { ($0.source, $0) })
-    self.store = store
+    store = try storeAt(job.output.place)
+    self.storeAt = storeAt
     self.options = options
     self.logger = logger
     summary = RunSummary(job: job.name)
@@ -99,7 +105,7 @@ package final class Run {
     do {
       try checkpoint.commitMarks(publisher.takeMarks())
       options.failpoint(.marksCommitted)
-      if publishFailure == nil { try Settlement(job, checkpoint, store, options).settle(&summary) }
+      if publishFailure == nil { try Settlement(job, checkpoint, store, storeAt: storeAt, options, logger).settle(&summary) }
       summary.dirtyCount = try CheckpointReader(path: checkpoint.path).dirtyOutputs().count
     } catch {
       failure = failure ?? RunError(wrapping: error)

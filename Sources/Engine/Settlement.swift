@@ -1,6 +1,7 @@
 internal import Checkpoints
 internal import Expressions
 internal import Jobs
+internal import Logging
 internal import ObjectStorage
 
 /// The end of a run: asks the store about objects whose writing got no clear answer, and deletes objects that a change of place left behind.
@@ -11,13 +12,20 @@ struct Settlement {
   private let job: Job
   private let checkpoint: Checkpoint
   private let store: any ObjectStore
+  private let storeAt: (Job.Output.Place) throws -> any ObjectStore
   private let options: RunOptions
+  private let logger: Logger
 
-  init(_ job: Job, _ checkpoint: Checkpoint, _ store: any ObjectStore, _ options: RunOptions) {
+  init(
+    _ job: Job, _ checkpoint: Checkpoint, _ store: any ObjectStore, storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
+    _ options: RunOptions, _ logger: Logger
+  ) {
     self.job = job
     self.checkpoint = checkpoint
     self.store = store
+    self.storeAt = storeAt
     self.options = options
+    self.logger = logger
   }
 
   func settle(_ summary: inout RunSummary) throws {
@@ -37,21 +45,23 @@ struct Settlement {
       }
       try checkpoint.settle(unsettled.map(\.objectKey).filter { !differing.contains($0) })
     }
-    let place = job.output.placeText
-    for retired in try reader.retiredObjects() where try reader.dirtyOutputs().isEmpty {
-      // Objects of another place are deleted only where this store reaches them: the same place under another format.
-      if retired.place == place { try store.delete(ObjectKey(retired.objectKey)) }
-      try checkpoint.forgetRetired(retired)
-    }
+    if try reader.dirtyOutputs().isEmpty { try deleteRetired(try reader.retiredObjects()) }
   }
-}
 
-extension Job.Output {
-  /// `output.to` in its canonical form.
-  package var placeText: String {
-    switch place {
-    case .file(let path): "file:\(path)"
-    case .s3(let bucket, let prefix): prefix.isEmpty ? "s3://\(bucket)" : "s3://\(bucket)/\(prefix)"
+  /// Deletes what stands at a former place or in a former format. What cannot be deleted now is tried again by the next run.
+  private func deleteRetired(_ objects: [RetiredObject]) throws {
+    for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }) {
+      guard let place = Job.Output.Place(text: text) else { preconditionFailure("the checkpoint names the place \(text)") }
+      do {
+        let former = place == job.output.place ? store : try storeAt(place)
+        for object in objects {
+          try former.delete(ObjectKey(object.objectKey))
+          try checkpoint.forgetRetired(object)
+        }
+      } catch let error as ObjectStoreError {
+        logger.warning(
+          "objects at a former place could not be deleted", metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
+      }
     }
   }
 }

@@ -68,12 +68,6 @@ package struct Job: Sendable, Equatable {
   package struct Output: Sendable, Equatable {
     package enum Format: String, Sendable, CaseIterable { case csv, json }
     package enum Keep: String, Sendable, CaseIterable { case latest, each }
-    package enum Place: Sendable, Equatable {
-      /// A folder; relative paths are relative to the working directory.
-      case file(path: String)
-      /// `prefix` has no slash at either end and may be empty.
-      case s3(bucket: String, prefix: String)
-    }
     package var place: Place
     package var format: Format
     /// For batch windows and row jobs; `latest` elsewhere.

@@ -43,7 +43,7 @@ extension Job {
       "aggregate.by": aggregate.map { $0.by.joined(separator: ", ") } ?? "-",
       "aggregate.measures": aggregate.map { $0.measures.map(\.spelling).joined(separator: ", ") } ?? "-",
       "select": select.map { "\($0.name) \($0.type): \($0.sql)" }.joined(separator: ", "),
-      "output.to": output.placeSpelling,
+      "output.to": output.place.text,
       "output.format": output.format.rawValue,
       "output.s3.endpoint": output.s3.endpoint ?? "-",
     ]
@@ -74,13 +74,4 @@ extension Job.Window {
 
 extension Job.Measure {
   fileprivate var spelling: String { "\(name) \(function.rawValue)(\(field ?? ""))" }
-}
-
-extension Job.Output {
-  fileprivate var placeSpelling: String {
-    switch place {
-    case .file(let path): "file:\(path)"
-    case .s3(let bucket, let prefix): prefix.isEmpty ? "s3://\(bucket)" : "s3://\(bucket)/\(prefix)"
-    }
-  }
 }

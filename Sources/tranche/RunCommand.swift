@@ -37,7 +37,6 @@ struct RunCommand: ParsableCommand {
     try exiting {
       let started = ContinuousClock.now
       let job = try loadJob(job.file)
-      let store = try makeStore(job)
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
       var options = RunOptions(clock: nowMilliseconds, release: "tranche \(release)")
@@ -45,13 +44,13 @@ struct RunCommand: ParsableCommand {
       options.failpoint = Failpoints(dieAtStep: dieAtStep).pass
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
       if isWatched { options.onProgress = Progress(started).show }
-      let run = Run(
-        job: job, checkpoint: checkpoint, sources: try makeSources(job), store: store, options: options,
+      let run = try Run(
+        job: job, checkpoint: checkpoint, sources: try makeSources(job), storeAt: { try makeStore(job, at: $0) }, options: options,
         logger: makeLogger(isVerbose: verbose))
       let (summary, error) = run.execute()
       if isWatched { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
       let seconds = (ContinuousClock.now - started) / .seconds(1)
-      print(json ? try summary.jsonText(seconds: seconds, error: error) : summary.text(seconds: seconds, place: store.location))
+      print(json ? try summary.jsonText(seconds: seconds, error: error) : summary.text(seconds: seconds, place: job.output.place.text))
       if let error {
         printError("tranche: \(error)")
         throw ExitCode(error.kind.exitCode)

@@ -25,7 +25,7 @@ struct ShowCommand: ParsableCommand {
       let job = try loadJob(job.file)
       guard job.aggregate != nil, job.window != .batch else {
         throw RunError(
-          .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.placeText).")
+          .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.place.text).")
       }
       let reader = try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: self.job.checkpoints.folder))
       let start = try chosenWindow(job, reader)

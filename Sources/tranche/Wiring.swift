@@ -36,8 +36,8 @@ func loadJob(_ path: String) throws -> Job {
   FileManager.default.contents(atPath: path).flatMap { String(data: $0, encoding: .utf8) }
 }
 
-func makeStore(_ job: Job) throws -> any ObjectStore {
-  switch job.output.place {
+func makeStore(_ job: Job, at place: Job.Output.Place) throws -> any ObjectStore {
+  switch place {
   case .file(let path):
     return FileStore(root: path)
   case .s3(let bucket, let prefix):

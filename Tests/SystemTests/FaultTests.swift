@@ -146,6 +146,28 @@ struct FaultTests {
     #expect(run.errors.contains("cluster"), "\(run.errors)")
   }
 
+  @Test("that gets another place or format publishes everything there and deletes what stood before, also on the way back")
+  func movedOutput() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,1\n", "2,3\n"])
+    #expect(try scenario.run().exitCode == 0)
+    let original = try scenario.objects()
+    #expect(original.count == 1)
+    let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(scenario.folder.files(below: "elsewhere") == original)
+    #expect(try scenario.objects().isEmpty)
+    try scenario.folder.write(text.replacing("format: csv,", with: "format: json,"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(scenario.folder.files(below: "elsewhere").isEmpty)
+    #expect(try scenario.objects().keys.sorted() == ["window_start=2026-11-23T10-00-00Z/part-0.json"])
+    try scenario.folder.write(text, to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try scenario.objects() == original)
+  }
+
   @Test("whose bucket does not exist stops with 65 and keeps what it committed")
   func missingBucket() throws {
     let scenario = try Scenario(store: 0)

@@ -1,0 +1,177 @@
+internal import Expressions
+internal import Formats
+internal import Tables
+
+/// `trigger`, `window`, `where`, `aggregate` and `select`.
+extension JobParser {
+  mutating func parseTrigger(_ trigger: YAMLReader.Entry) {
+    for (name, entry) in reader.mapping(trigger) where name == "max_offsets" {
+      job.maxOffsets = reader.integer(entry, in: 1...10_000_000) ?? job.maxOffsets
+    }
+  }
+
+  mutating func parseWindow(_ window: YAMLReader.Entry) {
+    hasWindow = true
+    if let word = window.word {
+      switch word {
+      case "global": job.window = .global
+      case "batch": job.window = .batch
+      default: reader.fail(window, value: word, "is no window", "Use global, batch or { tumbling: 5m, time: record_timestamp }")
+      }
+      return
+    }
+    var width: Int64?
+    var time = MessageField.timestamp.rawValue
+    var seen: Set<String> = []
+    for (name, entry) in reader.mapping(window) {
+      seen.insert(name)
+      switch name {
+      case "tumbling": width = reader.duration(entry)
+      case "time":
+        guard let name = reader.string(entry) else { continue }
+        guard let column = column(name, entry) else { continue }
+        if column.type == .timestamp {
+          time = column.name
+        } else {
+          reader.fail(entry, value: name, "is no timestamp", "Name a field of type timestamp, or record_timestamp")
+        }
+      default: break
+      }
+    }
+    if !seen.contains("tumbling") { reader.fail(window, "has no key tumbling", "Write { tumbling: 5m }, or global, or batch") }
+    if let width { job.window = .tumbling(widthMilliseconds: width, time: time) }
+  }
+
+  func column(_ name: String, _ entry: YAMLReader.Entry) -> ColumnDefinition? {
+    if let index = job.recordSchema.index(of: name) { return job.recordSchema.columns[index] }
+    reader.fail(entry, value: name, "is no field", reader.suggestion(name, job.recordSchema.columns.map(\.name)))
+    return nil
+  }
+
+  mutating func parseAggregate(_ aggregate: YAMLReader.Entry) {
+    var entries: [String: YAMLReader.Entry] = [:]
+    for (name, entry) in reader.mapping(aggregate) { entries[name] = entry }
+    for required in ["by", "measures"] where entries[required] == nil {
+      reader.fail(
+        aggregate, "has no key \(required)", required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
+    }
+    // Keys first, in whatever order the file has them: a measure may not take the name of one.
+    let by = entries["by"].map(groupColumns) ?? []
+    let measures = entries["measures"].map { parseMeasures($0, keys: by) } ?? []
+    job.aggregate = Job.Aggregate(by: by, measures: measures)
+    checkStateColumns(aggregate, by, measures)
+  }
+
+  func groupColumns(_ entry: YAMLReader.Entry) -> [String] {
+    var by: [String] = []
+    for item in reader.items(entry) {
+      guard let name = reader.string(item), let column = column(name, item) else { continue }
+      if column.type == .double {
+        reader.fail(item, value: name, "is a double, which is no key", "Group by an integer, bool, string, timestamp or decimal field")
+      }
+      if by.contains(column.name) {
+        reader.fail(item, value: name, "stands there twice", "Name each field once")
+      } else {
+        by.append(column.name)
+      }
+    }
+    return by
+  }
+
+  func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Job.Measure] {
+    var measures: [Job.Measure] = []
+    for (name, entry) in reader.mapping(entry, namesAreFree: true) {
+      guard checkColumnName(name, entry, taken: keys + measures.map(\.name)) else { continue }
+      guard let text = reader.string(entry), let measure = measure(name, text.filter { $0 != " " }, entry) else { continue }
+      measures.append(measure)
+    }
+    if measures.isEmpty { reader.fail(entry, "names no usable measure", "Write for example calls: count()") }
+    return measures
+  }
+
+  func measure(_ name: String, _ text: String, _ entry: YAMLReader.Entry) -> Job.Measure? {
+    let parts = text.split(separator: "(", maxSplits: 1)
+    guard parts.count == 2, text.hasSuffix(")"), let function = Job.Measure.Function(rawValue: String(parts[0])) else {
+      reader.fail(entry, value: text, "is no measure", "Use count(), count(f), sum(f), min(f), max(f) or avg(f)")
+      return nil
+    }
+    let argument = String(parts[1].dropLast())
+    if argument.isEmpty {
+      if function == .count { return Job.Measure(name: name, function: .count, field: nil) }
+      reader.fail(entry, value: text, "needs a field", "Write \(function.rawValue)(FIELD)")
+      return nil
+    }
+    guard let column = column(argument, entry) else { return nil }
+    let isNumber: Bool =
+      switch column.type {
+      case .int32, .int64, .double, .decimal: true
+      case .bool, .string, .timestamp, .timestampMicroseconds, .date: false
+      }
+    if (function == .sum || function == .avg) && !isNumber {
+      reader.fail(entry, value: text, "adds up a \(column.type)", "Use a field of type int32, int64, double or decimal")
+      return nil
+    }
+    return Job.Measure(name: name, function: function, field: column.name)
+  }
+
+  /// The state's columns are named after keys and measures; some need a second column.
+  func checkStateColumns(_ entry: YAMLReader.Entry, _ by: [String], _ measures: [Job.Measure]) {
+    var names = ["window"] + by + by.filter { job.recordColumn($0).isNullable }.map { "\($0)_is_null" }
+    for measure in measures {
+      names += measure.function == .avg ? ["\(measure.name)_sum", "\(measure.name)_count"] : [measure.name]
+    }
+    let lowercased = names.map { $0.lowercased() }
+    for name in Set(lowercased.filter { candidate in lowercased.filter { $0 == candidate }.count > 1 }).sorted() {
+      reader.fail(
+        entry, value: name, "names two columns of the state (an avg keeps NAME_sum and NAME_count, a nullable key NAME_is_null)",
+        "Give one of them another name")
+    }
+  }
+
+  mutating func parseWhere(_ entry: YAMLReader.Entry) {
+    guard let sql = reader.string(entry) else { return }
+    job.where = sql
+    do {
+      _ = try Predicate(sql, schema: job.recordSchema)
+    } catch {
+      reader.fail(
+        entry, "\(error)",
+        "Expressions read the declared fields and record_key, record_timestamp, record_topic, record_partition, record_offset")
+    }
+  }
+
+  mutating func parseSelect(_ select: YAMLReader.Entry) {
+    let input = job.selectInputSchema
+    let shown = job.aggregate == nil ? job.fields.map(\.column.name) : input.columns.map(\.name)
+    for (name, entry) in reader.mapping(select, namesAreFree: true) {
+      guard checkColumnName(name, entry, taken: shown + job.select.map(\.name)), let item = derivedColumn(name, entry) else { continue }
+      do {
+        _ = try Derivation([(name: item.name, sql: item.sql, type: item.type)], schema: input)
+      } catch {
+        reader.fail(entry, "\(error)", "Expressions read \(input.columns.prefix(12).map(\.name).joined(separator: ", "))")
+      }
+      job.select.append(item)
+    }
+  }
+
+  func derivedColumn(_ name: String, _ entry: YAMLReader.Entry) -> Job.DerivedColumn? {
+    if entry.word != nil { return reader.string(entry).map { Job.DerivedColumn(name: name, sql: $0, type: .double) } }
+    var sql: String?
+    var type = ColumnType.double
+    for (name, entry) in reader.mapping(entry) {
+      switch name {
+      case "sql": sql = reader.string(entry)
+      case "type":
+        guard let text = reader.string(entry) else { continue }
+        if let known = columnType(text.filter { $0 != " " }) {
+          type = known
+        } else {
+          reader.fail(entry, value: text, "is no type", "Use int32, int64, double, bool, string, timestamp or decimal(p,s)")
+        }
+      default: break
+      }
+    }
+    if sql == nil { reader.fail(entry, "has no key sql", "Write { sql: EXPRESSION, type: TYPE }") }
+    return sql.map { Job.DerivedColumn(name: name, sql: $0, type: type) }
+  }
+}

@@ -1,0 +1,82 @@
+internal import Expressions
+internal import Formats
+internal import Tables
+
+/// One reading of a job file. Each part that has a fault is left at its default, so that the others are checked all the same.
+struct JobParser {
+  let reader: YAMLReader
+  var job = Job.defaults
+  var whereEntry: YAMLReader.Entry?
+  var selectEntries: [String: YAMLReader.Entry] = [:]
+  var hasWindow = false
+  var hasTo = false
+
+  init(_ reader: YAMLReader) { self.reader = reader }
+
+  mutating func parse(_ root: YAMLReader.Entry, fallbackName: String) -> Job {
+    job.name = fallbackName
+    var entries: [String: YAMLReader.Entry] = [:]
+    for (name, entry) in reader.mapping(root) { entries[name] = entry }
+    for required in ["source", "output"] where entries[required] == nil {
+      reader.fail(root, "has no key \(required)", "See jobs/api-time-share.yaml")
+    }
+    if let entry = entries["name"], let name = reader.string(entry) { job.name = name }
+    checkName(entries["name"] ?? root)
+    if let entry = entries["source"] { parseSource(entry) }
+    if let entry = entries["trigger"] { parseTrigger(entry) }
+    if let entry = entries["window"] { parseWindow(entry) }
+    if let entry = entries["aggregate"] { parseAggregate(entry) }
+    if let entry = entries["where"] { parseWhere(entry) }
+    if let entry = entries["select"] { parseSelect(entry) }
+    if let entry = entries["output"] { parseOutput(entry) }
+    if let entry = entries["rejects"] { parseRejects(entry) }
+    if let entry = entries["limits"] { parseLimits(entry) }
+    checkTogether(entries)
+    return job
+  }
+
+  private func checkName(_ entry: YAMLReader.Entry) {
+    let isAllowed =
+      job.name.utf8.count <= 63 && job.name.first.map { $0.isASCII && ($0.isLowercase || $0.isNumber) } == true
+      && job.name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || ".-_".contains($0)) }
+    if !isAllowed {
+      reader.fail(entry, value: job.name, "is no name for a job", "Use up to 63 of a-z, 0-9, '.', '-' and '_', a letter or digit first")
+    }
+  }
+
+  private func checkTogether(_ entries: [String: YAMLReader.Entry]) {
+    if let aggregate = entries["aggregate"], !hasWindow {
+      reader.fail(aggregate, "needs a window", "Add window: global, window: batch or window: { tumbling: 5m }")
+    }
+    if let window = entries["window"], entries["aggregate"] == nil {
+      reader.fail(window, "is of no use without aggregate", "Add aggregate, or leave window out: each record becomes a row")
+    }
+  }
+}
+
+extension Job {
+  fileprivate static var defaults: Job {
+    Job(
+      name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [], maxOffsets: 1_000, window: .global,
+      where: nil, aggregate: nil, select: [],
+      output: Output(
+        place: .file(path: "out"), format: .csv, keep: .latest,
+        s3: S3Options(
+          endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment, timeoutMilliseconds: 30_000, maxAttempts: 4,
+          caFile: nil),
+        maxPendingBytes: 64 << 20),
+      rejects: RejectRules(policy: .quarantine, maxShare: 0.1),
+      limits: Limits(
+        batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000, windowsPerBatch: 10_000, keyBytes: 1 << 10))
+  }
+
+  /// librdkafka's properties that are Tranche's to set, and why.
+  static let reservedProperties = [
+    "group.id": "no consumer group decides what is read",
+    "auto.offset.reset": "a lost offset must be an error; use source.start and source.on_data_loss",
+    "enable.auto.commit": "progress is committed in the checkpoint",
+    "enable.auto.offset.store": "progress is committed in the checkpoint",
+    "enable.partition.eof": "the reader needs the end of a partition",
+    "allow.auto.create.topics": "reading must never make a topic",
+  ]
+}
