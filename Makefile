@@ -4,7 +4,7 @@
 # make build       the release binary: .build/release/tranche
 # make stack       start the local broker and S3 server; make stack-down stops them
 # make format      rewrite the sources in our format; make lint only looks
-# make golden      rewrite jobs/job.schema.json
+# make golden      rewrite jobs/job.schema.json and the golden Parquet files
 # make clean       remove what was built and the local stack's data
 
 SHELL := /bin/bash
@@ -66,6 +66,7 @@ format:
 
 golden: build
 	$(TRANCHE) schema > jobs/job.schema.json
+	TRANCHE_WRITE_GOLDEN=1 swift test --filter ParquetEncoderTests/golden
 
 clean: stack-down
 	rm -rf .build .stack

@@ -38,10 +38,12 @@ let package = Package(
   ],
   targets: [
     .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
     module("Offsets"),
     module("Tables"),
     module("Formats", ["Offsets", "Tables"]),
+    module("Parquet", ["Tables", "CZstd"]),
     module("Expressions", ["Tables", sqlite]),
     module("Jobs", ["Tables", "Formats", "Expressions", yams]),
     module("Windows", ["Tables", "Jobs"]),
@@ -50,7 +52,9 @@ let package = Package(
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb]),
     module(
       "Engine",
-      ["Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging]),
+      [
+        "Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging,
+      ]),
     .executableTarget(
       name: "tranche",
       dependencies: [
@@ -62,6 +66,7 @@ let package = Package(
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests("FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"]),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),
+    tests("ParquetTests", ["Parquet", "Tables", "TestSupport"], exclude: ["readers.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
     tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),

@@ -200,6 +200,9 @@ package struct Lineage: Sendable, Equatable {
     self.largestOffset = largestOffset
     self.recordCount = recordCount
   }
+
+  /// A JSON array with an object per partition, as objects carry it.
+  package static func jsonText(_ lineage: [Lineage]) -> String { RangesText.format(lineage) }
 }
 
 package struct StoredReject: Sendable, Equatable {

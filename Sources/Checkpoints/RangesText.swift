@@ -33,6 +33,17 @@ enum RangesText {
     return ranges
   }
 
+  /// Which offsets contributed to an object, in the order given.
+  static func format(_ lineage: [Lineage]) -> String {
+    let parts = lineage.map { part in
+      """
+      {"source":\(quoted(part.partition.source)),"topic":\(quoted(part.partition.topic)),"partition":\(part.partition.partition),\
+      "smallest_offset":\(part.smallestOffset),"largest_offset":\(part.largestOffset),"records":\(part.recordCount)}
+      """
+    }
+    return "[" + parts.joined(separator: ",") + "]"
+  }
+
   /// Names of sources and topics hold no control characters (the job file is checked), so two escapes do.
   private static func quoted(_ text: String) -> String {
     "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""

@@ -28,7 +28,7 @@ final class BatchPipeline {
   private var batch: RecordBatch
   private var matches: [Bool] = []
 
-  init(_ job: Job) throws(ExpressionError) {
+  init(_ job: Job, release: String) throws(ExpressionError) {
     self.job = job
     let time: String? = if case .tumbling(_, let time) = job.window { time } else { nil }
     decoder = RecordDecoder(
@@ -40,9 +40,9 @@ final class BatchPipeline {
     fold = job.aggregate == nil ? nil : Fold(job, batchSchema: schema)
     renderer =
       if job.aggregate == nil {
-        try Renderer(job, inputSchema: schema)
+        try Renderer(job, inputSchema: schema, release: release)
       } else if job.window == .batch {
-        try Renderer(job, inputSchema: job.selectInputSchema)
+        try Renderer(job, inputSchema: job.selectInputSchema, release: release)
       } else {
         nil
       }
@@ -143,18 +143,32 @@ final class BatchPipeline {
     guard let renderer else { preconditionFailure("a batch window without a renderer") }
     let columns = delta.keys + fold.layout.measures(of: job, state: delta.state)
     let groups = Table(job.selectInputSchema, columns: columns).sorted(byFirst: delta.keys.count)
-    return try encoded(renderer, groups.columns, shown: groups.columns.count, plan)
+    let lineage = delta.windows.flatMap(\.contributions).map {
+      Lineage(
+        partition: plan.ranges[$0.partitionIndex].partition, smallestOffset: $0.smallestOffset, largestOffset: $0.largestOffset,
+        recordCount: $0.recordCount)
+    }
+    return try encoded(renderer, groups.columns, shown: groups.columns.count, lineage, plan)
   }
 
   private func renderRows(_ rows: [Int], _ plan: BatchPlan) throws -> [UInt8] {
     guard let renderer else { preconditionFailure("a row job without a renderer") }
     let counted = rows.count == batch.rowCount ? batch.columns : Table(batch.schema, columns: batch.columns).selecting(rows).columns
-    return try encoded(renderer, counted, shown: job.fields.count, plan)
+    let lineage = batch.slices.compactMap { slice -> Lineage? in
+      let counted = slice.rows.filter { matches[$0] }
+      guard let first = counted.first, let last = counted.last else { return nil }
+      return Lineage(
+        partition: plan.ranges[slice.partitionIndex].partition, smallestOffset: batch.offsets[first], largestOffset: batch.offsets[last],
+        recordCount: Int64(counted.count))
+    }
+    return try encoded(renderer, counted, shown: job.fields.count, lineage, plan)
   }
 
-  private func encoded(_ renderer: Renderer, _ columns: [Column], shown: Int, _ plan: BatchPlan) throws(RunError) -> [UInt8] {
+  private func encoded(
+    _ renderer: Renderer, _ columns: [Column], shown: Int, _ lineage: [Lineage], _ plan: BatchPlan
+  ) throws(RunError) -> [UInt8] {
     do {
-      return renderer.encode(try renderer.table(columns, shown: shown))
+      return try renderer.encode(try renderer.table(columns, shown: shown), .batch(plan.batch), lineage)
     } catch {
       throw RunError(.data, "job \(job.name), batch \(plan.batch): \(error). Nothing was committed.")
     }

@@ -67,5 +67,5 @@ package struct PlanPreview: Sendable {
 /// The table that a window's object shows now, from committed state.
 package func resultTable(of window: Int64, job: Job, reader: CheckpointReader) throws -> Table {
   let groups = try reader.table(ofWindow: window, job: job)
-  return try Renderer(job, inputSchema: job.selectInputSchema).table(groups.columns, shown: groups.columns.count)
+  return try Renderer(job, inputSchema: job.selectInputSchema, release: "").table(groups.columns, shown: groups.columns.count)
 }

@@ -22,18 +22,18 @@ final class Publisher: @unchecked Sendable {
   private let store: any ObjectStore
   private let reader: CheckpointReader
   private let failpoint: @Sendable (Failpoint) -> Void
-  private let renderedBy: String
+  private let release: String
   /// Used by the thread alone: what it has published that no commit has marked yet.
   private var publishedRevisions: [String: Int64] = [:]
   /// Dirty when the run started: a request of a dead run may still be applied to them.
   private var unsettledFromStart: Set<String>
 
   init(
-    job: Job, store: any ObjectStore, checkpointPath: String, renderedBy: String, failpoint: @escaping @Sendable (Failpoint) -> Void
+    job: Job, store: any ObjectStore, checkpointPath: String, release: String, failpoint: @escaping @Sendable (Failpoint) -> Void
   ) throws(CheckpointError) {
     self.job = job
     self.store = store
-    self.renderedBy = renderedBy
+    self.release = release
     self.failpoint = failpoint
     reader = try CheckpointReader(path: checkpointPath)
     unsettledFromStart = Set(try reader.dirtyOutputs().map(\.objectKey))
@@ -83,7 +83,7 @@ final class Publisher: @unchecked Sendable {
 
   private func loop() {
     do {
-      let renderer = try Renderer(job, inputSchema: job.selectInputSchema)
+      let renderer = try Renderer(job, inputSchema: job.selectInputSchema, release: release)
       while waitForNews() { try publishDirty(renderer) }
     } catch {
       condition.lock()
@@ -133,7 +133,8 @@ final class Publisher: @unchecked Sendable {
       let key = object.output.objectKey
       marks.append(
         PublishMark(
-          objectKey: key, revision: object.revision, etag: receipt.etag, byteCount: object.bytes.count, renderedBy: renderedBy,
+          objectKey: key, revision: object.revision, etag: receipt.etag, byteCount: object.bytes.count,
+          renderedBy: Renderer.renderedBy(release: release),
           isUnsettled: receipt.hadUnansweredAttempt || unsettledFromStart.remove(key) != nil))
       publishedRevisions[key] = object.revision
     }

@@ -3,6 +3,7 @@ internal import Expressions
 internal import Formats
 internal import Jobs
 internal import Offsets
+internal import Parquet
 internal import Tables
 
 /// Turns committed content into an object's bytes: derived columns by SQL, then the output format. The same content gives the same bytes.
@@ -10,11 +11,15 @@ internal import Tables
 /// Holds compiled SQL, so each thread has its own.
 struct Renderer {
   private let job: Job
+  private let release: String
   private let derivation: Derivation?
 
-  /// - Parameter inputSchema: The columns that `select` reads: keys and measures, or in a row job the batch's columns.
-  init(_ job: Job, inputSchema: Schema) throws(ExpressionError) {
+  /// - Parameters:
+  ///   - inputSchema: The columns that `select` reads: keys and measures, or in a row job the batch's columns.
+  ///   - release: Tranche's, for what an object says about itself.
+  init(_ job: Job, inputSchema: Schema, release: String) throws(ExpressionError) {
     self.job = job
+    self.release = release
     derivation =
       job.select.isEmpty
       ? nil : try Derivation(job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema)
@@ -29,21 +34,49 @@ struct Renderer {
     return Table(job.outputSchema, columns: Array(input[..<shown]) + derived)
   }
 
+  /// What the same bytes depend on besides the state.
+  static func renderedBy(release: String) -> String {
+    "tranche \(release), SQLite \(Derivation.sqliteVersion), zstd \(ParquetEncoder.zstdVersion)"
+  }
+
+  /// What an object is a result of: a window, or a single batch.
+  enum Origin {
+    case window(Int64)
+    case batch(Int64)
+  }
+
   /// The one place where an output format becomes bytes.
-  func encode(_ table: Table) -> [UInt8] {
+  func encode(_ table: Table, _ origin: Origin, _ lineage: [Lineage]) throws(ParquetError) -> [UInt8] {
     switch job.output.format {
+    case .parquet:
+      try ParquetEncoder.encode(
+        table, ParquetOptions(metadata: metadata(origin, lineage), createdBy: "tranche version \(release)"))
     case .csv: CSVEncoder.encode(table)
     case .json: JSONLinesEncoder.encode(table)
     }
+  }
+
+  /// What the footer says, see docs/design.md. Nothing that changes from one rendering of the same state to the next.
+  private func metadata(_ origin: Origin, _ lineage: [Lineage]) -> [(key: String, value: String)] {
+    let of =
+      switch origin {
+      case .window(let window): (key: "tranche.window", value: windowText(window))
+      case .batch(let batch): (key: "tranche.batch", value: String(batch))
+      }
+    return [
+      (key: "tranche.format_version", value: "1"), (key: "tranche.job", value: job.name), of,
+      (key: "tranche.records", value: String(lineage.reduce(0) { $0 + $1.recordCount })),
+      (key: "tranche.lineage", value: Lineage.jsonText(lineage)),
+    ]
   }
 
   func bytes(of output: Output, _ content: OutputContent) throws -> [UInt8] {
     switch content {
     case .bytes(let bytes): return bytes
     case .rejects(let rejects): return JSONLinesEncoder.encode(rejectTable(rejects))
-    case .window(let groups, lineage: _):
+    case .window(let groups, let lineage):
       do {
-        return encode(try table(groups.columns, shown: groups.columns.count))
+        return try encode(try table(groups.columns, shown: groups.columns.count), .window(output.number), lineage)
       } catch {
         throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error)")
       }
@@ -52,6 +85,7 @@ struct Renderer {
 
   var contentType: String {
     switch job.output.format {
+    case .parquet: "application/vnd.apache.parquet"
     case .csv: "text/csv"
     case .json: "application/x-ndjson"
     }

@@ -19,7 +19,7 @@ package struct RunOptions: Sendable {
   /// Called after each commit, for a person who watches.
   package var onProgress: (@Sendable (RunProgress) -> Void)?
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
-  /// Of Tranche and what it renders with.
+  /// Of Tranche: `0.1.0`.
   package var release: String
 
   package init(clock: @escaping @Sendable () -> Int64, release: String) {
@@ -88,7 +88,7 @@ package final class Run {
     let publisher: Publisher
     do {
       publisher = try Publisher(
-        job: job, store: store, checkpointPath: checkpoint.path, renderedBy: options.release, failpoint: options.failpoint)
+        job: job, store: store, checkpointPath: checkpoint.path, release: options.release, failpoint: options.failpoint)
     } catch {
       return (summary, RunError(error))
     }
@@ -194,7 +194,7 @@ package final class Run {
   }
 
   private func takeBatches(_ publisher: Publisher) throws {
-    let pipeline = try BatchPipeline(job)
+    let pipeline = try BatchPipeline(job, release: options.release)
     var repeatable = repeatablePlan()
     while true {
       let planned = planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets)

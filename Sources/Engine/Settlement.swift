@@ -36,7 +36,7 @@ struct Settlement {
       if !differing.isEmpty {
         try checkpoint.publishAgain(differing)
         let publisher = try Publisher(
-          job: job, store: store, checkpointPath: checkpoint.path, renderedBy: options.release, failpoint: options.failpoint)
+          job: job, store: store, checkpointPath: checkpoint.path, release: options.release, failpoint: options.failpoint)
         publisher.start()
         let (count, failure) = publisher.finish()
         summary.publishedCount += count

@@ -193,3 +193,8 @@ private func authorize(
   return Unmanaged<Guardian>.fromOpaque(context).takeUnretainedValue()
     .judge(action, first.map { String(cString: $0) }, second.map { String(cString: $0) })
 }
+
+extension Derivation {
+  /// Of the SQLite that evaluates: another one may round or rank differently.
+  package static var sqliteVersion: String { String(cString: sqlite3_libversion()) }
+}

@@ -66,7 +66,7 @@ package struct Job: Sendable, Equatable {
   }
 
   package struct Output: Sendable, Equatable {
-    package enum Format: String, Sendable, CaseIterable { case csv, json }
+    package enum Format: String, Sendable, CaseIterable { case parquet, csv, json }
     package enum Keep: String, Sendable, CaseIterable { case latest, each }
     package var place: Place
     package var format: Format

@@ -68,7 +68,7 @@ package enum JobKeys {
     JobKey("select.*.type", .string, .renderAgain, "The column's type. Default: double."),
     JobKey("output", .object, .harmless, "Where results go."),
     JobKey("output.to", .string, .publishAgain, "s3://bucket/prefix or file:folder."),
-    JobKey("output.format", .choice(["csv", "json"]), .publishAgain, "Default: csv. Parquet is not built yet."),
+    JobKey("output.format", .choice(["parquet", "csv", "json"]), .publishAgain, "json: one object per line. Default: parquet."),
     JobKey("output.mode", .choice(["overwrite"]), .harmless, "Objects are replaced whole; there is no other mode."),
     JobKey(
       "output.keep", .choice(["latest", "each"]), .harmless,

@@ -8,7 +8,7 @@ extension JobParser {
     for (name, entry) in reader.mapping(output) {
       switch name {
       case "to": parsePlace(entry)
-      case "format": job.output.format = reader.choice(entry, Job.Output.Format.self) ?? .csv
+      case "format": job.output.format = reader.choice(entry, Job.Output.Format.self) ?? .parquet
       case "mode":
         if let mode = reader.string(entry), mode != "overwrite" {
           reader.fail(entry, value: mode, "is no mode", "Use overwrite: objects are replaced whole")

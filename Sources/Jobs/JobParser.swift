@@ -60,7 +60,7 @@ extension Job {
       name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [], maxOffsets: 1_000, window: .global,
       where: nil, aggregate: nil, select: [],
       output: Output(
-        place: .file(path: "out"), format: .csv, keep: .latest,
+        place: .file(path: "out"), format: .parquet, keep: .latest,
         s3: S3Options(
           endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment, timeoutMilliseconds: 30_000, maxAttempts: 4,
           caFile: nil),

@@ -39,7 +39,7 @@ struct RunCommand: ParsableCommand {
       let job = try loadJob(job.file)
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
-      var options = RunOptions(clock: nowMilliseconds, release: "tranche \(release)")
+      var options = RunOptions(clock: nowMilliseconds, release: release)
       options.maxBatches = maxBatches
       options.failpoint = Failpoints(dieAtStep: dieAtStep).pass
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose

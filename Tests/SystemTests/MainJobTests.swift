@@ -23,7 +23,7 @@ struct MainJobTests {
       kafka: """
         [{ name: main, properties: { bootstrap.servers: "\(scenario.stack.broker)" }, topics: [\(scenario.topic), \(second)] },
          { name: other, properties: { bootstrap.servers: "\(scenario.stack.otherBroker)" }, topics: [\(third)] }]
-        """)
+        """, output: store == 0 ? "format: parquet" : "format: csv")
     let first = try scenario.run()
     #expect(first.exitCode == 0, "\(first.errors)")
     #expect(first.summary["records"] as? Int == 40_000)
@@ -85,10 +85,10 @@ struct MainJobTests {
     func prepare(_ scenario: Scenario) throws {
       let kafka = "[{ name: main, properties: { bootstrap.servers: \"\(calm.stack.broker)\" }, topics: [\(calm.topic)] }]"
       if kind == "aggregate" {
-        try scenario.write(kafka: kafka)
+        try scenario.write(kafka: kafka, output: "format: parquet")
       } else {
         try scenario.write(
-          kafka: kafka, rest: "select: { share: 100.0 * time_taken / sum(time_taken) OVER () }", output: "format: csv, keep: each")
+          kafka: kafka, rest: "select: { share: 100.0 * time_taken / sum(time_taken) OVER () }", output: "format: parquet, keep: each")
       }
     }
     try calm.stack.kafka(

@@ -3,6 +3,7 @@
 Usage: oracle.py FOLDER WINDOW_MILLISECONDS BROKER:TOPIC ...; FOLDER holds the objects by key. Sums and counts must be equal, percentages
 and ranks within 1e-9, and each window's percentages must add up to 100.
 """
+import glob
 import os
 import subprocess
 import sys
@@ -29,11 +30,15 @@ database.execute(f"""
     SELECT *, 100.0 * time_taken / sum(time_taken) OVER w AS percentage_time,
            percent_rank() OVER (PARTITION BY window_start ORDER BY time_taken) AS percent_rank
     FROM groups WINDOW w AS (PARTITION BY window_start)""")
+hive = "hive_partitioning = true, hive_types = {'window_start': VARCHAR}"
+if glob.glob(f"{folder}/*/part-0.parquet"):
+    objects = f"read_parquet('{folder}/*/part-0.parquet', {hive})"
+else:
+    objects = f"""read_csv('{folder}/*/part-0.csv', header = true, {hive}, columns = {{api_id: 'BIGINT', calls: 'BIGINT', time_taken: 'BIGINT',
+                  percentage_time: 'DOUBLE', percent_rank: 'DOUBLE'}})"""
 database.execute(f"""
     CREATE TABLE actual AS
-    SELECT * REPLACE (epoch_ms(strptime(window_start, '%Y-%m-%dT%H-%M-%SZ')) AS window_start)
-    FROM read_csv('{folder}/*/part-0.csv', header = true, hive_partitioning = true, hive_types = {{'window_start': VARCHAR}},
-                  columns = {{api_id: 'BIGINT', calls: 'BIGINT', time_taken: 'BIGINT', percentage_time: 'DOUBLE', percent_rank: 'DOUBLE'}})""")
+    SELECT * REPLACE (epoch_ms(strptime(window_start, '%Y-%m-%dT%H-%M-%SZ')) AS window_start) FROM {objects}""")
 
 expected, actual = (database.execute(f"SELECT count(*), count(DISTINCT window_start) FROM {name}").fetchone() for name in ("expected", "actual"))
 if expected != actual or expected[0] == 0:
