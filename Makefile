@@ -1,6 +1,6 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
-# make bench       ratios against a C program, written to Benchmarks/results.md
+# make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
 # make stack       start the local broker and S3 server; make stack-down stops them
 # make format      rewrite the sources in our format; make lint only looks
@@ -55,8 +55,9 @@ test: packages lint
 	swift test --skip-build
 
 bench: build
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
-	@.stack/python-test/bin/python Benchmarks/bench.py
+	swift build -c release --product ParquetBenchmark
+	@Tests/Stack/install-python Tests/Stack/bench.txt .stack/python-bench
+	@.stack/python-bench/bin/python Benchmarks/bench.py
 
 lint: packages
 	@swift format lint --strict --recursive Package.swift Sources Tests

@@ -62,6 +62,8 @@ let package = Package(
         logging, argumentParser,
       ],
       swiftSettings: settings),
+    .executableTarget(
+      name: "ParquetBenchmark", dependencies: ["Parquet", "Tables"], path: "Benchmarks/ParquetBenchmark", swiftSettings: settings),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests("FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"]),
