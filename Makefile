@@ -1,5 +1,6 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
+# make torture     random histories of failures and crashes for SECONDS=600, until one differs
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
 # make stack       start the local broker and S3 server; make stack-down stops them
@@ -11,7 +12,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench stack stack-down format lint golden clean packages
+.PHONY: help build run test torture bench stack stack-down format lint golden clean packages
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -53,6 +54,18 @@ test: packages lint
 	source "$$folder/env"
 	export TRANCHE_TEST_BINARY="$$PWD/.build/debug/tranche"
 	swift test --skip-build
+	swift build -c release --product simulate
+	.build/release/simulate 0 10000 & first=$$!
+	.build/release/simulate 10000 20000
+	wait $$first
+
+SECONDS ?= 600
+
+torture: packages
+	swift build -c release --product simulate
+	.build/release/simulate for $(SECONDS) & first=$$!
+	.build/release/simulate for $(SECONDS)
+	wait $$first
 
 bench: build
 	swift build -c release --product ParquetBenchmark

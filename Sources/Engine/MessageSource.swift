@@ -20,6 +20,7 @@ package protocol MessageSource: AnyObject {
   func prepare(_ ranges: [PartitionRange]) throws(SourceError)
   /// Lends exactly the messages of a range, in the order of their offsets, some at a time. Their bytes die when `body` returns.
   ///
+  /// While nothing comes, `body` is called with no messages now and then, so that it can end the wait by throwing.
   /// - Throws: ``SourceError``, or what `body` throws.
   func read(_ range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws
 }

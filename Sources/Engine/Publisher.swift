@@ -23,23 +23,29 @@ final class Publisher: @unchecked Sendable {
   private let reader: CheckpointReader
   private let failpoint: @Sendable (Failpoint) -> Void
   private let release: String
+  /// Publishes in the caller's thread when a commit is noticed: for simulations, which must go the same way for the same seed.
+  private let isInline: Bool
+  private var inlineRenderer: Renderer?
   /// Used by the thread alone: what it has published that no commit has marked yet.
   private var publishedRevisions: [String: Int64] = [:]
   /// Dirty when the run started: a request of a dead run may still be applied to them.
   private var unsettledFromStart: Set<String>
 
+  /// - Parameter reader: A connection of its own, but for publishing inline.
   init(
-    job: Job, store: any ObjectStore, checkpointPath: String, release: String, failpoint: @escaping @Sendable (Failpoint) -> Void
+    job: Job, store: any ObjectStore, reader: CheckpointReader, options: RunOptions
   ) throws(CheckpointError) {
     self.job = job
     self.store = store
-    self.release = release
-    self.failpoint = failpoint
-    reader = try CheckpointReader(path: checkpointPath)
+    release = options.release
+    failpoint = options.failpoint
+    isInline = options.publishesInline
+    self.reader = reader
     unsettledFromStart = Set(try reader.dirtyOutputs().map(\.objectKey))
   }
 
   func start() {
+    if isInline { return publishInline() }
     let thread = Thread { [self] in loop() }
     thread.name = "publisher"
     thread.stackSize = 4 << 20
@@ -52,6 +58,7 @@ final class Publisher: @unchecked Sendable {
     hasNews = true
     condition.signal()
     condition.unlock()
+    if isInline { publishInline() }
   }
 
   /// The marks of what was published since the last call, for the next commit.
@@ -74,21 +81,36 @@ final class Publisher: @unchecked Sendable {
     condition.lock()
     isFinishing = true
     condition.signal()
-    while !hasEnded { condition.wait() }
+    while !hasEnded && !isInline { condition.wait() }
     defer { condition.unlock() }
     return (publishedCount, failure)
   }
 
   // MARK: - The thread
 
-  private func loop() {
+  private func publishInline() {
+    guard isUp else { return }
+    recordingFailure {
+      let renderer = try inlineRenderer ?? Renderer(job, inputSchema: job.selectInputSchema, release: release)
+      inlineRenderer = renderer
+      try publishDirty(renderer)
+    }
+  }
+
+  private func recordingFailure(_ body: () throws -> Void) {
     do {
-      let renderer = try Renderer(job, inputSchema: job.selectInputSchema, release: release)
-      while waitForNews() { try publishDirty(renderer) }
+      try body()
     } catch {
       condition.lock()
       failure = RunError(wrapping: error)
       condition.unlock()
+    }
+  }
+
+  private func loop() {
+    recordingFailure {
+      let renderer = try Renderer(job, inputSchema: job.selectInputSchema, release: release)
+      while waitForNews() { try publishDirty(renderer) }
     }
     condition.lock()
     hasEnded = true

@@ -14,11 +14,13 @@ package struct RunOptions: Sendable {
   package var maxBatches: Int?
   /// Milliseconds since 1970 UTC. Only history columns show it; no result depends on it.
   package var clock: @Sendable () -> Int64
-  /// Asked between batches; true ends the run after the batch at hand.
+  /// Asked while a batch is read and between batches; true leaves the batch at hand, which is not committed yet, and ends the run well.
   package var isStopRequested: @Sendable () -> Bool = { false }
   /// Called after each commit, for a person who watches.
   package var onProgress: (@Sendable (RunProgress) -> Void)?
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
+  /// Publishes on the run's own thread, so that the same run goes the same way twice.
+  package var publishesInline = false
   /// Of Tranche: `0.1.0`.
   package var release: String
 
@@ -86,9 +88,11 @@ package final class Run {
   /// - Returns: The summary, and the error that ended the run early or kept it from publishing; what was committed before it stays.
   package func execute() -> (summary: RunSummary, error: RunError?) {
     let publisher: Publisher
+    let reader: CheckpointReader
     do {
+      reader = try CheckpointReader(path: checkpoint.path)
       publisher = try Publisher(
-        job: job, store: store, checkpointPath: checkpoint.path, release: options.release, failpoint: options.failpoint)
+        job: job, store: store, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path), options: options)
     } catch {
       return (summary, RunError(error))
     }
@@ -96,7 +100,7 @@ package final class Run {
     var failure: RunError?
     do {
       try meetSources()
-      try takeBatches(publisher)
+      try takeBatches(publisher, reader)
     } catch {
       failure = RunError(wrapping: error)
     }
@@ -105,8 +109,8 @@ package final class Run {
     do {
       try checkpoint.commitMarks(publisher.takeMarks())
       options.failpoint(.marksCommitted)
-      if publishFailure == nil { try Settlement(job, checkpoint, store, storeAt: storeAt, options, logger).settle(&summary) }
-      summary.dirtyCount = try CheckpointReader(path: checkpoint.path).dirtyOutputs().count
+      if publishFailure == nil { try Settlement(job, checkpoint, reader, store, storeAt: storeAt, options, logger).settle(&summary) }
+      summary.dirtyCount = try reader.dirtyOutputs().count
     } catch {
       failure = failure ?? RunError(wrapping: error)
     }
@@ -193,7 +197,7 @@ package final class Run {
     }
   }
 
-  private func takeBatches(_ publisher: Publisher) throws {
+  private func takeBatches(_ publisher: Publisher, _ reader: CheckpointReader) throws {
     let pipeline = try BatchPipeline(job, release: options.release)
     var repeatable = repeatablePlan()
     while true {
@@ -201,7 +205,7 @@ package final class Run {
       let isStoreUp = publisher.isUp
       let facts = RunFacts(
         batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable, planned: planned,
-        pendingBytes: isStoreUp ? 0 : try CheckpointReader(path: checkpoint.path).pendingByteCount(),
+        pendingBytes: isStoreUp ? 0 : try reader.pendingByteCount(),
         maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp, isStopRequested: options.isStopRequested())
       switch nextStep(facts) {
       case .finish:
@@ -215,6 +219,8 @@ package final class Run {
         repeatable = nil
         do {
           try take(plan, pipeline, publisher)
+        } catch is StopRequested {
+          continue
         } catch let error as SourceError {
           guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else { throw error }
           try passOverTruncation(plan, oldestHeld: oldestHeld)
@@ -246,7 +252,12 @@ package final class Run {
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source) { try source(name).prepare(ranges) }
-    let batch = try pipeline.process(plan) { range, body in try source(range.partition.source).read(range, body) }
+    let batch = try pipeline.process(plan) { range, body in
+      try source(range.partition.source).read(range) { messages in
+        if options.isStopRequested() { throw StopRequested() }
+        try body(messages)
+      }
+    }
 
     var commit = BatchCommit(plan: plan, now: options.clock())
     commit.recordCount = batch.recordCount
@@ -288,6 +299,8 @@ package final class Run {
     return next.isEmpty ? nil : next
   }
 }
+
+private struct StopRequested: Error {}
 
 /// Where partitions met for the first time are to be read from: a new topic by the job's rule, a new partition of a known topic from its oldest offset.
 func startOffsets(

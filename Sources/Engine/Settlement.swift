@@ -11,17 +11,20 @@ internal import ObjectStorage
 struct Settlement {
   private let job: Job
   private let checkpoint: Checkpoint
+  private let reader: CheckpointReader
   private let store: any ObjectStore
   private let storeAt: (Job.Output.Place) throws -> any ObjectStore
   private let options: RunOptions
   private let logger: Logger
 
   init(
-    _ job: Job, _ checkpoint: Checkpoint, _ store: any ObjectStore, storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
+    _ job: Job, _ checkpoint: Checkpoint, _ reader: CheckpointReader, _ store: any ObjectStore,
+    storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
     _ options: RunOptions, _ logger: Logger
   ) {
     self.job = job
     self.checkpoint = checkpoint
+    self.reader = reader
     self.store = store
     self.storeAt = storeAt
     self.options = options
@@ -29,14 +32,13 @@ struct Settlement {
   }
 
   func settle(_ summary: inout RunSummary) throws {
-    let reader = try CheckpointReader(path: checkpoint.path)
     let unsettled = try reader.unsettledOutputs()
     if !unsettled.isEmpty {
       let differing = try unsettled.filter { try store.head(ObjectKey($0.objectKey))?.etag != $0.etag }.map(\.objectKey)
       if !differing.isEmpty {
         try checkpoint.publishAgain(differing)
         let publisher = try Publisher(
-          job: job, store: store, checkpointPath: checkpoint.path, release: options.release, failpoint: options.failpoint)
+          job: job, store: store, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path), options: options)
         publisher.start()
         let (count, failure) = publisher.finish()
         summary.publishedCount += count

@@ -210,7 +210,7 @@ package final class KafkaCluster {
   /// - Parameters:
   ///   - range: Half-open offsets; `from` is delivered, `to` is not.
   ///   - silenceMilliseconds: Longest wait without a new message.
-  ///   - body: The bytes it sees die when it returns; copy what must live.
+  ///   - body: The bytes it sees die when it returns; copy what must live. Called with no messages now and then while none come.
   /// - Returns: Messages delivered. Fewer than the range's count is normal: compaction and control records leave holes.
   /// - Throws: ``KafkaError``, or what `body` throws; the range can be read again from its start then.
   package func read(

@@ -85,6 +85,7 @@ final class PartitionReader {
         received = rd_kafka_consume_batch_queue(queue, waitMilliseconds, chunk.handles, 1)
         if received == 0 {
           idle()
+          try body(UnsafeBufferPointer(start: nil, count: 0))
           waitMilliseconds = 100
           if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw Failure.silence(position: position) }
           continue

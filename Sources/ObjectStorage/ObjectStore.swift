@@ -17,6 +17,11 @@ package struct ObjectFacts: Sendable, Equatable {
   package let byteCount: Int64
   /// Without quotes. S3's for S3; the MD5 of the content in hexadecimal for a folder, which is what S3's is for objects put in one piece.
   package let etag: String
+
+  package init(byteCount: Int64, etag: String) {
+    self.byteCount = byteCount
+    self.etag = etag
+  }
 }
 
 /// A store's acknowledgement.

@@ -42,6 +42,8 @@ struct RunCommand: ParsableCommand {
       var options = RunOptions(clock: nowMilliseconds, release: release)
       options.maxBatches = maxBatches
       options.failpoint = Failpoints(dieAtStep: dieAtStep).pass
+      options.isStopRequested = { StopSignal.received != 0 }
+      StopSignal.watch()
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
       if isWatched { options.onProgress = Progress(started).show }
       let run = try Run(
@@ -55,6 +57,7 @@ struct RunCommand: ParsableCommand {
         printError("tranche: \(error)")
         throw ExitCode(error.kind.exitCode)
       }
+      if summary.isStopped { StopSignal.endProcess() }
     }
   }
 }
@@ -117,6 +120,7 @@ extension RunSummary {
     parts.append("\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
     if dirtyCount > 0 { parts.append("\(dirtyCount) not published yet") }
     if lag > 0 { parts.append("lag \(grouped(lag))") }
+    if isStopped { parts.append("stopped by a signal") }
     return "\(job): " + parts.joined(separator: ", ")
   }
 
@@ -127,6 +131,7 @@ extension RunSummary {
       let offsets, records, counted, rejected, lost_offsets: Int64
       let published, dirty: Int
       let lag: Int64
+      let stopped: Bool
       let repeated_batch: Int64?
       let seconds: Double
       let exit_code: Int32
@@ -135,7 +140,8 @@ extension RunSummary {
     return try jsonLine(
       Report(
         job: job, batches: batchCount, offsets: offsetCount, records: recordCount, counted: countedCount, rejected: rejectedCount,
-        lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag, repeated_batch: repeatedBatch,
+        lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag, stopped: isStopped,
+        repeated_batch: repeatedBatch,
         seconds: (seconds * 1000).rounded() / 1000, exit_code: error?.kind.exitCode ?? 0, error: error?.description))
   }
 }

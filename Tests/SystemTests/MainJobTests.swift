@@ -132,6 +132,22 @@ struct MainJobTests {
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 
+  @Test(
+    "told to stop by SIGTERM or SIGINT, publishes what it committed, dies by that signal, and goes on at the next run", arguments: [15, 2])
+  func signals(number: Int32) throws {
+    let scenario = try Scenario()
+    try scenario.write(maxOffsets: 20)
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 20_000, seed: 5)])
+    let stopped = try scenario.tranche("run", "job.yaml", killAfter: .milliseconds(400), signal: number)
+    #expect(stopped.exitCode == -number, "\(stopped.errors)\(stopped.output)")
+    #expect(stopped.output.contains("stopped by a signal") && !stopped.output.contains("not published"), "\(stopped.output)")
+    let status = try scenario.tranche("status", "job.yaml")
+    #expect(status.output.contains("unpublished   nothing"), "\(status.output)")
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
+  }
+
   @Test("a second run exits with 75 at once and names the holder")
   func overlap() throws {
     let scenario = try Scenario()

@@ -60,10 +60,12 @@ final class Scenario {
   }
 
   @discardableResult
-  func tranche(_ arguments: String..., environment: [String: String] = [:], killAfter: Duration? = nil) throws -> ProcessResult {
+  func tranche(_ arguments: String..., environment: [String: String] = [:], killAfter: Duration? = nil, signal: Int32 = 9) throws
+    -> ProcessResult
+  {
     let credentials = store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] } ?? [:]
     return try stack.tranche(
-      arguments, in: folder.path, environment: credentials.merging(environment) { $1 }, killAfter: killAfter)
+      arguments, in: folder.path, environment: credentials.merging(environment) { $1 }, killAfter: killAfter, signal: signal)
   }
 
   /// Runs the job and returns its JSON summary.

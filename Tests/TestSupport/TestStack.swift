@@ -64,9 +64,9 @@ package struct TestStack: Sendable {
 
   /// Runs the built binary.
   package func tranche(
-    _ arguments: [String], in directory: String, environment: [String: String] = [:], killAfter: Duration? = nil
+    _ arguments: [String], in directory: String, environment: [String: String] = [:], killAfter: Duration? = nil, signal: Int32 = SIGKILL
   ) throws -> ProcessResult {
-    try execute(binary, arguments, directory: directory, environment: environment, killAfter: killAfter)
+    try execute(binary, arguments, directory: directory, environment: environment, killAfter: killAfter, signal: signal)
   }
 
   package struct Failure: Error, CustomStringConvertible {
@@ -86,7 +86,7 @@ package struct ProcessResult: Sendable {
 /// Runs a program to its end with the environment of this process, its variables replaced by those given.
 package func execute(
   _ program: String, _ arguments: [String], input: String = "", directory: String? = nil, environment: [String: String] = [:],
-  killAfter: Duration? = nil
+  killAfter: Duration? = nil, signal: Int32 = SIGKILL
 ) throws -> ProcessResult {
   let process = Process()
   process.executableURL = URL(fileURLWithPath: program)
@@ -109,7 +109,7 @@ package func execute(
   if let killAfter {
     let (seconds, attoseconds) = killAfter.components
     Thread.sleep(forTimeInterval: Double(seconds) + Double(attoseconds) / 1e18)
-    if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    if process.isRunning { kill(process.processIdentifier, signal) }
   }
   process.waitUntilExit()
   func content(_ name: String) throws -> String { String(decoding: try Data(contentsOf: base.appendingPathComponent(name)), as: UTF8.self) }

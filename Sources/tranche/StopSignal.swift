@@ -1,0 +1,33 @@
+import Glibc
+import Synchronization
+
+/// SIGTERM and SIGINT: the first asks the run to end well, a second ends the process at once.
+enum StopSignal {
+  private static let number = Atomic<Int32>(0)
+
+  /// The signal that came, or 0.
+  static var received: Int32 { number.load(ordering: .relaxed) }
+
+  static func watch() {
+    _ = received  // made now, not inside a handler
+    var watched = sigset_t()
+    sigemptyset(&watched)
+    for signal in [SIGTERM, SIGINT] {
+      sigaddset(&watched, signal)
+      var action = sigaction()
+      action.__sigaction_handler.sa_handler = { StopSignal.number.store($0, ordering: .relaxed) }
+      // SA_RESETHAND: the second signal finds the default action, which ends the process.
+      action.sa_flags = SA_RESTART | Int32(bitPattern: UInt32(SA_RESETHAND))
+      sigaction(signal, &action, nil)
+    }
+    // A parent may have blocked them, and a child begins with its parent's mask.
+    pthread_sigmask(SIG_UNBLOCK, &watched, nil)
+  }
+
+  /// Dies by the signal that came, after everything is in order: a shell sees 128 + its number, systemd a clean end.
+  static func endProcess() {
+    fflush(nil)
+    signal(received, SIG_DFL)
+    kill(getpid(), received)
+  }
+}

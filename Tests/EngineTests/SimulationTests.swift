@@ -1,0 +1,20 @@
+import Simulation
+import Testing
+
+/// Seeded histories on failing brokers and stores, with crashes at every kind of step: see ``Simulation``. `make test` plays 20,000 of them with the
+/// release build besides, and `make torture` as many as one likes.
+@Suite("Whatever fails, whenever, the objects end up as the records say", .serialized)
+struct SimulationTests {
+  @Test("in seeded histories of the debug build")
+  func histories() throws {
+    let outcome = try Histories().play(0..<300)
+    #expect(outcome.differences == [])
+    #expect(outcome.crashes > 300)
+  }
+
+  @Test("and a bug that is put in on purpose is seen", arguments: Simulation.Sabotage.allCases)
+  func teeth(sabotage: Simulation.Sabotage) throws {
+    let outcome = try Histories().play(0..<400, sabotage: sabotage, untilDifference: true)
+    #expect(!outcome.differences.isEmpty, "\(sabotage) went unseen in \(outcome.histories) histories")
+  }
+}
