@@ -234,6 +234,7 @@ extension CheckpointError {
     switch error.resultCode {
     case .SQLITE_CORRUPT, .SQLITE_NOTADB: self.init(.corrupt(reason: reason), path: path)
     case .SQLITE_FULL: self.init(.full(reason: reason), path: path)
+    case .SQLITE_IOERR: self.init(.inputOutput(reason: reason), path: path)
     case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM: self.init(.readOnly(reason: reason), path: path)
     case .SQLITE_BUSY, .SQLITE_LOCKED: self.init(.busy(reason: reason), path: path)
     default: self.init(.database(reason), path: path)

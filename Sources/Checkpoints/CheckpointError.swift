@@ -17,6 +17,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case jobChanged([JobChange])
     case wrongCluster(source: String, stored: String, found: String)
     case full(reason: String)
+    /// A read or write that the disk refused. A full one shows like this too, where SQLite cannot enlarge its shared memory.
+    case inputOutput(reason: String)
     case readOnly(reason: String)
     case busy(reason: String)
     /// A sum of the state and the batch no longer fits: group number of the delta, and the state column.
@@ -64,6 +66,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
         + "Point bootstrap.servers at the old cluster, or give the source a new name."
     case .full(let reason):
       "\(path): no room to write (\(reason)). Nothing of the batch was committed. Free space and run again."
+    case .inputOutput(let reason):
+      "\(path): \(reason). Nothing of the batch was committed. Free space, or look at the disk (dmesg), and run again."
     case .readOnly(let reason):
       "\(path): cannot be written (\(reason)). Make the file and its folder writable, or name another folder with --checkpoints."
     case .busy(let reason):

@@ -49,7 +49,7 @@ package struct RunError: Error, CustomStringConvertible {
       switch error.code {
       case .locked, .busy: .locked
       case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
-      case .corrupt, .foreign, .newer, .full, .database: .inputOutput
+      case .corrupt, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
       case .jobChanged, .otherJob, .wrongCluster: .jobChanged
       case .overflow, .tooManyGroups, .noCheckpoint: .data
       case .invariant: .internalFault

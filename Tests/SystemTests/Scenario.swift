@@ -92,9 +92,11 @@ final class Scenario {
   }
 
   /// Holds the objects against duckdb's own computation over the topics.
-  func checkAgainstOracle(_ topics: [(broker: String, topic: String)]) throws {
+  ///
+  /// - Parameter objects: The store's, unless others are given.
+  func checkAgainstOracle(_ topics: [(broker: String, topic: String)], objects: [String: Data]? = nil) throws {
     let copy = try TemporaryFolder()
-    for (key, data) in try objects() {
+    for (key, data) in try objects ?? self.objects() {
       let url = URL(fileURLWithPath: "\(copy.path)/\(key)")
       try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
       try data.write(to: url)

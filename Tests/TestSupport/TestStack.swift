@@ -10,7 +10,8 @@ package struct TestStack: Sendable {
   package let broker, otherBroker: String
   /// OpenStack Swift first, which is strict; then rclone; then one more rclone that tests may stop and start, as `rclone_b`.
   package let stores: [Store]
-  private let python, script, folder, binary: String
+  private let python, script, folder: String
+  package let binary: String
 
   package struct Missing: Error, CustomStringConvertible {
     package let variable: String
@@ -43,6 +44,14 @@ package struct TestStack: Sendable {
     let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(scriptPath)
       .path
     let result = try execute(python, [path] + arguments, input: input)
+    guard result.exitCode == 0 else { throw Failure(command: scriptPath, result: result) }
+    return result.output
+  }
+
+  /// Runs an executable script under `Tests/` and returns what it printed.
+  package func script(_ scriptPath: String, _ arguments: [String], in directory: String) throws -> String {
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let result = try execute(tests.appendingPathComponent(scriptPath).path, arguments, directory: directory)
     guard result.exitCode == 0 else { throw Failure(command: scriptPath, result: result) }
     return result.output
   }
