@@ -1,5 +1,7 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
+# make fuzz        mutated inputs for every parser, for SECONDS=600
+# make sanitize    the unit tests under the address and the thread sanitizer
 # make torture     random histories of failures and crashes for SECONDS=600, until one differs
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
@@ -12,7 +14,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test torture bench stack stack-down format lint golden clean packages
+.PHONY: help build run test torture fuzz sanitize bench stack stack-down format lint golden clean packages
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -55,6 +57,8 @@ test: packages lint
 	export TRANCHE_TEST_BINARY="$$PWD/.build/debug/tranche"
 	swift test --skip-build
 	swift build -c release --product simulate
+	swift build -c release --product fuzz
+	.build/release/fuzz 30
 	.build/release/simulate 0 10000 & first=$$!
 	.build/release/simulate 10000 20000
 	wait $$first
@@ -66,6 +70,18 @@ torture: packages
 	.build/release/simulate for $(SECONDS) & first=$$!
 	.build/release/simulate for $(SECONDS)
 	wait $$first
+
+fuzz: packages
+	swift build -c release --product fuzz
+	.build/release/fuzz $(SECONDS) $$RANDOM
+
+# The tests that need no server.
+UNIT := OffsetsTests|RecordDecoderTests|WindowsTests|ExpressionsTests|JobsTests|CheckpointsTests|EngineTests|SigV4
+
+sanitize: packages
+	for kind in address thread; do
+	  swift test --sanitize $$kind --scratch-path .build-$$kind --filter "$(UNIT)"
+	done
 
 bench: build
 	swift build -c release --product ParquetBenchmark

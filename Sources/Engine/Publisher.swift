@@ -167,5 +167,6 @@ final class Publisher: @unchecked Sendable {
 
 /// The durable steps of a run, where a test may end the process.
 package enum Failpoint: String, Sendable, CaseIterable {
-  case startCommitted, batchCommitted, objectsPut, marksCommitted
+  /// The steps of a store are its own: a temporary file written, an object replaced.
+  case lockTaken, startCommitted, batchCommitted, storeStep, objectsPut, marksCommitted
 }

@@ -11,7 +11,13 @@ package final class FileStore: ObjectStore {
   private let root: String
   private let counter = Mutex(0)
 
-  package init(root: String) { self.root = root }
+  private let step: @Sendable () -> Void
+
+  /// - Parameter step: Called when a temporary file is written and when it has taken its place, for tests that end the process there.
+  package init(root: String, step: @escaping @Sendable () -> Void = {}) {
+    self.root = root
+    self.step = step
+  }
 
   package var location: String { "file:\(root)" }
 
@@ -142,7 +148,9 @@ package final class FileStore: ObjectStore {
   }
 
   private func moveIntoPlace(_ temporary: String, _ path: String, _ key: ObjectKey) throws(ObjectStoreError) {
+    step()
     guard rename(temporary, path) == 0 else { throw discard(temporary, nil, "cannot be replaced", key) }
+    step()
   }
 
   private func syncFolder(_ folder: String, _ key: ObjectKey) throws(ObjectStoreError) {

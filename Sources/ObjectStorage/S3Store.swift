@@ -48,19 +48,22 @@ package final class S3Store: ObjectStore {
   private let now: @Sendable () -> Int64
   private let sleep: @Sendable (_ milliseconds: Int64) -> Void
   private let random: @Sendable () -> Double
+  private let step: @Sendable () -> Void
 
   /// - Parameters:
   ///   - now: Seconds since 1970 UTC, for signatures.
   ///   - random: From 0 up to 1, for the jitter.
+  ///   - step: Called when an object was put, for tests that end the process there.
   package init(
     _ configuration: S3Configuration, now: @escaping @Sendable () -> Int64 = { Int64(time(nil)) },
     sleep: @escaping @Sendable (_ milliseconds: Int64) -> Void = { usleep(UInt32(clamping: $0 * 1_000)) },
-    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
+    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, step: @escaping @Sendable () -> Void = {}
   ) {
     self.configuration = configuration
     self.now = now
     self.sleep = sleep
     self.random = random
+    self.step = step
     signer = SigV4(credentials: configuration.credentials, region: configuration.region)
     client = HTTPClient(timeoutMilliseconds: configuration.timeoutMilliseconds, caFile: configuration.caFile)
     let endpoint = configuration.endpoint ?? "https://s3.\(configuration.region).amazonaws.com"
@@ -98,6 +101,7 @@ package final class S3Store: ObjectStore {
       method: "PUT", host: host, path: path(key), headers: [("content-type", contentType)], payload: bytes)
     let answer = try send(request, place: "\(location)/\(key)")
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    step()
     return PutReceipt(etag: answer.etag, hadUnansweredAttempt: answer.hadUnansweredAttempt)
   }
 

@@ -37,17 +37,20 @@ struct RunCommand: ParsableCommand {
     try exiting {
       let started = ContinuousClock.now
       let job = try loadJob(job.file)
+      let failpoint = Failpoints(dieAtStep: dieAtStep).pass
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
+      failpoint(.lockTaken)
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
       var options = RunOptions(clock: nowMilliseconds, release: release)
       options.maxBatches = maxBatches
-      options.failpoint = Failpoints(dieAtStep: dieAtStep).pass
+      options.failpoint = failpoint
       options.isStopRequested = { StopSignal.received != 0 }
       StopSignal.watch()
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
       if isWatched { options.onProgress = Progress(started).show }
       let run = try Run(
-        job: job, checkpoint: checkpoint, sources: try makeSources(job), storeAt: { try makeStore(job, at: $0) }, options: options,
+        job: job, checkpoint: checkpoint, sources: try makeSources(job), storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
+        options: options,
         logger: makeLogger(isVerbose: verbose))
       let (summary, error) = run.execute()
       if isWatched { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }

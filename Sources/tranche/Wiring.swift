@@ -36,10 +36,10 @@ func loadJob(_ path: String) throws -> Job {
   FileManager.default.contents(atPath: path).flatMap { String(data: $0, encoding: .utf8) }
 }
 
-func makeStore(_ job: Job, at place: Job.Output.Place) throws -> any ObjectStore {
+func makeStore(_ job: Job, at place: Job.Output.Place, step: @escaping @Sendable () -> Void) throws -> any ObjectStore {
   switch place {
   case .file(let path):
-    return FileStore(root: path)
+    return FileStore(root: path, step: step)
   case .s3(let bucket, let prefix):
     let options = job.output.s3
     let environment = ProcessInfo.processInfo.environment
@@ -56,7 +56,8 @@ func makeStore(_ job: Job, at place: Job.Output.Place) throws -> any ObjectStore
       S3Configuration(
         endpoint: options.endpoint, region: options.region, bucket: bucket, prefix: prefix,
         addressing: options.addressing == .path ? .path : .virtual, credentials: credentials,
-        timeoutMilliseconds: options.timeoutMilliseconds, maxAttempts: options.maxAttempts, caFile: options.caFile))
+        timeoutMilliseconds: options.timeoutMilliseconds, maxAttempts: options.maxAttempts, caFile: options.caFile),
+      step: step)
   }
 }
 

@@ -79,12 +79,14 @@ struct MainJobTests {
   }
 
   @Test(
-    "killed at any durable step and run again, leaves the objects of an uninterrupted run, byte for byte", arguments: ["aggregate", "rows"])
+    "killed at any durable step and run again, leaves the objects of an uninterrupted run, byte for byte",
+    arguments: ["aggregate", "rows", "s3"])
   func crashLoop(kind: String) throws {
-    let calm = try Scenario()
+    let store: Int? = kind == "s3" ? 0 : nil
+    let calm = try Scenario(store: store)
     func prepare(_ scenario: Scenario) throws {
       let kafka = "[{ name: main, properties: { bootstrap.servers: \"\(calm.stack.broker)\" }, topics: [\(calm.topic)] }]"
-      if kind == "aggregate" {
+      if kind != "rows" {
         try scenario.write(kafka: kafka, output: "format: parquet")
       } else {
         try scenario.write(
@@ -96,38 +98,59 @@ struct MainJobTests {
     try prepare(calm)
     #expect(try calm.run().exitCode == 0)
     let expected = try calm.objects()
-    #expect(expected.count == (kind == "aggregate" ? 3 : 5))
+    #expect(expected.count == (kind == "rows" ? 5 : 3))
 
     var deathCount = 0
-    for step in 1...40 {
-      let scenario = try Scenario()
+    for step in 1...200 {
+      let scenario = try Scenario(store: store)
       try prepare(scenario)
       let died = try scenario.tranche("run", "job.yaml", "--die-at-step", "\(step)").exitCode == -9
       // Dies once more during the recovery, then is left alone.
       if died { try scenario.tranche("run", "job.yaml", "--die-at-step", "2") }
       let recovery = try scenario.run()
       #expect(recovery.exitCode == 0, "died at step \(step): \(recovery.errors)")
+      // Temporary files would be objects too many.
       #expect(try scenario.objects() == expected, "died at step \(step)")
       if !died { break }
       deathCount += 1
-      #expect(step < 40, "still dying")
+      #expect(step < 200, "still dying")
     }
-    #expect(deathCount > 5)
+    #expect(deathCount > 10)
+    print("crash loop, \(kind): died at \(deathCount) steps, and once more in each recovery")
+  }
+
+  @Test("leaves the same bytes however the offsets were cut into batches", arguments: ["csv", "json", "parquet"])
+  func cuts(format: String) throws {
+    let first = try Scenario()
+    try first.stack.kafka(
+      first.stack.broker, [["op": "create", "topic": first.topic, "partitions": 3], first.samples(partitions: 3, count: 3_000, seed: 9)])
+    var expected: [String: Data]?
+    for maxOffsets in [100_000, 1_000, 37] {
+      let scenario = try Scenario()
+      try scenario.write(
+        kafka: "[{ name: main, properties: { bootstrap.servers: \"\(first.stack.broker)\" }, topics: [\(first.topic)] }]",
+        output: "format: \(format)", maxOffsets: maxOffsets)
+      #expect(try scenario.run().exitCode == 0)
+      let objects = try scenario.objects()
+      #expect(objects.count == 3)
+      #expect(objects == expected ?? objects, "\(maxOffsets) offsets a batch")
+      expected = objects
+    }
   }
 
   @Test("killed at random moments, and started again until it is done, loses and repeats nothing")
   func randomKills() throws {
     let scenario = try Scenario()
-    try scenario.write(maxOffsets: 100)
+    try scenario.write(maxOffsets: 20)
     try scenario.stack.kafka(
       scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 20_000, seed: 5)])
     var random = SeededRandom(seed: 42)
     var killCount = 0
-    for _ in 0..<12 {
-      let delay = Duration.milliseconds(Int.random(in: 20...250, using: &random))
+    for _ in 0..<60 {
+      let delay = Duration.milliseconds(Int.random(in: 5...150, using: &random))
       if try scenario.tranche("run", "job.yaml", killAfter: delay).exitCode == -9 { killCount += 1 }
     }
-    #expect(killCount > 0)
+    #expect(killCount > 20)
     #expect(try scenario.run().exitCode == 0)
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
