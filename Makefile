@@ -1,7 +1,6 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
 # make fuzz        mutated inputs for every parser, for SECONDS=600
-# make sanitize    the unit tests under the address and the thread sanitizer
 # make torture     random histories of failures and crashes for SECONDS=600, until one differs
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
@@ -14,7 +13,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test torture fuzz sanitize bench stack stack-down format lint golden clean packages
+.PHONY: help build run test torture fuzz bench stack stack-down format lint golden clean packages
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -74,14 +73,6 @@ torture: packages
 fuzz: packages
 	swift build -c release --product fuzz
 	.build/release/fuzz $(SECONDS) $$RANDOM
-
-# The tests that need no server.
-UNIT := OffsetsTests|RecordDecoder|ValueText|FormatsTests.EncoderTests|WindowsTests|ExpressionsTests|JobsTests|CheckpointsTests|EngineTests|SigV4|Parquet.*(deterministic|misuse)
-
-sanitize: packages
-	for kind in address thread; do
-	  swift test --sanitize $$kind --scratch-path .build-$$kind --filter "$(UNIT)"
-	done
 
 bench: build
 	swift build -c release --product ParquetBenchmark
