@@ -231,7 +231,7 @@ package final class Run {
 
   /// The broker removed the start of a planned range between plan and read: the watermarks are asked again and the loss is recorded.
   private func passOverTruncation(_ plan: BatchPlan, oldestHeld: Offset) throws {
-    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source) {
+    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source).sorted(by: { $0.key < $1.key }) {
       let lows = try source(name).ends(of: ranges.map(\.partition))
       for range in ranges {
         guard let low = lows[range.partition]?.low, low > range.range.from else { continue }
@@ -251,7 +251,9 @@ package final class Run {
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
-    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source) { try source(name).prepare(ranges) }
+    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source).sorted(by: { $0.key < $1.key }) {
+      try source(name).prepare(ranges)
+    }
     let batch = try pipeline.process(plan) { range, body in
       try source(range.partition.source).read(range) { messages in
         if options.isStopRequested() { throw StopRequested() }

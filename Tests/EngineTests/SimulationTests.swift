@@ -12,6 +12,13 @@ struct SimulationTests {
     #expect(outcome.crashes > 300)
   }
 
+  @Test("the same way for the same seed")
+  func replays() throws {
+    let histories = try Histories()
+    let (first, second) = (try histories.play(1_000..<1_040), try histories.play(1_000..<1_040))
+    #expect(first.crashes == second.crashes && first.batches == second.batches && first.runs == second.runs)
+  }
+
   @Test("and a bug that is put in on purpose is seen", arguments: Simulation.Sabotage.allCases)
   func teeth(sabotage: Simulation.Sabotage) throws {
     let outcome = try Histories().play(0..<400, sabotage: sabotage, untilDifference: true)
