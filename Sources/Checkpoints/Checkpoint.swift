@@ -96,7 +96,10 @@ package final class Checkpoint {
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     try queue.read { database in
       let identifier = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-      let tableCount = try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") ?? 0
+      // A run that was killed while it made the file may have left the migrator's own table and nothing else.
+      let tableCount =
+        try Int.fetchOne(
+          database, sql: "SELECT count(*) FROM sqlite_schema WHERE tbl_name != 'grdb_migrations'") ?? 0
       if identifier != applicationID && tableCount > 0 {
         throw CheckpointError(.foreign(reason: "application_id \(identifier)"), path: path)
       }

@@ -150,8 +150,9 @@ struct MainJobTests {
       let delay = Duration.milliseconds(Int.random(in: 5...150, using: &random))
       if try scenario.tranche("run", "job.yaml", killAfter: delay).exitCode == -9 { killCount += 1 }
     }
-    #expect(killCount > 20)
-    #expect(try scenario.run().exitCode == 0)
+    #expect(killCount > 10)
+    let last = try scenario.run()
+    #expect(last.exitCode == 0, "\(last.errors)")
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 
