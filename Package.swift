@@ -46,7 +46,7 @@ let package = Package(
     module("Parquet", ["Tables", "CZstd"]),
     module("Expressions", ["Tables", sqlite]),
     module("Jobs", ["Tables", "Formats", "Expressions", yams]),
-    module("Windows", ["Tables", "Jobs"]),
+    module("Windows", ["Tables", "Formats", "Jobs"]),
     module("Kafka", ["Offsets", "CRdKafka"]),
     module("ObjectStorage", ["CCurl", crypto]),
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb]),

@@ -202,15 +202,15 @@ extension Checkpoint {
       conditions.append("\(definition.name.quotedDatabaseIdentifier) = ?")
       arguments.append(column.databaseValue(group, nullAsDefault: true))
     }
-    for (index, column) in layout.columns.enumerated() where column.merge == .add && column.type.storage == .integers {
-      let held = try Int64.fetchOne(
+    for (index, column) in layout.columns.enumerated() where column.merge == .add {
+      let row = try Row.fetchOne(
         database,
         sql: "SELECT \(column.name.quotedDatabaseIdentifier) FROM groups WHERE \(conditions.joined(separator: " AND "))",
         arguments: StatementArguments(arguments))
-      let (sum, overflows) = (held ?? 0).addingReportingOverflow(delta.state[index].integers[group])
-      let isTooLong = if case .decimal = column.type { sum.magnitude >= 1_000_000_000_000_000_000 } else { false }
-      if overflows || isTooLong {
-        return CheckpointError(.overflow(group: group, stateColumn: index, heldInState: held ?? 0), path: path)
+      var held = Column(column.type)
+      if let row { held.append(row, at: 0) }
+      if !column.fits(held, 0, plus: delta.state[index], group) {
+        return CheckpointError(.overflow(group: group, stateColumn: index, held: held), path: path)
       }
     }
     return CheckpointError(.database(cause.message ?? "a constraint failed"), path: path)
@@ -351,6 +351,9 @@ extension Checkpoint {
       throw CheckpointError(.invariant("\(gap.partition) has no start offset"), path: path)
     }
     precondition(!gap.range.isEmpty && gap.range.from >= held.nextOffset, "gap \(gap) before progress \(held.nextOffset)")
+    // Another gap may begin where this one ends.
+    let isAtProgress = gap.range.from == held.nextOffset
+    let landing = landing(gap.partition, gap.range.to)
     try write { database in
       try database.execute(
         sql: "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -358,14 +361,12 @@ extension Checkpoint {
           gap.partition.source, gap.partition.topic, gap.partition.partition, gap.range.from, gap.range.to, reason.rawValue,
           TimestampText.format(milliseconds: now),
         ])
-      if gap.range.from == held.nextOffset {
-        try moveProgress(of: gap.partition, from: gap.range.from, to: gap.range.to, in: database)
-      }
+      if isAtProgress { try moveProgress(of: gap.partition, from: gap.range.from, to: landing, in: database) }
       // What was in flight may hold these offsets; it is planned anew.
       try database.execute(sql: "DELETE FROM in_flight")
     }
-    if gap.range.from == held.nextOffset {
-      progress[gap.partition]?.nextOffset = gap.range.to
+    if isAtProgress {
+      progress[gap.partition]?.nextOffset = landing
     } else {
       gapsAhead[gap.partition, default: []].append(gap.range)
     }
@@ -398,15 +399,21 @@ extension Checkpoint {
   ///
   /// - Throws: ``CheckpointError`` with code `wrongCluster`.
   package func confirmCluster(source: String, clusterID: String) throws(CheckpointError) {
-    try write { database in
-      let stored = try String.fetchOne(database, sql: "SELECT cluster_id FROM clusters WHERE source = ?", arguments: [source])
-      if let stored {
-        guard stored == clusterID else {
-          throw CheckpointError(.wrongCluster(source: source, stored: stored, found: clusterID), path: path)
-        }
-      } else {
+    let stored: String?
+    do {
+      stored = try queue.read { database in
+        try String.fetchOne(database, sql: "SELECT cluster_id FROM clusters WHERE source = ?", arguments: [source])
+      }
+    } catch {
+      throw CheckpointError(wrapping: error, path: path)
+    }
+    guard let stored else {
+      return try write { database in
         try database.execute(sql: "INSERT INTO clusters VALUES (?, ?)", arguments: [source, clusterID])
       }
+    }
+    guard stored == clusterID else {
+      throw CheckpointError(.wrongCluster(source: source, stored: stored, found: clusterID), path: path)
     }
   }
 

@@ -34,6 +34,7 @@ package final class Checkpoint {
   let queue: DatabaseQueue
   let layout: StateLayout?
   private let lock: RunLock
+  private let step: @Sendable () -> Void
 
   /// `FOLDER/NAME.sqlite`
   package static func path(ofJob name: String, folder: String) -> String { "\(folder)/\(name).sqlite" }
@@ -46,21 +47,53 @@ package final class Checkpoint {
   ///   - folder: Made when missing.
   ///   - holder: One line about this process for whoever finds the lock taken.
   ///   - now: Milliseconds since 1970 UTC; only for the columns that tell a person when.
-  /// - Throws: ``CheckpointError``; nothing on disk has changed then, but for an empty checkpoint that may have been made.
-  package init(job: Job, folder: String, holder: String, now: Int64, release: String) throws(CheckpointError) {
+  ///   - step: Called when something has become durable, for tests that end the process there.
+  /// - Throws: ``CheckpointError``; nothing on disk has changed then.
+  package init(
+    job: Job, folder: String, holder: String, now: Int64, release: String, step: @escaping @Sendable () -> Void = {}
+  ) throws(CheckpointError) {
     self.job = job
+    self.step = step
     path = Self.path(ofJob: job.name, folder: folder)
     layout = job.aggregate == nil || job.window == .batch ? nil : StateLayout(job, batchSchema: job.recordSchema)
     try makeFolder(folder)
     if let name = networkFileSystem(at: folder) { throw CheckpointError(.networkFileSystem(name: name), path: folder) }
     lock = try RunLock(path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder)
+    step()
+    if access(path, F_OK) != 0 {
+      try Self.make(path, job, layout, now: now, release: release)
+      step()
+    }
     queue = try Self.open(path)
     let checkpointPath = path
     do {
-      try queue.write { database in try bind(database, now: now, release: release) }
+      try bind()
       try load()
     } catch {
       throw CheckpointError(wrapping: error, path: checkpointPath)
+    }
+  }
+
+  /// Builds the file under another name and renames it: a checkpoint is whole from the instant it exists, and an empty file is never one.
+  private static func make(_ path: String, _ job: Job, _ layout: StateLayout?, now: Int64, release: String) throws(CheckpointError) {
+    let unfinished = path + ".new"
+    for ending in ["", "-journal", "-wal", "-shm"] { unlink(unfinished + ending) }
+    do {
+      let queue = try DatabaseQueue(path: unfinished)
+      try migrator.migrate(queue)
+      try queue.write { database in
+        try database.execute(
+          sql: "INSERT INTO checkpoint VALUES (1, ?, ?, ?, 1)",
+          arguments: [job.name, release, TimestampText.format(milliseconds: now)])
+        if let layout { try database.execute(sql: groupsTable(layout)) }
+        try store(job.canonicalSettings, in: database)
+      }
+      try queue.close()
+      guard rename(unfinished, path) == 0 else {
+        throw CheckpointError(.unusableFolder(reason: String(cString: strerror(errno))), path: path)
+      }
+    } catch {
+      throw CheckpointError(wrapping: error, path: path)
     }
   }
 
@@ -71,7 +104,7 @@ package final class Checkpoint {
       configuration.busyMode = .timeout(10)
       configuration.label = "checkpoint"
       // The database is looked at before GRDB may write to it: one that is not ours, or newer, must stay as it is.
-      if access(path, F_OK) == 0 { try refuseUnusable(path) }
+      try refuseUnusable(path)
       let queue = try DatabaseQueue(path: path, configuration: configuration)
       try migrator.migrate(queue)
       try queue.inDatabase { database in
@@ -95,45 +128,50 @@ package final class Checkpoint {
     configuration.readonly = true
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     try queue.read { database in
+      guard try Int.fetchOne(database, sql: "SELECT count(*) FROM sqlite_schema") ?? 0 > 0 else {
+        throw CheckpointError(.corrupt(reason: "it is empty"), path: path)
+      }
       let identifier = try Int32.fetchOne(database, sql: "PRAGMA application_id") ?? 0
-      // A run that was killed while it made the file may have left the migrator's own table and nothing else.
-      let tableCount =
-        try Int.fetchOne(
-          database, sql: "SELECT count(*) FROM sqlite_schema WHERE tbl_name != 'grdb_migrations'") ?? 0
-      if identifier != applicationID && tableCount > 0 {
+      guard identifier == applicationID else {
         throw CheckpointError(.foreign(reason: "application_id \(identifier)"), path: path)
       }
       if try migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
     }
   }
 
-  /// Makes this checkpoint the job's on first contact; later holds the job file against what the state was built from.
-  private func bind(_ database: Database, now: Int64, release: String) throws {
+  /// Holds the job file against what the state was built from, and applies what may change.
+  private func bind() throws {
     let settings = job.canonicalSettings
-    guard let name = try String.fetchOne(database, sql: "SELECT job FROM checkpoint") else {
-      try database.execute(
-        sql: "INSERT INTO checkpoint VALUES (1, ?, ?, ?, 1)",
-        arguments: [job.name, release, TimestampText.format(milliseconds: now)])
-      if let layout { try database.execute(sql: Self.groupsTable(layout)) }
-      return try store(settings, in: database)
+    let stored = try queue.read { database in
+      guard let name = try String.fetchOne(database, sql: "SELECT job FROM checkpoint") else {
+        throw CheckpointError(.corrupt(reason: "its table checkpoint is empty"), path: path)
+      }
+      guard name == job.name else { throw CheckpointError(.otherJob(name: name), path: path) }
+      return try Self.settings(in: database)
     }
-    guard name == job.name else { throw CheckpointError(.otherJob(name: name), path: path) }
-    let rows = try Row.fetchAll(database, sql: "SELECT key, value FROM job_settings")
-    let stored = Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
+    guard stored != settings else { return }
     let changes = JobChange.compare(old: stored, new: settings)
-    guard !changes.isEmpty else { return }
     let refused = changes.filter { $0.effect == .refuse }
     guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: path) }
-    if changes.contains(where: { $0.effect == .publishAgain }) {
-      try moveOutputs(in: database, oldPlace: stored["output.to"] ?? "")
-    } else if changes.contains(where: { $0.effect == .renderAgain }) {
-      try database.execute(sql: "UPDATE outputs SET revision = revision + 1 WHERE kind = 'window'")
+    try write { database in
+      if changes.contains(where: { $0.effect == .publishAgain }) {
+        try moveOutputs(in: database, from: stored)
+      } else if changes.contains(where: { $0.effect == .renderAgain }) {
+        try database.execute(sql: "UPDATE outputs SET revision = revision + 1 WHERE kind = 'window'")
+      }
+      // Also where all changes are harmless: a topic that was added is one that may not be taken away.
+      try Self.store(settings, in: database)
     }
-    try store(settings, in: database)
     appliedChanges = changes
   }
 
-  private func store(_ settings: [String: String], in database: Database) throws {
+  /// What the job file said when the state was last written, in canonical form.
+  static func settings(in database: Database) throws -> [String: String] {
+    let rows = try Row.fetchAll(database, sql: "SELECT key, value FROM job_settings")
+    return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
+  }
+
+  private static func store(_ settings: [String: String], in database: Database) throws {
     try database.execute(sql: "DELETE FROM job_settings")
     for (key, value) in settings.sorted(by: { $0.key < $1.key }) {
       try database.execute(sql: "INSERT INTO job_settings VALUES (?, ?)", arguments: [key, value])
@@ -142,24 +180,26 @@ package final class Checkpoint {
 
   /// Every window's object gets its key at the new place or in the new format, and the old object is remembered for deletion.
   ///
-  /// Objects of batches that are published and whose bytes are gone stay where they are: they cannot be made again.
-  private func moveOutputs(in database: Database, oldPlace: String) throws {
-    let windows = try Row.fetchAll(database, sql: "SELECT object_key, number, published_revision FROM outputs WHERE kind = 'window'")
-    let unpublished =
+  /// Objects of batches that are published and whose bytes are gone stay where they are: they cannot be made again. Bytes that wait go to the
+  /// new place, but only in the format that they have. What stands on another server is left there: a delete would go to the wrong one.
+  private func moveOutputs(in database: Database, from stored: [String: String]) throws {
+    let waiting =
       try Int.fetchOne(database, sql: "SELECT count(*) FROM outputs JOIN results USING (object_key) WHERE revision > published_revision")
       ?? 0
-    guard unpublished == 0 else {
-      throw CheckpointError(
-        .invariant("output.to or output.format changed while \(unpublished) results wait to be published in the old form"), path: path)
+    guard waiting == 0 || stored["output.format"] == job.output.format.rawValue else {
+      throw CheckpointError(.resultsWait(count: waiting, format: stored["output.format"] ?? "?"), path: path)
     }
-    for row in windows {
+    let oldPlace = stored["output.to"] ?? ""
+    let isSameServer = stored["output.s3.endpoint"] == job.canonicalSettings["output.s3.endpoint"]
+    func retire(_ key: String, for newKey: String) throws {
+      // Also an object that no mark tells of: its run may have died between the put and the mark.
+      guard isSameServer && (key != newKey || oldPlace != job.output.place.text) else { return }
+      try database.execute(sql: "INSERT OR IGNORE INTO retired_objects VALUES (?, ?)", arguments: [oldPlace, key])
+    }
+    for row in try Row.fetchAll(database, sql: "SELECT object_key, number FROM outputs WHERE kind = 'window'") {
       let oldKey: String = row[0]
-      let window: Int64 = row[1]
-      let published: Int64 = row[2]
-      let newKey = ObjectKeys.window(window, of: job)
-      if published > 0 && (oldKey != newKey || oldPlace != job.output.place.text) {
-        try database.execute(sql: "INSERT OR IGNORE INTO retired_objects VALUES (?, ?)", arguments: [oldPlace, oldKey])
-      }
+      let newKey = ObjectKeys.window(row[1], of: job)
+      try retire(oldKey, for: newKey)
       try database.execute(
         sql: """
           UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
@@ -167,6 +207,7 @@ package final class Checkpoint {
           """,
         arguments: [newKey, oldKey])
     }
+    for key in try String.fetchAll(database, sql: "SELECT object_key FROM outputs WHERE kind = 'rejects'") { try retire(key, for: key) }
     try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
     // Whoever goes back to a former place makes its objects current again.
     try database.execute(
@@ -203,7 +244,9 @@ package final class Checkpoint {
   /// A transaction of the run: everything in `body` or nothing.
   func write<Result>(_ body: (Database) throws -> Result) throws(CheckpointError) -> Result {
     do {
-      return try queue.write(body)
+      let result = try queue.write(body)
+      step()
+      return result
     } catch {
       throw CheckpointError(wrapping: error, path: path)
     }

@@ -1,4 +1,5 @@
 package import Jobs
+package import Tables
 
 /// Why a checkpoint cannot be used, or why a batch cannot be committed to it. The state on disk is as before in every case.
 package struct CheckpointError: Error, CustomStringConvertible {
@@ -15,14 +16,16 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case otherJob(name: String)
     /// Settings that change the meaning of what is stored.
     case jobChanged([JobChange])
+    /// The format changed while rendered results wait for the store in the old one.
+    case resultsWait(count: Int, format: String)
     case wrongCluster(source: String, stored: String, found: String)
     case full(reason: String)
     /// A read or write that the disk refused. A full one shows like this too, where SQLite cannot enlarge its shared memory.
     case inputOutput(reason: String)
     case readOnly(reason: String)
     case busy(reason: String)
-    /// A sum of the state and the batch no longer fits: group number of the delta, and the state column.
-    case overflow(group: Int, stateColumn: Int, heldInState: Int64)
+    /// A sum of the state and the batch no longer fits: group number of the delta, and the state column with the row that the state holds.
+    case overflow(group: Int, stateColumn: Int, held: Column)
     case tooManyGroups(window: Int64, count: Int64, limit: Int64)
     case invariant(String)
     case database(String)
@@ -61,6 +64,9 @@ package struct CheckpointError: Error, CustomStringConvertible {
       Undo the change, give the job a new name (a new state from \
       source.start on), or move the checkpoint away to build the state anew.
       """
+    case .resultsWait(let count, let format):
+      "\(path): output.format changed while \(count) results wait to be published as \(format). Set it back, run the job until nothing is "
+        + "left unpublished, and change it then."
     case .wrongCluster(let source, let stored, let found):
       "\(path): source \(source) is another cluster than before: cluster id \(found), and the offsets stored are those of \(stored). "
         + "Point bootstrap.servers at the old cluster, or give the source a new name."
@@ -72,8 +78,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
       "\(path): cannot be written (\(reason)). Make the file and its folder writable, or name another folder with --checkpoints."
     case .busy(let reason):
       "\(path): is locked by another program (\(reason)). Close what has it open and run again."
-    case .overflow(let group, let column, let held):
-      "\(path): state column \(column) of group \(group) overflows over \(held)."
+    case .overflow(let group, let column, _):
+      "\(path): state column \(column) of group \(group) no longer fits."
     case .tooManyGroups(let window, let count, let limit):
       "\(path): window \(window) would hold \(count) groups and limits.groups_per_window is \(limit). Raise it, or group by less. "
         + "Nothing of the batch was committed."

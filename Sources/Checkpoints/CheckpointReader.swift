@@ -75,15 +75,29 @@ package final class CheckpointReader {
         case .window:
           .window(try table(ofWindow: row[1], job: job, in: database), lineage: try lineage(ofWindow: row[1], in: database))
         case .batch:
-          .bytes(
-            [UInt8](
-              try Data.fetchOne(
-                database.cachedStatement(sql: "SELECT bytes FROM results WHERE object_key = ?"), arguments: [output.objectKey]) ?? Data()))
+          .bytes(try bytes(of: output, in: database))
         case .rejects:
           .rejects(try rejects(ofBatch: row[1], in: database))
         }
       return (row[0], content)
     }
+  }
+
+  private func bytes(of output: Output, in database: Database) throws -> [UInt8] {
+    let bytes = try Data.fetchOne(
+      database.cachedStatement(sql: "SELECT bytes FROM results WHERE object_key = ?"), arguments: [output.objectKey])
+    guard let bytes else { throw CheckpointError(.invariant("the bytes of \(output.objectKey) are gone"), path: path) }
+    return [UInt8](bytes)
+  }
+
+  /// The keys of every object of the job.
+  package func objectKeys() throws(CheckpointError) -> [String] {
+    try read { database in try String.fetchAll(database, sql: "SELECT object_key FROM outputs") }
+  }
+
+  /// What the job file means to change of the state; empty when it fits. `show` renders with the file at hand.
+  package func changes(for job: Job) throws(CheckpointError) -> [JobChange] {
+    try read { database in JobChange.compare(old: try Checkpoint.settings(in: database), new: job.canonicalSettings) }
   }
 
   /// The keys and measures of a window's groups, sorted by key, NULL first.

@@ -21,6 +21,8 @@ final class BatchPipeline {
   }
 
   private let job: Job
+  private let stopwatch: Stopwatch
+  private let jobArguments: String
   private var decoder: RecordDecoder
   private let predicate: Predicate?
   private let fold: Fold?
@@ -28,8 +30,11 @@ final class BatchPipeline {
   private var batch: RecordBatch
   private var matches: [Bool] = []
 
-  init(_ job: Job, release: String) throws(ExpressionError) {
+  init(_ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch) throws(ExpressionError) {
+    let release = options.release
+    jobArguments = options.jobArguments
     self.job = job
+    self.stopwatch = stopwatch
     let time: String? = if case .tumbling(_, let time) = job.window { time } else { nil }
     decoder = RecordDecoder(
       format: job.format, fields: job.fields, messageFields: job.messageFieldsRead, requiredTimeColumn: time,
@@ -53,29 +58,41 @@ final class BatchPipeline {
     batch.removeAllKeepingCapacity()
     var byteCount: Int64 = 0
     for (index, range) in plan.ranges.enumerated() {
-      try read(range) { messages in
-        for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
-        guard byteCount <= job.limits.batchBytes else {
-          throw RunError(
-            .data,
-            """
-            \(range): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
-            Lower trigger.max_offsets, or raise the limit.
-            """)
+      try stopwatch.measure(.read) {
+        try read(range) { messages in
+          for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
+          guard byteCount <= job.limits.batchBytes else {
+            throw RunError(
+              .data,
+              """
+              \(range): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
+              Lower trigger.max_offsets, or raise the limit.
+              """)
+          }
+          stopwatch.measure(.decode) {
+            decoder.decode(
+              messages, topic: range.partition.topic, partition: range.partition.partition, partitionIndex: index, into: &batch)
+          }
         }
-        decoder.decode(
-          messages, topic: range.partition.topic, partition: range.partition.partition, partitionIndex: index, into: &batch)
       }
     }
     try checkRejects(plan)
     var outcome = Outcome()
     outcome.recordCount = Int64(batch.rowCount)
     outcome.rejects = batch.rejects
-    try filter()
+    try stopwatch.measure(.filter) { try filter() }
     if let fold {
-      let delta = try folded(fold, plan)
+      let delta = try stopwatch.measure(.fold) { try folded(fold, plan) }
       outcome.countedCount = delta.countedRecordCount
       if job.window == .batch {
+        guard delta.groupCount <= job.limits.groupsPerWindow else {
+          throw RunError(
+            .data,
+            """
+            batch \(plan.batch), \(RunError.list(plan.ranges)): holds \(delta.groupCount) groups and limits.groups_per_window is \
+            \(job.limits.groupsPerWindow). Raise it, or lower trigger.max_offsets. Nothing of the batch was committed.
+            """)
+        }
         outcome.result = try renderGroups(delta, fold, plan)
       } else {
         outcome.delta = delta
@@ -93,13 +110,13 @@ final class BatchPipeline {
     guard case .overflow(let group, let column, let held) = error.code, let fold,
       let delta = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
       let row = fold.firstOverflow(
-        in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta, stateColumn: column, heldInState: held),
+        in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta, stateColumn: column, held: held),
       let slice = batch.slices.first(where: { $0.rows.contains(row) })
     else { return nil }
     let cause = FoldError(
       code: .overflow(measure: fold.layout.columns[column].name, group: fold.describe(group: group, of: delta)),
       partitionIndex: slice.partitionIndex, offset: batch.offsets[row])
-    return RunError(cause, job: job.name, plan: plan)
+    return RunError(cause, jobArguments: jobArguments, plan: plan)
   }
 
   // MARK: - Steps
@@ -116,7 +133,7 @@ final class BatchPipeline {
     do {
       return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
     } catch {
-      throw RunError(error, job: job.name, plan: plan)
+      throw RunError(error, jobArguments: jobArguments, plan: plan)
     }
   }
 
@@ -134,8 +151,8 @@ final class BatchPipeline {
       """
       \(partition) offset \(first.offset), record \(first.record): \(first.reason.rawValue)\(field). \
       \(count) of \(total) records of batch \(plan.batch) were rejected: \(rule). Nothing was committed. \
-      Correct source.format or source.fields, raise rejects.max_share, or pass over the records: tranche skip \(job.name) \
-      --source \(partition.source) --topic \(partition.topic) --partition \(partition.partition) --from \(first.offset) --to \(first.offset + 1)
+      Correct source.format or source.fields, raise rejects.max_share, or pass over the records: \
+      \(RunError.skipCommand(jobArguments, partition, first.offset))
       """)
   }
 
@@ -168,7 +185,8 @@ final class BatchPipeline {
     _ renderer: Renderer, _ columns: [Column], shown: Int, _ lineage: [Lineage], _ plan: BatchPlan
   ) throws(RunError) -> [UInt8] {
     do {
-      return try renderer.encode(try renderer.table(columns, shown: shown), .batch(plan.batch), lineage)
+      let table = try stopwatch.measure(.render) { try renderer.table(columns, shown: shown) }
+      return try stopwatch.measure(.encode) { try renderer.encode(table, .batch(plan.batch), lineage) }
     } catch {
       throw RunError(.data, "job \(job.name), batch \(plan.batch): \(error). Nothing was committed.")
     }

@@ -24,6 +24,19 @@ package enum NextStep: Equatable, Sendable {
   case stopForPendingResults
 }
 
+/// The plan that a dead run left, if it may be taken as it is: it fits what is unread now and what the job allows in a batch.
+///
+/// A job file whose `max_offsets` was lowered because a batch was too large must not meet the same batch again.
+func repeatable(_ plan: BatchPlan, nextBatch: Int64, unread: [PartitionRange], maxOffsets: Int64) -> BatchPlan? {
+  guard plan.batch == nextBatch, plan.offsetCount <= maxOffsets else { return nil }
+  let unread = Dictionary(uniqueKeysWithValues: unread.map { ($0.partition, $0.range) })
+  let fits = plan.ranges.allSatisfy { range in
+    guard let left = unread[range.partition] else { return false }
+    return left.from == range.range.from && range.range.to <= left.to
+  }
+  return fits ? plan : nil
+}
+
 /// The engine's one decision. A batch planned by a dead run goes before new ones, so that its boundaries stay the same.
 package func nextStep(_ facts: RunFacts) -> NextStep {
   if facts.isStopRequested { return .finish }

@@ -54,8 +54,8 @@ package struct PlanPreview: Sendable {
       return to > from ? PartitionRange(partition.partition, OffsetRange(from: from, to: to)) : nil
     }
     self.partitions = partitions.sorted { $0.partition < $1.partition }
-    if let inFlight = status?.inFlight, inFlight.batch == batch {
-      plan = inFlight
+    if let left = status?.inFlight.flatMap({ repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets) }) {
+      plan = left
       isRepeated = true
     } else {
       plan = planBatch(batch, unread: unread, maxOffsets: job.maxOffsets)

@@ -22,12 +22,19 @@ final class Publisher: @unchecked Sendable {
   private let store: any ObjectStore
   private let reader: CheckpointReader
   private let failpoint: @Sendable (Failpoint) -> Void
+  private let nanoseconds: @Sendable () -> Int64
+  /// Used by the thread alone, and read when it has ended.
+  private let stopwatch: Stopwatch
+  /// When the thread was last told to look.
+  private var lastNews: Int64
   private let release: String
   /// Publishes in the caller's thread when a commit is noticed: for simulations, which must go the same way for the same seed.
   private let isInline: Bool
   private var inlineRenderer: Renderer?
-  /// Used by the thread alone: what it has published that no commit has marked yet.
-  private var publishedRevisions: [String: Int64] = [:]
+  /// Used by the thread alone: what it has published that no commit has marked yet, or could not render.
+  private var attemptedRevisions: [String: Int64] = [:]
+  /// By object key, what keeps it from being rendered.
+  private var renderFailures: [String: String] = [:]
   /// Dirty when the run started: a request of a dead run may still be applied to them.
   private var unsettledFromStart: Set<String>
 
@@ -39,6 +46,9 @@ final class Publisher: @unchecked Sendable {
     self.store = store
     release = options.release
     failpoint = options.failpoint
+    nanoseconds = options.nanoseconds
+    stopwatch = Stopwatch(clock: options.nanoseconds)
+    lastNews = options.nanoseconds()
     isInline = options.publishesInline
     self.reader = reader
     unsettledFromStart = Set(try reader.dirtyOutputs().map(\.objectKey))
@@ -52,8 +62,16 @@ final class Publisher: @unchecked Sendable {
     thread.start()
   }
 
-  /// A batch was committed: look for dirty objects.
+  /// A batch was committed: look for dirty objects, if `output.publish` says that it is time.
   func noticeCommit() {
+    switch job.output.publish {
+    case .batch: break
+    case .runEnd: return
+    case .every(let milliseconds):
+      let now = nanoseconds()
+      if now - lastNews < milliseconds * 1_000_000 { return }
+      lastNews = now
+    }
     condition.lock()
     hasNews = true
     condition.signal()
@@ -77,13 +95,30 @@ final class Publisher: @unchecked Sendable {
   }
 
   /// Publishes everything that is dirty, ends the thread and tells how it went.
-  func finish() -> (publishedCount: Int, failure: RunError?) {
+  func finish() -> Outcome {
     condition.lock()
     isFinishing = true
+    hasNews = true
     condition.signal()
     while !hasEnded && !isInline { condition.wait() }
-    defer { condition.unlock() }
-    return (publishedCount, failure)
+    condition.unlock()
+    if isInline { publishInline() }
+    return Outcome(count: publishedCount, failure: failure, renderFailure: renderFailure, times: stopwatch.times)
+  }
+
+  struct Outcome {
+    var count: Int
+    /// What ended the publishing.
+    var failure: RunError?
+    /// What kept single objects from being rendered; all others were published.
+    var renderFailure: RunError?
+    var times: StepTimes
+  }
+
+  private var renderFailure: RunError? {
+    guard let first = renderFailures.min(by: { $0.key < $1.key }) else { return nil }
+    let others = renderFailures.count == 1 ? "" : " The same holds for \(renderFailures.count - 1) other objects."
+    return RunError(.data, "\(first.value) It was not published; all others were.\(others) Correct select, and run again.")
   }
 
   // MARK: - The thread
@@ -128,45 +163,75 @@ final class Publisher: @unchecked Sendable {
     return isWorthLooking
   }
 
+  private struct Rendered {
+    let key: String
+    let revision: Int64
+    let bytes: [UInt8]
+  }
+
   private func publishDirty(_ renderer: Renderer) throws {
     while true {
-      let dirty = try reader.dirtyOutputs().filter { $0.revision > publishedRevisions[$0.objectKey] ?? 0 }
+      let dirty = try reader.dirtyOutputs().filter { $0.revision > attemptedRevisions[$0.objectKey] ?? 0 }
       guard !dirty.isEmpty else { return }
-      for start in stride(from: 0, to: dirty.count, by: groupSize) {
-        try publish(Array(dirty[start..<min(start + groupSize, dirty.count)]), renderer)
+      var group: [Rendered] = []
+      var byteCount = 0
+      for output in dirty {
+        guard let object = try rendered(output, renderer) else { continue }
+        group.append(object)
+        byteCount += object.bytes.count
+        if group.count >= groupSize || byteCount >= groupByteCount {
+          try put(group)
+          group = []
+          byteCount = 0
+        }
       }
+      try put(group)
     }
   }
 
   /// Objects that share two syncs of the file system; each is rendered in memory first.
   private let groupSize = 64
+  private let groupByteCount = 8 << 20
 
-  private func publish(_ outputs: [Output], _ renderer: Renderer) throws {
-    var rendered: [(output: Output, revision: Int64, bytes: [UInt8])] = []
-    for output in outputs {
-      let (revision, content) = try reader.content(of: output, job: job)
-      rendered.append((output, revision, try renderer.bytes(of: output, content)))
+  /// Nil where a window cannot be rendered, which no new attempt changes: the others are published all the same, and the run tells at its end.
+  private func rendered(_ output: Output, _ renderer: Renderer) throws -> Rendered? {
+    let (revision, content) = try stopwatch.measure(.render) { try reader.content(of: output, job: job) }
+    attemptedRevisions[output.objectKey] = revision
+    do {
+      let bytes = try renderer.bytes(of: output, content, stopwatch)
+      renderFailures[output.objectKey] = nil
+      return Rendered(key: output.objectKey, revision: revision, bytes: bytes)
+    } catch let error as RunError where error.kind == .data {
+      renderFailures[output.objectKey] = error.description
+      return nil
     }
-    let receipts = try store.put(
-      group: rendered.map { (ObjectKey($0.output.objectKey), $0.bytes) }, contentType: renderer.contentType)
+  }
+
+  private func put(_ group: [Rendered]) throws {
+    guard !group.isEmpty else { return }
+    let receipts = try stopwatch.measure(.publish) { try store.put(group: group.map { (ObjectKey($0.key), $0.bytes) }) }
     failpoint(.objectsPut)
     condition.lock()
-    for (object, receipt) in zip(rendered, receipts) {
-      let key = object.output.objectKey
+    for (object, receipt) in zip(group, receipts) {
       marks.append(
         PublishMark(
-          objectKey: key, revision: object.revision, etag: receipt.etag, byteCount: object.bytes.count,
+          objectKey: object.key, revision: object.revision, etag: receipt.etag, byteCount: object.bytes.count,
           renderedBy: Renderer.renderedBy(release: release),
-          isUnsettled: receipt.hadUnansweredAttempt || unsettledFromStart.remove(key) != nil))
-      publishedRevisions[key] = object.revision
+          isUnsettled: receipt.hadUnansweredAttempt || unsettledFromStart.remove(object.key) != nil))
     }
-    publishedCount += rendered.count
+    publishedCount += group.count
     condition.unlock()
   }
 }
 
 /// The durable steps of a run, where a test may end the process.
 package enum Failpoint: String, Sendable, CaseIterable {
-  /// The steps of a store are its own: a temporary file written, an object replaced.
-  case lockTaken, startCommitted, batchCommitted, storeStep, objectsPut, marksCommitted
+  /// The lock is taken, the checkpoint is made, or a transaction of it is committed: start offsets, a batch with its plan, marks, gaps.
+  case checkpointStep
+  /// A temporary file is written, or an object is replaced.
+  case storeStep
+  /// A group of objects stands, and no mark of it.
+  case objectsPut
+  /// All is done but giving the lock back.
+  case runEnded
 }

@@ -70,24 +70,17 @@ struct Renderer {
     ]
   }
 
-  func bytes(of output: Output, _ content: OutputContent) throws -> [UInt8] {
+  func bytes(of output: Output, _ content: OutputContent, _ stopwatch: Stopwatch) throws -> [UInt8] {
     switch content {
     case .bytes(let bytes): return bytes
-    case .rejects(let rejects): return JSONLinesEncoder.encode(rejectTable(rejects))
+    case .rejects(let rejects): return stopwatch.measure(.encode) { JSONLinesEncoder.encode(rejectTable(rejects)) }
     case .window(let groups, let lineage):
       do {
-        return try encode(try table(groups.columns, shown: groups.columns.count), .window(output.number), lineage)
+        let shown = try stopwatch.measure(.render) { () throws(ExpressionError) in try table(groups.columns, shown: groups.columns.count) }
+        return try stopwatch.measure(.encode) { () throws(ParquetError) in try encode(shown, .window(output.number), lineage) }
       } catch {
-        throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error)")
+        throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error).")
       }
-    }
-  }
-
-  var contentType: String {
-    switch job.output.format {
-    case .parquet: "application/vnd.apache.parquet"
-    case .csv: "text/csv"
-    case .json: "application/x-ndjson"
     }
   }
 

@@ -16,6 +16,8 @@ package struct RunOptions: Sendable {
   package var clock: @Sendable () -> Int64
   /// Asked while a batch is read and between batches; true leaves the batch at hand, which is not committed yet, and ends the run well.
   package var isStopRequested: @Sendable () -> Bool = { false }
+  /// Nanoseconds of a clock that never goes back: for measuring, and for `output.publish: every`.
+  package var nanoseconds: @Sendable () -> Int64
   /// Called after each commit, for a person who watches.
   package var onProgress: (@Sendable (RunProgress) -> Void)?
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
@@ -23,9 +25,12 @@ package struct RunOptions: Sendable {
   package var publishesInline = false
   /// Of Tranche: `0.1.0`.
   package var release: String
+  /// What names the job on the command line, for remedies that are commands: `jobs/calls.yaml`.
+  package var jobArguments = "JOB"
 
-  package init(clock: @escaping @Sendable () -> Int64, release: String) {
+  package init(clock: @escaping @Sendable () -> Int64, nanoseconds: @escaping @Sendable () -> Int64, release: String) {
     self.clock = clock
+    self.nanoseconds = nanoseconds
     self.release = release
   }
 }
@@ -51,6 +56,10 @@ package struct RunSummary: Sendable, Equatable {
   package var lag: Int64 = 0
   package var repeatedBatch: Int64?
   package var isStopped = false
+  /// Of the thread that reads, folds and commits.
+  package var runTimes = StepTimes()
+  /// Of the thread that renders and publishes beside it.
+  package var publisherTimes = StepTimes()
 }
 
 /// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes batches until the ends seen at its start.
@@ -64,7 +73,10 @@ package final class Run {
   private let storeAt: (Job.Output.Place) throws -> any ObjectStore
   private let options: RunOptions
   private let logger: Logger
+  private let stopwatch: Stopwatch
   private var ends: [PartitionID: PartitionEnd] = [:]
+  /// What the brokers have removed unread, where that ends the run.
+  private var lost: [PartitionRange] = []
   private var summary: RunSummary
 
   /// - Parameters:
@@ -82,6 +94,7 @@ package final class Run {
     self.storeAt = storeAt
     self.options = options
     self.logger = logger
+    stopwatch = Stopwatch(clock: options.nanoseconds)
     summary = RunSummary(job: job.name)
   }
 
@@ -99,23 +112,29 @@ package final class Run {
     publisher.start()
     var failure: RunError?
     do {
-      try meetSources()
+      try stopwatch.measure(.meet) { try meetSources() }
       try takeBatches(publisher, reader)
     } catch {
       failure = RunError(wrapping: error)
     }
-    let (publishedCount, publishFailure) = publisher.finish()
-    summary.publishedCount = publishedCount
+    // What is left to publish is waited for here.
+    let published = publisher.finish()
+    summary.publishedCount = published.count
+    summary.publisherTimes = published.times
     do {
-      try checkpoint.commitMarks(publisher.takeMarks())
-      options.failpoint(.marksCommitted)
-      if publishFailure == nil { try Settlement(job, checkpoint, reader, store, storeAt: storeAt, options, logger).settle(&summary) }
+      try stopwatch.measure(.commit) { try checkpoint.commitMarks(publisher.takeMarks()) }
+      if published.failure == nil {
+        try stopwatch.measure(.settle) {
+          try Settlement(job, checkpoint, reader, store, storeAt: storeAt, options, logger).settle(&summary)
+        }
+      }
       summary.dirtyCount = try reader.dirtyOutputs().count
     } catch {
       failure = failure ?? RunError(wrapping: error)
     }
     summary.lag = lag
-    return (summary, failure ?? publishFailure)
+    summary.runTimes = stopwatch.times
+    return (summary, failure ?? published.failure ?? published.renderFailure)
   }
 
   // MARK: - Before the first batch
@@ -138,9 +157,21 @@ package final class Run {
       let starts = try startOffsets(
         of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known, start: job.start, ends: ends, source: source)
       try checkpoint.start(starts)
-      if !starts.isEmpty { options.failpoint(.startCommitted) }
-      for partition in partitions { try checkForLoss(partition, ends[partition]) }
+      // A start may lie beyond an end that was asked for a moment earlier.
+      for partition in partitions where starts[partition] == nil { try checkForLoss(partition, ends[partition]) }
+      let gone = checkpoint.progress.keys.filter {
+        $0.source == cluster.name && cluster.topics.contains($0.topic) && ends[$0] == nil
+      }
+      if let first = gone.min() {
+        throw RunError(
+          .dataLoss,
+          """
+          \(first): the job has read this partition and the topic no longer has it. The topic was deleted and made again with fewer \
+          partitions. Nothing was read. Give the job a new name to start over, or restore the topic.
+          """)
+      }
     }
+    if !lost.isEmpty { throw lossError() }
   }
 
   static func partitions(of cluster: Job.Cluster, in source: any MessageSource) throws(SourceError) -> [PartitionID] {
@@ -163,19 +194,23 @@ package final class Run {
     if next < end.low { try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low))) }
   }
 
+  /// All ranges are named, so that an operator sees the whole of the loss at once.
+  private func lossError() -> RunError {
+    let ranges = lost.sorted { $0.partition < $1.partition }
+    return RunError(
+      .dataLoss,
+      """
+      \(ranges.map { "\($0): the broker no longer holds these offsets; it starts at \($0.range.to)" }.joined(separator: "\n")). \
+      Set source.on_data_loss: skip to record \(ranges.count == 1 ? "a gap" : "gaps") and go on, or restore the data. Nothing was read.
+      """)
+  }
+
   private func handleLoss(_ lost: PartitionRange) throws {
     switch job.onDataLoss {
-    case .fail:
-      throw RunError(
-        .dataLoss,
-        """
-        \(lost): the broker no longer holds these offsets; it starts at \(lost.range.to). Set source.on_data_loss: skip to record a gap \
-        and go on, or restore the data. Nothing of this range was read.
-        """)
+    case .fail: self.lost.append(lost)
     case .skip:
-      let gapsInside = checkpoint.unread(lost.partition, end: lost.range.to)
       // A gap recorded ahead by hand may begin inside the lost range: record up to it, pass over it, and look again.
-      guard let part = gapsInside else { return }
+      guard let part = checkpoint.unread(lost.partition, end: lost.range.to) else { return }
       try checkpoint.recordGap(part, reason: .lost, now: options.clock())
       summary.lostOffsetCount += part.range.count
       logger.warning("offsets were lost and passed over", metadata: ["range": "\(part)"])
@@ -198,10 +233,10 @@ package final class Run {
   }
 
   private func takeBatches(_ publisher: Publisher, _ reader: CheckpointReader) throws {
-    let pipeline = try BatchPipeline(job, release: options.release)
+    let pipeline = try BatchPipeline(job, options, stopwatch)
     var repeatable = repeatablePlan()
     while true {
-      let planned = planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets)
+      let planned = stopwatch.measure(.plan) { planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets) }
       let isStoreUp = publisher.isUp
       let facts = RunFacts(
         batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable, planned: planned,
@@ -240,19 +275,13 @@ package final class Run {
     }
   }
 
-  /// The plan that a dead run left, if it still fits progress and what the brokers hold.
   private func repeatablePlan() -> BatchPlan? {
-    guard let plan = checkpoint.inFlight, plan.batch == checkpoint.nextBatch else { return nil }
-    let fits = plan.ranges.allSatisfy { range in
-      guard let end = ends[range.partition], let unread = checkpoint.unread(range.partition, end: end.end) else { return false }
-      return unread.range.from == range.range.from && range.range.to <= unread.range.to
-    }
-    return fits ? plan : nil
+    checkpoint.inFlight.flatMap { repeatable($0, nextBatch: checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets) }
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source).sorted(by: { $0.key < $1.key }) {
-      try source(name).prepare(ranges)
+      try stopwatch.measure(.read) { try source(name).prepare(ranges) }
     }
     let batch = try pipeline.process(plan) { range, body in
       try source(range.partition.source).read(range) { messages in
@@ -268,14 +297,13 @@ package final class Run {
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.batch(plan.batch, of: job), $0) }
     commit.rejects = job.rejects.policy == .quarantine ? batch.rejects : []
-    commit.nextPlan = planAfter(plan)
+    commit.nextPlan = stopwatch.measure(.plan) { planAfter(plan) }
     commit.marks = publisher.takeMarks()
     do {
-      try checkpoint.commit(commit)
+      try stopwatch.measure(.commit) { () throws(CheckpointError) in try checkpoint.commit(commit) }
     } catch {
-      throw pipeline.diagnose(error, plan) ?? RunError(error)
+      throw pipeline.diagnose(error, plan) ?? RunError(error, plan: plan)
     }
-    options.failpoint(.batchCommitted)
     publisher.noticeCommit()
 
     summary.batchCount += 1

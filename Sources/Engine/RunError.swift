@@ -50,7 +50,7 @@ package struct RunError: Error, CustomStringConvertible {
       case .locked, .busy: .locked
       case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
       case .corrupt, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
-      case .jobChanged, .otherJob, .wrongCluster: .jobChanged
+      case .jobChanged, .otherJob, .wrongCluster, .resultsWait: .jobChanged
       case .overflow, .tooManyGroups, .noCheckpoint: .data
       case .invariant: .internalFault
       }
@@ -69,15 +69,35 @@ package struct RunError: Error, CustomStringConvertible {
     self.init(kind, error.description)
   }
 
-  package init(_ error: FoldError, job: String, plan: BatchPlan) {
+  /// - Parameter jobArguments: What names the job on the command line.
+  package init(_ error: FoldError, jobArguments: String, plan: BatchPlan) {
     let partition = plan.ranges[error.partitionIndex].partition
     self.init(
       .data,
       """
       \(partition) offset \(error.offset): \(error.description). Nothing of batch \(plan.batch) was committed. \(error.remedy): \
-      tranche skip \(job) --source \(partition.source) --topic \(partition.topic) --partition \(partition.partition) \
-      --from \(error.offset) --to \(error.offset + 1)
+      \(Self.skipCommand(jobArguments, partition, error.offset))
       """)
+  }
+
+  /// The command that leaves one offset out.
+  static func skipCommand(_ jobArguments: String, _ partition: PartitionID, _ offset: Offset) -> String {
+    "tranche skip \(jobArguments) --source \(partition.source) --topic \(partition.topic) --partition \(partition.partition) "
+      + "--from \(offset) --to \(offset + 1)"
+  }
+
+  /// A batch that the checkpoint did not take.
+  init(_ error: CheckpointError, plan: BatchPlan) {
+    guard case .tooManyGroups = error.code else {
+      self.init(error)
+      return
+    }
+    self.init(.data, "batch \(plan.batch), \(Self.list(plan.ranges)): \(error)")
+  }
+
+  /// At most three ranges.
+  static func list(_ ranges: [PartitionRange]) -> String {
+    ranges.prefix(3).map(\.description).joined(separator: ", ") + (ranges.count > 3 ? " and \(ranges.count - 3) more" : "")
   }
 
   /// Any error that crossed the engine, in the words of its module.

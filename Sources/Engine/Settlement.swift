@@ -40,10 +40,11 @@ struct Settlement {
         let publisher = try Publisher(
           job: job, store: store, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path), options: options)
         publisher.start()
-        let (count, failure) = publisher.finish()
-        summary.publishedCount += count
+        let published = publisher.finish()
+        summary.publishedCount += published.count
+        summary.publisherTimes.add(published.times)
         try checkpoint.commitMarks(publisher.takeMarks())
-        if let failure { throw failure }
+        if let failure = published.failure ?? published.renderFailure { throw failure }
       }
       try checkpoint.settle(unsettled.map(\.objectKey).filter { !differing.contains($0) })
     }
@@ -56,8 +57,10 @@ struct Settlement {
       guard let place = Job.Output.Place(text: text) else { preconditionFailure("the checkpoint names the place \(text)") }
       do {
         let former = place == job.output.place ? store : try storeAt(place)
+        // Another spelling of the same folder: what stands there is current.
+        let current = former.identity == store.identity ? Set(try reader.objectKeys()) : []
         for object in objects {
-          try former.delete(ObjectKey(object.objectKey))
+          if !current.contains(object.objectKey) { try former.delete(ObjectKey(object.objectKey)) }
           try checkpoint.forgetRetired(object)
         }
       } catch let error as ObjectStoreError {

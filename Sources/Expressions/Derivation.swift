@@ -129,7 +129,12 @@ extension Column {
   mutating func append(_ value: SQLValue, row: Int) throws(ExpressionError.Code) {
     switch (value, type.storage) {
     case (.null, _): appendNull()
-    case (.text(let bytes), .text): bytes.withUnsafeBytes { append(utf8: $0) }
+    case (.text(let bytes), .text):
+      // SQLite can make texts that are none, as CAST(x'ff' AS TEXT) and char(0) do.
+      guard !bytes.contains(0), String(validating: bytes, as: UTF8.self) != nil else {
+        throw .conversion(value: "a text that is not UTF-8 or holds U+0000", type: type, row: row)
+      }
+      bytes.withUnsafeBytes { append(utf8: $0) }
     case (.real(let number), .doubles) where number.isFinite: append(double: number == 0 ? 0 : number)
     case (.integer(let number), .doubles):
       guard let exact = Double(exactly: number) else { throw .conversion(value: "\(number)", type: type, row: row) }

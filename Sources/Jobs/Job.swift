@@ -68,10 +68,19 @@ package struct Job: Sendable, Equatable {
   package struct Output: Sendable, Equatable {
     package enum Format: String, Sendable, CaseIterable { case parquet, csv, json }
     package enum Keep: String, Sendable, CaseIterable { case latest, each }
+    /// When outputs are written in a run of many batches; what is dirty at a run's start or end is written in any case.
+    package enum Rhythm: Sendable, Equatable {
+      /// As soon as the publisher is free: a revision that was overtaken meanwhile is never written.
+      case batch
+      case runEnd
+      /// With the first commit that comes this long after the last writing.
+      case every(milliseconds: Int64)
+    }
     package var place: Place
     package var format: Format
     /// For batch windows and row jobs; `latest` elsewhere.
     package var keep: Keep
+    package var publish: Rhythm
     package var s3: S3Options
     package var maxPendingBytes: Int64
   }
@@ -112,6 +121,23 @@ package struct Job: Sendable, Equatable {
     package var windowsPerBatch: Int64
     package var keyBytes: Int64
   }
+}
+
+/// Neither printing nor dumping a job shows a property's value or a key.
+extension Job.Cluster: CustomStringConvertible, CustomReflectable {
+  package var description: String { "cluster \(name) with topics \(topics.joined(separator: ", "))" }
+  package var customMirror: Mirror { Mirror(self, children: ["name": name, "topics": topics]) }
+}
+
+extension Job.S3Options.Credentials: CustomStringConvertible, CustomReflectable {
+  package var description: String {
+    switch self {
+    case .environment: "of the environment"
+    case .profile(let name): "of the profile \(name)"
+    case .keys: "of the job file"
+    }
+  }
+  package var customMirror: Mirror { Mirror(self, children: [:]) }
 }
 
 extension Job {

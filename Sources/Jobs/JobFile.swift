@@ -7,21 +7,26 @@ package enum JobFile {
   /// Most bytes of a job file.
   private static let byteLimit = 1 << 20
 
+  /// What is wrong with a property of a Kafka client, if something is. Never holds the value, which may be a secret.
+  package typealias PropertyCheck = (_ name: String, _ value: String) -> (problem: String, remedy: String)?
+
   /// Parses, substitutes and checks a job file.
   ///
   /// - Parameters:
   ///   - path: For messages, and for the job's name where the file gives none.
   ///   - readFile: The content of a file that `${file:...}` names; nil if it cannot be read.
+  ///   - propertyFault: Asked for every property of a cluster.
   /// - Throws: ``JobFileErrors`` with every fault that was found.
   package static func parse(
-    text: String, path: String, environment: [String: String], readFile: @escaping (String) -> String?
+    text: String, path: String, environment: [String: String], readFile: @escaping (String) -> String?,
+    propertyFault: @escaping PropertyCheck = { _, _ in nil }
   ) throws(JobFileErrors) -> Job {
     let reader = YAMLReader(file: path, environment: environment, readFile: readFile)
     var job: Job?
     if text.utf8.count > byteLimit {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")
     } else if let root = reader.root(text) {
-      var parser = JobParser(reader)
+      var parser = JobParser(reader, propertyFault: propertyFault)
       job = parser.parse(root, fallbackName: fileName(path))
     }
     if let job, reader.errors.isEmpty { return job }

@@ -25,8 +25,11 @@ package struct JobKey: Sendable {
   package let kind: Kind
   package let effect: ChangeEffect
   package let summary: String
+  /// Whether the object above it is incomplete without it.
+  package let isRequired: Bool
 
-  init(_ path: String, _ kind: Kind, _ effect: ChangeEffect, _ summary: String) {
+  init(_ path: String, _ kind: Kind, _ effect: ChangeEffect, _ summary: String, isRequired: Bool = false) {
+    self.isRequired = isRequired
     self.path = path
     self.kind = kind
     self.effect = effect
@@ -37,42 +40,48 @@ package struct JobKey: Sendable {
 package enum JobKeys {
   package static let all: [JobKey] = [
     JobKey("name", .string, .refuse, "The job's name, which names its checkpoint. Default: the file's name without its ending."),
-    JobKey("source", .object, .harmless, "Where records come from."),
-    JobKey("source.kafka", .list, .harmless, "Kafka clusters; one that is added is read from source.start on."),
-    JobKey("source.kafka[].name", .string, .refuse, "The cluster's name in this job and in its checkpoint."),
-    JobKey("source.kafka[].properties", .map, .harmless, "librdkafka's configuration properties; bootstrap.servers is needed."),
+    JobKey("source", .object, .harmless, "Where records come from.", isRequired: true),
+    JobKey("source.kafka", .list, .harmless, "Kafka clusters; one that is added is read from source.start on.", isRequired: true),
+    JobKey("source.kafka[].name", .string, .refuse, "The cluster's name in this job and in its checkpoint.", isRequired: true),
+    JobKey(
+      "source.kafka[].properties", .map, .harmless, "librdkafka's configuration properties; bootstrap.servers is needed.", isRequired: true),
     JobKey("source.kafka[].properties.*", .string, .harmless, "A property of librdkafka. Changing isolation.level is refused."),
-    JobKey("source.kafka[].topics", .list, .refuse, "Topics to read. Adding one is allowed, taking one away is not."),
+    JobKey("source.kafka[].topics", .list, .refuse, "Topics to read. Adding one is allowed, taking one away is not.", isRequired: true),
     JobKey("source.start", .string, .harmless, "earliest, latest or an ISO 8601 timestamp: where a topic met for the first time begins."),
     JobKey(
       "source.on_data_loss", .choice(["fail", "skip"]), .harmless, "What to do when the broker has removed unread offsets. Default: fail."),
     JobKey(
-      "source.format", .choice(["csv", "json"]), .refuse, "csv: fields by position, no header. json: one object per line, fields by name."),
-    JobKey("source.fields", .map, .refuse, "The fields and their types; a trailing ? allows NULL."),
+      "source.format", .choice(["csv", "json"]), .refuse, "csv: fields by position, no header. json: one object per line, fields by name.",
+      isRequired: true),
+    JobKey("source.fields", .map, .refuse, "The fields and their types; a trailing ? allows NULL.", isRequired: true),
     JobKey(
       "source.fields.*", .string, .refuse,
       "int32, int64, double, bool, string, timestamp, timestamp(unix_seconds), timestamp(unix_milliseconds) or decimal(p,s)."),
     JobKey("trigger", .object, .harmless, "How much one batch takes."),
     JobKey("trigger.max_offsets", .integer, .harmless, "Most offsets in a batch, over all partitions. Default: 1000."),
     JobKey("window", .wordOrObject(["global", "batch"]), .refuse, "global, batch, or { tumbling: WIDTH, time: FIELD }."),
-    JobKey("window.tumbling", .duration, .refuse, "The windows' width, for example 5m."),
+    JobKey("window.tumbling", .duration, .refuse, "The windows' width, for example 5m.", isRequired: true),
     JobKey("window.time", .string, .refuse, "The timestamp field that assigns a record to its window. Default: record_timestamp."),
     JobKey("where", .string, .refuse, "A SQL expression; records for which it is not true are left out."),
     JobKey("aggregate", .object, .refuse, "Groups and measures. Without it every record of the batch becomes a row."),
-    JobKey("aggregate.by", .list, .refuse, "Fields to group by."),
-    JobKey("aggregate.measures", .map, .refuse, "Names and functions: count(), count(f), sum(f), min(f), max(f), avg(f)."),
+    JobKey("aggregate.by", .list, .refuse, "Fields to group by.", isRequired: true),
+    JobKey(
+      "aggregate.measures", .map, .refuse, "Names and functions: count(), count(f), sum(f), min(f), max(f), avg(f).", isRequired: true),
     JobKey("aggregate.measures.*", .string, .refuse, "count(), count(f), sum(f), min(f), max(f) or avg(f)."),
     JobKey("select", .map, .renderAgain, "Derived columns by SQL over a window's groups, or over the batch's records in a row job."),
     JobKey("select.*", .textOrObject, .renderAgain, "A SQL expression of type double, or { sql: EXPRESSION, type: TYPE }."),
-    JobKey("select.*.sql", .string, .renderAgain, "The SQL expression."),
+    JobKey("select.*.sql", .string, .renderAgain, "The SQL expression.", isRequired: true),
     JobKey("select.*.type", .string, .renderAgain, "The column's type. Default: double."),
-    JobKey("output", .object, .harmless, "Where results go."),
-    JobKey("output.to", .string, .publishAgain, "s3://bucket/prefix or file:folder."),
+    JobKey("output", .object, .harmless, "Where results go.", isRequired: true),
+    JobKey("output.to", .string, .publishAgain, "s3://bucket/prefix or file:folder.", isRequired: true),
     JobKey("output.format", .choice(["parquet", "csv", "json"]), .publishAgain, "json: one object per line. Default: parquet."),
     JobKey("output.mode", .choice(["overwrite"]), .harmless, "Objects are replaced whole; there is no other mode."),
     JobKey(
       "output.keep", .choice(["latest", "each"]), .harmless,
       "For batch windows and row jobs: one object that each batch replaces, or one per batch. Default: latest."),
+    JobKey(
+      "output.publish", .string, .harmless,
+      "When a run of many batches writes its outputs: batch, run_end or every DURATION, such as every 30s. Default: batch."),
     JobKey(
       "output.max_pending_bytes", .size, .harmless, "Most bytes of unpublished batch results while the store is down. Default: 64MiB."),
     JobKey("output.s3", .object, .harmless, "How the store is reached."),

@@ -12,7 +12,8 @@ extension JobParser {
 
   mutating func parseWindow(_ window: YAMLReader.Entry) {
     hasWindow = true
-    if let word = window.word {
+    if window.word != nil {
+      guard let word = reader.string(window) else { return }
       switch word {
       case "global": job.window = .global
       case "batch": job.window = .batch

@@ -18,12 +18,33 @@ extension JobParser {
         if job.output.keep == .each && job.aggregate != nil && job.window != .batch {
           reader.fail(entry, value: "each", "is for batch windows and row jobs", "Leave it out: each window has an object of its own")
         }
+      case "publish": parseRhythm(entry)
       case "max_pending_bytes": job.output.maxPendingBytes = reader.size(entry) ?? job.output.maxPendingBytes
       case "s3": parseS3(entry)
       default: break
       }
     }
+    // AWS's certificate covers one label before its own name, which a bucket with dots is not.
+    if case .s3(let bucket, _) = job.output.place, bucket.contains("."), !hasAddressing { job.output.s3.addressing = .path }
     if !hasTo { reader.fail(output, "has no key to", "Write to: s3://BUCKET/PREFIX or to: file:FOLDER") }
+    if job.output.keep == .each && job.output.publish != .batch {
+      reader.fail(
+        output, "has keep: each, which gives each batch an object of its own, and a publish that lets batches wait",
+        "Leave publish out, or write keep: latest")
+    }
+  }
+
+  mutating func parseRhythm(_ entry: YAMLReader.Entry) {
+    guard let text = reader.string(entry) else { return }
+    switch text {
+    case "batch": job.output.publish = .batch
+    case "run_end": job.output.publish = .runEnd
+    default:
+      guard text.hasPrefix("every "), let milliseconds = YAMLReader.milliseconds(String(text.dropFirst("every ".count))) else {
+        return reader.fail(entry, value: text, "does not say when to publish", "Write batch, run_end or for example every 30s")
+      }
+      job.output.publish = .every(milliseconds: milliseconds)
+    }
   }
 
   mutating func parsePlace(_ entry: YAMLReader.Entry) {
@@ -51,10 +72,16 @@ extension JobParser {
       switch name {
       case "endpoint":
         guard let endpoint = reader.nonEmpty(entry) else { continue }
-        let rest = endpoint.drop { $0 != "/" }.drop { $0 == "/" }
-        let isAddress = (endpoint.hasPrefix("http://") || endpoint.hasPrefix("https://")) && !rest.isEmpty && !rest.contains("@")
-        if !isAddress { reader.fail(entry, value: endpoint, "is no address of a server", "Write http://HOST:PORT or https://HOST") }
-        job.output.s3.endpoint = endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint
+        let address = endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint
+        let rest = address.drop { $0 != "/" }.drop { $0 == "/" }
+        if rest.contains("@") {
+          reader.fail(entry, "holds a user name or password", "Write http://HOST:PORT, and credentials under output.s3.credentials")
+        } else if !(address.hasPrefix("http://") || address.hasPrefix("https://")) || rest.isEmpty
+          || rest.contains(where: { "/?#".contains($0) })
+        {
+          reader.fail(entry, value: endpoint, "is no address of a server", "Write http://HOST:PORT or https://HOST, without a path")
+        }
+        job.output.s3.endpoint = address
       case "region": job.output.s3.region = reader.nonEmpty(entry) ?? job.output.s3.region
       case "addressing":
         hasAddressing = true
@@ -67,6 +94,7 @@ extension JobParser {
       }
     }
     if !hasAddressing { job.output.s3.addressing = job.output.s3.endpoint == nil ? .virtual : .path }
+    self.hasAddressing = hasAddressing
   }
 
   mutating func parseCredentials(_ credentials: YAMLReader.Entry) {

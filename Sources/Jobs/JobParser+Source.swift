@@ -53,9 +53,8 @@ extension JobParser {
   func properties(_ entry: YAMLReader.Entry) -> [String: String] {
     var properties: [String: String] = [:]
     for (name, entry) in reader.mapping(entry, namesAreFree: true) {
-      if let reason = Job.reservedProperties[name] {
-        reader.fail(entry, "is reserved: \(reason)", "Leave it out")
-      } else if let value = reader.string(entry) {
+      if let value = reader.string(entry) {
+        if let fault = propertyFault(name, value) { reader.fail(entry, fault.problem, fault.remedy) }
         if name == "isolation.level" && !["read_committed", "read_uncommitted"].contains(value) {
           reader.fail(entry, value: value, "is no isolation level", "Use read_committed or read_uncommitted")
         }

@@ -5,13 +5,18 @@ internal import Tables
 /// One reading of a job file. Each part that has a fault is left at its default, so that the others are checked all the same.
 struct JobParser {
   let reader: YAMLReader
+  let propertyFault: JobFile.PropertyCheck
   var job = Job.defaults
   var whereEntry: YAMLReader.Entry?
   var selectEntries: [String: YAMLReader.Entry] = [:]
   var hasWindow = false
   var hasTo = false
+  var hasAddressing = false
 
-  init(_ reader: YAMLReader) { self.reader = reader }
+  init(_ reader: YAMLReader, propertyFault: @escaping JobFile.PropertyCheck) {
+    self.reader = reader
+    self.propertyFault = propertyFault
+  }
 
   mutating func parse(_ root: YAMLReader.Entry, fallbackName: String) -> Job {
     job.name = fallbackName
@@ -60,7 +65,7 @@ extension Job {
       name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [], maxOffsets: 1_000, window: .global,
       where: nil, aggregate: nil, select: [],
       output: Output(
-        place: .file(path: "out"), format: .parquet, keep: .latest,
+        place: .file(path: "out"), format: .parquet, keep: .latest, publish: .batch,
         s3: S3Options(
           endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment, timeoutMilliseconds: 30_000, maxAttempts: 4,
           caFile: nil),
@@ -69,14 +74,4 @@ extension Job {
       limits: Limits(
         batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000, windowsPerBatch: 10_000, keyBytes: 1 << 10))
   }
-
-  /// librdkafka's properties that are Tranche's to set, and why.
-  static let reservedProperties = [
-    "group.id": "no consumer group decides what is read",
-    "auto.offset.reset": "a lost offset must be an error; use source.start and source.on_data_loss",
-    "enable.auto.commit": "progress is committed in the checkpoint",
-    "enable.auto.offset.store": "progress is committed in the checkpoint",
-    "enable.partition.eof": "the reader needs the end of a partition",
-    "allow.auto.create.topics": "reading must never make a topic",
-  ]
 }

@@ -8,7 +8,7 @@ package enum JobSchema {
       "title": "A job of Tranche",
       "type": "object",
       "additionalProperties": false,
-      "required": ["source", "output"],
+      "required": \(required(of: "")),
       "properties": \(properties(of: "", indent: "  "))
     }
 
@@ -43,19 +43,29 @@ package enum JobSchema {
     case .duration: ["\"type\": \"string\""]
     case .choice(let values): ["\"anyOf\": [{ \"enum\": [\(values.map(quoted).joined(separator: ", "))] }, \(variable)]"]
     case .wordOrObject(let words):
-      ["\"anyOf\": [{ \"enum\": [\(words.map(quoted).joined(separator: ", "))] }, { \(object(key.path, indent).joined(separator: ", ")) }]"]
-    case .textOrObject: ["\"anyOf\": [{ \"type\": \"string\" }, { \(object(key.path, indent).joined(separator: ", ")) }]"]
+      [
+        "\"anyOf\": [{ \"enum\": [\(words.map(quoted).joined(separator: ", "))] }, \(variable), { \(object(key.path, indent).joined(separator: ", ")) }]"
+      ]
+    case .textOrObject: ["\"anyOf\": [{ \"type\": [\"string\", \"number\"] }, { \(object(key.path, indent).joined(separator: ", ")) }]"]
     }
   }
 
   private static let variable = "{ \"type\": \"string\", \"pattern\": \"\\\\$\\\\{\" }"
 
   private static func object(_ path: String, _ indent: String) -> [String] {
-    ["\"type\": \"object\"", "\"additionalProperties\": false", "\"properties\": \(properties(of: path, indent: indent))"]
+    [
+      "\"type\": \"object\"", "\"additionalProperties\": false", "\"required\": \(required(of: path))",
+      "\"properties\": \(properties(of: path, indent: indent))",
+    ]
+  }
+
+  private static func required(of path: String) -> String {
+    let names = JobKeys.children(of: path).filter { JobKeys.key(path.isEmpty ? $0 : "\(path).\($0)")?.isRequired == true }
+    return "[\(names.map(quoted).joined(separator: ", "))]"
   }
 
   private static func items(_ path: String, _ indent: String) -> String {
-    guard !JobKeys.children(of: path + "[]").isEmpty else { return "{ \"type\": \"string\" }" }
+    guard !JobKeys.children(of: path + "[]").isEmpty else { return "{ \"type\": [\"string\", \"number\"] }" }
     return "{ \(object(path + "[]", indent).joined(separator: ", ")) }"
   }
 

@@ -84,7 +84,11 @@ final class YAMLReader {
       let line = keyNode.mark?.line ?? entry.line
       let key = entry.key.isEmpty ? name : "\(entry.key).\(name)"
       let pattern = entry.pattern.isEmpty ? name : "\(entry.pattern).\(namesAreFree ? "*" : name)"
-      let child = Entry(key: key, pattern: pattern, line: line, node: node, isSecret: entry.isSecret || Self.namesSecret(name))
+      // librdkafka's properties may hold secrets under names of any kind; those that are none may be shown.
+      let isPublic = ["bootstrap.servers", "isolation.level"].contains(name)
+      let child = Entry(
+        key: key, pattern: pattern, line: line, node: node,
+        isSecret: !isPublic && (entry.isSecret || Self.namesSecret(name) || name == "properties"))
       if !namesAreFree && !known.contains(name) {
         if let reason = JobKeys.notBuilt[key] {
           fail(child, "is not built yet: \(reason)", "Leave it out")
@@ -154,7 +158,8 @@ final class YAMLReader {
         fail(entry, "names the file \(path), which cannot be read", "Make it readable for this user, or correct the path")
         return nil
       }
-      return content.hasSuffix("\n") ? String(content.dropLast()) : content
+      // A line end of either kind is one Character.
+      return content.last?.isNewline == true ? String(content.dropLast()) : content
     }
     let name: String
     var fallback: String?
@@ -205,13 +210,19 @@ final class YAMLReader {
   /// Milliseconds: `500ms`, `30s`, `5m`, `1h`, `1d`.
   func duration(_ entry: Entry) -> Int64? {
     guard let text = string(entry) else { return nil }
+    if let milliseconds = Self.milliseconds(text) { return milliseconds }
+    fail(entry, value: text, "is not a duration", "Write for example 500ms, 30s, 5m, 1h or 1d")
+    return nil
+  }
+
+  /// `500ms`, `30s`, `5m`, `1h`, `1d`; at least 1 ms and at most 36,600 days.
+  static func milliseconds(_ text: String) -> Int64? {
     let units: [(String, Int64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
     for (unit, factor) in units where text.hasSuffix(unit) {
       guard let number = Int64(text.dropLast(unit.count)), number > 0 else { continue }
       let (milliseconds, overflow) = number.multipliedReportingOverflow(by: factor)
       if !overflow && milliseconds <= 36_600 * 86_400_000 { return milliseconds }
     }
-    fail(entry, value: text, "is not a duration", "Write for example 500ms, 30s, 5m, 1h or 1d")
     return nil
   }
 

@@ -26,17 +26,12 @@ package final class KafkaCluster {
   private var readers: [PartitionID: PartitionReader] = [:]
   private let chunk = MessageChunk(capacity: 4_096)
 
-  /// Why each property that the job file may not set is ours.
-  package static var reservedProperties: [String: String] { ClientConfiguration.reserved.mapValues(\.reason) }
-
-  /// What librdkafka would refuse, without a broker.
-  package static func check(properties: [String: String]) -> [(name: String, reason: String)] {
-    guard let scratch = rd_kafka_conf_new() else { return [] }
+  /// What is wrong with a property, found without a broker; nil when nothing is. Never holds the value, which may be a secret.
+  package static func fault(ofProperty name: String, value: String) -> (problem: String, remedy: String)? {
+    if let reserved = ClientConfiguration.reserved[name] { return ("is reserved: \(reserved.reason)", "Leave it out") }
+    guard let scratch = rd_kafka_conf_new() else { return nil }
     defer { rd_kafka_conf_destroy(scratch) }
-    return properties.sorted { $0.key < $1.key }.compactMap { name, value in
-      if let reserved = ClientConfiguration.reserved[name] { return (name, "is reserved: \(reserved.reason)") }
-      return ClientConfiguration.set(name, value, in: scratch).map { (name, $0) }
-    }
+    return ClientConfiguration.set(name, value, in: scratch).map { ($0, "See CONFIGURATION.md of librdkafka for names and values") }
   }
 
   /// Does not connect yet.
@@ -116,8 +111,17 @@ package final class KafkaCluster {
     }
     defer { rd_kafka_topic_destroy(handle) }
     var metadata: UnsafePointer<rd_kafka_metadata>?
-    let status = rd_kafka_metadata(client, 0, handle, &metadata, timeoutMilliseconds)
-    guard status == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else { throw KafkaError(status, place: place, detail: trouble.last) }
+    var status = RD_KAFKA_RESP_ERR__TIMED_OUT
+    var leftMilliseconds = timeoutMilliseconds
+    repeat {
+      // A second at a time: a broker that refuses us is asked again and again otherwise, until the time is over.
+      status = rd_kafka_metadata(client, 0, handle, &metadata, min(leftMilliseconds, 1_000))
+      leftMilliseconds -= 1_000
+      if status != RD_KAFKA_RESP_ERR_NO_ERROR { serveEvents() }
+    } while [RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TRANSPORT].contains(status) && leftMilliseconds > 0 && trouble.refusal == nil
+    guard status == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
+      throw KafkaError(trouble.refusal ?? status, place: place, detail: trouble.last)
+    }
     defer { rd_kafka_metadata_destroy(metadata) }
     guard metadata.pointee.topic_cnt == 1, let answer = metadata.pointee.topics?.pointee else {
       throw KafkaError(.unknownTopic, place: place, reason: "the brokers do not know the topic")
@@ -231,9 +235,13 @@ package final class KafkaCluster {
   /// Before 2.2 librdkafka, once a queue has been full, looks again after a second, whatever was taken out meanwhile: a question to the
   /// partition's leader wakes the thread that would otherwise sleep. Newer ones are told by fetch.queue.backoff.ms.
   private func serve(_ partition: PartitionID) {
-    while let event = rd_kafka_consumer_poll(client, 0) { rd_kafka_message_destroy(event) }
+    serveEvents()
     // Not rd_kafka_query_watermark_offsets, which in these versions has no end while no broker can be reached.
     if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(timestamp: -1, of: [partition], 100) }
+  }
+
+  private func serveEvents() {
+    while let event = rd_kafka_consumer_poll(client, 0) { rd_kafka_message_destroy(event) }
   }
 
   private func explain(_ failure: PartitionReader.Failure, _ range: PartitionRange) -> KafkaError {

@@ -4,12 +4,13 @@ internal import Synchronization
 
 /// Objects as files below a folder, replaced by write, sync and rename.
 ///
-/// A temporary file is called `.NAME.PID-NUMBER.tmp` and stands beside the file it becomes; one that a dead process left is removed by the
-/// next put into its folder.
+/// A temporary file is called `.NAME.PID-TOKEN-NUMBER.tmp` and stands beside the file it becomes; one that a dead process left is removed by
+/// the next put into its folder. The token is a store's own: in a container every process may have the same id.
 /// - SeeAlso: rename(2), "atomically replaced"; syncfs(2).
 package final class FileStore: ObjectStore {
   private let root: String
   private let counter = Mutex(0)
+  private let token = String(UInt32.random(in: .min ... .max), radix: 36)
 
   private let step: @Sendable () -> Void
 
@@ -21,7 +22,13 @@ package final class FileStore: ObjectStore {
 
   package var location: String { "file:\(root)" }
 
-  package func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt {
+  package var identity: String {
+    guard let resolved = realpath(root, nil) else { return location }
+    defer { free(resolved) }
+    return "file:" + String(cString: resolved)
+  }
+
+  package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     let path = path(key)
     try makeFolder(of: key)
     let temporary = try write(bytes, beside: path, key, synced: true)
@@ -31,8 +38,8 @@ package final class FileStore: ObjectStore {
   }
 
   /// Many small files for two syncs of the file system: all temporaries, a sync, all renames, a sync.
-  package func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt] {
-    if group.count == 1 { return [try put(group[0].1, at: group[0].0, contentType: contentType)] }
+  package func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt] {
+    if group.count == 1 { return [try put(group[0].1, at: group[0].0)] }
     guard let first = group.first else { return [] }
     var temporaries: [String] = []
     do {
@@ -45,7 +52,12 @@ package final class FileStore: ObjectStore {
       for temporary in temporaries { unlink(temporary) }
       throw error
     }
-    for (temporary, (key, _)) in zip(temporaries, group) { try moveIntoPlace(temporary, path(key), key) }
+    for (index, (key, _)) in group.enumerated() {
+      do { try moveIntoPlace(temporaries[index], path(key), key) } catch {
+        for temporary in temporaries[index...] { unlink(temporary) }
+        throw error
+      }
+    }
     try syncFileSystem(first.0)
     return group.map { PutReceipt(etag: etag($0.1), hadUnansweredAttempt: false) }
   }
@@ -125,7 +137,7 @@ package final class FileStore: ObjectStore {
       return count
     }
     let name = path.split(separator: "/").last.map(String.init) ?? path
-    let temporary = "\(folder(of: path))/.\(name).\(getpid())-\(number).tmp"
+    let temporary = "\(folder(of: path))/.\(name).\(getpid())-\(token)-\(number).tmp"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw failure("a temporary file cannot be made", key) }
     var position = 0
@@ -174,10 +186,9 @@ package final class FileStore: ObjectStore {
 
   private func removeLeftovers(in folder: String) {
     for name in names(in: folder) where isTemporary(name) {
-      // `.NAME.PID-NUMBER.tmp`
-      let middle = name.dropLast(".tmp".count).split(separator: ".").last ?? ""
-      guard let process = middle.split(separator: "-").first.flatMap({ pid_t($0) }), process != getpid() else { continue }
-      if kill(process, 0) != 0 && errno == ESRCH { unlink("\(folder)/\(name)") }
+      let parts = (name.dropLast(".tmp".count).split(separator: ".").last ?? "").split(separator: "-")
+      guard parts.count == 3, let process = pid_t(parts[0]), parts[1] != token else { continue }
+      if process == getpid() || (kill(process, 0) != 0 && errno == ESRCH) { unlink("\(folder)/\(name)") }
     }
   }
 

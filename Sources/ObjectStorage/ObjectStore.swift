@@ -42,11 +42,13 @@ package struct PutReceipt: Sendable, Equatable {
 package protocol ObjectStore: Sendable {
   /// `s3://bucket/prefix` or `file:path`.
   var location: String { get }
+  /// Two stores of one identity hold the same objects, however their places are spelt.
+  var identity: String { get }
 
   /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable when it returns.
-  func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt
+  func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt
   /// Puts several objects. Where one fails, others may have been put.
-  func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt]
+  func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt]
   /// Nil when there is no such object.
   func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts?
   /// Nil when there is no such object.

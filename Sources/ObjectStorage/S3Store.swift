@@ -90,24 +90,35 @@ package final class S3Store: ObjectStore {
     "s3://\(configuration.bucket)" + (configuration.prefix.isEmpty ? "" : "/\(configuration.prefix)")
   }
 
+  package var identity: String { "\(scheme)://\(host)\(basePath) \(configuration.prefix)" }
+
   private func fullKey(_ key: String) -> String { configuration.prefix.isEmpty ? key : "\(configuration.prefix)/\(key)" }
 
   private func path(_ key: ObjectKey) -> String {
     "\(basePath)/\(SigV4.percentEncoded(fullKey(key.value), keepingSlashes: true))"
   }
 
-  package func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt {
+  package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     let request = SigV4.Request(
-      method: "PUT", host: host, path: path(key), headers: [("content-type", contentType)], payload: bytes)
+      method: "PUT", host: host, path: path(key), headers: [("content-type", Self.contentType(of: key))], payload: bytes)
     let answer = try send(request, place: "\(location)/\(key)")
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
     step()
     return PutReceipt(etag: answer.etag, hadUnansweredAttempt: answer.hadUnansweredAttempt)
   }
 
-  package func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt] {
+  private static func contentType(of key: ObjectKey) -> String {
+    switch key.value.split(separator: ".").last {
+    case "parquet": "application/vnd.apache.parquet"
+    case "csv": "text/csv"
+    case "json": "application/x-ndjson"
+    default: "application/octet-stream"
+    }
+  }
+
+  package func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt] {
     var receipts: [PutReceipt] = []
-    for (key, bytes) in group { receipts.append(try put(bytes, at: key, contentType: contentType)) }
+    for (key, bytes) in group { receipts.append(try put(bytes, at: key)) }
     return receipts
   }
 
@@ -213,8 +224,8 @@ package final class S3Store: ObjectStore {
       switch answer.status {
       case 401, 403: .refused
       case 404: .noSuchBucket
-      case 500...599, 429: .serverError(status: answer.status)
       case 507: .full
+      case 500...599, 429: .serverError(status: answer.status)
       default: .badRequest
       }
     return ObjectStoreError(

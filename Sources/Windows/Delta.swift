@@ -38,7 +38,7 @@ package struct Delta: Sendable {
 /// Why a batch can not be folded. None of these goes away by trying again.
 package struct FoldError: Error, Equatable, CustomStringConvertible {
   package enum Code: Equatable, Sendable {
-    /// A sum that no longer fits into 64 bits.
+    /// A sum that no longer fits into 64 bits, or into the 18 digits of a decimal.
     case overflow(measure: String, group: String)
     case tooManyWindows(limit: Int64)
     case keyTooLong(column: String, byteCount: Int, limit: Int64)
@@ -57,7 +57,7 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
   package var description: String {
     switch code {
     case .overflow(let measure, let group):
-      "the sum of measure \(measure) for group \(group) no longer fits into 64 bits"
+      "the sum of measure \(measure) for group \(group) no longer fits (64 bits; a decimal 18 digits)"
     case .sumNotFinite(let measure, let group):
       "the sum of measure \(measure) for group \(group) is no longer a finite number"
     case .tooManyWindows(let limit):
@@ -70,9 +70,9 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
   package var remedy: String {
     switch code {
     case .overflow, .sumNotFinite:
-      "Use a double or a smaller unit for the field, narrow the window, or leave the record out with `tranche skip`"
-    case .tooManyWindows: "Raise limits.windows_per_batch, lower trigger.max_offsets, or look for a wrong time in the records"
-    case .keyTooLong: "Raise limits.key_bytes, or leave the record out with `tranche skip`"
+      "Leave the record out, or start a job of another name with narrower windows, or with a double or a smaller unit for the field"
+    case .tooManyWindows: "Raise limits.windows_per_batch, lower trigger.max_offsets, or leave out the record if its time is wrong"
+    case .keyTooLong: "Raise limits.key_bytes, or leave the record out"
     }
   }
 }

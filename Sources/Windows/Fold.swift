@@ -1,3 +1,4 @@
+internal import Formats
 package import Jobs
 package import Tables
 
@@ -38,20 +39,27 @@ package struct Fold {
 
   /// The first record at which a group's sum no longer fits, when it is added to what the state already holds.
   ///
+  /// - Parameter held: One row of the state column's type; NULL or no row where the state holds nothing.
   /// - Returns: A row of the batch, or nil when the sum fits after all.
   package func firstOverflow(
-    in batch: RecordBatch, matches: [Bool], batchNumber: Int64, group: Int, of delta: Delta, stateColumn: Int, heldInState: Int64
+    in batch: RecordBatch, matches: [Bool], batchNumber: Int64, group: Int, of delta: Delta, stateColumn: Int, held: Column
   ) -> Int? {
     let windows = windowOfRows(batch, batchNumber: batchNumber)
     let grouping = Grouping(keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
     guard let input = layout.columns[stateColumn].input else { return nil }
-    let values = batch.columns[input]
-    var sum = heldInState
+    let (values, column) = (batch.columns[input], layout.columns[stateColumn])
+    let isHeld = held.count > 0 && !held.isNull[0]
+    var integer = isHeld && column.type.storage == .integers ? held.integers[0] : 0
+    var double = isHeld && column.type.storage == .doubles ? held.doubles[0] : 0
     for row in 0..<batch.rowCount
     where matches[row] && !values.isNull[row] && grouping.isSameGroup(row, delta.firstRows[group]) {
-      let (next, overflow) = sum.addingReportingOverflow(values.integers[row])
-      if overflow { return row }
-      sum = next
+      if column.type.storage == .doubles {
+        double += values.doubles[row]
+        if !double.isFinite { return row }
+      } else {
+        guard let sum = column.sumOfIntegers(integer, values.integers[row]) else { return row }
+        integer = sum
+      }
     }
     return nil
   }
@@ -64,7 +72,13 @@ package struct Fold {
         ? "NULL" : definition.type == .string ? "\"\(column.text[group])\"" : String(column.integers[group])
       return "\(definition.name)=\(value)"
     }
-    return "(\(keys.joined(separator: ", "))) of window \(delta.groupWindows[group])"
+    return "(\(keys.joined(separator: ", ")))\(describe(window: delta.groupWindows[group]))"
+  }
+
+  /// ` of window 2026-11-23T10:05:00.000Z`; nothing where there is only one window.
+  private func describe(window: Int64) -> String {
+    if case .tumbling = job.window { return " of window \(TimestampText.format(milliseconds: window))" }
+    return ""
   }
 
   // MARK: - Windows
@@ -159,8 +173,9 @@ package struct Fold {
     for row in grouping.groupOfRow.indices {
       let group = Int(grouping.groupOfRow[row])
       if group < 0 || values.isNull[row] { continue }
-      let (sum, overflow) = sums[group].addingReportingOverflow(values.integers[row])
-      if overflow { throw failure(.overflow(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch) }
+      guard let sum = column.sumOfIntegers(sums[group], values.integers[row]) else {
+        throw failure(.overflow(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch)
+      }
       sums[group] = sum
       isNull[group] = false
     }

@@ -15,6 +15,21 @@ package struct StateLayout: Sendable, Equatable {
     let input: Int?
     /// Whether it counts values instead of adding them up.
     let counts: Bool
+
+    /// Whether the sum of two values of this column is one of its type; a null adds nothing, and so does a row that is not there.
+    package func fits(_ left: Column, _ leftRow: Int, plus right: Column, _ rightRow: Int) -> Bool {
+      guard leftRow < left.count, !left.isNull[leftRow], !right.isNull[rightRow] else { return true }
+      if type.storage == .doubles { return (left.doubles[leftRow] + right.doubles[rightRow]).isFinite }
+      return sumOfIntegers(left.integers[leftRow], right.integers[rightRow]) != nil
+    }
+
+    /// Nil where the sum does not fit into 64 bits, or into the 18 digits of a decimal.
+    @inline(__always) func sumOfIntegers(_ left: Int64, _ right: Int64) -> Int64? {
+      let (sum, overflow) = left.addingReportingOverflow(right)
+      if overflow { return nil }
+      if case .decimal = type, sum.magnitude >= 1_000_000_000_000_000_000 { return nil }
+      return sum
+    }
   }
 
   package let keys: [ColumnDefinition]

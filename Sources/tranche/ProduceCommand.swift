@@ -21,7 +21,9 @@ struct ProduceCommand: ParsableCommand {
   @Option(help: "Seed of the samples.") var seed: UInt64 = 1
   @Option(help: "csv or json.") var format = Format.csv
   @Option(help: "At most this many records a second.") var rate: Double?
-  @Option(help: "Publish the lines of this file instead of samples.", completion: .file()) var replay: String?
+  @Option(
+    help: "Publish the records of this file instead of samples: its lines, but for those inside a CSV field's quotes.", completion: .file())
+  var replay: String?
 
   func validate() throws {
     if records < 0 || partitions < 1 { throw ValidationError("--records takes 0 or more, --partitions 1 or more.") }
@@ -43,13 +45,13 @@ struct ProduceCommand: ParsableCommand {
     let cluster = try KafkaCluster(source: "produce", properties: properties, maxOffsetsPerBatch: 1)
     let producer = try KafkaProducer(source: "produce", properties: properties)
     let count = try partitionCount(cluster, producer)
-    let lines = try replay.map(fileLines)
+    let lines = try replay.map(fileRecords)
     var samples = SampleCalls(seed: seed)
     let started = ContinuousClock.now
     for index in 0..<(lines?.count ?? records) {
       let value: [UInt8]
       if let lines {
-        value = Array((lines[index] + "\n").utf8)
+        value = lines[index] + [UInt8(ascii: "\n")]
       } else {
         let call = samples.next()
         value =
@@ -75,9 +77,23 @@ struct ProduceCommand: ParsableCommand {
     }
   }
 
-  private func fileLines(_ path: String) throws -> [Substring] {
-    guard let text = readFile(path) else { throw RunError(.data, "\(path): cannot be read as UTF-8 text.") }
-    return text.split(separator: "\n")
+  /// The file's records without their line ends; blank lines are passed over. In CSV a line end between quotes belongs to its field.
+  private func fileRecords(_ path: String) throws -> [[UInt8]] {
+    guard let data = FileManager.default.contents(atPath: path) else { throw RunError(.data, "\(path): cannot be read.") }
+    var records: [[UInt8]] = []
+    var record: [UInt8] = []
+    var isQuoted = false
+    func end() {
+      if record.last == UInt8(ascii: "\r") { record.removeLast() }
+      if !record.isEmpty { records.append(record) }
+      record.removeAll(keepingCapacity: true)
+    }
+    for byte in data {
+      if format == .csv && byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+      if byte == UInt8(ascii: "\n") && !isQuoted { end() } else { record.append(byte) }
+    }
+    end()
+    return records
   }
 
   private func waitUntil(_ seconds: Double, since started: ContinuousClock.Instant) {

@@ -23,6 +23,9 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "Print the summary as one line of JSON.")
   var json = false
 
+  @Flag(help: "Print where the time went, step by step. The JSON summary says it in any case.")
+  var profile = false
+
   @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
   var verbose = false
 
@@ -38,11 +41,11 @@ struct RunCommand: ParsableCommand {
       let started = ContinuousClock.now
       let job = try loadJob(job.file)
       let failpoint = Failpoints(dieAtStep: dieAtStep).pass
-      let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
-      failpoint(.lockTaken)
+      let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder) { failpoint(.checkpointStep) }
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
-      var options = RunOptions(clock: nowMilliseconds, release: release)
+      var options = RunOptions(clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
       options.maxBatches = maxBatches
+      options.jobArguments = self.job.commandLine
       options.failpoint = failpoint
       options.isStopRequested = { StopSignal.received != 0 }
       StopSignal.watch()
@@ -53,9 +56,15 @@ struct RunCommand: ParsableCommand {
         options: options,
         logger: makeLogger(isVerbose: verbose))
       let (summary, error) = run.execute()
+      failpoint(.runEnded)
       if isWatched { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
       let seconds = (ContinuousClock.now - started) / .seconds(1)
-      print(json ? try summary.jsonText(seconds: seconds, error: error) : summary.text(seconds: seconds, place: job.output.place.text))
+      if json {
+        print(try summary.jsonText(seconds: seconds, error: error))
+      } else if error == nil || summary.didAnything {
+        print(summary.text(seconds: seconds, place: job.output.place.text))
+      }
+      if profile && !json { print(summary.profileText(seconds: seconds)) }
       if let error {
         printError("tranche: \(error)")
         throw ExitCode(error.kind.exitCode)
@@ -112,8 +121,10 @@ func grouped(_ number: Int64) -> String {
 }
 
 extension RunSummary {
+  fileprivate var didAnything: Bool { batchCount > 0 || publishedCount > 0 || lostOffsetCount > 0 }
+
   func text(seconds: Double, place: String) -> String {
-    if batchCount == 0 && publishedCount == 0 && dirtyCount == 0 && lag == 0 { return "\(job): nothing new, nothing written" }
+    if !didAnything && dirtyCount == 0 && lag == 0 { return "\(job): nothing new, nothing written" }
     var parts = [
       "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in \(String(format: "%.2f", seconds)) s"
     ]
@@ -127,6 +138,22 @@ extension RunSummary {
     return "\(job): " + parts.joined(separator: ", ")
   }
 
+  /// One row a step that took time: of the run's thread in the order of the steps, then of the publisher's, which goes on beside it.
+  func profileText(seconds: Double) -> String {
+    var rows: [[String]] = []
+    func add(_ thread: String, _ step: String, _ milliseconds: Double) {
+      guard milliseconds >= 0.0005 else { return }
+      let perBatch = batchCount == 0 ? "" : String(format: "%.3f", milliseconds / Double(batchCount))
+      rows.append(["  \(thread)", step, String(format: "%.1f", milliseconds), perBatch])
+    }
+    let run = runTimes.milliseconds
+    for (step, milliseconds) in run { add("run", step, milliseconds) }
+    // Starting, opening the checkpoint, connecting, and at the end waiting for the publisher.
+    add("run", "other", max(0, seconds * 1_000 - run.reduce(0) { $0 + $1.milliseconds }))
+    for (step, milliseconds) in publisherTimes.milliseconds { add("publisher", step, milliseconds) }
+    return aligned(["  thread", "step", "ms", "ms/batch"], rows, numeric: [2, 3])
+  }
+
   func jsonText(seconds: Double, error: RunError?) throws -> String {
     struct Report: Encodable {
       let job: String
@@ -137,6 +164,7 @@ extension RunSummary {
       let stopped: Bool
       let repeated_batch: Int64?
       let seconds: Double
+      let run_ms, publisher_ms: [String: Double]
       let exit_code: Int32
       let error: String?
     }
@@ -145,7 +173,19 @@ extension RunSummary {
         job: job, batches: batchCount, offsets: offsetCount, records: recordCount, counted: countedCount, rejected: rejectedCount,
         lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag, stopped: isStopped,
         repeated_batch: repeatedBatch,
-        seconds: (seconds * 1000).rounded() / 1000, exit_code: error?.kind.exitCode ?? 0, error: error?.description))
+        seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep, publisher_ms: publisherTimes.byStep,
+        exit_code: error?.kind.exitCode ?? (isStopped ? 128 + StopSignal.received : 0), error: error?.description))
+  }
+}
+
+extension StepTimes {
+  fileprivate var milliseconds: [(step: String, milliseconds: Double)] {
+    Step.allCases.map { ($0.rawValue, Double(self[$0] / 1_000) / 1_000) }
+  }
+
+  /// Steps that took no time are left out.
+  fileprivate var byStep: [String: Double] {
+    Dictionary(uniqueKeysWithValues: milliseconds.filter { $0.milliseconds > 0 }.map { ($0.step, $0.milliseconds) })
   }
 }
 

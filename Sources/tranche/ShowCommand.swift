@@ -10,7 +10,7 @@ import Tables
 struct ShowCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Show a window's table, with bars for percentages.",
-    discussion: "Reads committed state, also while a run writes. Columns whose name begins with percent get a bar.")
+    discussion: "Reads committed state, also while a run writes. A double column whose name begins with percentage gets a bar.")
 
   @OptionGroup var job: JobOptions
 
@@ -28,6 +28,8 @@ struct ShowCommand: ParsableCommand {
           .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.place.text).")
       }
       let reader = try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: self.job.checkpoints.folder))
+      let refused = try reader.changes(for: job).filter { $0.effect == .refuse }
+      guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: reader.path) }
       let start = try chosenWindow(job, reader)
       let table = try resultTable(of: start, job: job, reader: reader)
       print("\(job.name), \(title(start, job)): \(grouped(Int64(table.rowCount))) groups")
@@ -52,7 +54,7 @@ struct ShowCommand: ParsableCommand {
 
   private func title(_ window: Int64, _ job: Job) -> String {
     guard case .tumbling(let width, _) = job.window else { return "all time" }
-    return "window \(TimestampText.format(milliseconds: window)) to \(TimestampText.format(milliseconds: window + width))"
+    return "window \(TimestampText.format(milliseconds: window)) to \(TimestampText.format(milliseconds: window &+ width))"
   }
 }
 

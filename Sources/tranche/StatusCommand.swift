@@ -25,11 +25,20 @@ struct StatusCommand: ParsableCommand {
 
   func run() throws {
     try exiting {
+      var worst: ExitCode?
       for file in try jobs.isEmpty ? allJobs() : jobs {
-        let job = try loadJob(file)
-        let report = try Report(job, folder: checkpoints.folder, isOffline: offline)
-        print(json ? try jsonLine(report) : report.text)
+        // One job's trouble does not hide the others.
+        do {
+          try exiting {
+            let job = try loadJob(file)
+            let report = try Report(job, folder: checkpoints.folder, isOffline: offline)
+            print(json ? try jsonLine(report) : report.text)
+          }
+        } catch let code as ExitCode {
+          worst = worst ?? code
+        }
       }
+      if let worst { throw worst }
     }
   }
 

@@ -12,13 +12,17 @@ enum StopSignal {
     _ = received  // made now, not inside a handler
     var watched = sigset_t()
     sigemptyset(&watched)
-    for signal in [SIGTERM, SIGINT] {
-      sigaddset(&watched, signal)
+    for number in [SIGTERM, SIGINT] {
+      sigaddset(&watched, number)
       var action = sigaction()
-      action.__sigaction_handler.sa_handler = { StopSignal.number.store($0, ordering: .relaxed) }
-      // SA_RESETHAND: the second signal finds the default action, which ends the process.
-      action.sa_flags = SA_RESTART | Int32(bitPattern: UInt32(SA_RESETHAND))
-      sigaction(signal, &action, nil)
+      action.__sigaction_handler.sa_handler = { received in
+        StopSignal.number.store(received, ordering: .relaxed)
+        // The next signal, of either kind, finds the default action, which ends the process. signal(2) is safe here.
+        signal(SIGTERM, SIG_DFL)
+        signal(SIGINT, SIG_DFL)
+      }
+      action.sa_flags = SA_RESTART
+      sigaction(number, &action, nil)
     }
     // A parent may have blocked them, and a child begins with its parent's mask.
     pthread_sigmask(SIG_UNBLOCK, &watched, nil)

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Checkpoints
+import Dispatch
 import Engine
 import Foundation
 import Jobs
@@ -14,6 +15,15 @@ struct JobOptions: ParsableArguments {
   var file: String
 
   @OptionGroup var checkpoints: CheckpointOptions
+
+  /// As a shell takes them, for messages that end in a command.
+  var commandLine: String {
+    let words = [file] + (checkpoints.folder == "checkpoints" ? [] : ["--checkpoints", checkpoints.folder])
+    return words.map { word in
+      let isPlain = word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
+      return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
+    }.joined(separator: " ")
+  }
 }
 
 struct CheckpointOptions: ParsableArguments {
@@ -29,7 +39,9 @@ func loadJob(_ path: String) throws -> Job {
   guard let text = String(data: data, encoding: .utf8) else {
     throw RunError(.data, "\(path): is not UTF-8 text.")
   }
-  return try JobFile.parse(text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile)
+  return try JobFile.parse(
+    text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile,
+    propertyFault: KafkaCluster.fault(ofProperty:value:))
 }
 
 @Sendable func readFile(_ path: String) -> String? {
@@ -65,12 +77,15 @@ func makeSources(_ job: Job) throws -> [any MessageSource] {
   try job.clusters.map { try KafkaSource($0, job: job) }
 }
 
-func openCheckpoint(_ job: Job, folder: String) throws -> Checkpoint {
+func openCheckpoint(_ job: Job, folder: String, step: @escaping @Sendable () -> Void = {}) throws -> Checkpoint {
   let process = ProcessInfo.processInfo
   let now = nowMilliseconds()
   let holder = "pid \(process.processIdentifier) on \(process.hostName), started \(Date().ISO8601Format())"
-  return try Checkpoint(job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)")
+  return try Checkpoint(job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)", step: step)
 }
+
+/// Of a clock that never goes back.
+@Sendable func uptimeNanoseconds() -> Int64 { Int64(clamping: DispatchTime.now().uptimeNanoseconds) }
 
 @Sendable func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
 

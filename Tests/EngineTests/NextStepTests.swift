@@ -46,4 +46,17 @@ struct NextStepTests {
         }) == .stopForPendingResults)
     #expect(nextStep(Self.facts { $0.pendingBytes = 1_000 }) == .read(Self.planned))
   }
+
+  @Test("repeats a dead run's plan only where it fits what is unread, the next batch's number and what the job allows")
+  func repeatablePlans() {
+    let unread = [PartitionRange(Self.partition, OffsetRange(from: 10, to: 15))]
+    #expect(repeatable(Self.left, nextBatch: 5, unread: unread, maxOffsets: 3) == Self.left)
+    // A batch that was over a limit, and whose max_offsets was lowered for that.
+    #expect(repeatable(Self.left, nextBatch: 5, unread: unread, maxOffsets: 2) == nil)
+    #expect(repeatable(Self.left, nextBatch: 6, unread: unread, maxOffsets: 3) == nil)
+    #expect(repeatable(Self.planned, nextBatch: 5, unread: unread, maxOffsets: 100) == nil)
+    #expect(
+      repeatable(Self.left, nextBatch: 5, unread: [PartitionRange(Self.partition, OffsetRange(from: 11, to: 15))], maxOffsets: 3) == nil)
+    #expect(repeatable(Self.left, nextBatch: 5, unread: [], maxOffsets: 3) == nil)
+  }
 }

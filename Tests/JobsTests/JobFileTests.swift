@@ -30,7 +30,9 @@ private let example = """
 private func parse(_ text: String, environment: [String: String] = [:], files: [String: String] = ["/run/secret": "hunter2\n"]) throws
   -> Job
 {
-  try JobFile.parse(text: text, path: "jobs/calls.yaml", environment: environment, readFile: { files[$0] })
+  try JobFile.parse(
+    text: text, path: "jobs/calls.yaml", environment: environment, readFile: { files[$0] },
+    propertyFault: { name, _ in name == "group.id" ? ("is reserved: no consumer group decides what is read", "Leave it out") : nil })
 }
 
 private func faults(_ text: String, environment: [String: String] = [:]) -> String {
@@ -121,6 +123,12 @@ struct JobFileTests {
       Fault("output: {", "limits: { batch_bytes: lots }\noutput: {", "\"lots\" is not a number of bytes"),
       Fault("output: {", "trigger: { max_offsets: 0 }\noutput: {", "trigger.max_offsets: \"0\" is not a whole number from 1 to 10000000"),
       Fault("to: \"s3", "s3: { endpoint: \"ftp://x\" }, to: \"s3", "output.s3.endpoint: \"ftp://x\" is no address of a server"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://x/v1/s3\" }, to: \"s3", "is no address of a server. Write http://HOST:PORT or https://HOST, w"
+      ),
+      Fault("to: \"s3", "s3: { endpoint: \"http://u:hunter2@x\" }, to: \"s3", "output.s3.endpoint: holds a user name or password"),
+      Fault("format: csv }", "publish: sometimes }", "output.publish: \"sometimes\" does not say when to publish. Write batch, run_end or"),
+      Fault("format: csv }", "publish: every 5 }", "output.publish: \"every 5\" does not say when to publish"),
       Fault("to: \"s3", "s3: { credentials: { access_key_id: AKIA } }, to: \"s3", "output.s3.credentials: is not complete"),
       Fault("time_taken: \"int64?\"", "record_offset: int64", "is a field that every message has"),
     ])
@@ -151,6 +159,27 @@ struct JobFileTests {
     let text = example.replacing("s3://test-bucket/out", with: "nowhere")
       .replacing("output: {", with: "output: { s3: { credentials: { profile: [\"\(secret)\"], secret_access_key: \"\(secret)\" } },")
     #expect(!faults(text).contains("hunter2"))
+  }
+
+  @Test("dumped or printed shows no value of a property and no key")
+  func dumped() throws {
+    let job = try parse(
+      example.replacing("output: {", with: "output: { s3: { credentials: { access_key_id: AKIA, secret_access_key: hunter2 } },"))
+    var text = "\(job)"
+    dump(job, to: &text)
+    #expect(!text.contains("hunter2"))
+    #expect(!faults(example.replacing("properties: {", with: "properties: \"sasl.password=hunter2\" #")).contains("hunter2"))
+  }
+
+  @Test("takes a window from a variable, a secret whose file ends in CRLF, and when to publish")
+  func substituted() throws {
+    let job = try parse(
+      example.replacing("window: { tumbling: 5m }", with: "window: \"${W:-global}\"").replacing(
+        "format: csv }", with: "publish: every 30s }"),
+      files: ["/run/secret": "hunter2\r\n"])
+    #expect(job.window == .global)
+    #expect(job.clusters[0].properties["sasl.password"] == "hunter2")
+    #expect(job.output.publish == .every(milliseconds: 30_000))
   }
 
   @Test("that is empty, too large or no mapping is refused")

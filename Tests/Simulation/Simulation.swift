@@ -76,6 +76,9 @@ package final class Simulation {
     self.folder = folder
     var job = job
     job.maxOffsets = Int64.random(in: 1...12, using: &random)
+    if job.output.keep == .latest {
+      job.output.publish = [.batch, .batch, .runEnd, .every(milliseconds: 30_000)].randomElement(using: &random) ?? .batch
+    }
     self.job = job
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for (name, data) in template { try data.write(to: URL(fileURLWithPath: "\(folder)/\(name)")) }
@@ -141,6 +144,13 @@ package final class Simulation {
     if stepsToCrash == 0 { snapshot = (files(), store.state) }
   }
 
+  /// A clock that goes on by a second whenever it is read.
+  func nanoseconds() -> Int64 {
+    readings += 1
+    return readings * 1_000_000_000
+  }
+  private var readings: Int64 = 0
+
   private func files() -> [String: Data] {
     var files: [String: Data] = [:]
     for name in ["\(job.name).sqlite", "\(job.name).sqlite-wal"] {
@@ -167,15 +177,15 @@ package final class Simulation {
 
   private func execute() throws -> String? {
     let now = Int64.random(in: 0...2_000_000_000_000, using: &random)
-    let checkpoint = try Checkpoint(job: job, folder: folder, holder: "simulation", now: now, release: "0")
+    nonisolated(unsafe) let simulation = self
+    let checkpoint = try Checkpoint(job: job, folder: folder, holder: "simulation", now: now, release: "0", step: { simulation.step() })
     if chance(5) {
       do {
         _ = try Checkpoint(job: job, folder: folder, holder: "second", now: now, release: "0")
         return "a second run got the lock"
       } catch { guard case .locked = error.code else { return "a second run failed with \(error)" } }
     }
-    nonisolated(unsafe) let simulation = self
-    var options = RunOptions(clock: { now }, release: "0")
+    var options = RunOptions(clock: { now }, nanoseconds: { simulation.nanoseconds() }, release: "0")
     options.publishesInline = true
     options.failpoint = { _ in simulation.step() }
     if chance(20) { options.maxBatches = Int.random(in: 1...3, using: &random) }
@@ -374,7 +384,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
 
   init(_ simulation: Simulation) { self.simulation = simulation }
 
-  let location = "fake"
+  let location = "fake", identity = "fake"
 
   private func fault(_ code: ObjectStoreError.Code, _ key: ObjectKey) -> ObjectStoreError {
     ObjectStoreError(code, place: "\(key)", reason: "injected", hadUnansweredAttempt: code == .unreachable)
@@ -385,7 +395,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     state.late = [:]
   }
 
-  func put(_ bytes: [UInt8], at key: ObjectKey, contentType: String) throws(ObjectStoreError) -> PutReceipt {
+  func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     simulation.step()
     if simulation.fails(4) { throw fault(.serverError(status: 503), key) }
     if simulation.fails(3) {
@@ -411,9 +421,9 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: isAmbiguous && simulation.sabotage != .neverSettles)
   }
 
-  func put(group: [(ObjectKey, [UInt8])], contentType: String) throws(ObjectStoreError) -> [PutReceipt] {
+  func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt] {
     var receipts: [PutReceipt] = []
-    for (key, bytes) in group { receipts.append(try put(bytes, at: key, contentType: contentType)) }
+    for (key, bytes) in group { receipts.append(try put(bytes, at: key)) }
     return receipts
   }
 

@@ -75,6 +75,74 @@ struct FaultTests {
     #expect(again.summary["records"] as? Int == 2)
   }
 
+  @Test(
+    "whose decimal or double sum no longer fits, in a batch or between two, names group and offset, and the command it names frees it",
+    arguments: [
+      ("decimal(18,0)", "900000000000000000", "200000000000000000"), ("double", "1.7e308", "1.7e308"),
+      ("int64", "9223372036854775807", "1"),
+    ], [1, 10])
+  func overflowOfEachType(sum: (type: String, first: String, second: String), maxOffsets: Int) throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      fields: "{ api_id: int32, time_taken: \"\(sum.type)\" }",
+      rest: "window: { tumbling: 5m }\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }", maxOffsets: maxOffsets)
+    try produce(scenario, ["1,\(sum.first)\n", "2,1\n", "1,\(sum.second)\n", "2,1\n"])
+    let run = try scenario.run()
+    #expect(run.exitCode == 65)
+    #expect(run.errors.contains("\(scenario.topic)[0] offset 2: the sum of measure time_taken for group (api_id=1)"), "\(run.errors)")
+    let command = try #require(run.errors.firstRange(of: "tranche skip ")).upperBound
+    let arguments = run.errors[command...].split(whereSeparator: \.isWhitespace).map(String.init)
+    #expect(try scenario.stack.tranche(["skip"] + arguments, in: scenario.folder.path).exitCode == 0, "\(arguments)")
+    let again = try scenario.run()
+    #expect(again.exitCode == 0, "\(again.errors)")
+    #expect(again.summary["lag"] as? Int == 0)
+  }
+
+  @Test("with a window that cannot be rendered publishes all others, names it, and publishes it when select is corrected")
+  func unrenderable() throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      fields: "{ api_id: int32, time_taken: int64 }",
+      rest: """
+        window: { tumbling: 1m }
+        aggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }
+        select: { share: 1.0 * time_taken / sum(time_taken) OVER () }
+        """)
+    func row(_ value: String, minute: Int) -> [String: any Sendable] {
+      ["op": "produce", "topic": scenario.topic, "partition": 0, "value": value, "timestamp": Scenario.start + minute * 60_000]
+    }
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 1], row("1,5\n", minute: 0), row("1,9223372036854775807\n", minute: 1),
+        row("2,9\n", minute: 1), row("1,5\n", minute: 2),
+      ])
+    let run = try scenario.run()
+    #expect(run.exitCode == 65)
+    #expect(run.errors.contains("window 2026-11-23T10:01:00.000Z"), "\(run.errors)")
+    #expect(run.summary["published"] as? Int == 2 && run.summary["dirty"] as? Int == 1, "\(run.summary)")
+    let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("sum(time_taken) OVER", with: "total(time_taken) OVER"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try scenario.objects().count == 3)
+  }
+
+  @Test("whose batch was over a limit goes on when max_offsets is lowered, as the message says")
+  func loweredBatch() throws {
+    let scenario = try Scenario()
+    let limits = "limits: { batch_bytes: 40 }"
+    try scenario.write(maxOffsets: 4, more: limits)
+    // The first batch is small, the second is not; it was stored with the first one's commit.
+    try produce(scenario, ["1,1\n", "1,1\n", "1,1\n", "1,1\n"] + (0..<4).map { _ in "100000000,1000000\n" })
+    let run = try scenario.run()
+    #expect(run.exitCode == 65 && run.errors.contains("limits.batch_bytes"), "\(run.errors)")
+    #expect(run.summary["batches"] as? Int == 1)
+    try scenario.write(maxOffsets: 2, more: limits)
+    let again = try scenario.run()
+    #expect(again.exitCode == 0, "\(again.errors)")
+    #expect(again.summary["records"] as? Int == 4)
+  }
+
   @Test("of lost offsets stops with 76, or records the gap and goes on")
   func loss() throws {
     let scenario = try Scenario()
@@ -110,6 +178,33 @@ struct FaultTests {
     let run = try scenario.run()
     #expect(run.exitCode == 76)
     #expect(run.errors.contains("The topic was deleted and made again"))
+  }
+
+  @Test("of a topic that was made anew with fewer partitions stops with 76, and with lost offsets of two partitions names both")
+  func shrunken() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    func row(_ partition: Int) -> [String: any Sendable] {
+      ["op": "produce", "topic": scenario.topic, "partition": partition, "value": "1,1\n", "timestamp": Scenario.start]
+    }
+    try scenario.stack.kafka(scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 2], row(0), row(1)])
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [row(0), row(0), row(1), row(1)] + [0, 1].map { ["op": "delete_records", "topic": scenario.topic, "partition": $0, "before": 2] })
+    let lost = try scenario.run()
+    #expect(lost.exitCode == 76)
+    #expect(
+      lost.errors.contains("[0] [1, 2): the broker no longer holds") && lost.errors.contains("[1] [1, 2): the broker"), "\(lost.errors)")
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "delete_topic", "topic": scenario.topic], ["op": "create", "topic": scenario.topic, "partitions": 1], row(0), row(0), row(0),
+      ])
+    let run = try scenario.run()
+    #expect(run.exitCode == 76)
+    #expect(
+      run.errors.contains("main/\(scenario.topic)[1]: the job has read this partition and the topic no longer has it"), "\(run.errors)")
   }
 
   @Test("behind an open transaction takes what lies before it, and `plan` and `status` say what is held back")
@@ -168,6 +263,74 @@ struct FaultTests {
     #expect(try scenario.objects() == original)
   }
 
+  @Test("that spells its folder in another way goes on without deleting what stands there")
+  func respelt() throws {
+    let scenario = try Scenario()
+    try scenario.write(more: "rejects: { policy: quarantine, max_share: 50% }")
+    try produce(scenario, ["1,1\n", "oops\n", "2,3\n"])
+    #expect(try scenario.run().exitCode == 0)
+    let original = try scenario.objects()
+    let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("file:out", with: "file:./out"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try scenario.objects() == original)
+    try scenario.folder.write(text.replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(scenario.folder.files(below: "elsewhere") == original)
+    #expect(try scenario.objects().isEmpty)
+  }
+
+  @Test("whose rows wait for a store that is not there publishes them at another place, but refuses another format with 78")
+  func movedResults() throws {
+    let scenario = try Scenario(store: 0)
+    func write(_ to: String, _ format: String) throws {
+      try scenario.write(
+        rest: "select: { share: 1.0 * time_taken / sum(time_taken) OVER () }", output: "format: \(format), keep: each", maxOffsets: 2)
+      let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+      try scenario.folder.write(text.replacing(scenario.to, with: to), to: "job.yaml")
+    }
+    try write("s3://no-such-bucket/x", "csv")
+    try produce(scenario, ["1,1\n", "1,2\n", "1,3\n"])
+    #expect(try scenario.run().exitCode == 65)
+    try write(scenario.to, "json")
+    let refused = try scenario.run()
+    #expect(refused.exitCode == 78)
+    #expect(refused.errors.contains("2 results wait to be published as csv"), "\(refused.errors)")
+    try write(scenario.to, "csv")
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    #expect(try scenario.objects().keys.sorted() == ["batch=000000001/part-0.csv", "batch=000000002/part-0.csv"])
+  }
+
+  @Test("whose broker cannot be reached does not say that nothing is new")
+  func silentBroker() throws {
+    let scenario = try Scenario()
+    try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"127.0.0.1:1\" }, topics: [t] }]")
+    let run = try scenario.tranche("run", "job.yaml")
+    #expect(run.exitCode == 69)
+    #expect(run.output == "")
+  }
+
+  @Test("whose broker refuses the client's credentials stops with 77")
+  func refusedByBroker() throws {
+    let scenario = try Scenario()
+    let security = "security.protocol: sasl_plaintext, sasl.mechanism: SCRAM-SHA-256, sasl.username: u, sasl.password: hunter2"
+    try scenario.write(
+      kafka: "[{ name: main, properties: { bootstrap.servers: \"\(scenario.stack.broker)\", \(security) }, topics: [t] }]")
+    let run = try scenario.tranche("run", "job.yaml")
+    #expect(run.exitCode == 77, "\(run.errors)")
+    #expect(!run.errors.contains("hunter2"))
+  }
+
+  @Test("beside one that cannot be read is shown by status all the same")
+  func statusOfMany() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    let status = try scenario.tranche("status", "--offline", "missing.yaml", "job.yaml")
+    #expect(status.exitCode == 65)
+    #expect(status.output.hasPrefix("job\n  last commit   none yet"))
+  }
+
   @Test("whose bucket does not exist stops with 65 and keeps what it committed")
   func missingBucket() throws {
     let scenario = try Scenario(store: 0)
@@ -211,7 +374,10 @@ struct FaultTests {
 
   @Test(
     "validate finds it without a broker",
-    arguments: [("group.id: x", "is reserved"), ("fetch.wait.max.ms: oops", "librdkafka refuses the value")])
+    arguments: [
+      ("group.id: x", "is reserved"),
+      ("fetch.wait.max.ms: oops", "job.yaml:3: source.kafka[0].properties.fetch.wait.max.ms: librdkafka refuses the value"),
+    ])
   func validates(property: String, message: String) throws {
     let scenario = try Scenario()
     try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"x:1\", \(property) }, topics: [t] }]")

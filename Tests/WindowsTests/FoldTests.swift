@@ -148,6 +148,17 @@ struct FoldTests {
     }
   }
 
+  @Test("a decimal's sum of more than 18 digits names the group and the offset, though it would fit into 64 bits")
+  func decimalOverflow() throws {
+    let job = try job(window: "global", value: "decimal(18,0)")
+    var records = batch(
+      [600_000_000_000_000_000, 300_000_000_000_000_000, 100_000_000_000_000_000].map { Record(key: "a", value: $0, time: 0) })
+    records = RecordBatch(decimals: records)
+    #expect {
+      _ = try Fold(job, batchSchema: records.schema).fold(records, matches: [true, true, true], batchNumber: 1)
+    } throws: { ($0 as? FoldError)?.offset == 102 }
+  }
+
   @Test("too many windows and too long keys are errors with the limit's name")
   func limits() throws {
     let many = (0..<101).map { Record(key: "a", value: 1, time: Int64($0) * 60_000) }
@@ -171,5 +182,19 @@ struct FoldTests {
     let mean = fold.layout.measures(of: job, state: delta.state)[5]
     #expect(mean.isNull == [true, false])
     #expect(mean.doubles[1] == 3.5)
+  }
+}
+
+extension RecordBatch {
+  /// The same records with their values as decimals of 18 digits.
+  fileprivate init(decimals other: RecordBatch) {
+    var definitions = other.schema.columns
+    definitions[1] = ColumnDefinition(definitions[1].name, .decimal(precision: 18, scale: 0))
+    self.init(Schema(definitions))
+    for (index, column) in other.columns.enumerated() { for row in 0..<column.count { columns[index].append(row: row, of: column) } }
+    for slice in other.slices {
+      offsets += other.offsets[slice.rows]
+      closeRows(ofPartition: slice.partitionIndex)
+    }
   }
 }

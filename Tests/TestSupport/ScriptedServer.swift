@@ -1,0 +1,96 @@
+import Foundation
+import Glibc
+
+/// An HTTP server on loopback that answers as it is told, one connection a request: for what a real store will not do on demand.
+package final class ScriptedServer: @unchecked Sendable {
+  // @unchecked: what changes is guarded by the lock.
+  package enum Reply: Sendable {
+    case status(Int, body: String = "")
+    /// The request is read whole and the connection closed without an answer.
+    case hangUp
+    /// The answer promises more bytes than come before the connection closes.
+    case brokenBody
+    /// Nothing comes until the client gives up.
+    case silence
+  }
+
+  package let port: UInt16
+  private let listener: Int32
+  private let lock = NSLock()
+  private var script: [Reply]
+  private var received: [String] = []
+
+  /// - Parameter script: One reply a request, in order; after the last every request gets 200.
+  package init(_ script: [Reply]) {
+    self.script = script
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(listener, $0, length) == 0 && getsockname(listener, $0, &length) == 0
+      }
+    }
+    precondition(bound && listen(listener, 16) == 0, "no port for the scripted server")
+    self.listener = listener
+    port = UInt16(bigEndian: address.sin_port)
+    Thread { [weak self] in
+      while case let connection = accept(listener, nil, nil), connection >= 0 { self?.serve(connection) }
+    }.start()
+  }
+
+  deinit {
+    shutdown(listener, Int32(SHUT_RDWR))
+    close(listener)
+  }
+
+  package var endpoint: String { "http://127.0.0.1:\(port)" }
+  /// The first line of every request: `PUT /bucket/key HTTP/1.1`.
+  package var requests: [String] { lock.withLock { received } }
+
+  private func serve(_ connection: Int32) {
+    defer { close(connection) }
+    guard let request = read(connection) else { return }
+    let reply = lock.withLock { () -> Reply in
+      received.append(request)
+      return script.isEmpty ? .status(200) : script.removeFirst()
+    }
+    switch reply {
+    case .status(let status, let body):
+      send(
+        connection,
+        "HTTP/1.1 \(status) Scripted\r\nContent-Length: \(body.utf8.count)\r\nETag: \"scripted\"\r\nConnection: close\r\n\r\n\(body)")
+    case .hangUp: break
+    case .brokenBody: send(connection, "HTTP/1.1 200 Scripted\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nhalf")
+    case .silence:
+      var byte: UInt8 = 0
+      _ = Glibc.read(connection, &byte, 1)
+    }
+  }
+
+  /// Reads one request with its body and returns its first line.
+  private func read(_ connection: Int32) -> String? {
+    var bytes: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      if let end = bytes.firstRange(of: Array("\r\n\r\n".utf8)) {
+        let head = String(decoding: bytes[..<end.lowerBound], as: UTF8.self)
+        let lines = head.split(separator: "\r\n")
+        let length =
+          lines.first { $0.lowercased().hasPrefix("content-length:") }
+          .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
+        if bytes.count - end.upperBound >= length { return lines.first.map(String.init) }
+      }
+      let count = Glibc.read(connection, &chunk, chunk.count)
+      guard count > 0 else { return nil }
+      bytes += chunk[..<count]
+    }
+  }
+
+  private func send(_ connection: Int32, _ text: String) {
+    var text = text
+    text.withUTF8 { _ = Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+  }
+}
