@@ -11,7 +11,7 @@ package struct ParquetOptions: Sendable {
     var code: Int { self == .none ? 0 : 6 }
   }
   package var compression: Compression
-  /// Most rows of a row group; the memory beside the table grows with it (4 bytes a row).
+  /// Most rows of a row group; the memory beside the table grows with it: up to 16 bytes a row for texts and columns with nulls.
   package var rowGroupRowCount: Int
   /// About how many bytes of values a data page takes before compression; a longer text has a page of its own.
   package var pageByteCount: Int
@@ -42,6 +42,8 @@ package struct ParquetError: Error, Equatable, CustomStringConvertible {
     /// A text of more than 2^31 - 1 bytes.
     case textTooLong(row: Int, byteCount: Int)
     case columnLengthsDiffer(Int, Int)
+    /// As many columns as the schema has, each of its type, are needed.
+    case columnsDoNotFitSchema
     case compressionFailed(String)
   }
   package let code: Code
@@ -54,6 +56,7 @@ package struct ParquetError: Error, Equatable, CustomStringConvertible {
       case .unexpectedNull(let row): "row \(row) is null in a column that allows none"
       case .textTooLong(let row, let byteCount): "the text of row \(row) has \(byteCount) bytes and Parquet takes \(Int32.max)"
       case .columnLengthsDiffer(let count, let expected): "has \(count) rows where the first column has \(expected)"
+      case .columnsDoNotFitSchema: "the columns are not those that the schema names"
       case .compressionFailed(let reason): "could not be compressed: \(reason)"
       }
     return "Parquet, column \(column): \(problem)"
@@ -67,35 +70,43 @@ package struct ParquetError: Error, Equatable, CustomStringConvertible {
 /// For each column of a row group the smallest of three encodings is taken: under a dictionary, as differences, or plain.
 /// - SeeAlso: github.com/apache/parquet-format, README.md and Encodings.md.
 package enum ParquetEncoder {
-  /// The whole file.
+  /// The whole file, in memory: what one request to a store needs.
   package static func encode(_ table: Table, _ options: ParquetOptions) throws(ParquetError) -> [UInt8] {
     var file: [UInt8] = []
     try write(table, options) { file.append(contentsOf: $0) }
     return file
   }
 
-  /// Hands the file over page by page, in order.
-  ///
-  /// - Throws: ``ParquetError``; what was handed over before is no file.
+  /// As ``write(_:_:_:to:)``, for a table, whose columns fit by construction.
   package static func write(
     _ table: Table, _ options: ParquetOptions, to sink: @escaping (UnsafeRawBufferPointer) -> Void
   ) throws(ParquetError) {
-    try check(table)
+    try write(table.schema, table.columns, options, to: sink)
+  }
+
+  /// Hands the file over page by page, in order. Beside the columns it holds one row group's helpers and one page, whatever the number of rows.
+  ///
+  /// - Throws: ``ParquetError``; what was handed over before is no file.
+  package static func write(
+    _ schema: Schema, _ columns: [Column], _ options: ParquetOptions, to sink: @escaping (UnsafeRawBufferPointer) -> Void
+  ) throws(ParquetError) {
+    let rowCount = columns.first?.count ?? 0
+    try check(schema, columns, rowCount: rowCount)
     var output = Output(sink)
     output.write(magic)
     var compressor = Compressor(options.compression)
     var rowGroups: [RowGroup] = []
-    for start in stride(from: 0, to: table.rowCount, by: max(1, options.rowGroupRowCount)) {
-      let rows = start..<min(start + max(1, options.rowGroupRowCount), table.rowCount)
+    for start in stride(from: 0, to: rowCount, by: max(1, options.rowGroupRowCount)) {
+      let rows = start..<min(start + max(1, options.rowGroupRowCount), rowCount)
       var group = RowGroup(rowCount: Int64(rows.count), chunks: [])
-      for (index, definition) in table.schema.columns.enumerated() {
+      for (index, definition) in schema.columns.enumerated() {
         var writer = ChunkWriter(definition, options: options)
-        group.chunks.append(try writer.write(table[index], rows, &compressor, &output))
+        group.chunks.append(try writer.write(columns[index], rows, &compressor, &output))
       }
       rowGroups.append(group)
     }
     var footer = ThriftWriter()
-    writeFileMetadata(table.schema, rowGroups, rowCount: Int64(table.rowCount), options: options, to: &footer)
+    writeFileMetadata(schema, rowGroups, rowCount: Int64(rowCount), options: options, to: &footer)
     output.write(footer.bytes)
     output.write(withUnsafeBytes(of: UInt32(footer.bytes.count).littleEndian) { Array($0) })
     output.write(magic)
@@ -103,11 +114,13 @@ package enum ParquetEncoder {
 
   private static let magic = Array("PAR1".utf8)
 
-  private static func check(_ table: Table) throws(ParquetError) {
-    for (index, definition) in table.schema.columns.enumerated() {
-      let column = table[index]
+  private static func check(_ schema: Schema, _ columns: [Column], rowCount: Int) throws(ParquetError) {
+    guard columns.map(\.type) == schema.columns.map(\.type) else {
+      throw ParquetError(code: .columnsDoNotFitSchema, column: schema.columns.map(\.name).joined(separator: ", "))
+    }
+    for (definition, column) in zip(schema.columns, columns) {
       func refuse(_ code: ParquetError.Code) -> ParquetError { ParquetError(code: code, column: definition.name) }
-      guard column.count == table.rowCount else { throw refuse(.columnLengthsDiffer(column.count, table.rowCount)) }
+      guard column.count == rowCount else { throw refuse(.columnLengthsDiffer(column.count, rowCount)) }
       if !definition.isNullable, let row = column.isNull.firstIndex(of: true) { throw refuse(.unexpectedNull(row: row)) }
       if let limits = limits(of: definition.type),
         let row = column.integers.indices.first(where: { !limits.contains(column.integers[$0]) && !column.isNull[$0] })

@@ -1,6 +1,7 @@
 // Feeds every parser with mutated inputs: no crash, no hang, no growing memory.
 //
-//   fuzz SECONDS [SEED]      each of csv, json, job files, expressions and timestamps for its part of the time
+//   fuzz SECONDS [SEED]             each of csv, json, jobFile, expression and timestamp for its part of the time
+//   fuzz SECONDS SEED PARSER        one of them for all of it
 import Foundation
 import Glibc
 
@@ -16,11 +17,12 @@ func residentKilobytes() -> Int {
 
 guard let seconds = CommandLine.arguments.dropFirst().first.flatMap(Double.init) else { fail("usage: fuzz SECONDS [SEED]") }
 var fuzzer = try Fuzzer(seed: CommandLine.arguments.dropFirst(2).first.flatMap(UInt64.init) ?? 1)
-for parser in Fuzzer.Parser.allCases {
+let parsers = CommandLine.arguments.dropFirst(3).first.flatMap(Fuzzer.Parser.init).map { [$0] } ?? Fuzzer.Parser.allCases
+for parser in parsers {
   let started = ContinuousClock.now
   var count = 0
   var settled = 0
-  while ContinuousClock.now - started < .seconds(seconds / Double(Fuzzer.Parser.allCases.count)) {
+  while ContinuousClock.now - started < .seconds(seconds / Double(parsers.count)) {
     // A parser that hangs ends the process by SIGALRM.
     alarm(10)
     for _ in 0..<100 { if let problem = fuzzer.feed(parser) { fail("\(parser): \(problem)") } }

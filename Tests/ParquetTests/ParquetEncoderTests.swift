@@ -33,7 +33,7 @@ struct ParquetEncoderTests {
       withJSONObject: ["columns": columns, "rows": table.rowCount, "row_group_rows": rowGroupRowCount] as [String: Any])
   }
 
-  /// A file left here by hand is a message: `make test-spark` names a folder that outlives the test.
+  /// Where TRANCHE_TEST_KEEP_PARQUET names a folder the files outlive the test, for spark.py to read them.
   private func keep(_ table: Table, _ name: String, in folder: String, _ options: ParquetOptions) throws {
     let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
     try Data(try ParquetEncoder.encode(table, options)).write(to: URL(fileURLWithPath: path + ".parquet"))
@@ -108,6 +108,16 @@ struct ParquetEncoderTests {
     #expect(refusal(.bool) { $0.append(integer: 2) }.contains("row 0 holds 2"))
     #expect(refusal(.double) { $0.appendNull() } == "Parquet, column c: row 0 is null in a column that allows none")
     #expect(refusal(.double, isNullable: true) { $0.appendNull() } == "accepted")
+    var (one, two) = (Column(.int32), Column(.int64))
+    one.append(integer: 1)
+    let schema = Schema([ColumnDefinition("one", .int32), ColumnDefinition("two", .int64)])
+    #expect { try ParquetEncoder.write(schema, [one, two], options()) { _ in } } throws: {
+      ($0 as? ParquetError)?.code == .columnLengthsDiffer(0, 1) && "\($0)".contains("column two")
+    }
+    two.append(integer: 2)
+    #expect { try ParquetEncoder.write(schema, [two, one], options()) { _ in } } throws: {
+      ($0 as? ParquetError)?.code == .columnsDoNotFitSchema
+    }
   }
 
   @Test("has the bytes that it had: a change is seen and explained", arguments: ["shares", "every-type", "empty"])

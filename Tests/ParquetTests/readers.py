@@ -3,6 +3,7 @@
 Usage: readers.py FOLDER. Compared are values, types and nullability, footer metadata and statistics as pyarrow prints them, and what a filter that a
 reader pushes down to the statistics returns.
 """
+import decimal
 import glob
 import json
 import math
@@ -114,11 +115,45 @@ def check_footer(path, columns, expected):
                 fail(path, "pyarrow", f"statistics of {column['name']}: {low!r} to {high!r} for {min(present)!r} to {max(present)!r}")
 
 
+def check_types(path, columns):
+    """The types, and where a reader keeps it whether a column may be null, as the other readers see them."""
+    def duckdb_type(kind):
+        return {"int32": "INTEGER", "int64": "BIGINT", "double": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR", "date": "DATE",
+                "timestamp": "TIMESTAMP WITH TIME ZONE", "timestamp_microseconds": "TIMESTAMP WITH TIME ZONE"}.get(kind, kind.upper())
+
+    def clickhouse_type(column):
+        kind = column["type"]
+        plain = {"int32": "Int32", "int64": "Int64", "double": "Float64", "bool": "Bool", "string": "String", "date": "Date32",
+                 "timestamp": "DateTime64(3, 'UTC')", "timestamp_microseconds": "DateTime64(6, 'UTC')"}.get(kind)
+        plain = plain or "Decimal(" + kind[8:-1].replace(",", ", ") + ")"
+        return f"Nullable({plain})" if column["nullable"] else plain
+
+    def polars_type(kind):
+        if kind.startswith("decimal"):
+            return polars.Decimal(*map(int, kind[8:-1].split(",")))
+        return {"int32": polars.Int32, "int64": polars.Int64, "double": polars.Float64, "bool": polars.Boolean, "string": polars.String,
+                "date": polars.Date, "timestamp": polars.Datetime("ms", "UTC"), "timestamp_microseconds": polars.Datetime("us", "UTC")}[kind]
+
+    found = [(row[0], row[1]) for row in duck.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()]
+    expected = [(c["name"], duckdb_type(c["type"])) for c in columns]
+    if found != expected:
+        fail(path, "duckdb", f"types {found} for {expected}")
+    found = list(polars.read_parquet_schema(path).items())
+    expected = [(c["name"], polars_type(c["type"])) for c in columns]
+    if found != expected:
+        fail(path, "polars", f"types {found} for {expected}")
+    answer = clickhouse.query(f"DESCRIBE file('{path}', Parquet) SETTINGS schema_inference_make_columns_nullable = 'auto'", "JSON").bytes()
+    found = [(row["name"], row["type"]) for row in json.loads(answer)["data"]]
+    expected = [(c["name"], clickhouse_type(c)) for c in columns]
+    if found != expected:
+        fail(path, "ClickHouse", f"types {found} for {expected}")
+
+
 def check_filters(path, columns):
-    """`=` and `<` with a value of the column, through three readers that skip row groups by their statistics."""
+    """`=` and `<` with a value of the column, through readers that skip row groups by their statistics."""
     for column in columns:
         kind = column["type"]
-        if kind not in ("int32", "int64", "string", "double", "date"):
+        if kind not in ("int32", "int64", "string", "double", "date", "bool", "timestamp") and not kind.startswith("decimal"):
             continue
         values = column["values"]
         if kind == "double":
@@ -136,21 +171,38 @@ def check_filters(path, columns):
         key = (lambda v: v.encode()) if kind == "string" else (lambda v: v)
         less = sum(key(v) < key(value) for v in present)
         name = '"' + column["name"] + '"'
-        if kind == "date":
-            name = f"({name} - DATE '1970-01-01')"
+        # How a value is written in SQL: of the kind that the column has, so that statistics are used.
+        literal = {"bool": lambda v: "true" if v else "false", "date": lambda v: f"(DATE '1970-01-01' + {v})",
+                   "timestamp": lambda v: f"epoch_ms({v})::TIMESTAMPTZ"}.get(kind)
+        if kind.startswith("decimal"):
+            value = decimal.Decimal(value).scaleb(-arrow_type(kind).scale)
+            literal = lambda v: f"{v:f}::{kind}"
+        if literal:
+            value = literal(value)
+            row, below = (duck.execute(f"SELECT count(*) FROM read_parquet(?) WHERE {name} {sign} {value}", [path]).fetchone()[0]
+                          for sign in ("=", "<"))
+            if (row, below) != (equal, less):
+                fail(path, "duckdb", f"WHERE {column['name']} = or < {value}: {row}, {below} for {equal}, {less}")
+            continue
         row = duck.execute(f"SELECT count(*) FILTER (TRUE) FROM read_parquet(?) WHERE {name} = ?", [path, value]).fetchone()
         below = duck.execute(f"SELECT count(*) FROM read_parquet(?) WHERE {name} < ?", [path, value]).fetchone()
         if (row[0], below[0]) != (equal, less):
             fail(path, "duckdb", f"WHERE {column['name']} = or < {value!r}: {row[0]}, {below[0]} for {equal}, {less}")
-        if kind == "date":
-            continue
         lazy = polars.scan_parquet(path)
         found = lazy.filter(polars.col(column["name"]) == value).select(polars.len()).collect().item()
-        if found != equal:
-            fail(path, "polars", f"{column['name']} == {value!r}: {found} for {equal}")
-        found = pq.read_table(path, filters=[(column["name"], "=", value)]).num_rows
-        if found != equal:
-            fail(path, "pyarrow", f"{column['name']} = {value!r}: {found} for {equal}")
+        below = lazy.filter(polars.col(column["name"]) < value).select(polars.len()).collect().item()
+        if (found, below) != (equal, less):
+            fail(path, "polars", f"{column['name']} == or < {value!r}: {found}, {below} for {equal}, {less}")
+        found, below = (pq.read_table(path, filters=[(column["name"], sign, value)]).num_rows for sign in ("=", "<"))
+        if (found, below) != (equal, less):
+            fail(path, "pyarrow", f"{column['name']} = or < {value!r}: {found}, {below} for {equal}, {less}")
+        if kind == "string" and len(value) > 10_000:
+            continue
+        text = "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if kind == "string" else repr(value)
+        found, below = (int(clickhouse.query(f"SELECT count() FROM file('{path}', Parquet) WHERE `{column['name']}` {sign} {text}").bytes())
+                        for sign in ("=", "<"))
+        if (found, below) != (equal, less):
+            fail(path, "ClickHouse", f"{column['name']} = or < {value!r}: {found}, {below} for {equal}, {less}")
 
 
 files = rows = values = 0
@@ -168,9 +220,13 @@ for path in sorted(glob.glob(os.path.join(folder, "*.parquet"))):
     described = duck.execute("SELECT name, repetition_type FROM parquet_schema(?) WHERE num_children IS NULL", [path]).fetchall()
     if described != [(c["name"], "OPTIONAL" if c["nullable"] else "REQUIRED") for c in columns]:
         fail(path, "duckdb", f"schema: {described}")
+    check_types(path, columns)
     if expected["rows"]:
         answer = clickhouse.query(f"SELECT * FROM file('{path}', Parquet) SETTINGS input_format_parquet_preserve_order = 1", "Arrow").bytes()
         compare(path, "ClickHouse", pa.ipc.open_file(answer).read_all(), columns)
+    elif int(clickhouse.query(f"SELECT count() FROM file('{path}', Parquet)").bytes()) != 0:
+        # Its Arrow output of no rows is an empty answer, which tells nothing.
+        fail(path, "ClickHouse", "rows in an empty file")
     check_filters(path, columns)
     files += 1
     rows += expected["rows"]
