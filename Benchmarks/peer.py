@@ -1,5 +1,7 @@
 """What a user would write instead: confluent-kafka with pyarrow or duckdb, the same job, the same output, a checkpoint of offsets and sums in JSON.
 
+Prints how many records it read.
+
 Usage: peer.py pyarrow|duckdb BROKER TOPIC PARTITIONS FOLDER BATCH_OFFSETS MAX_BATCHES
 """
 import json
@@ -20,6 +22,7 @@ sums = {int(k): v for k, v in state["sums"].items()}
 ends = [consumer.get_watermark_offsets(TopicPartition(topic, p))[1] for p in range(partitions)]
 consumer.assign([TopicPartition(topic, p, state["offsets"][p]) for p in range(partitions)])
 left = sum(ends) - sum(state["offsets"])
+records = 0
 
 import pyarrow as pa
 import pyarrow.csv
@@ -73,6 +76,7 @@ while left > 0 and most > 0:
     while len(batch) < min(size, left):
         batch += consumer.consume(min(size, left) - len(batch), 0.05)
     left -= len(batch)
+    records += len(batch)
     most -= 1
     for message in batch:
         state["offsets"][message.partition()] = message.offset() + 1
@@ -81,4 +85,5 @@ while left > 0 and most > 0:
     with open(checkpoint + ".new", "w") as file:
         json.dump({"offsets": state["offsets"], "sums": sums}, file)
     replace(checkpoint)
+print(records, flush=True)
 os._exit(0)
