@@ -19,6 +19,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
   .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
+// Messages are freed by another thread than the one that allocated them, where glibc's malloc takes a lock and mimalloc takes none. It replaces malloc
+// in the whole process, librdkafka and SQLite included: a third less CPU in a catch-up.
+let allocator = [LinkerSetting.linkedLibrary("mimalloc")]
+
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -61,7 +65,7 @@ let package = Package(
         "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage", "Checkpoints", "Engine",
         logging, argumentParser,
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: allocator),
     .executableTarget(
       name: "ParquetBenchmark", dependencies: ["Parquet", "Tables"], path: "Benchmarks/ParquetBenchmark", swiftSettings: settings),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
@@ -72,7 +76,8 @@ let package = Package(
     .executableTarget(
       name: "fuzz", dependencies: ["Expressions", "Formats", "Jobs", "Offsets", "Tables", "TestSupport"], path: "Tests/Fuzz",
       swiftSettings: settings),
-    .executableTarget(name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate", swiftSettings: settings),
+    .executableTarget(
+      name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate", swiftSettings: settings, linkerSettings: allocator),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests("FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),

@@ -3,6 +3,10 @@
 #define TRANCHE_CRDKAFKA_SHIM_H
 
 #include <librdkafka/rdkafka.h>
+#include <sys/eventfd.h>
+
+/// A counter that librdkafka's threads can wake us by; Swift's Glibc has no eventfd. Below 0: errno says why.
+static inline int tranche_eventfd(void) { return eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC); }
 
 /// Queues one message and copies its bytes. A null key or value is a null pointer; a timestamp below 0 means now.
 static inline rd_kafka_resp_err_t tranche_produce(

@@ -28,6 +28,8 @@ final class BatchPipeline {
   private let fold: Fold?
   private let renderer: Renderer?
   private var batch: RecordBatch
+  /// One per range of the plan: partitions take turns as their messages come, and a batch holds them one after the other.
+  private var parts: [RecordBatch] = []
   private var matches: [Bool] = []
 
   init(_ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch) throws(ExpressionError) {
@@ -53,28 +55,31 @@ final class BatchPipeline {
       }
   }
 
-  /// - Parameter read: Lends the messages of a range; may be called for one range after another.
-  func process(_ plan: BatchPlan, read: (PartitionRange, (UnsafeBufferPointer<Message>) throws -> Void) throws -> Void) throws -> Outcome {
-    batch.removeAllKeepingCapacity()
+  /// - Parameter read: Lends the messages of the plan's ranges with the position of their range, in the order of their offsets within a range.
+  func process(_ plan: BatchPlan, read: ((Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void) throws -> Outcome {
+    while parts.count < plan.ranges.count { parts.append(RecordBatch(decoder.schema)) }
+    for index in parts.indices { parts[index].removeAllKeepingCapacity() }
     var byteCount: Int64 = 0
-    for (index, range) in plan.ranges.enumerated() {
-      try stopwatch.measure(.read) {
-        try read(range) { messages in
-          for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
-          guard byteCount <= job.limits.batchBytes else {
-            throw RunError(
-              .data,
-              """
-              \(range): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
-              Lower trigger.max_offsets, or raise the limit.
-              """)
-          }
-          stopwatch.measure(.decode) {
-            decoder.decode(
-              messages, topic: range.partition.topic, partition: range.partition.partition, partitionIndex: index, into: &batch)
-          }
+    try stopwatch.measure(.read) { () throws in
+      try read { index, messages in
+        for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
+        let partition = plan.ranges[index].partition
+        guard byteCount <= job.limits.batchBytes else {
+          throw RunError(
+            .data,
+            """
+            \(plan.ranges[index]): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
+            Lower trigger.max_offsets, or raise the limit.
+            """)
+        }
+        stopwatch.measure(.decode) {
+          decoder.decode(messages, topic: partition.topic, partition: partition.partition, partitionIndex: index, into: &parts[index])
         }
       }
+    }
+    stopwatch.measure(.decode) {
+      batch.removeAllKeepingCapacity()
+      for index in plan.ranges.indices { batch.append(parts[index]) }
     }
     try checkRejects(plan)
     var outcome = Outcome()

@@ -16,13 +16,14 @@ package protocol MessageSource: AnyObject {
   func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
   /// The first offset at or after an instant; the end when there is none.
   func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
-  /// Says which ranges will be read next, so that all of them can be fetched while the first is read.
+  /// Says which ranges will be read next, so that they are fetched while another source is read.
   func prepare(_ ranges: [PartitionRange]) throws(SourceError)
-  /// Lends exactly the messages of a range, in the order of their offsets, some at a time. Their bytes die when `body` returns.
+  /// Lends exactly the messages of some ranges, of one partition each: some at a time, with the position of their range. Those of a range come in the
+  /// order of their offsets; ranges take turns as their messages arrive. The bytes die when `body` returns.
   ///
   /// While nothing comes, `body` is called with no messages now and then, so that it can end the wait by throwing.
   /// - Throws: ``SourceError``, or what `body` throws.
-  func read(_ range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws
+  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws
 }
 
 /// Between which offsets a partition can be read now.

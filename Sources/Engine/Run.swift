@@ -280,13 +280,14 @@ package final class Run {
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
-    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source).sorted(by: { $0.key < $1.key }) {
-      try stopwatch.measure(.read) { try source(name).prepare(ranges) }
-    }
-    let batch = try pipeline.process(plan) { range, body in
-      try source(range.partition.source).read(range) { messages in
-        if options.isStopRequested() { throw StopRequested() }
-        try body(messages)
+    let bySource = Dictionary(grouping: plan.ranges.indices, by: { plan.ranges[$0].partition.source }).sorted { $0.key < $1.key }
+    for (name, indices) in bySource { try stopwatch.measure(.read) { try source(name).prepare(indices.map { plan.ranges[$0] }) } }
+    let batch = try pipeline.process(plan) { body in
+      for (name, indices) in bySource {
+        try source(name).read(indices.map { plan.ranges[$0] }) { position, messages in
+          if options.isStopRequested() { throw StopRequested() }
+          try body(indices[position], messages)
+        }
       }
     }
 

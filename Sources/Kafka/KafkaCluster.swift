@@ -25,6 +25,7 @@ package final class KafkaCluster {
   private var partitionCount = 0
   private var readers: [PartitionID: PartitionReader] = [:]
   private let chunk = MessageChunk(capacity: 4_096)
+  private let bell: Bell
 
   /// What is wrong with a property, found without a broker; nil when nothing is. Never holds the value, which may be a secret.
   package static func fault(ofProperty name: String, value: String) -> (problem: String, remedy: String)? {
@@ -41,6 +42,8 @@ package final class KafkaCluster {
   ///   - maxOffsetsPerBatch: Queues and fetches are fitted to it.
   package init(source: String, properties: [String: String], maxOffsetsPerBatch: Int64) throws(KafkaError) {
     self.source = source
+    guard let bell = Bell() else { throw KafkaError(.other, place: "source \(source)", reason: String(cString: strerror(errno))) }
+    self.bell = bell
     self.properties = properties
     self.maxOffsetsPerBatch = maxOffsetsPerBatch
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
@@ -198,7 +201,7 @@ package final class KafkaCluster {
     defer { rd_kafka_topic_partition_list_destroy(list) }
     for range in new {
       // The queue is taken out of the consumer's common one before the assignment starts to fill it.
-      readers[range.partition] = try PartitionReader(range.partition, client: client, position: range.range.from, place: place)
+      readers[range.partition] = try PartitionReader(range.partition, client: client, position: range.range.from, bell: bell, place: place)
       rd_kafka_topic_partition_list_add(list, range.partition.topic, range.partition.partition)?.pointee.offset = range.range.from
     }
     if let error = rd_kafka_incremental_assign(client, list) {
@@ -209,35 +212,71 @@ package final class KafkaCluster {
     }
   }
 
-  /// Reads one fixed range of a partition, some messages at a time, and stops exactly at its end.
+  /// Reads one fixed range of each of some partitions, and stops exactly at their ends.
+  ///
+  /// Whatever partition has messages is read next, so that no queue fills while another is waited for; within a partition they come in the order of
+  /// their offsets.
   ///
   /// - Parameters:
-  ///   - range: Half-open offsets; `from` is delivered, `to` is not.
-  ///   - silenceMilliseconds: Longest wait without a new message.
-  ///   - body: The bytes it sees die when it returns; copy what must live. Called with no messages now and then while none come.
-  /// - Returns: Messages delivered. Fewer than the range's count is normal: compaction and control records leave holes.
-  /// - Throws: ``KafkaError``, or what `body` throws; the range can be read again from its start then.
+  ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered, `to` is not.
+  ///   - silenceMilliseconds: Longest wait without a new message of any of them.
+  ///   - body: Gets the range's position in `ranges` and some of its messages, whose bytes die when it returns; copy what must live. Called
+  ///     with no messages now and then while none come.
+  /// - Returns: Messages delivered. Fewer than the ranges' counts is normal: compaction and control records leave holes.
+  /// - Throws: ``KafkaError``, or what `body` throws; the ranges can be read again from their starts then.
   package func read(
-    _ range: PartitionRange, silenceMilliseconds: Int64, body: (UnsafeBufferPointer<Message>) throws -> Void
+    _ ranges: [PartitionRange], silenceMilliseconds: Int64, body: (Int, UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
-    if readers[range.partition] == nil { try prepare([range]) }
-    guard let reader = readers[range.partition] else { preconditionFailure("no reader for \(range)") }
+    try prepare(ranges)
+    let active = ranges.map { range -> PartitionReader in
+      guard let reader = readers[range.partition] else { preconditionFailure("no reader for \(range)") }
+      return reader
+    }
+    var current = 0
     do {
-      return try reader.read(
-        range.range, into: chunk, silenceMilliseconds: silenceMilliseconds, idle: { serve(range.partition) }, body: body)
+      var count: Int64 = 0
+      var open: [Int] = []
+      for (index, range) in ranges.enumerated() {
+        current = index
+        count += try active[index].begin(range.range, chunk) { try body(index, $0) }
+        if !active[index].isComplete(range.range) { open.append(index) }
+      }
+      var lastHeard = monotonicMilliseconds()
+      var waitMilliseconds: Int32 = 5
+      while !open.isEmpty {
+        var isNews = false
+        for index in open {
+          current = index
+          let polled = try active[index].poll(ranges[index].range, chunk) { try body(index, $0) }
+          count += polled.count
+          isNews = isNews || polled.isNews
+        }
+        open.removeAll { active[$0].isComplete(ranges[$0].range) }
+        if isNews {
+          lastHeard = monotonicMilliseconds()
+          waitMilliseconds = 5
+        } else if let first = open.first, !bell.wait(milliseconds: waitMilliseconds) {
+          current = first
+          serve(open.map { ranges[$0].partition })
+          try body(first, UnsafeBufferPointer(start: nil, count: 0))
+          waitMilliseconds = 100
+          if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw active[first].silence() }
+        }
+      }
+      return count
     } catch let error as PartitionReader.Failure {
-      throw explain(error, range)
+      throw explain(error, ranges[current])
     }
   }
 
   /// Serves the client's callbacks while a reader waits.
   ///
   /// Before 2.2 librdkafka, once a queue has been full, looks again after a second, whatever was taken out meanwhile: a question to the
-  /// partition's leader wakes the thread that would otherwise sleep. Newer ones are told by fetch.queue.backoff.ms.
-  private func serve(_ partition: PartitionID) {
+  /// partitions' leaders wakes the threads that would otherwise sleep. Newer ones are told by fetch.queue.backoff.ms.
+  private func serve(_ partitions: [PartitionID]) {
     serveEvents()
     // Not rd_kafka_query_watermark_offsets, which in these versions has no end while no broker can be reached.
-    if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(timestamp: -1, of: [partition], 100) }
+    if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(timestamp: -1, of: partitions, 100) }
   }
 
   private func serveEvents() {

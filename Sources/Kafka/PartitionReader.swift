@@ -21,10 +21,38 @@ final class MessageChunk {
   }
 }
 
-private func monotonicMilliseconds() -> Int64 {
+func monotonicMilliseconds() -> Int64 {
   var now = timespec()
   clock_gettime(CLOCK_MONOTONIC, &now)
   return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+}
+
+/// Lets one thread wait for many queues: librdkafka writes to an eventfd when something comes into an empty one.
+///
+/// - SeeAlso: rdkafka.h, `rd_kafka_queue_io_event_enable`; eventfd(2).
+final class Bell {
+  private let descriptor: Int32
+
+  init?() {
+    descriptor = tranche_eventfd()
+    if descriptor < 0 { return nil }
+  }
+
+  deinit { close(descriptor) }
+
+  func hang(on queue: OpaquePointer) {
+    var one: UInt64 = 1
+    rd_kafka_queue_io_event_enable(queue, descriptor, &one, MemoryLayout<UInt64>.size)
+  }
+
+  /// False when nothing came in time.
+  func wait(milliseconds: Int32) -> Bool {
+    var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+    guard Glibc.poll(&request, 1, milliseconds) > 0 else { return false }
+    var count: UInt64 = 0
+    _ = read(descriptor, &count, MemoryLayout<UInt64>.size)
+    return true
+  }
 }
 
 /// Reads ranges of one partition from its own librdkafka queue, which stays filled from range to range.
@@ -48,12 +76,14 @@ final class PartitionReader {
   /// Messages at or beyond the end of the range during which they came; ascending.
   private var parked: [UnsafeMutablePointer<rd_kafka_message_t>] = []
 
-  init(_ partition: PartitionID, client: OpaquePointer, position: Offset, place: String) throws(KafkaError) {
+  /// - Parameter bell: Rung when messages come into an empty queue.
+  init(_ partition: PartitionID, client: OpaquePointer, position: Offset, bell: Bell, place: String) throws(KafkaError) {
     guard let queue = rd_kafka_queue_get_partition(client, partition.topic, partition.partition) else {
       throw KafkaError(.other, place: place, reason: "no queue for \(partition.topic)[\(partition.partition)]")
     }
     // Without this, messages would go to the consumer's common queue.
     rd_kafka_queue_forward(queue, nil)
+    bell.hang(on: queue)
     self.partition = partition
     self.client = client
     self.queue = queue
@@ -63,43 +93,41 @@ final class PartitionReader {
 
   deinit {
     for message in parked { rd_kafka_message_destroy(message) }
+    // No more rings: the bell may be gone before librdkafka's threads are.
+    rd_kafka_queue_io_event_enable(queue, -1, nil, 0)
     rd_kafka_queue_destroy(queue)
   }
 
-  /// - Parameter idle: Called when nothing has come for a while.
-  func read(
-    _ range: OffsetRange, into chunk: MessageChunk, silenceMilliseconds: Int64, idle: () -> Void,
-    body: (UnsafeBufferPointer<Message>) throws -> Void
-  ) throws -> Int64 {
+  /// Begins a range: goes back or ahead to its start where the reader is not there, and hands over what was parked of it.
+  func begin(_ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws -> Int64 {
     if range.from < delivered || range.from > position { try seek(to: range.from) }
     // Until this range is done, a failure leaves no position to go on from: the next call seeks.
     delivered = Offset.max
-    var count: Int64 = try deliverParked(range, chunk, body)
-    var lastHeard = monotonicMilliseconds()
-    var waitMilliseconds: Int32 = 5
-    while position < range.to {
-      let wanted = min(Int64(chunk.capacity), range.to - position)
-      var received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
-      if received == 0 {
-        // For one message only: asked for more, librdkafka waits out the whole time for all of them.
-        received = rd_kafka_consume_batch_queue(queue, waitMilliseconds, chunk.handles, 1)
-        if received == 0 {
-          idle()
-          try body(UnsafeBufferPointer(start: nil, count: 0))
-          waitMilliseconds = 100
-          if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw Failure.silence(position: position) }
-          continue
-        }
-      }
-      guard received > 0 else { throw Failure.broker(rd_kafka_last_error()) }
-      waitMilliseconds = 5
-      let reached = position
-      count += try deliver(received, range, chunk, body)
-      if position > reached { lastHeard = monotonicMilliseconds() }
-    }
-    delivered = range.to
-    return count
+    return try deliverParked(range, chunk, body)
   }
+
+  /// Whether every message of the range has been handed over; then the next range may begin at its end.
+  func isComplete(_ range: OffsetRange) -> Bool {
+    guard position >= range.to else { return false }
+    delivered = range.to
+    return true
+  }
+
+  /// Hands over what of the range is queued now, in the order of the offsets; waits for nothing.
+  ///
+  /// - Returns: Messages handed over, and whether anything was queued at all.
+  func poll(
+    _ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
+  ) throws -> (count: Int64, isNews: Bool) {
+    let wanted = min(Int64(chunk.capacity), range.to - position)
+    let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
+    guard received >= 0 else { throw Failure.broker(rd_kafka_last_error()) }
+    if received == 0 { return (0, false) }
+    return (try deliver(received, range, chunk, body), true)
+  }
+
+  /// The offset that it waits for.
+  func silence() -> Failure { .silence(position: position) }
 
   /// Hands over what a call of librdkafka brought, and frees it.
   private func deliver(

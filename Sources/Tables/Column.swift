@@ -69,6 +69,15 @@ package struct Column: Sendable, Equatable {
     }
   }
 
+  /// Appends all rows of a column of the same type.
+  package mutating func append(contentsOf other: Column) {
+    precondition(type == other.type, "a column of \(other.type) appended to one of \(type)")
+    integers += other.integers
+    doubles += other.doubles
+    text.append(contentsOf: other.text)
+    isNull += other.isNull
+  }
+
   /// Appends rows, lending their values and null marks to be filled in; they begin as 0 and not null.
   ///
   /// - Precondition: the column stores integers.
@@ -157,6 +166,12 @@ package struct TextArray: Sendable, Equatable {
   }
 
   package mutating func appendEmpty() { offsets.append(bytes.count) }
+
+  mutating func append(contentsOf other: TextArray) {
+    let first = bytes.count
+    bytes += other.bytes
+    offsets.append(contentsOf: other.offsets.dropFirst().lazy.map { first + $0 })
+  }
 
   package func byteCount(of index: Int) -> Int { offsets[index + 1] - offsets[index] }
 

@@ -42,6 +42,17 @@ package struct RecordBatch: Sendable {
     offsets.replaceSubrange(first..., with: kept)
   }
 
+  /// Appends all of a later partition's records and rejects.
+  package mutating func append(_ other: RecordBatch) {
+    for index in columns.indices { columns[index].append(contentsOf: other.columns[index]) }
+    let first = rowCount
+    offsets += other.offsets
+    for slice in other.slices {
+      slices.append(Slice(partitionIndex: slice.partitionIndex, rows: first + slice.rows.lowerBound..<first + slice.rows.upperBound))
+    }
+    rejects += other.rejects
+  }
+
   package mutating func removeAllKeepingCapacity() {
     for index in columns.indices { columns[index].removeAllKeepingCapacity() }
     offsets.removeAll(keepingCapacity: true)

@@ -55,9 +55,9 @@ final class KafkaSource: MessageSource {
     do { try cluster.prepare(ranges) } catch { throw SourceError(error) }
   }
 
-  func read(_ range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws {
+  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
     do {
-      _ = try cluster.read(range, silenceMilliseconds: silenceMilliseconds, body: body)
+      _ = try cluster.read(ranges, silenceMilliseconds: silenceMilliseconds, body: body)
     } catch let error as KafkaError {
       throw SourceError(error)
     }

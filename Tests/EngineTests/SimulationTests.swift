@@ -21,7 +21,8 @@ struct SimulationTests {
 
   @Test("and a bug that is put in on purpose is seen", arguments: Simulation.Sabotage.allCases)
   func teeth(sabotage: Simulation.Sabotage) throws {
-    let outcome = try Histories().play(0..<400, sabotage: sabotage, untilDifference: true)
+    let outcome = try Histories().play(0..<1_500, sabotage: sabotage, untilDifference: true)
+    print("\(sabotage): seen in history \(outcome.histories)")
     #expect(!outcome.differences.isEmpty, "\(sabotage) went unseen in \(outcome.histories) histories")
   }
 }

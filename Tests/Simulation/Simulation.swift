@@ -349,12 +349,30 @@ final class FakeBroker: MessageSource {
     simulation.logs[range.partition] = log
   }
 
-  func read(_ range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws {
+  /// Partitions take turns at random, as they do when answers come from several brokers.
+  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
     try answer()
+    var left = Array(ranges.enumerated())
+    while !left.isEmpty {
+      let place = Int.random(in: left.indices, using: &simulation.random)
+      let (index, range) = left[place]
+      // A part of the range, or what is left of it.
+      let middle = Int64.random(in: range.range.from + 1...range.range.to, using: &simulation.random)
+      let isLast = middle == range.range.to
+      try read(PartitionRange(range.partition, OffsetRange(from: range.range.from, to: middle)), isLast: isLast) { try body(index, $0) }
+      if isLast {
+        left.remove(at: place)
+      } else {
+        left[place].element = PartitionRange(range.partition, OffsetRange(from: middle, to: range.range.to))
+      }
+    }
+  }
+
+  private func read(_ range: PartitionRange, isLast: Bool, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws {
     guard let log = simulation.logs[range.partition] else { throw SourceError(.unknownTopic, "\(range)") }
     if range.range.from < log.low { throw SourceError(.truncated(oldestHeld: log.low), "\(range): begins at \(log.low)") }
     if simulation.fails(10) { try body(UnsafeBufferPointer(start: nil, count: 0)) }
-    let to = simulation.sabotage == .readsOneOffsetTooMany ? min(range.range.to + 1, log.end) : range.range.to
+    let to = simulation.sabotage == .readsOneOffsetTooMany && isLast ? min(range.range.to + 1, log.end) : range.range.to
     for offset in range.range.from..<to {
       guard let record = log.records[Int(offset)] else { continue }
       // A connection that breaks after some of the messages.
@@ -415,7 +433,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     state.objects[key.value] = bytes
     acknowledged[key.value] = etag(bytes)
     if let late = state.late.removeValue(forKey: key.value) { state.objects[key.value] = late }
-    let isAmbiguous = simulation.fails(6)
+    let isAmbiguous = simulation.fails(25)
     if isAmbiguous { state.late[key.value] = bytes }
     simulation.step()
     return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: isAmbiguous && simulation.sabotage != .neverSettles)
