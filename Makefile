@@ -1,7 +1,7 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
 # make fuzz        mutated inputs for every parser, for SECONDS=600
-# make torture     random histories of failures and crashes for SECONDS=600, until one differs
+# make torture     random histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
 # make stack       start the local broker and S3 server; make stack-down stops them
@@ -19,6 +19,15 @@ STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
 # With Swift's own libraries inside, so that the binary runs where no Swift is, and starts in half the time.
 RELEASE_BUILD := swift build -c release --static-swift-stdlib -Xswiftc -use-ld=lld
+
+# For the rest of a recipe: every server that the tests need, stopped at its end.
+define WITH_STACK
+folder=$$(mktemp -d)
+	trap '$(STACK) test-down "$$folder"; rm -rf "$$folder"' EXIT
+	$(STACK) test-up "$$folder"
+	source "$$folder/env"
+	export TRANCHE_TEST_BINARY="$$PWD/.build/debug/tranche"
+endef
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -51,11 +60,7 @@ run: build stack
 test: packages lint
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
 	swift build --build-tests
-	folder=$$(mktemp -d)
-	trap '$(STACK) test-down "$$folder"; rm -rf "$$folder"' EXIT
-	$(STACK) test-up "$$folder"
-	source "$$folder/env"
-	export TRANCHE_TEST_BINARY="$$PWD/.build/debug/tranche"
+	$(WITH_STACK)
 	swift test --skip-build
 	$(RELEASE_BUILD) --product simulate
 	$(RELEASE_BUILD) --product fuzz
@@ -67,9 +72,12 @@ test: packages lint
 SECONDS ?= 600
 
 torture: packages
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	swift build --build-tests
 	$(RELEASE_BUILD) --product simulate
+	$(WITH_STACK)
 	.build/release/simulate for $(SECONDS) & first=$$!
-	.build/release/simulate for $(SECONDS)
+	TRANCHE_TORTURE_SECONDS=$(SECONDS) swift test --skip-build --filter CrashTests/randomKills
 	wait $$first
 
 fuzz: packages

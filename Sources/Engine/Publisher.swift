@@ -23,6 +23,10 @@ final class Publisher: @unchecked Sendable {
   private let reader: CheckpointReader
   private let failpoint: @Sendable (Failpoint) -> Void
   private let nanoseconds: @Sendable () -> Int64
+  private let isStopRequested: @Sendable () -> Bool
+  private let graceMilliseconds: Int64
+  /// When the thread first saw that the run is to stop.
+  private var stopSeen: Int64?
   /// Used by the thread alone, and read when it has ended.
   private let stopwatch: Stopwatch
   /// When the thread was last told to look.
@@ -47,6 +51,8 @@ final class Publisher: @unchecked Sendable {
     release = options.release
     failpoint = options.failpoint
     nanoseconds = options.nanoseconds
+    isStopRequested = options.isStopRequested
+    graceMilliseconds = options.graceMilliseconds
     stopwatch = Stopwatch(clock: options.nanoseconds)
     lastNews = options.nanoseconds()
     isInline = options.publishesInline
@@ -176,6 +182,7 @@ final class Publisher: @unchecked Sendable {
       var group: [Rendered] = []
       var byteCount = 0
       for output in dirty {
+        if isGraceOver() { return }
         guard let object = try rendered(output, renderer) else { continue }
         group.append(object)
         byteCount += object.bytes.count
@@ -187,6 +194,15 @@ final class Publisher: @unchecked Sendable {
       }
       try put(group)
     }
+  }
+
+  /// Whether a run that was told to stop has published for as long as it may. What is left stays dirty, for the next run.
+  private func isGraceOver() -> Bool {
+    guard isStopRequested() else { return false }
+    let now = nanoseconds()
+    let since = stopSeen ?? now
+    stopSeen = since
+    return now - since >= graceMilliseconds * 1_000_000
   }
 
   /// Objects that share two syncs of the file system; each is rendered in memory first.

@@ -16,6 +16,8 @@ package struct RunOptions: Sendable {
   package var clock: @Sendable () -> Int64
   /// Asked while a batch is read and between batches; true leaves the batch at hand, which is not committed yet, and ends the run well.
   package var isStopRequested: @Sendable () -> Bool = { false }
+  /// How long a run that was told to stop goes on publishing what it has committed; objects that are left stay dirty.
+  package var graceMilliseconds: Int64 = 20_000
   /// Nanoseconds of a clock that never goes back: for measuring, and for `output.publish: every`.
   package var nanoseconds: @Sendable () -> Int64
   /// Called after each commit, for a person who watches.
@@ -123,7 +125,8 @@ package final class Run {
     summary.publisherTimes = published.times
     do {
       try stopwatch.measure(.commit) { try checkpoint.commitMarks(publisher.takeMarks()) }
-      if published.failure == nil {
+      // Objects that are unsettled stay so: the next run asks for them.
+      if published.failure == nil && !options.isStopRequested() {
         try stopwatch.measure(.settle) {
           try Settlement(job, checkpoint, reader, store, storeAt: storeAt, options, logger).settle(&summary)
         }

@@ -20,6 +20,9 @@ struct RunCommand: ParsableCommand {
   @Option(name: .customLong("batches"), help: "Take at most this many batches.")
   var maxBatches: Int?
 
+  @Option(help: "After SIGTERM or SIGINT, publish what is committed for at most this many seconds.")
+  var grace: Int64 = 20
+
   @Flag(help: "Print the summary as one line of JSON.")
   var json = false
 
@@ -34,6 +37,7 @@ struct RunCommand: ParsableCommand {
 
   func validate() throws {
     if let maxBatches, maxBatches < 1 { throw ValidationError("--batches takes a number from 1 on.") }
+    if grace < 0 || grace > 86_400 { throw ValidationError("--grace takes a number of seconds from 0 to 86400.") }
   }
 
   func run() throws {
@@ -48,6 +52,7 @@ struct RunCommand: ParsableCommand {
       options.jobArguments = self.job.commandLine
       options.failpoint = failpoint
       options.isStopRequested = { StopSignal.received != 0 }
+      options.graceMilliseconds = grace * 1_000
       StopSignal.watch()
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
       if isWatched { options.onProgress = Progress(started).show }

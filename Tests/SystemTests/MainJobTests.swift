@@ -78,47 +78,6 @@ struct MainJobTests {
     #expect(run.summary["lag"] as? Int == 1_300)
   }
 
-  @Test(
-    "killed at any durable step and run again, leaves the objects of an uninterrupted run, byte for byte",
-    arguments: ["aggregate", "rows", "s3"])
-  func crashLoop(kind: String) throws {
-    let store: Int? = kind == "s3" ? 0 : nil
-    let calm = try Scenario(store: store)
-    func prepare(_ scenario: Scenario) throws {
-      let kafka = "[{ name: main, properties: { bootstrap.servers: \"\(calm.stack.broker)\" }, topics: [\(calm.topic)] }]"
-      if kind != "rows" {
-        try scenario.write(kafka: kafka, output: "format: parquet")
-      } else {
-        try scenario.write(
-          kafka: kafka, rest: "select: { share: 100.0 * time_taken / sum(time_taken) OVER () }", output: "format: parquet, keep: each")
-      }
-    }
-    try calm.stack.kafka(
-      calm.stack.broker, [["op": "create", "topic": calm.topic, "partitions": 3], calm.samples(partitions: 3, count: 4_500, seed: 7)])
-    try prepare(calm)
-    #expect(try calm.run().exitCode == 0)
-    let expected = try calm.objects()
-    #expect(expected.count == (kind == "rows" ? 5 : 3))
-
-    var deathCount = 0
-    for step in 1...200 {
-      let scenario = try Scenario(store: store)
-      try prepare(scenario)
-      let died = try scenario.tranche("run", "job.yaml", "--die-at-step", "\(step)").exitCode == -9
-      // Dies once more during the recovery, then is left alone.
-      if died { try scenario.tranche("run", "job.yaml", "--die-at-step", "2") }
-      let recovery = try scenario.run()
-      #expect(recovery.exitCode == 0, "died at step \(step): \(recovery.errors)")
-      // Temporary files would be objects too many.
-      #expect(try scenario.objects() == expected, "died at step \(step)")
-      if !died { break }
-      deathCount += 1
-      #expect(step < 200, "still dying")
-    }
-    #expect(deathCount > 10)
-    print("crash loop, \(kind): died at \(deathCount) steps, and once more in each recovery")
-  }
-
   @Test("leaves the same bytes however the offsets were cut into batches", arguments: ["csv", "json", "parquet"])
   func cuts(format: String) throws {
     let first = try Scenario()
@@ -136,52 +95,6 @@ struct MainJobTests {
       #expect(objects == expected ?? objects, "\(maxOffsets) offsets a batch")
       expected = objects
     }
-  }
-
-  @Test("killed at random moments, and started again until it is done, loses and repeats nothing")
-  func randomKills() throws {
-    let scenario = try Scenario()
-    try scenario.write(maxOffsets: 20)
-    try scenario.stack.kafka(
-      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 20_000, seed: 5)])
-    var random = SeededRandom(seed: 42)
-    var killCount = 0
-    for _ in 0..<60 {
-      let delay = Duration.milliseconds(Int.random(in: 5...150, using: &random))
-      if try scenario.tranche("run", "job.yaml", killAfter: delay).exitCode == -9 { killCount += 1 }
-    }
-    #expect(killCount > 10)
-    let last = try scenario.run()
-    #expect(last.exitCode == 0, "\(last.errors)")
-    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
-  }
-
-  @Test(
-    "told to stop by SIGTERM or SIGINT, publishes what it committed, dies by that signal, and goes on at the next run", arguments: [15, 2])
-  func signals(number: Int32) throws {
-    let scenario = try Scenario()
-    try scenario.write(maxOffsets: 20)
-    try scenario.stack.kafka(
-      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 20_000, seed: 5)])
-    let stopped = try scenario.tranche("run", "job.yaml", killAfter: .milliseconds(400), signal: number)
-    #expect(stopped.exitCode == -number, "\(stopped.errors)\(stopped.output)")
-    #expect(stopped.output.contains("stopped by a signal") && !stopped.output.contains("not published"), "\(stopped.output)")
-    let status = try scenario.tranche("status", "job.yaml")
-    #expect(status.output.contains("unpublished   nothing"), "\(status.output)")
-    #expect(try scenario.run().exitCode == 0)
-    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
-  }
-
-  @Test("a second run exits with 75 at once and names the holder")
-  func overlap() throws {
-    let scenario = try Scenario()
-    try scenario.write()
-    try FileManager.default.createDirectory(atPath: scenario.folder.path + "/checkpoints", withIntermediateDirectories: true)
-    let lock = try RunLock(path: scenario.folder.path + "/checkpoints/job.lock", holder: "pid 4711 on host, started today")
-    let second = try scenario.tranche("run", "job.yaml")
-    #expect(second.exitCode == 75)
-    #expect(second.errors.contains("another run of this job is going on: pid 4711 on host, started today"))
-    withExtendedLifetime(lock) {}
   }
 
   @Test("commits while the store is down and says so; the next run publishes")

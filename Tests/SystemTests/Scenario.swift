@@ -60,12 +60,11 @@ final class Scenario {
   }
 
   @discardableResult
-  func tranche(_ arguments: String..., environment: [String: String] = [:], killAfter: Duration? = nil, signal: Int32 = 9) throws
-    -> ProcessResult
+  func tranche(_ arguments: String..., environment: [String: String] = [:], during: ((pid_t) throws -> Void)? = nil) throws -> ProcessResult
   {
     let credentials = store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] } ?? [:]
     return try stack.tranche(
-      arguments, in: folder.path, environment: credentials.merging(environment) { $1 }, killAfter: killAfter, signal: signal)
+      arguments, in: folder.path, environment: credentials.merging(environment) { $1 }, during: during)
   }
 
   /// Runs the job and returns its JSON summary.
@@ -89,6 +88,23 @@ final class Scenario {
     var objects: [String: Data] = [:]
     for key in try s3.list(prefix: "") { objects[key.value] = Data(try s3.get(key) ?? []) }
     return objects
+  }
+
+  /// What the checkpoint holds, but for what clocks leave in it and what is kept for objects that the store is yet to be asked about.
+  func state() throws -> String {
+    let queries = [
+      "SELECT source, topic, partition, start_offset, next_offset FROM partitions ORDER BY 1, 2, 3",
+      "SELECT batch, offsets, records, counted, rejected, ranges FROM batches ORDER BY 1",
+      "SELECT * FROM windows ORDER BY 1", "SELECT * FROM window_offsets ORDER BY 1, 2",
+      "SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps ORDER BY 1, 2, 3, 4",
+      "SELECT * FROM rejects ORDER BY 1, 2, 3, 4, 5, 6",
+      "SELECT object_key, kind, number, revision, published_revision, etag, byte_count, rendered_by FROM outputs ORDER BY 1",
+      "SELECT * FROM retired_objects", "SELECT * FROM in_flight",
+    ]
+    let path = folder.path + "/checkpoints/job.sqlite"
+    let hasGroups = try execute("/usr/bin/sqlite3", [path, "SELECT count(*) FROM sqlite_schema WHERE name = 'groups'"]).output == "1\n"
+    let all = queries + (hasGroups ? ["SELECT * FROM groups ORDER BY 1, 2"] : [])
+    return try execute("/usr/bin/sqlite3", [path, all.joined(separator: "; ")]).output
   }
 
   /// Holds the objects against duckdb's own computation over the topics.

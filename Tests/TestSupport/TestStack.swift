@@ -73,9 +73,9 @@ package struct TestStack: Sendable {
 
   /// Runs the built binary.
   package func tranche(
-    _ arguments: [String], in directory: String, environment: [String: String] = [:], killAfter: Duration? = nil, signal: Int32 = SIGKILL
+    _ arguments: [String], in directory: String, environment: [String: String] = [:], during: ((pid_t) throws -> Void)? = nil
   ) throws -> ProcessResult {
-    try execute(binary, arguments, directory: directory, environment: environment, killAfter: killAfter, signal: signal)
+    try execute(binary, arguments, directory: directory, environment: environment, during: during)
   }
 
   package struct Failure: Error, CustomStringConvertible {
@@ -93,9 +93,12 @@ package struct ProcessResult: Sendable {
 }
 
 /// Runs a program to its end with the environment of this process, its variables replaced by those given.
+///
+/// - Parameter during: What to do while it runs; gets its process id.
+@discardableResult
 package func execute(
   _ program: String, _ arguments: [String], input: String = "", directory: String? = nil, environment: [String: String] = [:],
-  killAfter: Duration? = nil, signal: Int32 = SIGKILL
+  during: ((pid_t) throws -> Void)? = nil
 ) throws -> ProcessResult {
   let process = Process()
   process.executableURL = URL(fileURLWithPath: program)
@@ -115,10 +118,11 @@ package func execute(
   process.standardOutput = try file("output")
   process.standardError = try file("errors")
   try process.run()
-  if let killAfter {
-    let (seconds, attoseconds) = killAfter.components
-    Thread.sleep(forTimeInterval: Double(seconds) + Double(attoseconds) / 1e18)
-    if process.isRunning { kill(process.processIdentifier, signal) }
+  if let during {
+    do { try during(process.processIdentifier) } catch {
+      process.terminate()
+      throw error
+    }
   }
   process.waitUntilExit()
   func content(_ name: String) throws -> String { String(decoding: try Data(contentsOf: base.appendingPathComponent(name)), as: UTF8.self) }
