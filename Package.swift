@@ -53,7 +53,7 @@ let package = Package(
     module("Windows", ["Tables", "Formats", "Jobs"]),
     module("Kafka", ["Offsets", "CRdKafka"]),
     module("ObjectStorage", ["CCurl", crypto]),
-    module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb]),
+    module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb, sqlite]),
     module(
       "Engine",
       [

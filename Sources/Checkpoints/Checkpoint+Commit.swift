@@ -87,18 +87,25 @@ extension Checkpoint {
   }
 
   private func advanceProgress(_ plan: BatchPlan, in database: Database) throws {
+    let statement = try BoundStatement(database, sql: Self.moveProgress)
     for range in plan.ranges {
-      let landing = landing(range.partition, range.range.to)
-      try moveProgress(of: range.partition, from: range.range.from, to: landing, in: database)
+      try moveProgress(
+        of: range.partition, from: range.range.from, to: landing(range.partition, range.range.to), statement, in: database)
     }
   }
 
-  private func moveProgress(of partition: PartitionID, from: Offset, to: Offset, in database: Database) throws {
+  private static let moveProgress = "UPDATE partitions SET next_offset = ?1 WHERE partition_id = ?2 AND next_offset = ?3"
+
+  private func moveProgress(
+    of partition: PartitionID, from: Offset, to: Offset, _ statement: BoundStatement, in database: Database
+  ) throws {
     guard let held = progress[partition] else {
       throw CheckpointError(.invariant("\(partition) has no start offset"), path: path)
     }
-    try database.cachedStatement(sql: "UPDATE partitions SET next_offset = ? WHERE partition_id = ? AND next_offset = ?")
-      .execute(arguments: [to, held.identifier, from])
+    statement.bind(to, at: 1)
+    statement.bind(held.identifier, at: 2)
+    statement.bind(from, at: 3)
+    try statement.execute()
     guard database.changesCount == 1 else {
       throw CheckpointError(.invariant("a range of \(partition) from \(from) does not begin at its progress"), path: path)
     }
@@ -109,37 +116,47 @@ extension Checkpoint {
   private func merge(_ delta: Delta, of plan: BatchPlan, in database: Database) throws {
     guard let layout else { preconditionFailure("a delta for a job without window state") }
     try mergeGroups(delta, layout, in: database)
-    let offsets = try database.cachedStatement(
+    let offsets = try BoundStatement(
+      database,
       sql: """
         INSERT INTO window_offsets VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
           smallest_offset = min(smallest_offset, excluded.smallest_offset),
           largest_offset = max(largest_offset, excluded.largest_offset), records = records + excluded.records
         """)
+    let identifiers = plan.ranges.map { progress[$0.partition]?.identifier ?? 0 }
     for window in delta.windows {
       try countGroups(window, in: database)
       for contribution in window.contributions {
-        let identifier = progress[plan.ranges[contribution.partitionIndex].partition]?.identifier
-        try offsets.execute(arguments: [
-          window.window, identifier, contribution.smallestOffset, contribution.largestOffset, contribution.recordCount,
-        ])
+        offsets.bind(window.window, at: 1)
+        offsets.bind(identifiers[contribution.partitionIndex], at: 2)
+        offsets.bind(contribution.smallestOffset, at: 3)
+        offsets.bind(contribution.largestOffset, at: 4)
+        offsets.bind(contribution.recordCount, at: 5)
+        try offsets.execute()
       }
       try bumpOutput(ObjectKeys.window(window.window, of: job), kind: "window", number: window.window, in: database)
     }
   }
 
   private func mergeGroups(_ delta: Delta, _ layout: StateLayout, in database: Database) throws {
-    let statement = try database.cachedStatement(sql: Self.upsert(layout))
-    var arguments: [any DatabaseValueConvertible] = []
+    let statement = try BoundStatement(database, sql: upsert)
     for group in 0..<delta.groupCount {
-      arguments.removeAll(keepingCapacity: true)
-      arguments.append(delta.groupWindows[group])
-      for (definition, column) in zip(layout.keys, delta.keys) {
-        if definition.isNullable { arguments.append(column.isNull[group] ? 1 : 0) }
-        arguments.append(column.databaseValue(group, nullAsDefault: true))
+      statement.bind(delta.groupWindows[group], at: 1)
+      var index: Int32 = 2
+      for key in layout.keys.indices {
+        if layout.keys[key].isNullable {
+          statement.bind(delta.keys[key].isNull[group] ? 1 : 0, at: index)
+          index += 1
+        }
+        statement.bind(delta.keys[key], row: group, nullAsDefault: true, at: index)
+        index += 1
       }
-      for column in delta.state { arguments.append(column.databaseValue(group, nullAsDefault: false)) }
+      for column in delta.state.indices {
+        statement.bind(delta.state[column], row: group, nullAsDefault: false, at: index)
+        index += 1
+      }
       do {
-        try statement.execute(arguments: StatementArguments(arguments))
+        try statement.execute()
       } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
         throw try overflow(group, of: delta, layout, cause: error, in: database)
       }
@@ -148,7 +165,7 @@ extension Checkpoint {
 
   /// `INSERT ... ON CONFLICT DO UPDATE`, one parameter per column. SQLite turns an integer sum that overflows into a REAL; such a sum, a
   /// decimal of more than 18 digits or an infinite one becomes a text instead, which the STRICT table refuses.
-  private static func upsert(_ layout: StateLayout) -> String {
+  static func upsert(_ layout: StateLayout) -> String {
     var names = ["window"]
     var key = ["window"]
     for definition in layout.keys {
@@ -361,7 +378,10 @@ extension Checkpoint {
           gap.partition.source, gap.partition.topic, gap.partition.partition, gap.range.from, gap.range.to, reason.rawValue,
           TimestampText.format(milliseconds: now),
         ])
-      if isAtProgress { try moveProgress(of: gap.partition, from: gap.range.from, to: landing, in: database) }
+      if isAtProgress {
+        let statement = try BoundStatement(database, sql: Self.moveProgress)
+        try moveProgress(of: gap.partition, from: gap.range.from, to: landing, statement, in: database)
+      }
       // What was in flight may hold these offsets; it is planned anew.
       try database.execute(sql: "DELETE FROM in_flight")
     }

@@ -33,6 +33,8 @@ package final class Checkpoint {
 
   let queue: DatabaseQueue
   let layout: StateLayout?
+  /// The statement that merges a group, for jobs with window state.
+  let upsert: String
   private let lock: RunLock
   private let step: @Sendable () -> Void
 
@@ -56,6 +58,7 @@ package final class Checkpoint {
     self.step = step
     path = Self.path(ofJob: job.name, folder: folder)
     layout = job.aggregate == nil || job.window == .batch ? nil : StateLayout(job, batchSchema: job.recordSchema)
+    upsert = layout.map(Self.upsert) ?? ""
     try makeFolder(folder)
     if let name = networkFileSystem(at: folder) { throw CheckpointError(.networkFileSystem(name: name), path: folder) }
     lock = try RunLock(path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder)

@@ -1,24 +1,28 @@
 internal import Foundation
 import Offsets
 
-/// Offset ranges as the JSON that the checkpoint keeps: an array of objects, readable and queryable with SQLite's json functions.
+/// Offset ranges as the JSON that the checkpoint keeps, readable and queryable with SQLite's json functions: one object a topic, one array a partition.
+///
+///     [{"source":"main","topic":"calls","ranges":[[0,1200,1367],[1,980,1147]]}]
+///
+/// A thousand partitions are written with every batch, so it is made of bytes.
 enum RangesText {
   private struct Entry: Codable {
     let source: String
     let topic: String
-    let partition: Int32
-    let from: Int64
-    let to: Int64
+    let ranges: [[Int64]]
   }
 
+  /// Partition, from, to.
   static func format(_ ranges: [PartitionRange]) -> String {
-    let parts = ranges.map { range in
-      """
-      {"source":\(quoted(range.partition.source)),"topic":\(quoted(range.partition.topic)),\
-      "partition":\(range.partition.partition),"from":\(range.range.from),"to":\(range.range.to)}
-      """
+    format(ranges, name: "ranges", partition: \.partition) { [Int64($0.partition.partition), $0.range.from, $0.range.to] }
+  }
+
+  /// Which offsets contributed to an object: partition, smallest and largest offset, records.
+  static func format(_ lineage: [Lineage]) -> String {
+    format(lineage, name: "partitions", partition: \.partition) {
+      [Int64($0.partition.partition), $0.smallestOffset, $0.largestOffset, $0.recordCount]
     }
-    return "[" + parts.joined(separator: ",") + "]"
   }
 
   /// Nil when the text is not what ``format(_:)`` writes.
@@ -26,22 +30,41 @@ enum RangesText {
     guard let entries = try? JSONDecoder().decode([Entry].self, from: Data(text.utf8)) else { return nil }
     var ranges: [PartitionRange] = []
     for entry in entries {
-      guard entry.from >= 0, entry.from <= entry.to else { return nil }
-      let partition = PartitionID(source: entry.source, topic: entry.topic, partition: entry.partition)
-      ranges.append(PartitionRange(partition, OffsetRange(from: entry.from, to: entry.to)))
+      for numbers in entry.ranges {
+        guard numbers.count == 3, let number = Int32(exactly: numbers[0]), numbers[1] >= 0, numbers[1] <= numbers[2] else { return nil }
+        let partition = PartitionID(source: entry.source, topic: entry.topic, partition: number)
+        ranges.append(PartitionRange(partition, OffsetRange(from: numbers[1], to: numbers[2])))
+      }
     }
     return ranges
   }
 
-  /// Which offsets contributed to an object, in the order given.
-  static func format(_ lineage: [Lineage]) -> String {
-    let parts = lineage.map { part in
-      """
-      {"source":\(quoted(part.partition.source)),"topic":\(quoted(part.partition.topic)),"partition":\(part.partition.partition),\
-      "smallest_offset":\(part.smallestOffset),"largest_offset":\(part.largestOffset),"records":\(part.recordCount)}
-      """
+  private static func format<Item>(
+    _ items: [Item], name: String, partition: (Item) -> PartitionID, numbers: (Item) -> [Int64]
+  ) -> String {
+    var bytes: [UInt8] = [UInt8(ascii: "[")]
+    bytes.reserveCapacity(64 + items.count * 24)
+    var open: PartitionID?
+    for item in items {
+      let identifier = partition(item)
+      if let open, open.source == identifier.source && open.topic == identifier.topic {
+        bytes.append(UInt8(ascii: ","))
+      } else {
+        if open != nil { bytes += "]},".utf8 }
+        bytes += "{\"source\":\(quoted(identifier.source)),\"topic\":\(quoted(identifier.topic)),\"\(name)\":[".utf8
+      }
+      open = identifier
+      var separator = UInt8(ascii: "[")
+      for number in numbers(item) {
+        bytes.append(separator)
+        bytes += String(number).utf8
+        separator = UInt8(ascii: ",")
+      }
+      bytes.append(UInt8(ascii: "]"))
     }
-    return "[" + parts.joined(separator: ",") + "]"
+    if open != nil { bytes += "]}".utf8 }
+    bytes.append(UInt8(ascii: "]"))
+    return String(decoding: bytes, as: UTF8.self)
   }
 
   /// Names of sources and topics hold no control characters (the job file is checked), so two escapes do.

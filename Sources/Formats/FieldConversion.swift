@@ -120,20 +120,25 @@ extension RecordDecoder {
   ) {
     for (row, place) in scanned.places.enumerated() {
       let message = messages[Int(place.message)]
-      switch field {
-      case .key:
-        if let key = message.key, isValidText(key) {
-          column.append(utf8: key)
-        } else {
-          column.appendNull()
-          if message.key != nil { scanned.refuse(row, Fault(.invalidText, field: index)) }
-        }
-      case .timestamp:
-        if message.timestampMilliseconds < 0 { column.appendNull() } else { column.append(integer: message.timestampMilliseconds) }
-      case .topic: column.append(string: topic)
-      case .partition: column.append(integer: Int64(partition))
-      case .offset: column.append(integer: message.offset)
+      if field == .key, let key = message.key, !isValidText(key) {
+        column.appendNull()
+        scanned.refuse(row, Fault(.invalidText, field: index))
+      } else {
+        append(field, of: message, topic: topic, partition: partition, to: &column)
       }
+    }
+  }
+
+  /// - Precondition: a key is a valid text.
+  @inline(__always)
+  func append(_ field: MessageField, of message: Message, topic: String, partition: Int32, to column: inout Column) {
+    switch field {
+    case .key: if let key = message.key { column.append(utf8: key) } else { column.appendNull() }
+    case .timestamp:
+      if message.timestampMilliseconds < 0 { column.appendNull() } else { column.append(integer: message.timestampMilliseconds) }
+    case .topic: column.append(string: topic)
+    case .partition: column.append(integer: Int64(partition))
+    case .offset: column.append(integer: message.offset)
     }
   }
 }

@@ -105,26 +105,26 @@ package struct Fold {
     for window in windowOfGroup { windows[window].groupCount += 1 }
 
     var counted: Int64 = 0
-    var open = [Delta.Contribution?](repeating: nil, count: windows.count)
+    // Of the slice at hand, by window: how many records, and the rows of the first and the last, whose offsets ascend within a slice.
+    var counts = [Int64](repeating: 0, count: windows.count)
+    var firstRows = [Int](repeating: 0, count: windows.count)
+    var lastRows = firstRows
     for slice in batch.slices {
       for row in slice.rows {
         let group = grouping.groupOfRow[row]
-        guard group >= 0 else { continue }
-        counted += 1
+        if group < 0 { continue }
         let window = windowOfGroup[Int(group)]
-        let offset = batch.offsets[row]  // ascending within a slice
-        if open[window] == nil {
-          open[window] = Delta.Contribution(
-            partitionIndex: slice.partitionIndex, smallestOffset: offset, largestOffset: offset, recordCount: 1)
-        } else {
-          open[window]?.largestOffset = offset
-          open[window]?.recordCount += 1
-        }
+        if counts[window] == 0 { firstRows[window] = row }
+        lastRows[window] = row
+        counts[window] += 1
       }
-      for index in open.indices {
-        guard let contribution = open[index] else { continue }
-        windows[index].contributions.append(contribution)
-        open[index] = nil
+      for window in windows.indices where counts[window] > 0 {
+        windows[window].contributions.append(
+          Delta.Contribution(
+            partitionIndex: slice.partitionIndex, smallestOffset: batch.offsets[firstRows[window]],
+            largestOffset: batch.offsets[lastRows[window]], recordCount: counts[window]))
+        counted += counts[window]
+        counts[window] = 0
       }
     }
     delta.windows = windows

@@ -57,6 +57,55 @@ struct RecordDecoderTests {
     #expect(batch.columns[4].text[1] == "\\N")
   }
 
+  @Test("takes the short way of plain integers to the same records and rejects as the general way, for random messages and chunks")
+  func shortWay() {
+    var random = SeededRandom(seed: 9)
+    let odd = [
+      "", "-", "-0", "007", "2147483647", "2147483648", "-2147483648", "-2147483649", "999999999999999999", "1000000000000000000",
+      "9223372036854775807", "9223372036854775808", "-9223372036854775808", "+1", " 1", "1 ", "\\N", "\"5\"", "1.0", "x", "1,2", "é",
+    ]
+    func number() -> String {
+      Int.random(in: 0..<10, using: &random) == 0
+        ? odd.randomElement(using: &random) ?? "" : String(Int64.random(in: -2_000_000...2_000_000, using: &random))
+    }
+    let fields = [field("a", .int32), field("b", .int64, nullable: true), field("c", .int32, nullable: true)]
+    for _ in 0..<2_000 {
+      let values = (0..<Int.random(in: 0...30, using: &random)).map { _ -> [UInt8]? in
+        if Int.random(in: 0..<40, using: &random) == 0 { return nil }
+        let ending = ["\n", "\n", "", "\r\n", "\n\n", "\n1,2,3\n", ",4\n"].randomElement(using: &random) ?? ""
+        return Array("\(number()),\(number()),\(number())\(ending)".utf8)
+      }
+      let times = values.map { _ in Int.random(in: 0..<20, using: &random) == 0 ? -1 : Int64.random(in: 0...9, using: &random) }
+      let keys = values.map { _ -> [UInt8]? in [nil, [], [0x61], [0xFF]][Int.random(in: 0..<4, using: &random)] }
+      func decoded(takesShortcuts: Bool) -> RecordBatch {
+        var decoder = RecordDecoder(
+          format: .csv, fields: fields, messageFields: [.key, .timestamp, .offset], requiredTimeColumn: "record_timestamp",
+          recordByteLimit: 24,
+          takesShortcuts: takesShortcuts)
+        var batch = RecordBatch(decoder.schema)
+        // All bytes live in one piece of memory until the chunk is decoded.
+        let memory = values.map { $0 ?? [] } + keys.map { $0 ?? [] }
+        let pieces = memory.map { piece -> UnsafeMutableRawBufferPointer in
+          let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, piece.count), alignment: 1)
+          copy.copyBytes(from: piece)
+          return copy
+        }
+        defer { for piece in pieces { piece.deallocate() } }
+        let messages = values.indices.map { index in
+          Message(
+            offset: Int64(index), timestampMilliseconds: times[index],
+            key: keys[index].map { UnsafeRawBufferPointer(start: pieces[values.count + index].baseAddress, count: $0.count) },
+            value: values[index].map { UnsafeRawBufferPointer(start: pieces[index].baseAddress, count: $0.count) })
+        }
+        messages.withUnsafeBufferPointer { decoder.decode($0, topic: "t", partition: 0, partitionIndex: 0, into: &batch) }
+        return batch
+      }
+      let (short, general) = (decoded(takesShortcuts: true), decoded(takesShortcuts: false))
+      #expect(short.columns == general.columns && short.offsets == general.offsets)
+      #expect(short.rejects == general.rejects && short.slices == general.slices)
+    }
+  }
+
   @Test("reads JSON objects by name, in any order, passing over what is not declared")
   func json() {
     let batch = decode(
