@@ -168,7 +168,7 @@ limits: {{ groups_per_window: 4000000 }}
 
 def fitted_queues(max_offsets, partitions):
     """The sizes that Tranche sets: FetchSizes in Sources/Kafka/ClientConfiguration.swift."""
-    fetch = min(max(max_offsets, 1024), 8192) * 64
+    fetch = min(max(max_offsets, 1024), 2048) * 64
     messages = min(max(2 * (max_offsets // partitions + 1), 1000), max(100, 120_000 // partitions))
     return [f"message.max.bytes={fetch}", f"fetch.max.bytes={fetch}", f"fetch.message.max.bytes={fetch}",
             f"queued.min.messages={messages}", f"queued.max.messages.kbytes={max(64, 32_768 // partitions)}"]

@@ -83,7 +83,7 @@ extension Checkpoint {
     }
     for range in batch.plan.ranges { progress[range.partition]?.nextOffset = landing(range.partition, range.range.to) }
     nextBatch = batch.plan.batch + 1
-    forgetInFlight()
+    inFlight = batch.nextPlan
   }
 
   private func advanceProgress(_ plan: BatchPlan, in database: Database) throws {
@@ -390,7 +390,7 @@ extension Checkpoint {
     } else {
       gapsAhead[gap.partition, default: []].append(gap.range)
     }
-    forgetInFlight()
+    inFlight = nil
   }
 
   /// A recorded gap ahead of progress that shares offsets with this range.
@@ -403,13 +403,14 @@ extension Checkpoint {
   /// - Parameter from: Where progress will stand when a batch at hand is committed; nil for where it stands.
   package func unread(_ partition: PartitionID, from: Offset? = nil, end: Offset) -> PartitionRange? {
     guard let from = from.map({ landing(partition, $0) }) ?? progress[partition]?.nextOffset else { return nil }
-    let gap = gapsAhead[partition]?.filter { $0.from >= from }.min { $0.from < $1.from }
+    let gap = gapsAhead.isEmpty ? nil : gapsAhead[partition]?.filter { $0.from >= from }.min { $0.from < $1.from }
     let to = min(end, gap?.from ?? end)
     return to > from ? PartitionRange(partition, OffsetRange(from: from, to: to)) : nil
   }
 
   /// Where progress stands after a partition was read up to an offset: there, or behind the gaps that begin there.
   func landing(_ partition: PartitionID, _ offset: Offset) -> Offset {
+    if gapsAhead.isEmpty { return offset }
     var offset = offset
     while let gap = gapsAhead[partition]?.first(where: { $0.from == offset }) { offset = gap.to }
     return offset

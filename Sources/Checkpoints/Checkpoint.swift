@@ -26,8 +26,8 @@ package final class Checkpoint {
   var gapsAhead: [PartitionID: [OffsetRange]] = [:]
   /// The number that the next committed batch gets.
   package internal(set) var nextBatch: Int64 = 1
-  /// The batch that a dead run had planned and not committed. Forgotten with the first commit.
-  package private(set) var inFlight: BatchPlan?
+  /// The batch that is planned and not committed: by a dead run, or stored with this run's last commit. A gap makes it void.
+  package internal(set) var inFlight: BatchPlan?
   /// What changed in the job file since the last run and took effect now.
   package private(set) var appliedChanges: [JobChange] = []
 
@@ -254,8 +254,6 @@ package final class Checkpoint {
       throw CheckpointError(wrapping: error, path: path)
     }
   }
-
-  func forgetInFlight() { inFlight = nil }
 }
 
 private func makeFolder(_ folder: String) throws(CheckpointError) {

@@ -9,6 +9,7 @@ internal import Windows
 package final class CheckpointReader {
   package let path: String
   private let queue: DatabaseQueue
+  private var partitions: [Int64: PartitionID] = [:]
 
   /// - Throws: ``CheckpointError`` with code `noCheckpoint` when there is no file, else as for ``Checkpoint``.
   package init(path: String) throws(CheckpointError) {
@@ -133,18 +134,28 @@ package final class CheckpointReader {
   }
 
   private func lineage(ofWindow window: Int64, in database: Database) throws -> [Lineage] {
-    try Row.fetchAll(
-      database.cachedStatement(
-        sql: """
-          SELECT source, topic, partition, smallest_offset, largest_offset, records FROM window_offsets JOIN partitions USING (partition_id)
-          WHERE window = ? ORDER BY source, topic, partition
-          """),
-      arguments: [window]
-    ).map { row in
-      Lineage(
-        partition: PartitionID(source: row[0], topic: row[1], partition: row[2]), smallestOffset: row[3], largestOffset: row[4],
-        recordCount: row[5])
+    let rows = try Row.fetchCursor(
+      database.cachedStatement(sql: "SELECT partition_id, smallest_offset, largest_offset, records FROM window_offsets WHERE window = ?"),
+      arguments: [window])
+    var lineage: [Lineage] = []
+    while let row = try rows.next() {
+      lineage.append(
+        Lineage(
+          partition: try partition(row[0], in: database), smallestOffset: row[1], largestOffset: row[2], recordCount: row[3]))
     }
+    return lineage.sorted { $0.partition < $1.partition }
+  }
+
+  /// The names of a partition never change, so they are read once.
+  private func partition(_ identifier: Int64, in database: Database) throws -> PartitionID {
+    if let known = partitions[identifier] { return known }
+    for row in try Row.fetchAll(database, sql: "SELECT partition_id, source, topic, partition FROM partitions") {
+      partitions[row[0]] = PartitionID(source: row[1], topic: row[2], partition: row[3])
+    }
+    guard let found = partitions[identifier] else {
+      throw CheckpointError(.invariant("window_offsets names the unknown partition \(identifier)"), path: path)
+    }
+    return found
   }
 
   private func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {

@@ -239,7 +239,10 @@ package final class Run {
     let pipeline = try BatchPipeline(job, options, stopwatch)
     var repeatable = repeatablePlan()
     while true {
-      let planned = stopwatch.measure(.plan) { planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets) }
+      // What the last commit stored is what is planned now, unless something was passed over meanwhile.
+      let planned =
+        checkpoint.inFlight.flatMap { repeatable == nil && $0.batch == checkpoint.nextBatch && summary.batchCount > 0 ? $0 : nil }
+        ?? stopwatch.measure(.plan) { planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets) }
       let isStoreUp = publisher.isUp
       let facts = RunFacts(
         batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable, planned: planned,
@@ -269,8 +272,8 @@ package final class Run {
 
   /// The broker removed the start of a planned range between plan and read: the watermarks are asked again and the loss is recorded.
   private func passOverTruncation(_ plan: BatchPlan, oldestHeld: Offset) throws {
-    for (name, ranges) in Dictionary(grouping: plan.ranges, by: \.partition.source).sorted(by: { $0.key < $1.key }) {
-      let lows = try source(name).ends(of: ranges.map(\.partition))
+    for ranges in plan.rangesBySource {
+      let lows = try source(ranges[ranges.startIndex].partition.source).ends(of: ranges.map(\.partition))
       for range in ranges {
         guard let low = lows[range.partition]?.low, low > range.range.from else { continue }
         try handleLoss(PartitionRange(range.partition, OffsetRange(from: range.range.from, to: low)))
@@ -283,13 +286,15 @@ package final class Run {
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
-    let bySource = Dictionary(grouping: plan.ranges.indices, by: { plan.ranges[$0].partition.source }).sorted { $0.key < $1.key }
-    for (name, indices) in bySource { try stopwatch.measure(.read) { try source(name).prepare(indices.map { plan.ranges[$0] }) } }
+    let bySource = plan.rangesBySource
+    try stopwatch.measure(.read) { () throws in
+      for ranges in bySource { try source(ranges[ranges.startIndex].partition.source).prepare(Array(ranges)) }
+    }
     let batch = try pipeline.process(plan) { body in
-      for (name, indices) in bySource {
-        try source(name).read(indices.map { plan.ranges[$0] }) { position, messages in
+      for ranges in bySource {
+        try source(ranges[ranges.startIndex].partition.source).read(Array(ranges)) { position, messages in
           if options.isStopRequested() { throw StopRequested() }
-          try body(indices[position], messages)
+          try body(ranges.startIndex + position, messages)
         }
       }
     }

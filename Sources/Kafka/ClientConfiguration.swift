@@ -82,7 +82,7 @@ struct FetchSizes: Equatable {
     fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 2_048) * 64
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
-    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 60_000 / partitionCount))
+    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 120_000 / partitionCount))
     queuedKilobytesPerPartition = max(64, 32_768 / partitionCount)
   }
 }

@@ -227,7 +227,7 @@ package final class KafkaCluster {
   package func read(
     _ ranges: [PartitionRange], silenceMilliseconds: Int64, body: (Int, UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
-    try prepare(ranges)
+    if ranges.contains(where: { readers[$0.partition] == nil }) { try prepare(ranges) }
     let active = ranges.map { range -> PartitionReader in
       guard let reader = readers[range.partition] else { preconditionFailure("no reader for \(range)") }
       return reader

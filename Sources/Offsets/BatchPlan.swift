@@ -11,6 +11,17 @@ package struct BatchPlan: Hashable, Sendable {
 
   package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.range.count } }
   package var isEmpty: Bool { ranges.isEmpty }
+
+  /// The ranges in pieces of one source each, in order.
+  package var rangesBySource: [ArraySlice<PartitionRange>] {
+    var pieces: [ArraySlice<PartitionRange>] = []
+    var start = 0
+    for index in ranges.indices.dropFirst() where ranges[index].partition.source != ranges[start].partition.source {
+      pieces.append(ranges[start..<index])
+      start = index
+    }
+    return ranges.isEmpty ? [] : pieces + [ranges[start...]]
+  }
 }
 
 /// Plans a batch of at most `maxOffsets` offsets over what lies between progress and the ends.
