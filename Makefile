@@ -64,6 +64,8 @@ test: packages lint
 	swift test --skip-build
 	$(RELEASE_BUILD) --product simulate
 	$(RELEASE_BUILD) --product fuzz
+	$(RELEASE_BUILD) --product hotloops
+	.build/release/hotloops
 	.build/release/fuzz 30
 	.build/release/simulate 0 10000 & first=$$!
 	.build/release/simulate 10000 20000

@@ -76,6 +76,11 @@ let package = Package(
     .executableTarget(
       name: "fuzz", dependencies: ["Expressions", "Formats", "Jobs", "Offsets", "Tables", "TestSupport"], path: "Tests/Fuzz",
       swiftSettings: settings),
+    .target(name: "MallocCounter", path: "Tests/MallocCounter"),
+    .executableTarget(
+      name: "hotloops", dependencies: ["Expressions", "Formats", "Jobs", "MallocCounter", "Offsets", "Tables", "Windows"],
+      path: "Tests/HotLoops",
+      swiftSettings: settings),
     .executableTarget(
       name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate", swiftSettings: settings, linkerSettings: allocator),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
