@@ -48,4 +48,40 @@ struct DiskTests {
     #expect(run.errors.contains("damaged"), "\(run.errors)")
     #expect(try Data(contentsOf: path) == bytes)
   }
+
+  @Test("that flipped any one page of the checkpoint is an error with 74, or makes no difference to the results")
+  func flippedPage() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 3_000, seed: 3)])
+    #expect(try scenario.run("--batches", "2").exitCode == 0)
+    let path = URL(fileURLWithPath: scenario.folder.path + "/checkpoints/job.sqlite")
+    let kept = try Data(contentsOf: path)
+    func restore(_ bytes: Data) throws {
+      for ending in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path.path + ending) }
+      try bytes.write(to: path)
+    }
+    #expect(try scenario.run().exitCode == 0)
+    let expected = try scenario.objects()
+    var refusedCount = 0
+    for page in 0..<kept.count / 4_096 {
+      var bytes = kept
+      // All of the page, but for the file's header on the first.
+      for index in max(100, page * 4_096)..<(page + 1) * 4_096 { bytes[index] ^= 0xA5 }
+      try restore(bytes)
+      let run = try scenario.run()
+      if run.exitCode == 0 {
+        #expect(try scenario.objects() == expected, "page \(page)")
+      } else {
+        #expect(run.exitCode == 74 && run.errors.contains("damaged"), "page \(page): \(run.exitCode) \(run.errors)")
+        refusedCount += 1
+      }
+    }
+    #expect(refusedCount > 10, "\(refusedCount) of \(kept.count / 4_096) pages")
+    try restore(kept)
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try scenario.objects() == expected)
+  }
 }

@@ -97,6 +97,47 @@ struct MainJobTests {
     }
   }
 
+  @Test("leaves the same decimals however the offsets were cut into batches, and doubles within 1e-12; for the same cuts the same bytes")
+  func cutsOfFractions() throws {
+    let first = try Scenario()
+    var random = SeededRandom(seed: 12)
+    let values = (0..<600).map { _ in
+      "\(Int.random(in: 0...4, using: &random)),\(Int.random(in: -99_999...99_999, using: &random)).\(Int.random(in: 10...99, using: &random)),"
+        + "\(Double.random(in: -1e6...1e6, using: &random))\n"
+    }
+    try first.stack.kafka(
+      first.stack.broker,
+      [["op": "create", "topic": first.topic, "partitions": 3]]
+        + values.enumerated().map {
+          ["op": "produce", "topic": first.topic, "partition": $0.offset % 3, "value": $0.element, "timestamp": Scenario.start]
+        })
+    func rows(_ maxOffsets: Int) throws -> (bytes: Data?, rows: [[String]]) {
+      let scenario = try Scenario()
+      try scenario.write(
+        kafka: "[{ name: main, properties: { bootstrap.servers: \"\(first.stack.broker)\" }, topics: [\(first.topic)] }]",
+        fields: "{ k: int32, price: \"decimal(12,2)\", ratio: double }",
+        rest: "window: global\naggregate: { by: [k], measures: { price: sum(price), ratio: sum(ratio), mean: avg(price) } }",
+        maxOffsets: maxOffsets)
+      let run = try scenario.run()
+      #expect(run.exitCode == 0, "\(run.errors)")
+      let bytes = try scenario.objects()["part-0.csv"]
+      let lines = String(decoding: bytes ?? Data(), as: UTF8.self).split(separator: "\n").dropFirst()
+      return (bytes, lines.map { $0.split(separator: ",").map(String.init) })
+    }
+    let whole = try rows(100_000)
+    #expect(whole.rows.count == 5)
+    for maxOffsets in [100, 7] {
+      let cut = try rows(maxOffsets)
+      #expect(cut.rows.map { [$0[0], $0[1], $0[3]] } == whole.rows.map { [$0[0], $0[1], $0[3]] })
+      for (left, right) in zip(cut.rows, whole.rows) {
+        let (left, right) = (try #require(Double(left[2])), try #require(Double(right[2])))
+        // Of the sum of the magnitudes: some 120 values of up to a million.
+        #expect(abs(left - right) <= 1e-12 * 6e7, "\(left) and \(right)")
+      }
+      #expect(try rows(maxOffsets).bytes == cut.bytes)
+    }
+  }
+
   @Test("commits while the store is down and says so; the next run publishes")
   func storeDown() throws {
     let scenario = try Scenario(store: 2)
