@@ -27,6 +27,7 @@ package struct Histories: Sendable {
     select: { share: 100.0 * total / sum(total) OVER () }
     output: { to: "file:out", format: csv }
     """
+  private static let global = aggregate.replacing("{ tumbling: 1m }", with: "global")
   private static let rows = """
     where: v >= 0
     select: { share: 100.0 * v / sum(v) OVER () }
@@ -70,9 +71,9 @@ package struct Histories: Sendable {
 
   private let templates: [Template]
 
-  /// Two histories of windows to one of rows.
+  /// Three histories of windows to one of rows.
   package init() throws {
-    templates = try [Self.aggregate, Self.aggregate, Self.rows].map { rest in
+    templates = try [Self.aggregate, Self.global, Self.aggregate, Self.rows].map { rest in
       let folder = Self.folder()
       defer { try? FileManager.default.removeItem(atPath: folder) }
       return try Template(rest, folder: folder)
