@@ -21,7 +21,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
 
 // Messages are freed by another thread than the one that allocated them, where glibc's malloc takes a lock and mimalloc takes none. It replaces malloc
 // in the whole process, librdkafka and SQLite included: a third less CPU in a catch-up.
-let allocator = [LinkerSetting.linkedLibrary("mimalloc")]
+// A sanitizer brings an allocator of its own (make sanitize sets SANITIZE).
+let allocator = Context.environment["SANITIZE"] == nil ? [LinkerSetting.linkedLibrary("mimalloc")] : []
 
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
@@ -92,7 +93,7 @@ let package = Package(
     tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),
     tests("KafkaTests", ["Kafka", "Offsets", "TestSupport"]),
     tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
-    tests("EngineTests", ["Engine", "Offsets", "Simulation", "TestSupport"]),
+    tests("EngineTests", ["Checkpoints", "Engine", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging]),
     tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py", "clickhouse.py", "full_disk.sh"]),
   ]
 )

@@ -16,28 +16,25 @@ struct BoundStatement {
   }
 
   /// - Parameter index: From 1, as SQLite counts.
-  func bind(_ value: Int64, at index: Int32) { sqlite3_bind_int64(statement.sqliteStatement, index, value) }
+  func bind(_ value: Int64, at index: Int32) throws { try check(sqlite3_bind_int64(statement.sqliteStatement, index, value)) }
 
   /// Binds what a column holds in a row; a null as NULL, or as 0 or '' where a key column stands beside an `_is_null` column.
-  func bind(_ column: Tables.Column, row: Int, nullAsDefault: Bool, at index: Int32) {
+  func bind(_ column: Tables.Column, row: Int, nullAsDefault: Bool, at index: Int32) throws {
     let handle = statement.sqliteStatement
     if column.isNull[row] && !nullAsDefault {
-      sqlite3_bind_null(handle, index)
-      return
+      return try check(sqlite3_bind_null(handle, index))
     }
     switch column.type.storage {
-    case .integers: sqlite3_bind_int64(handle, index, column.integers[row])
-    case .doubles: sqlite3_bind_double(handle, index, column.doubles[row])
+    case .integers: try check(sqlite3_bind_int64(handle, index, column.integers[row]))
+    case .doubles: try check(sqlite3_bind_double(handle, index, column.doubles[row]))
     case .text:
-      column.text.withBytes(of: row) { bytes in
+      try column.text.withBytes(of: row) { bytes in
         // SQLITE_TRANSIENT: SQLite copies the text. An empty one has no address, which would mean NULL.
         let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
         let address = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
-        if let address {
-          sqlite3_bind_text(handle, index, address, Int32(bytes.count), transient)
-        } else {
-          sqlite3_bind_text(handle, index, "", 0, transient)
-        }
+        try check(
+          address.map { sqlite3_bind_text(handle, index, $0, Int32(bytes.count), transient) }
+            ?? sqlite3_bind_text(handle, index, "", 0, transient))
       }
     }
   }
@@ -45,13 +42,15 @@ struct BoundStatement {
   /// Executes it with what is bound.
   func execute() throws {
     let handle = statement.sqliteStatement
+    defer { sqlite3_reset(handle) }
     let code = sqlite3_step(handle)
-    if code != SQLITE_DONE && code != SQLITE_ROW {
-      let extended = sqlite3_extended_errcode(database.sqliteConnection)
-      let message = String(cString: sqlite3_errmsg(database.sqliteConnection))
-      sqlite3_reset(handle)
-      throw DatabaseError(resultCode: ResultCode(rawValue: extended), message: message, sql: statement.sql)
-    }
-    sqlite3_reset(handle)
+    if code != SQLITE_DONE && code != SQLITE_ROW { try check(code) }
+  }
+
+  private func check(_ code: Int32) throws {
+    guard code != SQLITE_OK else { return }
+    throw DatabaseError(
+      resultCode: ResultCode(rawValue: sqlite3_extended_errcode(database.sqliteConnection)),
+      message: String(cString: sqlite3_errmsg(database.sqliteConnection)), sql: statement.sql)
   }
 }

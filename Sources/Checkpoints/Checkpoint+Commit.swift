@@ -102,9 +102,9 @@ extension Checkpoint {
     guard let held = progress[partition] else {
       throw CheckpointError(.invariant("\(partition) has no start offset"), path: path)
     }
-    statement.bind(to, at: 1)
-    statement.bind(held.identifier, at: 2)
-    statement.bind(from, at: 3)
+    try statement.bind(to, at: 1)
+    try statement.bind(held.identifier, at: 2)
+    try statement.bind(from, at: 3)
     try statement.execute()
     guard database.changesCount == 1 else {
       throw CheckpointError(.invariant("a range of \(partition) from \(from) does not begin at its progress"), path: path)
@@ -127,11 +127,11 @@ extension Checkpoint {
     for window in delta.windows {
       try countGroups(window, in: database)
       for contribution in window.contributions {
-        offsets.bind(window.window, at: 1)
-        offsets.bind(identifiers[contribution.partitionIndex], at: 2)
-        offsets.bind(contribution.smallestOffset, at: 3)
-        offsets.bind(contribution.largestOffset, at: 4)
-        offsets.bind(contribution.recordCount, at: 5)
+        try offsets.bind(window.window, at: 1)
+        try offsets.bind(identifiers[contribution.partitionIndex], at: 2)
+        try offsets.bind(contribution.smallestOffset, at: 3)
+        try offsets.bind(contribution.largestOffset, at: 4)
+        try offsets.bind(contribution.recordCount, at: 5)
         try offsets.execute()
       }
       try bumpOutput(ObjectKeys.window(window.window, of: job), kind: "window", number: window.window, in: database)
@@ -141,18 +141,18 @@ extension Checkpoint {
   private func mergeGroups(_ delta: Delta, _ layout: StateLayout, in database: Database) throws {
     let statement = try BoundStatement(database, sql: upsert)
     for group in 0..<delta.groupCount {
-      statement.bind(delta.groupWindows[group], at: 1)
+      try statement.bind(delta.groupWindows[group], at: 1)
       var index: Int32 = 2
       for key in layout.keys.indices {
         if layout.keys[key].isNullable {
-          statement.bind(delta.keys[key].isNull[group] ? 1 : 0, at: index)
+          try statement.bind(delta.keys[key].isNull[group] ? 1 : 0, at: index)
           index += 1
         }
-        statement.bind(delta.keys[key], row: group, nullAsDefault: true, at: index)
+        try statement.bind(delta.keys[key], row: group, nullAsDefault: true, at: index)
         index += 1
       }
       for column in delta.state.indices {
-        statement.bind(delta.state[column], row: group, nullAsDefault: false, at: index)
+        try statement.bind(delta.state[column], row: group, nullAsDefault: false, at: index)
         index += 1
       }
       do {

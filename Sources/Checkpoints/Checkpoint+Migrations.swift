@@ -64,7 +64,7 @@ extension Checkpoint {
       id INTEGER PRIMARY KEY CHECK (id = 1),
       batch INTEGER NOT NULL,
       planned_at TEXT NOT NULL,
-      ranges TEXT NOT NULL               -- JSON: [{"source","topic","partition","from","to"}, ...], to excluded.
+      ranges TEXT NOT NULL               -- JSON: [{"source","topic","ranges":[[partition,from,to], ...]}, ...], to excluded.
     ) STRICT;
 
     CREATE TABLE batches (               -- History: one row a commit.

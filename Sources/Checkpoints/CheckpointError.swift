@@ -11,6 +11,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case noCheckpoint
     /// Not a database, or a damaged one.
     case corrupt(reason: String)
+    /// A log of SQLite's without its database.
+    case leftover
     case foreign(reason: String)
     case newer
     case otherJob(name: String)
@@ -50,7 +52,9 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .noCheckpoint:
       "\(path): there is no checkpoint yet. Run the job once first."
     case .corrupt(let reason):
-      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy, or move it away to read the topics anew."
+      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy, or move it away, with its -wal and -shm, to read the topics anew."
+    case .leftover:
+      "\(path): is left of a checkpoint that was moved or deleted without it. Move it along, or delete it if that checkpoint is not needed."
     case .foreign(let reason):
       "\(path): is not a checkpoint of Tranche (\(reason)). Nothing was changed. Move the file away, or name another folder."
     case .newer:
@@ -62,7 +66,7 @@ package struct CheckpointError: Error, CustomStringConvertible {
       \(path): the job file no longer means what this state was built from:
       \(changes.map { "  \($0)" }.joined(separator: "\n"))
       Undo the change, give the job a new name (a new state from \
-      source.start on), or move the checkpoint away to build the state anew.
+      source.start on), or move the checkpoint away, with its -wal and -shm, to build the state anew.
       """
     case .resultsWait(let count, let format):
       "\(path): output.format changed while \(count) results wait to be published as \(format). Set it back, run the job until nothing is "

@@ -7,7 +7,7 @@ internal import Glibc
 package final class RunLock {
   private let descriptor: Int32
 
-  /// Takes the lock at once or not at all.
+  /// Takes the lock within a tenth of a second or not at all.
   ///
   /// - Parameters:
   ///   - path: The lock file; made when missing.
@@ -80,8 +80,9 @@ func networkFileSystem(at path: String, mounts: String? = nil) -> String? {
   let networked = [
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "afs", "ocfs2", "gfs2", "virtiofs",
   ]
-  // Of the file systems in user space those on a block device are local.
-  return networked.contains(nearest.type) || nearest.type.hasPrefix("fuse.") ? nearest.type : nil
+  // Of the file systems in user space those on a block device ("fuseblk") are local, and the root of rootless containers is.
+  let isInUserSpace = nearest.type.hasPrefix("fuse.") && nearest.type != "fuse.fuse-overlayfs"
+  return networked.contains(nearest.type) || isInUserSpace ? nearest.type : nil
 }
 
 private func readMounts() -> String {

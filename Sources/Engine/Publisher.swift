@@ -9,7 +9,7 @@ internal import ObjectStorage
 /// It meets the run only in the checkpoint and through three calls: a commit happened, give me your marks, finish. The newest committed
 /// revision of each object goes next, so revisions that were overtaken are never written.
 final class Publisher: @unchecked Sendable {
-  // @unchecked: every property below is read and written under `condition`, but for those that only the thread uses.
+  // @unchecked: every property below is read and written under `condition`, but for those that only the publisher's thread uses, or only the run's.
   private let condition = NSCondition()
   private var hasNews = true
   private var isFinishing = false
@@ -29,7 +29,7 @@ final class Publisher: @unchecked Sendable {
   private var stopSeen: Int64?
   /// Used by the thread alone, and read when it has ended.
   private let stopwatch: Stopwatch
-  /// When the thread was last told to look.
+  /// When the thread was last told to look; used by the run's thread alone.
   private var lastNews: Int64
   private let release: String
   /// Publishes in the caller's thread when a commit is noticed: for simulations, which must go the same way for the same seed.
@@ -124,7 +124,7 @@ final class Publisher: @unchecked Sendable {
   private var renderFailure: RunError? {
     guard let first = renderFailures.min(by: { $0.key < $1.key }) else { return nil }
     let others = renderFailures.count == 1 ? "" : " The same holds for \(renderFailures.count - 1) other objects."
-    return RunError(.data, "\(first.value) It was not published; all others were.\(others) Correct select, and run again.")
+    return RunError(.data, "\(first.value) It was not published; what else could be, was.\(others) Correct select, and run again.")
   }
 
   // MARK: - The thread
@@ -182,11 +182,14 @@ final class Publisher: @unchecked Sendable {
       var group: [Rendered] = []
       var byteCount = 0
       for output in dirty {
-        if isGraceOver() { return }
+        if isGraceOver() {
+          try put(group)
+          return
+        }
         guard let object = try rendered(output, renderer) else { continue }
         group.append(object)
         byteCount += object.bytes.count
-        if group.count >= groupSize || byteCount >= groupByteCount {
+        if !store.sharesSyncs || group.count >= groupSize || byteCount >= groupByteCount {
           try put(group)
           group = []
           byteCount = 0

@@ -123,18 +123,19 @@ package final class Run {
     let published = publisher.finish()
     summary.publishedCount = published.count
     summary.publisherTimes = published.times
+    summary.isStopped = options.isStopRequested()
     do {
       try stopwatch.measure(.commit) { try checkpoint.commitMarks(publisher.takeMarks()) }
       // Objects that are unsettled stay so: the next run asks for them.
-      if published.failure == nil && !options.isStopRequested() {
+      if published.failure == nil && !summary.isStopped {
         try stopwatch.measure(.settle) {
           try Settlement(job, checkpoint, reader, store, storeAt: storeAt, options, logger).settle(&summary)
         }
       }
-      summary.dirtyCount = try reader.dirtyOutputs().count
     } catch {
       failure = failure ?? RunError(wrapping: error)
     }
+    do { summary.dirtyCount = try reader.dirtyOutputs().count } catch { failure = failure ?? RunError(error) }
     summary.lag = lag
     summary.runTimes = stopwatch.times
     return (summary, failure ?? published.failure ?? published.renderFailure)
@@ -249,9 +250,7 @@ package final class Run {
         pendingBytes: isStoreUp ? 0 : try reader.pendingByteCount(),
         maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp, isStopRequested: options.isStopRequested())
       switch nextStep(facts) {
-      case .finish:
-        summary.isStopped = facts.isStopRequested
-        return
+      case .finish: return
       case .stopForPendingResults:
         logger.warning("results wait for the store and output.max_pending_bytes is reached", metadata: ["job": "\(job.name)"])
         return

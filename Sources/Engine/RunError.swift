@@ -49,7 +49,7 @@ package struct RunError: Error, CustomStringConvertible {
       switch error.code {
       case .locked, .busy: .locked
       case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
-      case .corrupt, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
+      case .corrupt, .leftover, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
       case .jobChanged, .otherJob, .wrongCluster, .resultsWait: .jobChanged
       case .overflow, .tooManyGroups, .noCheckpoint: .data
       case .invariant: .internalFault

@@ -49,8 +49,8 @@ enum ClientConfiguration {
         Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().remember(String(cString: text))
       }
       rd_kafka_conf_set_error_cb(configuration) { _, error, _, opaque in
-        guard let opaque, let error = Optional(rd_kafka_resp_err_t(error)) else { return }
-        Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().noteRefusal(error)
+        guard let opaque else { return }
+        Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().noteRefusal(rd_kafka_resp_err_t(error))
       }
     }
     return configuration
@@ -108,6 +108,9 @@ final class Trouble: Sendable {
   }
 
   var refusal: rd_kafka_resp_err_t? { refused.withLock { $0 } }
+
+  /// One broker's refusal a while ago does not explain the next time-out.
+  func forgetRefusal() { refused.withLock { $0 = nil } }
 
   private let undelivered = Mutex<(count: Int, error: rd_kafka_resp_err_t)?>(nil)
 

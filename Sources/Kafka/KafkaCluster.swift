@@ -115,11 +115,15 @@ package final class KafkaCluster {
     defer { rd_kafka_topic_destroy(handle) }
     var metadata: UnsafePointer<rd_kafka_metadata>?
     var status = RD_KAFKA_RESP_ERR__TIMED_OUT
-    var leftMilliseconds = timeoutMilliseconds
+    let deadline = monotonicMilliseconds() + Int64(timeoutMilliseconds)
+    var leftMilliseconds = Int64(timeoutMilliseconds)
+    var sliceMilliseconds: Int64 = 1_000
+    trouble.forgetRefusal()
     repeat {
-      // A second at a time: a broker that refuses us is asked again and again otherwise, until the time is over.
-      status = rd_kafka_metadata(client, 0, handle, &metadata, min(leftMilliseconds, 1_000))
-      leftMilliseconds -= 1_000
+      // A second, then two, then four: a broker that refuses us is asked again and again otherwise, until the time is over.
+      status = rd_kafka_metadata(client, 0, handle, &metadata, Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
+      sliceMilliseconds *= 2
+      leftMilliseconds = deadline - monotonicMilliseconds()
       if status != RD_KAFKA_RESP_ERR_NO_ERROR { serveEvents() }
     } while [RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TRANSPORT].contains(status) && leftMilliseconds > 0 && trouble.refusal == nil
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
@@ -244,24 +248,29 @@ package final class KafkaCluster {
       var lastHeard = monotonicMilliseconds()
       var waitMilliseconds: Int32 = 5
       while !open.isEmpty {
-        var isNews = false
+        var (wasQueued, hasMoved) = (false, false)
         for index in open {
           current = index
           let polled = try active[index].poll(ranges[index].range, chunk) { try body(index, $0) }
           count += polled.count
-          isNews = isNews || polled.isNews
+          wasQueued = wasQueued || polled.wasQueued
+          hasMoved = hasMoved || polled.hasMoved
         }
         open.removeAll { active[$0].isComplete(ranges[$0].range) }
-        if isNews {
+        if hasMoved {
           lastHeard = monotonicMilliseconds()
           waitMilliseconds = 5
-        } else if let first = open.first, !bell.wait(milliseconds: waitMilliseconds) {
-          current = first
+          continue
+        }
+        guard let first = open.first else { break }
+        current = first
+        if !wasQueued && !bell.wait(milliseconds: waitMilliseconds) {
           serve(open.map { ranges[$0].partition })
           try body(first, UnsafeBufferPointer(start: nil, count: 0))
           waitMilliseconds = 100
-          if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw active[first].silence() }
         }
+        // Also where errors come that pass and come again: they are no message.
+        if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw active[first].silence() }
       }
       return count
     } catch let error as PartitionReader.Failure {

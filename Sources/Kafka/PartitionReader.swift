@@ -115,15 +115,16 @@ final class PartitionReader {
 
   /// Hands over what of the range is queued now, in the order of the offsets; waits for nothing.
   ///
-  /// - Returns: Messages handed over, and whether anything was queued at all.
+  /// - Returns: Messages handed over; whether anything was queued at all, if only an error that passes; whether it came nearer to the range's end.
   func poll(
     _ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
-  ) throws -> (count: Int64, isNews: Bool) {
+  ) throws -> (count: Int64, wasQueued: Bool, hasMoved: Bool) {
     let wanted = min(Int64(chunk.capacity), range.to - position)
     let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
     guard received >= 0 else { throw Failure.broker(rd_kafka_last_error()) }
-    if received == 0 { return (0, false) }
-    return (try deliver(received, range, chunk, body), true)
+    if received == 0 { return (0, false, false) }
+    let reached = position
+    return (try deliver(received, range, chunk, body), true, position > reached)
   }
 
   /// The offset that it waits for.

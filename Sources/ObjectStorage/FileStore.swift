@@ -22,6 +22,8 @@ package final class FileStore: ObjectStore {
 
   package var location: String { "file:\(root)" }
 
+  package let sharesSyncs = true
+
   package var identity: String {
     guard let resolved = realpath(root, nil) else { return location }
     defer { free(resolved) }

@@ -45,6 +45,9 @@ package protocol ObjectStore: Sendable {
   /// Two stores of one identity hold the same objects, however their places are spelt.
   var identity: String { get }
 
+  /// Whether putting a group costs less than putting its objects one by one.
+  var sharesSyncs: Bool { get }
+
   /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable when it returns.
   func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt
   /// Puts several objects. Where one fails, others may have been put.

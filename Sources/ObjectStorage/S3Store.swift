@@ -90,6 +90,8 @@ package final class S3Store: ObjectStore {
     "s3://\(configuration.bucket)" + (configuration.prefix.isEmpty ? "" : "/\(configuration.prefix)")
   }
 
+  package let sharesSyncs = false
+
   package var identity: String { "\(scheme)://\(host)\(basePath) \(configuration.prefix)" }
 
   private func fullKey(_ key: String) -> String { configuration.prefix.isEmpty ? key : "\(configuration.prefix)/\(key)" }

@@ -74,7 +74,10 @@ struct RunCommand: ParsableCommand {
         printError("tranche: \(error)")
         throw ExitCode(error.kind.exitCode)
       }
-      if summary.isStopped { StopSignal.endProcess() }
+      if summary.isStopped {
+        checkpoint.close()
+        StopSignal.endProcess()
+      }
     }
   }
 }

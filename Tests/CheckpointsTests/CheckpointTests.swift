@@ -255,6 +255,19 @@ struct CheckpointTests {
     #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/calls.sqlite")).isEmpty)
   }
 
+  // SQLite plays a log that it finds beside a database into it, and the log of a checkpoint that was moved away stays behind after a kill.
+  @Test("is not made beside the log of one that was moved away without it")
+  func leftoverLog() throws {
+    let folder = try TemporaryFolder()
+    try folder.write("the log of another", to: "calls.sqlite-wal")
+    #expect { _ = try open(folder, job()) } throws: {
+      "\($0)".contains("calls.sqlite-wal: is left of a checkpoint that was moved or deleted without it")
+    }
+    #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/calls.sqlite"))
+    try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite-wal")
+    #expect(try open(folder, job()).nextBatch == 1)
+  }
+
   @Test("remembers a topic that was added, so that it cannot be taken away unseen")
   func addedTopic() throws {
     let folder = try TemporaryFolder()

@@ -90,6 +90,16 @@ struct FaultyBrokerTests {
     try readAll(cluster, at: -1) {}
   }
 
+  @Test("ends as well where a broker answers, and always with an error")
+  func endlessErrors() throws {
+    let errors = Array(repeating: "-1", count: 60).joined(separator: " ")
+    #expect {
+      try readAll(try cluster(), silenceMilliseconds: 2_000, at: 4) { for _ in 0..<40 { try mock.tell("errors 1 \(errors)") } }
+    } throws: {
+      ($0 as? KafkaError)?.code == .unreachable && "\($0)".contains("no message for too long at offset")
+    }
+  }
+
   @Test("calls an offset out of range only where the log's ends say so")
   func outOfRange() throws {
     #expect { try readAll(try cluster(), at: 2) { try mock.tell("errors 1 1 1 1") } } throws: {

@@ -203,6 +203,7 @@ package final class Simulation {
     }
     var options = RunOptions(clock: { now }, nanoseconds: { simulation.nanoseconds() }, release: "0")
     options.publishesInline = true
+    options.graceMilliseconds = [0, 3_000, 20_000].randomElement(using: &random) ?? 0
     options.failpoint = { _ in simulation.step() }
     if chance(20) { options.maxBatches = Int.random(in: 1...3, using: &random) }
     if isCalm { options.maxBatches = nil }
@@ -222,7 +223,7 @@ package final class Simulation {
     if let error {
       if isCalm { return "a calm run failed: \(error)" }
       if error.kind != .unreachable { return "a run failed with \(error.kind): \(error)" }
-    } else if summary.dirtyCount > 0 {
+    } else if summary.dirtyCount > 0 && !summary.isStopped {
       return "a run ended well with \(summary.dirtyCount) dirty objects"
     }
     return nil
@@ -419,7 +420,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
 
   init(_ simulation: Simulation) { self.simulation = simulation }
 
-  let location = "fake", identity = "fake"
+  let location = "fake", identity = "fake", sharesSyncs = true
 
   private func fault(_ code: ObjectStoreError.Code, _ key: ObjectKey) -> ObjectStoreError {
     ObjectStoreError(code, place: "\(key)", reason: "injected", hadUnansweredAttempt: code == .unreachable)

@@ -280,6 +280,26 @@ struct FaultTests {
     #expect(try scenario.objects().isEmpty)
   }
 
+  @Test("that goes from a folder to S3 deletes what stands in the folder, and back")
+  func movedToS3() throws {
+    let scenario = try Scenario(store: 0)
+    try scenario.write()
+    try produce(scenario, ["1,1\n", "2,3\n"])
+    let s3 = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(s3.replacing(scenario.to, with: "file:out"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    let original = scenario.folder.files(below: "out")
+    #expect(original.count == 1)
+    try scenario.folder.write(s3, to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try scenario.objects() == original)
+    #expect(scenario.folder.files(below: "out").isEmpty)
+    try scenario.folder.write(s3.replacing(scenario.to, with: "file:out"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 0)
+    #expect(scenario.folder.files(below: "out") == original)
+    #expect(try scenario.objects().isEmpty)
+  }
+
   @Test("whose rows wait for a store that is not there publishes them at another place, but refuses another format with 78")
   func movedResults() throws {
     let scenario = try Scenario(store: 0)
