@@ -7,7 +7,7 @@ internal import Glibc
 package final class RunLock {
   private let descriptor: Int32
 
-  /// Takes the lock within a tenth of a second or not at all.
+  /// Takes the lock within a hundredth of a second or not at all.
   ///
   /// - Parameters:
   ///   - path: The lock file; made when missing.
@@ -35,11 +35,11 @@ package final class RunLock {
 
   deinit { close(descriptor) }
 
-  /// A few times within 100 ms: whoever asks for the holder's name has a lock for an instant.
+  /// A few times within 10 ms: whoever asks for the holder's name has a lock for some microseconds.
   private static func take(_ descriptor: Int32) -> Bool {
     for attempt in 0..<5 {
       if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return true }
-      if attempt < 4 { usleep(20_000) }
+      if attempt < 4 { usleep(2_000) }
     }
     return false
   }
