@@ -94,8 +94,9 @@ sanitize: packages
 	export ASAN_OPTIONS=detect_leaks=0 SANITIZE=1
 	for kind in address thread; do
 	  swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind
-	  # Without address space randomisation, which the thread sanitizer does not always survive.
-	  setarch "$$(uname -m)" -R swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind --skip SystemTests
+	  # The thread sanitizer does not see librdkafka's threads begin, and does not always survive randomised addresses.
+	  skip=SystemTests; [ $$kind = address ] || skip='SystemTests|KafkaTests'
+	  setarch "$$(uname -m)" -R swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind --skip "$$skip"
 	done
 
 bench: build
