@@ -86,7 +86,11 @@ package final class Checkpoint {
     let unfinished = path + ".new"
     for ending in ["", "-journal", "-wal", "-shm"] { unlink(unfinished + ending) }
     do {
-      let queue = try DatabaseQueue(path: unfinished)
+      // With its write-ahead log from the first: were the finished file changed to it, a kill could leave a rollback journal, which a look at the file
+      // without writing cannot undo.
+      var configuration = Configuration()
+      configuration.journalMode = .wal
+      let queue = try DatabaseQueue(path: unfinished, configuration: configuration)
       try migrator.migrate(queue)
       try queue.write { database in
         try database.execute(

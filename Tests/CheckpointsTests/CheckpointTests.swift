@@ -255,6 +255,20 @@ struct CheckpointTests {
     #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/calls.sqlite")).isEmpty)
   }
 
+  // Found by killing runs at random for minutes: the change to the write-ahead log, on a file that stood already, left a rollback journal, and every later
+  // run ended with "attempt to write a readonly database".
+  @Test("has its write-ahead log from the instant it exists")
+  func writeAheadLog() throws {
+    let folder = try TemporaryFolder()
+    let path = "\(folder.path)/calls.sqlite"
+    nonisolated(unsafe) var seen: [[UInt8]] = []
+    _ = try Checkpoint(job: job(), folder: folder.path, holder: "a test", now: 0, release: "test") {
+      // File format write and read version: 2 is WAL (sqlite.org/fileformat2.html).
+      if let data = FileManager.default.contents(atPath: path) { seen.append(Array(data[18...19])) }
+    }
+    #expect(seen.first == [2, 2])
+  }
+
   // SQLite plays a log that it finds beside a database into it, and the log of a checkpoint that was moved away stays behind after a kill.
   @Test("is not made beside the log of one that was moved away without it")
   func leftoverLog() throws {
