@@ -11,7 +11,7 @@ internal import ObjectStorage
 final class Publisher: @unchecked Sendable {
   // @unchecked: every property below is read and written under `condition`, but for those that only the publisher's thread uses, or only the run's.
   private let condition = NSCondition()
-  private var hasNews = true
+  private var hasNews: Bool
   private var isFinishing = false
   private var hasEnded = false
   private var marks: [PublishMark] = []
@@ -58,6 +58,8 @@ final class Publisher: @unchecked Sendable {
     isInline = options.publishesInline
     self.reader = reader
     unsettledFromStart = Set(try reader.dirtyOutputs().map(\.objectKey))
+    // Nothing to look for before a commit: a thread that begins late would publish in the middle of a run that is to publish at its end.
+    hasNews = !unsettledFromStart.isEmpty
   }
 
   func start() {
