@@ -88,9 +88,9 @@ package final class Checkpoint {
     do {
       // With its write-ahead log from the first: were the finished file changed to it, a kill could leave a rollback journal, which a look at the file
       // without writing cannot undo.
-      var configuration = Configuration()
-      configuration.journalMode = .wal
-      let queue = try DatabaseQueue(path: unfinished, configuration: configuration)
+      let queue = try DatabaseQueue(path: unfinished)
+      // NORMAL: closing syncs what was written, and before it is renamed nobody misses it.
+      try queue.inDatabase { try $0.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL") }
       try migrator.migrate(queue)
       try queue.write { database in
         try database.execute(
@@ -110,8 +110,8 @@ package final class Checkpoint {
 
   private static func open(_ path: String) throws(CheckpointError) -> DatabaseQueue {
     do {
+      // No journalMode: the file has its write-ahead log, and GRDB's way to turn it on writes a table and drops it, in every run.
       var configuration = Configuration()
-      configuration.journalMode = .wal
       configuration.busyMode = .timeout(10)
       configuration.label = "checkpoint"
       // The database is looked at before GRDB may write to it: one that is not ours, or newer, must stay as it is.
@@ -119,7 +119,7 @@ package final class Checkpoint {
       let queue = try DatabaseQueue(path: path, configuration: configuration)
       try migrator.migrate(queue)
       try queue.inDatabase { database in
-        // GRDB sets NORMAL when it turns WAL on, so FULL is set after opening, and read back.
+        // SQLite's own default, unless it was built otherwise; read back below.
         try database.execute(sql: "PRAGMA synchronous = FULL")
         // The log is merged after 16 MiB instead of 4: a batch that touches 200 of a million groups writes 200 pages, which then are merged less often.
         try database.execute(sql: "PRAGMA wal_autocheckpoint = 4000")

@@ -73,7 +73,7 @@ func networkFileSystem(at path: String, mounts: String? = nil) -> String? {
     let fields = line.split(separator: " ")
     guard fields.count >= 3 else { continue }
     // Mount points write a blank as \040.
-    let point = fields[1].replacing("\\040", with: " ")
+    let point = fields[1].utf8.contains(UInt8(ascii: "\\")) ? fields[1].replacing("\\040", with: " ") : fields[1]
     let isAbove = folder.hasPrefix(point.hasSuffix("/") ? point : point + "/")
     if isAbove && point.count >= nearest.point.count { nearest = (String(point), String(fields[2])) }
   }

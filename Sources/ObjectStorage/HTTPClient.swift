@@ -17,29 +17,30 @@ final class HTTPClient: @unchecked Sendable {
   private let timeoutMilliseconds: Int64
   private let caFile: String?
 
-  private static let isReady: Bool = curl_global_init(Int(CURL_GLOBAL_DEFAULT)) == CURLE_OK
+  /// What keeps libcurl from being used in this process; nil when nothing does. Asked first, it loads it.
+  static let obstacle: String? = tranche_curl_load().map { String(cString: $0) }
 
   init?(timeoutMilliseconds: Int64, caFile: String?) {
-    guard Self.isReady, let handle = curl_easy_init() else { return nil }
+    guard Self.obstacle == nil, let handle = tranche_curl_new() else { return nil }
     self.handle = handle
     self.timeoutMilliseconds = timeoutMilliseconds
     self.caFile = caFile
   }
 
-  deinit { curl_easy_cleanup(handle) }
+  deinit { tranche_curl_free(handle) }
 
   func send(method: String, url: String, headers: [(name: String, value: String)], body: [UInt8]) -> HTTPResult {
     lock.withLock { _ in perform(method, url, headers, body) }
   }
 
   private func perform(_ method: String, _ url: String, _ headers: [(name: String, value: String)], _ body: [UInt8]) -> HTTPResult {
-    curl_easy_reset(handle)
+    tranche_curl_reset(handle)
     var list: UnsafeMutablePointer<curl_slist>?
     // An empty Expect keeps libcurl from waiting for 100 Continue; it is not signed.
     for (name, value) in headers + [("Expect", "")] {
-      list = curl_slist_append(list, "\(name):\(value.isEmpty ? "" : " \(value)")") ?? list
+      list = tranche_curl_list_append(list, "\(name):\(value.isEmpty ? "" : " \(value)")") ?? list
     }
-    defer { curl_slist_free_all(list) }
+    defer { tranche_curl_list_free(list) }
     var exchange = Exchange(body: body)
     var errorText = [CChar](repeating: 0, count: Int(CURL_ERROR_SIZE))
     tranche_curl_set_string(handle, CURLOPT_URL, url)
@@ -66,12 +67,12 @@ final class HTTPClient: @unchecked Sendable {
       for option in [CURLOPT_WRITEDATA, CURLOPT_HEADERDATA, CURLOPT_READDATA] { tranche_curl_set_pointer(handle, option, exchange) }
       return errorText.withUnsafeMutableBufferPointer { text in
         tranche_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, text.baseAddress)
-        return curl_easy_perform(handle)
+        return tranche_curl_perform(handle)
       }
     }
     guard code == CURLE_OK else {
       let text = errorText.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
-      return .noAnswer(text.isEmpty ? String(cString: curl_easy_strerror(code)) : text)
+      return .noAnswer(text.isEmpty ? String(cString: tranche_curl_describe(code)) : text)
     }
     var status = 0
     tranche_curl_status(handle, &status)

@@ -183,7 +183,10 @@ package final class S3Store: ObjectStore {
   }
 
   private func send(_ request: SigV4.Request, place: String) throws(ObjectStoreError) -> Answer {
-    guard let client else { throw ObjectStoreError(.inputOutput, place: place, reason: "libcurl could not be started") }
+    guard let client else {
+      let reason = "libcurl could not be loaded: \(HTTPClient.obstacle ?? "it gives no handle"). On Debian it is the package libcurl4"
+      throw ObjectStoreError(.inputOutput, place: place, reason: reason)
+    }
     var hadUnansweredAttempt = false
     var attempt = 1
     while true {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Checkpoints
 import Engine
+import Formats
 import Foundation
 import Glibc
 import Jobs
@@ -128,13 +129,19 @@ func grouped(_ number: Int64) -> String {
   return (number < 0 ? "-" : "") + String(text.reversed())
 }
 
+/// A time or a share with so many decimal places.
+private func rounded(_ value: Double, places: Int) -> String {
+  let scale = (0..<places).reduce(1.0) { scale, _ in scale * 10 }
+  return DecimalText.format(unscaled: Int64((value * scale).rounded()), scale: places)
+}
+
 extension RunSummary {
   fileprivate var didAnything: Bool { batchCount > 0 || publishedCount > 0 || lostOffsetCount > 0 }
 
   func text(seconds: Double, place: String) -> String {
     if !didAnything && dirtyCount == 0 && lag == 0 { return "\(job): nothing new, nothing written" }
     var parts = [
-      "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in \(String(format: "%.2f", seconds)) s"
+      "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in \(rounded(seconds, places: 2)) s"
     ]
     if countedCount != recordCount { parts.append("\(grouped(recordCount - countedCount)) left out by where") }
     if rejectedCount > 0 { parts.append("\(grouped(rejectedCount)) rejected") }
@@ -151,8 +158,8 @@ extension RunSummary {
     var rows: [[String]] = []
     func add(_ thread: String, _ step: String, _ milliseconds: Double) {
       guard milliseconds >= 0.0005 else { return }
-      let perBatch = batchCount == 0 ? "" : String(format: "%.3f", milliseconds / Double(batchCount))
-      rows.append(["  \(thread)", step, String(format: "%.1f", milliseconds), perBatch])
+      let perBatch = batchCount == 0 ? "" : rounded(milliseconds / Double(batchCount), places: 3)
+      rows.append(["  \(thread)", step, rounded(milliseconds, places: 1), perBatch])
     }
     let run = runTimes.milliseconds
     for (step, milliseconds) in run { add("run", step, milliseconds) }

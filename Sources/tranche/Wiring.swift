@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Dispatch
 import Engine
+import Formats
 import Foundation
 import Jobs
 import Kafka
@@ -78,10 +79,15 @@ func makeSources(_ job: Job) throws -> [any MessageSource] {
 }
 
 func openCheckpoint(_ job: Job, folder: String, step: @escaping @Sendable () -> Void = {}) throws -> Checkpoint {
-  let process = ProcessInfo.processInfo
   let now = nowMilliseconds()
-  let holder = "pid \(process.processIdentifier) on \(process.hostName), started \(Date().ISO8601Format())"
+  let holder = "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
   return try Checkpoint(job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)", step: step)
+}
+
+private func hostName() -> String {
+  var name = [CChar](repeating: 0, count: 256)
+  guard gethostname(&name, name.count - 1) == 0 else { return "a host without a name" }
+  return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
 }
 
 /// Of a clock that never goes back.

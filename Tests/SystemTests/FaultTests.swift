@@ -367,6 +367,22 @@ struct FaultTests {
     #expect(try scenario.objects().count == 1)
   }
 
+  @Test("needs libcurl for S3 only: without it, a folder is written, and a bucket is an error that says what to install")
+  func withoutLibcurl() throws {
+    let scenario = try Scenario(store: 0)
+    try scenario.write()
+    try produce(scenario, ["1,1\n"])
+    try scenario.folder.write("no library", to: "libcurl.so.4")
+    let hidden = ["LD_LIBRARY_PATH": scenario.folder.path]
+    let refused = try scenario.tranche("run", "job.yaml", environment: hidden)
+    #expect(refused.exitCode == 74)
+    #expect(refused.errors.contains("libcurl could not be loaded: ") && refused.errors.contains("package libcurl4"), "\(refused.errors)")
+    let s3 = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try scenario.folder.write(s3.replacing(scenario.to, with: "file:out"), to: "job.yaml")
+    #expect(try scenario.tranche("run", "job.yaml", environment: hidden).exitCode == 0)
+    #expect(scenario.folder.files(below: "out").count == 1)
+  }
+
   @Test("has an exit code for each kind of trouble")
   func exitCodes() throws {
     let scenario = try Scenario(store: 0)
