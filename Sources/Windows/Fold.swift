@@ -83,13 +83,13 @@ package struct Fold {
 
   // MARK: - Windows
 
-  private func windowOfRows(_ batch: RecordBatch, batchNumber: Int64) -> [Int64] {
+  private func windowOfRows(_ batch: RecordBatch, batchNumber: Int64) -> RowWindows {
     switch job.window {
-    case .global: return [Int64](repeating: 0, count: batch.rowCount)
-    case .batch: return [Int64](repeating: batchNumber, count: batch.rowCount)
+    case .global: return .same(0)
+    case .batch: return .same(batchNumber)
     case .tumbling(let width, _):
       guard let timeColumn else { preconditionFailure("the window's time is not decoded") }
-      return batch.columns[timeColumn].integers.map { startOfWindow(holding: $0, widthMilliseconds: width) }
+      return .each(batch.columns[timeColumn].integers.map { startOfWindow(holding: $0, widthMilliseconds: width) })
     }
   }
 

@@ -1,12 +1,25 @@
 internal import Tables
 
+/// The window of each row of a batch.
+enum RowWindows {
+  case same(Int64)
+  case each([Int64])
+
+  subscript(row: Int) -> Int64 {
+    switch self {
+    case .same(let window): window
+    case .each(let windows): windows[row]
+    }
+  }
+}
+
 /// Numbers the groups of a batch: rows with equal window and equal keys share a number, given in order of first appearance.
 ///
 /// An open-addressing table of group numbers under 64-bit hashes. Rows are first put together by their hash alone, which one pass per key
 /// column then verifies; only where two different keys share a hash is every row compared. Texts are equal when their bytes are; NULL equals NULL.
 struct Grouping {
   private let keyColumns: [Column]
-  private let windows: [Int64]
+  private let windows: RowWindows
   /// The group of each row, or -1 where the row does not take part.
   private(set) var groupOfRow: [Int32] = []
   /// The row that opened each group.
@@ -15,37 +28,42 @@ struct Grouping {
   private var slots: [Int32] = []
   private var hashes: [UInt64] = []
 
-  init(keyColumns: [Column], windows: [Int64]) {
+  init(keyColumns: [Column], windows: RowWindows) {
     self.keyColumns = keyColumns
     self.windows = windows
   }
 
   mutating func assign(_ matches: [Bool]) {
-    let rowHashes = hashRows()
-    assign(matches, rowHashes) { _, _ in true }
-    if !isVerified() { assign(matches, rowHashes, isSameGroup) }
+    assign(matches) { _, _ in true }
+    if !isVerified() { assign(matches, isSameGroup) }
   }
 
   @inline(__always)
-  private mutating func assign(_ matches: [Bool], _ rowHashes: [UInt64], _ isSame: (Int, Int) -> Bool) {
+  private mutating func assign(_ matches: [Bool], _ isSame: (Int, Int) -> Bool) {
     groupOfRow = [Int32](repeating: -1, count: matches.count)
     firstRows.removeAll()
     hashes.removeAll()
     slots = [Int32](repeating: -1, count: 1_024)
-    for row in matches.indices where matches[row] {
-      let hash = rowHashes[row]
-      var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
-      while true {
-        let group = slots[slot]
-        if group < 0 {
-          groupOfRow[row] = openGroup(row, hash, slot)
-          break
+    // Some rows at a time, so that their hashes stay near the processor.
+    var rowHashes = [UInt64](repeating: 0, count: min(1_024, matches.count))
+    for first in stride(from: 0, to: matches.count, by: 1_024) {
+      let rows = first..<min(first + 1_024, matches.count)
+      hash(rows, into: &rowHashes)
+      for row in rows where matches[row] {
+        let hash = rowHashes[row - first]
+        var slot = Int(truncatingIfNeeded: hash) & (slots.count - 1)
+        while true {
+          let group = slots[slot]
+          if group < 0 {
+            groupOfRow[row] = openGroup(row, hash, slot)
+            break
+          }
+          if hashes[Int(group)] == hash && isSame(row, firstRows[Int(group)]) {
+            groupOfRow[row] = group
+            break
+          }
+          slot = (slot + 1) & (slots.count - 1)
         }
-        if hashes[Int(group)] == hash && isSame(row, firstRows[Int(group)]) {
-          groupOfRow[row] = group
-          break
-        }
-        slot = (slot + 1) & (slots.count - 1)
       }
     }
   }
@@ -59,7 +77,7 @@ struct Grouping {
       }
       return true
     }
-    guard holds({ windows[$0] == windows[$1] }) else { return false }
+    if case .each(let windows) = windows, !holds({ windows[$0] == windows[$1] }) { return false }
     for column in keyColumns {
       guard holds({ column.isNull[$0] == column.isNull[$1] }) else { return false }
       let isSame =
@@ -105,27 +123,32 @@ struct Grouping {
     }
   }
 
-  /// The hash of every row, column by column.
-  private func hashRows() -> [UInt64] {
-    var hashes = windows.map { mix(UInt64(bitPattern: $0)) }
+  /// The hash of each of some rows, column by column.
+  ///
+  /// - Parameter hashes: At least as many as there are rows; the first row's comes first.
+  private func hash(_ rows: Range<Int>, into hashes: inout [UInt64]) {
+    let first = rows.lowerBound
+    switch windows {
+    case .same(let window): for row in rows { hashes[row - first] = mix(UInt64(bitPattern: window)) }
+    case .each(let windows): for row in rows { hashes[row - first] = mix(UInt64(bitPattern: windows[row])) }
+    }
     for column in keyColumns {
       switch column.type.storage {
       case .integers:
-        for row in hashes.indices { hashes[row] = mix(hashes[row] ^ UInt64(bitPattern: column.integers[row])) }
+        for row in rows { hashes[row - first] = mix(hashes[row - first] ^ UInt64(bitPattern: column.integers[row])) }
       case .doubles:
-        for row in hashes.indices { hashes[row] = mix(hashes[row] ^ column.doubles[row].bitPattern) }
+        for row in rows { hashes[row - first] = mix(hashes[row - first] ^ column.doubles[row].bitPattern) }
       case .text:
         // FNV-1a over the bytes: short keys, one multiplication a byte.
-        for row in hashes.indices {
-          hashes[row] = column.text.withBytes(of: row) { bytes in
-            mix(bytes.reduce(hashes[row] ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 })
+        for row in rows {
+          hashes[row - first] = column.text.withBytes(of: row) { bytes in
+            mix(bytes.reduce(hashes[row - first] ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 })
           }
         }
       }
       // A NULL holds 0 or '' in its place and must not share their hash.
-      for row in hashes.indices where column.isNull[row] { hashes[row] = mix(~hashes[row]) }
+      for row in rows where column.isNull[row] { hashes[row - first] = mix(~hashes[row - first]) }
     }
-    return hashes
   }
 }
 

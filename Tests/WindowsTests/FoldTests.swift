@@ -70,7 +70,7 @@ struct FoldTests {
     }
     let window = mix(UInt64(0))
     let other = Int64(bitPattern: mix(window ^ 1) ^ 5 ^ mix(window ^ 2))
-    var grouping = Grouping(keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])], windows: [0, 0, 0, 0])
+    var grouping = Grouping(keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])], windows: .each([0, 0, 0, 0]))
     grouping.assign([true, true, true, true])
     #expect(grouping.groupOfRow == [0, 1, 0, 1])
     #expect(grouping.firstRows == [0, 1])
