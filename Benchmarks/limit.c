@@ -39,7 +39,7 @@ static rd_kafka_t *consumer(const char *brokers, char **properties, int property
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
   const char *settings[][2] = {{"bootstrap.servers", brokers},   {"group.id", "limit"},     {"enable.auto.commit", "false"},
                                {"auto.offset.reset", "error"},   {"check.crcs", "true"},    {"fetch.wait.max.ms", "10"},
-                               {"fetch.queue.backoff.ms", "5"}};
+                               {"fetch.queue.backoff.ms", "1"}};
   for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
     rd_kafka_conf_set(conf, settings[i][0], settings[i][1], text, sizeof text);  // one that an older release does not know is passed over
   for (int i = 0; i < propertyCount; i++) {

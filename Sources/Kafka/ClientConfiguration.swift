@@ -19,7 +19,7 @@ enum ClientConfiguration {
     let fetchSizes = ["message.max.bytes", "fetch.max.bytes", "fetch.message.max.bytes"]
     let isSizedByUser = (fetchSizes + ["max.partition.fetch.bytes"]).contains { properties[$0] != nil }
     return (isSizedByUser ? [] : fetchSizes.map { ($0, String(sizes.fetchBytes)) }) + [
-      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "5"), ("check.crcs", "true"),
+      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "1"), ("check.crcs", "true"),
       ("queued.min.messages", String(sizes.queuedMessagesPerPartition)),
       ("queued.max.messages.kbytes", String(sizes.queuedKilobytesPerPartition)),
       // librdkafka waits half of this before it connects to a second broker, which every run does: the one of the bootstrap
@@ -70,7 +70,8 @@ enum ClientConfiguration {
 /// How much a client fetches ahead, by what the batches take.
 ///
 /// With librdkafka's own sizes, a batch of 1,000 offsets out of a deep backlog prefetches a hundred megabytes that are thrown away. A queued
-/// message takes some 300 bytes beside its own, so queues are limited by messages as well as by bytes.
+/// message takes some 320 bytes beside its own, so queues are limited by messages as well as by bytes; short ones do where librdkafka looks again after a
+/// millisecond (fetch.queue.backoff.ms).
 struct FetchSizes: Equatable {
   /// Of one answer of a broker.
   let fetchBytes: Int64
@@ -82,7 +83,7 @@ struct FetchSizes: Equatable {
     fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 2_048) * 64
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
-    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 120_000 / partitionCount))
+    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 30_000 / partitionCount))
     queuedKilobytesPerPartition = max(64, 32_768 / partitionCount)
   }
 }

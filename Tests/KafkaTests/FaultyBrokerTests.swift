@@ -133,7 +133,7 @@ struct FaultyBrokerTests {
       for partitions in [1, 6, 60, 1_000] {
         let sizes = FetchSizes(maxOffsetsPerBatch: maxOffsets, partitionCount: partitions)
         #expect((65_536...131_072).contains(sizes.fetchBytes))
-        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= 120_000)
+        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= max(30_000, 100 * Int64(partitions)))
         #expect(sizes.queuedKilobytesPerPartition * Int64(partitions) <= 65_536)
         #expect(sizes.queuedMessagesPerPartition >= 100)
       }
