@@ -57,7 +57,7 @@ enum RangesText {
       var separator = UInt8(ascii: "[")
       for number in numbers(item) {
         bytes.append(separator)
-        bytes += String(number).utf8
+        append(number, to: &bytes)
         separator = UInt8(ascii: ",")
       }
       bytes.append(UInt8(ascii: "]"))
@@ -65,6 +65,17 @@ enum RangesText {
     if open != nil { bytes += "]}".utf8 }
     bytes.append(UInt8(ascii: "]"))
     return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// A number that is not negative, as digits.
+  private static func append(_ number: Int64, to bytes: inout [UInt8]) {
+    let first = bytes.count
+    var rest = number
+    repeat {
+      bytes.append(UInt8(ascii: "0") + UInt8(rest % 10))
+      rest /= 10
+    } while rest > 0
+    bytes[first...].reverse()
   }
 
   /// Names of sources and topics hold no control characters (the job file is checked), so two escapes do.

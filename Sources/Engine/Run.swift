@@ -76,7 +76,8 @@ package final class Run {
   private let options: RunOptions
   private let logger: Logger
   private let stopwatch: Stopwatch
-  private var ends: [PartitionID: PartitionEnd] = [:]
+  /// Of every partition, as seen at the start, in the order of the partitions: so a plan has nothing to sort.
+  private var ends: [(partition: PartitionID, end: PartitionEnd)] = []
   /// What the brokers have removed unread, where that ends the run.
   private var lost: [PartitionRange] = []
   private var summary: RunSummary
@@ -150,13 +151,15 @@ package final class Run {
 
   /// Confirms each cluster, starts partitions met for the first time, and asks for the ends, once.
   private func meetSources() throws {
+    var met: [PartitionID: PartitionEnd] = [:]
+    defer { ends = met.sorted { $0.key < $1.key }.map { (partition: $0.key, end: $0.value) } }
     for cluster in job.clusters {
       let source = source(cluster.name)
       // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for it otherwise.
       let partitions = try Self.partitions(of: cluster, in: source)
       if let clusterID = try source.clusterID() { try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID) }
       let ends = try source.ends(of: partitions)
-      self.ends.merge(ends) { _, new in new }
+      met.merge(ends) { _, new in new }
       let known = Set(checkpoint.progress.keys.filter { $0.source == cluster.name }.map(\.topic))
       let starts = try startOffsets(
         of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known, start: job.start, ends: ends, source: source)
@@ -232,7 +235,7 @@ package final class Run {
 
   private var lag: Int64 {
     ends.reduce(0) { sum, entry in
-      sum + max(0, entry.value.end - (checkpoint.progress[entry.key]?.nextOffset ?? entry.value.end))
+      sum + max(0, entry.end.end - (checkpoint.progress[entry.partition]?.nextOffset ?? entry.end.end))
     }
   }
 
@@ -331,8 +334,11 @@ package final class Run {
   /// What this run executes after a plan, stored with its commit; nil when the run ends with it.
   private func planAfter(_ plan: BatchPlan) -> BatchPlan? {
     if let maxBatches = options.maxBatches, summary.batchCount + 1 >= maxBatches { return nil }
-    let taken = Dictionary(uniqueKeysWithValues: plan.ranges.map { ($0.partition, $0.range.to) })
-    let left = ends.compactMap { partition, end in checkpoint.unread(partition, from: taken[partition], end: end.end) }
+    var taken = plan.ranges[...]
+    let left = ends.compactMap { partition, end in
+      let from = taken.first?.partition == partition ? taken.popFirst()?.range.to : nil
+      return checkpoint.unread(partition, from: from, end: end.end)
+    }
     let next = planBatch(plan.batch + 1, unread: left, maxOffsets: job.maxOffsets)
     return next.isEmpty ? nil : next
   }

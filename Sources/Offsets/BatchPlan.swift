@@ -27,8 +27,8 @@ package struct BatchPlan: Hashable, Sendable {
 /// Plans a batch of at most `maxOffsets` offsets over what lies between progress and the ends.
 ///
 /// Pure and deterministic: the same arguments give the same plan. Exactly `maxOffsets` in all when that many are there. Each lagging
-/// partition gets its share of the total lag by largest remainder, and at least one offset while `maxOffsets` allows; where there are more
-/// lagging partitions than offsets to give, the partitions take turns by batch number, one offset each.
+/// partition gets its share of the total lag by largest remainder, and at least one offset. Where more than ``partitionsPerBatch`` lag, or more than there
+/// are offsets to give, they take turns by batch number.
 ///
 /// - Parameters:
 ///   - unread: What is left of each partition, in any order; empty ranges take no part.
@@ -45,15 +45,44 @@ package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int
     })
 }
 
+/// Of how many partitions a batch takes, and no more unless it needs them to be full: each costs a batch some microseconds, however few of its offsets are
+/// read, for its queue, its progress and its lineage.
+let partitionsPerBatch = 256
+
 /// The number of offsets each partition gives to a batch; the rules are ``planBatch(_:unread:maxOffsets:)``'s.
 ///
 /// - Parameter lags: At least 1 each.
 func splitOffsets(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int64] {
   let total = lags.reduce(UInt64(0)) { $0 + UInt64($1) }
   if total <= UInt64(maxOffsets) { return lags }
-  if lags.count >= maxOffsets { return turns(partitionCount: lags.count, offsetCount: Int(maxOffsets), turn: turn) }
 
-  // Shares by largest remainder. Every share is below its lag, because maxOffsets is below the total.
+  var counts = [Int64](repeating: 0, count: lags.count)
+  let chosen = choose(lags: lags, maxOffsets: maxOffsets, turn: turn)
+  for (index, count) in zip(chosen, share(lags: chosen.map { lags[$0] }, maxOffsets: maxOffsets)) { counts[index] = count }
+  return counts
+}
+
+/// The positions of the partitions whose turn it is: the next ``partitionsPerBatch`` after those of the turn before, and as many more as a full batch needs.
+private func choose(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int] {
+  let wanted = min(partitionsPerBatch, Int(clamping: maxOffsets))
+  if lags.count <= wanted { return Array(lags.indices) }
+  let count = UInt64(lags.count)
+  let first = Int(UInt64(bitPattern: turn) % count * UInt64(wanted) % count)
+  var chosen: [Int] = []
+  var offsetCount: UInt64 = 0
+  while chosen.count < wanted || offsetCount < UInt64(maxOffsets) {
+    let index = (first + chosen.count) % lags.count
+    chosen.append(index)
+    offsetCount += UInt64(lags[index])
+  }
+  return chosen
+}
+
+/// Shares of partitions that hold `maxOffsets` or more together, and are no more than `maxOffsets`.
+private func share(lags: [Int64], maxOffsets: Int64) -> [Int64] {
+  let total = lags.reduce(UInt64(0)) { $0 + UInt64($1) }
+  if total == UInt64(maxOffsets) { return lags }
+  // By largest remainder. Every share is below its lag, because maxOffsets is below the total.
   var counts = [Int64](repeating: 0, count: lags.count)
   var remainders: [(remainder: UInt64, index: Int)] = []
   remainders.reserveCapacity(lags.count)
@@ -85,11 +114,4 @@ private func giveOneToEach(_ counts: inout [Int64]) {
     }
   }
   for index in without { counts[index] = 1 }
-}
-
-private func turns(partitionCount: Int, offsetCount: Int, turn: Int64) -> [Int64] {
-  var counts = [Int64](repeating: 0, count: partitionCount)
-  let first = Int((UInt64(bitPattern: turn) % UInt64(partitionCount)) * UInt64(offsetCount % partitionCount) % UInt64(partitionCount))
-  for step in 0..<offsetCount { counts[(first + step) % partitionCount] = 1 }
-  return counts
 }

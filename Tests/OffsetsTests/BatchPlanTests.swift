@@ -51,22 +51,42 @@ struct BatchPlanTests {
       #expect(counts.reduce(0, +) == min(total, maxOffsets))
       let isWithinLags = zip(counts, lags).allSatisfy { $0 >= 0 && $0 <= $1 }
       #expect(isWithinLags)
-      if maxOffsets >= Int64(count) { #expect(counts.allSatisfy { $0 >= 1 }) }
+      let takenFrom = counts.count { $0 > 0 }
+      #expect(takenFrom >= min(count, partitionsPerBatch, Int(clamping: maxOffsets)))
+      // More than those only where they do not fill the batch: without the last of them, it would not be full.
+      if takenFrom > partitionsPerBatch && total > maxOffsets {
+        let taken = lags.indices.filter { counts[$0] > 0 }.map { lags[$0] }
+        #expect(taken.reduce(0, +) - (taken.max() ?? 0) < maxOffsets)
+      }
       #expect(splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: turn) == counts)
     }
   }
 
   @Test(
-    "with more lagging partitions than offsets to give, every partition has its turn", arguments: [(7, 3), (1_000, 64), (5, 1), (6, 6)])
+    "with more lagging partitions than a batch takes from or has offsets to give, every partition has its turn in as few batches as can be",
+    arguments: [(7, 3), (1_000, 64), (5, 1), (6, 6), (257, 257), (1_000, 1_000), (700, 100_000)])
   func turnsReachAll(partitionCount: Int, offsetCount: Int) {
-    var seen = Set<Int>()
     let lags = [Int64](repeating: 1_000_000, count: partitionCount)
-    for turn in 1...Int64(partitionCount) {
-      for (index, count) in splitOffsets(lags: lags, maxOffsets: Int64(offsetCount), turn: turn).enumerated() where count > 0 {
-        seen.insert(index)
+    let perBatch = min(partitionsPerBatch, offsetCount)
+    let batchCount = (partitionCount + perBatch - 1) / perBatch
+    for first in 1...Int64(partitionCount) {
+      var seen = Set<Int>()
+      for turn in first..<first + Int64(batchCount) {
+        for (index, count) in splitOffsets(lags: lags, maxOffsets: Int64(offsetCount), turn: turn).enumerated() where count > 0 {
+          seen.insert(index)
+        }
       }
+      #expect(seen.count == partitionCount)
     }
-    #expect(seen.count == partitionCount)
+  }
+
+  @Test("takes from more partitions where those whose turn it is do not fill the batch")
+  func filled() {
+    // A record or two in each of a thousand partitions: nobody waits while a batch has room.
+    let counts = splitOffsets(lags: (0..<1_000).map { 1 + $0 % 2 }, maxOffsets: 1_200, turn: 3)
+    #expect(counts.reduce(0, +) == 1_200)
+    #expect((799...801).contains(counts.count { $0 > 0 }))
+    #expect(splitOffsets(lags: [Int64](repeating: 1, count: 1_000), maxOffsets: 1_000, turn: 3).allSatisfy { $0 == 1 })
   }
 
   @Test("does not depend on the order in which partitions are named")
