@@ -135,7 +135,7 @@ def partitions(stack, figures, in_turn):
     in_turn(figures, runs)
     return [
         "### Partitions", "",
-        f"{PARTITION_BATCHES} batches of 1,000 offsets. A batch takes from no more than 256 partitions unless it needs more to be full.", "",
+        f"{PARTITION_BATCHES} batches of 1,000 offsets. A batch takes from no more than 128 partitions unless it needs more to be full.", "",
         *report.steps_table(figures, runs), *report.figures_table(figures, runs),
         *report.ratios_table([(f"milliseconds of a batch's steps, {count:,} partitions : 6",
                                report.ratios(figures, partitions_name(count), partitions_name(6), lambda r: r.batch_ms))

@@ -47,7 +47,7 @@ package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int
 
 /// Of how many partitions a batch takes, and no more unless it needs them to be full: each costs a batch some microseconds, however few of its offsets are
 /// read, for its queue, its progress and its lineage.
-let partitionsPerBatch = 256
+let partitionsPerBatch = 128
 
 /// The number of offsets each partition gives to a batch; the rules are ``planBatch(_:unread:maxOffsets:)``'s.
 ///
