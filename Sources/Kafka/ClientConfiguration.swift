@@ -16,9 +16,12 @@ enum ClientConfiguration {
   /// Defaults that let small batches flow; a property unknown to an older librdkafka is passed over.
   static func consumerDefaults(_ sizes: FetchSizes, for properties: [String: String]) -> [(String, String)] {
     // A fetch may be no smaller than the largest message, so the three go together; a message that is larger comes alone.
-    let fetchSizes = ["message.max.bytes", "fetch.max.bytes", "fetch.message.max.bytes"]
-    let isSizedByUser = (fetchSizes + ["max.partition.fetch.bytes"]).contains { properties[$0] != nil }
-    return (isSizedByUser ? [] : fetchSizes.map { ($0, String(sizes.fetchBytes)) }) + [
+    let fetchSizes = [
+      ("message.max.bytes", String(sizes.fetchBytes)), ("fetch.max.bytes", String(sizes.fetchBytes)),
+      ("fetch.message.max.bytes", String(sizes.fetchBytesPerPartition)),
+    ]
+    let isSizedByUser = (fetchSizes.map(\.0) + ["max.partition.fetch.bytes"]).contains { properties[$0] != nil }
+    return (isSizedByUser ? [] : fetchSizes) + [
       ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "1"), ("check.crcs", "true"),
       ("queued.min.messages", String(sizes.queuedMessagesPerPartition)),
       ("queued.max.messages.kbytes", String(sizes.queuedKilobytesPerPartition)),
@@ -75,12 +78,15 @@ enum ClientConfiguration {
 struct FetchSizes: Equatable {
   /// Of one answer of a broker.
   let fetchBytes: Int64
+  /// Of it, of one partition. However short a queue is, it is filled by as much at a time, so that many partitions get less.
+  let fetchBytesPerPartition: Int64
   let queuedMessagesPerPartition: Int64
   let queuedKilobytesPerPartition: Int64
 
   init(maxOffsetsPerBatch: Int64, partitionCount: Int) {
     let partitionCount = Int64(partitionCount)
     fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 2_048) * 64
+    fetchBytesPerPartition = min(fetchBytes, max(8_192, 1_048_576 / partitionCount))
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
     queuedMessagesPerPartition = min(max(share, 1_000), max(100, 30_000 / partitionCount))
