@@ -217,7 +217,7 @@ extension Checkpoint {
         arguments.append(column.isNull[group] ? 1 : 0)
       }
       conditions.append("\(definition.name.quotedDatabaseIdentifier) = ?")
-      arguments.append(column.databaseValue(group, nullAsDefault: true))
+      arguments.append(column.keyValue(group))
     }
     for (index, column) in layout.columns.enumerated() where column.merge == .add {
       let row = try Row.fetchOne(

@@ -3,10 +3,9 @@ import GRDB
 import Tables
 
 extension Tables.Column {
-  /// The value of a row as SQLite keeps it; a null as NULL, or as 0 or '' where a key column stands beside an `_is_null` column.
-  func databaseValue(_ row: Int, nullAsDefault: Bool) -> DatabaseValue {
-    if isNull[row] && !nullAsDefault { return .null }
-    return switch type.storage {
+  /// What the table of groups holds of a key: a null is 0 or '' beside its `_is_null` column.
+  func keyValue(_ row: Int) -> DatabaseValue {
+    switch type.storage {
     case .integers: integers[row].databaseValue
     case .doubles: doubles[row].databaseValue
     case .text: text[row].databaseValue

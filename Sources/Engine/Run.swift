@@ -274,8 +274,8 @@ package final class Run {
 
   /// The broker removed the start of a planned range between plan and read: the watermarks are asked again and the loss is recorded.
   private func passOverTruncation(_ plan: BatchPlan, oldestHeld: Offset) throws {
-    for ranges in plan.rangesBySource {
-      let lows = try source(ranges[ranges.startIndex].partition.source).ends(of: ranges.map(\.partition))
+    for (name, ranges) in plan.rangesBySource {
+      let lows = try source(name).ends(of: ranges.map(\.partition))
       for range in ranges {
         guard let low = lows[range.partition]?.low, low > range.range.from else { continue }
         try handleLoss(PartitionRange(range.partition, OffsetRange(from: range.range.from, to: low)))
@@ -290,11 +290,11 @@ package final class Run {
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     let bySource = plan.rangesBySource
     try stopwatch.measure(.read) { () throws in
-      for ranges in bySource { try source(ranges[ranges.startIndex].partition.source).prepare(Array(ranges)) }
+      for (name, ranges) in bySource { try source(name).prepare(Array(ranges)) }
     }
     let batch = try pipeline.process(plan) { body in
-      for ranges in bySource {
-        try source(ranges[ranges.startIndex].partition.source).read(Array(ranges)) { position, messages in
+      for (name, ranges) in bySource {
+        try source(name).read(Array(ranges)) { position, messages in
           if options.isStopRequested() { throw StopRequested() }
           try body(ranges.startIndex + position, messages)
         }

@@ -56,7 +56,8 @@ package final class FileStore: ObjectStore {
     }
     for (index, (key, _)) in group.enumerated() {
       do { try moveIntoPlace(temporaries[index], path(key), key) } catch {
-        for temporary in temporaries[index...] { unlink(temporary) }
+        // The one at fault is gone already.
+        for temporary in temporaries[(index + 1)...] { unlink(temporary) }
         throw error
       }
     }

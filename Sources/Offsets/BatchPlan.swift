@@ -13,14 +13,15 @@ package struct BatchPlan: Hashable, Sendable {
   package var isEmpty: Bool { ranges.isEmpty }
 
   /// The ranges in pieces of one source each, in order.
-  package var rangesBySource: [ArraySlice<PartitionRange>] {
-    var pieces: [ArraySlice<PartitionRange>] = []
-    var start = 0
-    for index in ranges.indices.dropFirst() where ranges[index].partition.source != ranges[start].partition.source {
-      pieces.append(ranges[start..<index])
-      start = index
+  package var rangesBySource: [(source: String, ranges: ArraySlice<PartitionRange>)] {
+    var pieces: [(source: String, ranges: ArraySlice<PartitionRange>)] = []
+    var rest = ranges[...]
+    while let source = rest.first?.partition.source {
+      let piece = rest.prefix { $0.partition.source == source }
+      pieces.append((source, piece))
+      rest = rest[piece.endIndex...]
     }
-    return ranges.isEmpty ? [] : pieces + [ranges[start...]]
+    return pieces
   }
 }
 
