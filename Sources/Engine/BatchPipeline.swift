@@ -28,8 +28,9 @@ final class BatchPipeline {
   private let fold: Fold?
   private let renderer: Renderer?
   private var batch: RecordBatch
-  /// One per range of the plan: partitions take turns as their messages come, and a batch holds them one after the other.
-  private var parts: [RecordBatch] = []
+  private var parts = Parts()
+  /// What came early of the batch that follows.
+  private var ahead = Parts()
   private var matches: [Bool] = []
 
   init(_ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch) throws(ExpressionError) {
@@ -55,31 +56,46 @@ final class BatchPipeline {
       }
   }
 
-  /// - Parameter read: Lends the messages of the plan's ranges with the position of their range, in the order of their offsets within a range.
-  func process(_ plan: BatchPlan, read: ((Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void) throws -> Outcome {
-    while parts.count < plan.ranges.count { parts.append(RecordBatch(decoder.schema)) }
-    for index in parts.indices { parts[index].removeAllKeepingCapacity() }
+  /// The records of a batch while they are read, one part per range of its plan: partitions take turns as their messages come, and the batch holds them one
+  /// after the other.
+  private struct Parts {
+    var plan: BatchPlan?
+    var batches: [RecordBatch] = []
+    /// What is left to read of each range.
+    var ranges: [PartitionRange] = []
     var byteCount: Int64 = 0
+
+    mutating func begin(_ plan: BatchPlan?, _ schema: Schema) {
+      self.plan = plan
+      ranges = plan?.ranges ?? []
+      while batches.count < ranges.count { batches.append(RecordBatch(schema)) }
+      for index in batches.indices { batches[index].removeAllKeepingCapacity() }
+      byteCount = 0
+    }
+  }
+
+  /// - Parameters:
+  ///   - next: The plan after this one, if the run goes on with it.
+  ///   - read: Reads what is left of the plan's ranges, in their order, and lends the messages with the position of their range, in the order of their offsets
+  ///     within a range; also some of `next`, with the position of the range before.
+  func process(
+    _ plan: BatchPlan, next: BatchPlan?,
+    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void
+  ) throws -> Outcome {
+    if ahead.plan == plan { swap(&parts, &ahead) } else { parts.begin(plan, decoder.schema) }
+    ahead.begin(next, decoder.schema)
+    try checkBytes(of: plan)
     try stopwatch.measure(.read) { () throws in
-      try read { index, messages in
-        for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
-        let partition = plan.ranges[index].partition
-        guard byteCount <= job.limits.batchBytes else {
-          throw RunError(
-            .data,
-            """
-            \(plan.ranges[index]): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
-            Lower trigger.max_offsets, or raise the limit.
-            """)
-        }
-        stopwatch.measure(.decode) {
-          decoder.decode(messages, topic: partition.topic, partition: partition.partition, partitionIndex: index, into: &parts[index])
-        }
+      try read(parts.ranges) { index, messages in
+        let range = plan.ranges[index]
+        if let first = messages.first, first.offset >= range.range.to { return decodeAhead(messages, of: range.partition) }
+        decode(messages, index, &parts)
+        try checkBytes(of: plan)
       }
     }
     stopwatch.measure(.decode) {
       batch.removeAllKeepingCapacity()
-      for index in plan.ranges.indices { batch.append(parts[index]) }
+      for index in plan.ranges.indices { batch.append(parts.batches[index]) }
     }
     try checkRejects(plan)
     var outcome = Outcome()
@@ -125,6 +141,33 @@ final class BatchPipeline {
   }
 
   // MARK: - Steps
+
+  private func decode(_ messages: UnsafeBufferPointer<Message>, _ index: Int, _ parts: inout Parts) {
+    for message in messages { parts.byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
+    let partition = parts.ranges[index].partition
+    stopwatch.measure(.decode) {
+      decoder.decode(
+        messages, topic: partition.topic, partition: partition.partition, partitionIndex: index, into: &parts.batches[index])
+    }
+  }
+
+  private func decodeAhead(_ messages: UnsafeBufferPointer<Message>, of partition: PartitionID) {
+    guard let first = messages.first, let last = messages.last, let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
+      first.offset >= ahead.ranges[index].range.from, last.offset < ahead.ranges[index].range.to
+    else { preconditionFailure("messages of \(partition) ahead that were not asked for") }
+    decode(messages, index, &ahead)
+    ahead.ranges[index] = PartitionRange(partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].range.to))
+  }
+
+  private func checkBytes(of plan: BatchPlan) throws(RunError) {
+    guard parts.byteCount > job.limits.batchBytes else { return }
+    throw RunError(
+      .data,
+      """
+      \(RunError.list(plan.ranges)): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
+      Lower trigger.max_offsets, or raise the limit.
+      """)
+  }
 
   private func filter() throws(ExpressionError) {
     if let predicate {

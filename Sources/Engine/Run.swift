@@ -288,12 +288,12 @@ package final class Run {
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
-    let bySource = plan.rangesBySource
+    let next = stopwatch.measure(.plan) { planAfter(plan) }
     try stopwatch.measure(.read) { () throws in
-      for (name, ranges) in bySource { try source(name).prepare(Array(ranges)) }
+      for (name, ranges) in plan.rangesBySource + (next?.rangesBySource ?? []) { try source(name).prepare(Array(ranges)) }
     }
-    let batch = try pipeline.process(plan) { body in
-      for (name, ranges) in bySource {
+    let batch = try pipeline.process(plan, next: next) { left, body in
+      for (name, ranges) in BatchPlan.bySource(left) {
         try source(name).read(Array(ranges)) { position, messages in
           if options.isStopRequested() { throw StopRequested() }
           try body(ranges.startIndex + position, messages)
@@ -308,7 +308,7 @@ package final class Run {
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.batch(plan.batch, of: job), $0) }
     commit.rejects = job.rejects.policy == .quarantine ? batch.rejects : []
-    commit.nextPlan = stopwatch.measure(.plan) { planAfter(plan) }
+    commit.nextPlan = next
     commit.marks = publisher.takeMarks()
     do {
       try stopwatch.measure(.commit) { () throws(CheckpointError) in try checkpoint.commit(commit) }

@@ -82,6 +82,8 @@ struct FetchSizes: Equatable {
   let fetchBytesPerPartition: Int64
   let queuedMessagesPerPartition: Int64
   let queuedKilobytesPerPartition: Int64
+  /// Of messages that are handed over before their range is read.
+  let aheadBytesPerPartition: Int
 
   init(maxOffsetsPerBatch: Int64, partitionCount: Int) {
     let partitionCount = Int64(partitionCount)
@@ -89,8 +91,9 @@ struct FetchSizes: Equatable {
     fetchBytesPerPartition = min(fetchBytes, max(8_192, 1_048_576 / partitionCount))
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
-    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 30_000 / partitionCount))
+    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 18_000 / partitionCount))
     queuedKilobytesPerPartition = max(64, 32_768 / partitionCount)
+    aheadBytesPerPartition = Int(max(65_536, 8_388_608 / partitionCount))
   }
 }
 

@@ -22,6 +22,7 @@ package final class KafkaCluster {
   private var client: OpaquePointer
   /// What the client's queues and fetches are fitted to.
   private var fittedPartitionCount = 6
+  private var sizes: FetchSizes
   private var partitionCount = 0
   private var readers: [PartitionID: PartitionReader] = [:]
   private let chunk = MessageChunk(capacity: 4_096)
@@ -47,8 +48,8 @@ package final class KafkaCluster {
     self.properties = properties
     self.maxOffsetsPerBatch = maxOffsetsPerBatch
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
-    client = try Self.connect(
-      properties, FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: fittedPartitionCount), trouble, place: place)
+    sizes = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: fittedPartitionCount)
+    client = try Self.connect(properties, sizes, trouble, place: place)
   }
 
   private static func connect(
@@ -74,8 +75,8 @@ package final class KafkaCluster {
   private func fit() throws(KafkaError) {
     guard readers.isEmpty, partitionCount > fittedPartitionCount else { return }
     fittedPartitionCount = partitionCount
-    let fitted = try Self.connect(
-      properties, FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: partitionCount), trouble, place: place)
+    sizes = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: partitionCount)
+    let fitted = try Self.connect(properties, sizes, trouble, place: place)
     rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
     client = fitted
   }
@@ -197,15 +198,18 @@ package final class KafkaCluster {
 
   // MARK: - Ranges
 
-  /// Assigns what these ranges need and is not assigned yet, so that all of it is fetched while the first range is read.
+  /// Says which ranges will be read: now, or after those that are read now. What they need and is not assigned yet is assigned, so that all of it is fetched
+  /// while the first is read; what comes early of later ones may be handed over ahead.
   package func prepare(_ ranges: [PartitionRange]) throws(KafkaError) {
     try fit()
+    for range in ranges { readers[range.partition]?.expected = range.range }
     let new = ranges.filter { readers[$0.partition] == nil }
     guard !new.isEmpty, let list = rd_kafka_topic_partition_list_new(Int32(new.count)) else { return }
     defer { rd_kafka_topic_partition_list_destroy(list) }
     for range in new {
       // The queue is taken out of the consumer's common one before the assignment starts to fill it.
-      readers[range.partition] = try PartitionReader(range.partition, client: client, position: range.range.from, bell: bell, place: place)
+      readers[range.partition] = try PartitionReader(
+        range.partition, client: client, expected: range.range, sizes: sizes, bell: bell, place: place)
       rd_kafka_topic_partition_list_add(list, range.partition.topic, range.partition.partition)?.pointee.offset = range.range.from
     }
     if let error = rd_kafka_incremental_assign(client, list) {
@@ -216,17 +220,18 @@ package final class KafkaCluster {
     }
   }
 
-  /// Reads one fixed range of each of some partitions, and stops exactly at their ends.
+  /// Reads one fixed range of each of some partitions, all of it.
   ///
   /// Whatever partition has messages is read next, so that no queue fills while another is waited for; within a partition they come in the order of
-  /// their offsets.
+  /// their offsets. While nothing of the ranges has come, messages behind one that is complete are handed over instead, if ``prepare(_:)`` was told that they
+  /// will be read: never more than that, and never again unless they are asked for again.
   ///
   /// - Parameters:
-  ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered, `to` is not.
+  ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered; what is at `to` or behind it comes ahead or not at all. May be empty.
   ///   - silenceMilliseconds: Longest wait without a new message of any of them.
-  ///   - body: Gets the range's position in `ranges` and some of its messages, whose bytes die when it returns; copy what must live. Called
-  ///     with no messages now and then while none come.
-  /// - Returns: Messages delivered. Fewer than the ranges' counts is normal: compaction and control records leave holes.
+  ///   - body: Gets the range's position in `ranges` and some of its messages, or some from behind it, whose bytes die when it returns; copy what must live.
+  ///     Called with no messages now and then while none come.
+  /// - Returns: Messages of the ranges. Fewer than the ranges' counts is normal: compaction and control records leave holes.
   /// - Throws: ``KafkaError``, or what `body` throws; the ranges can be read again from their starts then.
   package func read(
     _ ranges: [PartitionRange], silenceMilliseconds: Int64, body: (Int, UnsafeBufferPointer<Message>) throws -> Void
@@ -263,6 +268,12 @@ package final class KafkaCluster {
           continue
         }
         guard let first = open.first else { break }
+        // Instead of sleeping.
+        if !wasQueued {
+          for index in active.indices {
+            wasQueued = try active[index].pollAhead(of: ranges[index].range, chunk) { try body(index, $0) } || wasQueued
+          }
+        }
         current = first
         if !wasQueued && !bell.wait(milliseconds: waitMilliseconds) {
           serve(open.map { ranges[$0].partition })

@@ -75,9 +75,17 @@ final class PartitionReader {
   private var position: Offset
   /// Messages at or beyond the end of the range during which they came; ascending.
   private var parked: [UnsafeMutablePointer<rd_kafka_message_t>] = []
+  /// What came beyond the end of a range, which it does not concern.
+  private var failureAhead: Failure?
+  /// The last range of which it is known that it will be read.
+  var expected: OffsetRange
+  private var aheadByteCount = 0
+  private let sizes: FetchSizes
 
   /// - Parameter bell: Rung when messages come into an empty queue.
-  init(_ partition: PartitionID, client: OpaquePointer, position: Offset, bell: Bell, place: String) throws(KafkaError) {
+  init(
+    _ partition: PartitionID, client: OpaquePointer, expected: OffsetRange, sizes: FetchSizes, bell: Bell, place: String
+  ) throws(KafkaError) {
     guard let queue = rd_kafka_queue_get_partition(client, partition.topic, partition.partition) else {
       throw KafkaError(.other, place: place, reason: "no queue for \(partition.topic)[\(partition.partition)]")
     }
@@ -87,8 +95,10 @@ final class PartitionReader {
     self.partition = partition
     self.client = client
     self.queue = queue
-    self.position = position
-    delivered = position
+    self.expected = expected
+    self.sizes = sizes
+    position = expected.from
+    delivered = expected.from
   }
 
   deinit {
@@ -103,7 +113,13 @@ final class PartitionReader {
     if range.from < delivered || range.from > position { try seek(to: range.from) }
     // Until this range is done, a failure leaves no position to go on from: the next call seeks.
     delivered = Offset.max
-    return try deliverParked(range, chunk, body)
+    aheadByteCount = 0
+    let count = try deliverParked(range, chunk, body)
+    if let failureAhead, position < range.to {
+      self.failureAhead = nil
+      throw failureAhead
+    }
+    return count
   }
 
   /// Whether every message of the range has been handed over; then the next range may begin at its end.
@@ -125,6 +141,36 @@ final class PartitionReader {
     if received == 0 { return (0, false, false) }
     let reached = position
     return (try deliver(received, range, chunk, body), true, position > reached)
+  }
+
+  /// Hands over what is queued behind a complete range, of the range that is expected there, where that is longer than the queue; waits for nothing.
+  ///
+  /// - Returns: Whether anything was queued.
+  func pollAhead(
+    of range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
+  ) throws -> Bool {
+    // Until a range is complete, `delivered` is beyond everything. Where the expected range begins elsewhere, a gap lies between.
+    guard
+      expected.from == range.to, (expected.from...expected.to).contains(delivered), expected.count > sizes.queuedMessagesPerPartition,
+      position < expected.to, parked.isEmpty, failureAhead == nil, aheadByteCount < sizes.aheadBytesPerPartition
+    else { return false }
+    let wanted = min(Int64(chunk.capacity), expected.to - position)
+    let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
+    guard received > 0 else { return false }
+    let start = delivered
+    delivered = Offset.max
+    var end = start
+    do {
+      _ = try deliver(received, expected, chunk) { messages in
+        try body(messages)
+        for message in messages { aheadByteCount += (message.key?.count ?? 0) + (message.value?.count ?? 0) }
+        end = (messages.last?.offset ?? start - 1) + 1
+      }
+    } catch let failure as Failure {
+      failureAhead = failure
+    }
+    delivered = end
+    return true
   }
 
   /// The offset that it waits for.
@@ -165,7 +211,10 @@ final class PartitionReader {
       }
     }
     if keptCount > 0 { try body(UnsafeBufferPointer(start: chunk.messages, count: keptCount)) }
-    if let failure { throw failure }
+    if let failure {
+      guard position >= range.to else { throw failure }
+      failureAhead = failure
+    }
     return Int64(keptCount)
   }
 
@@ -212,6 +261,7 @@ final class PartitionReader {
   private func seek(to offset: Offset) throws {
     for message in parked { rd_kafka_message_destroy(message) }
     parked.removeAll()
+    failureAhead = nil
     guard let list = rd_kafka_topic_partition_list_new(1) else { throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL) }
     defer { rd_kafka_topic_partition_list_destroy(list) }
     rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = offset

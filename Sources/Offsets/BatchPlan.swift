@@ -12,8 +12,10 @@ package struct BatchPlan: Hashable, Sendable {
   package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.range.count } }
   package var isEmpty: Bool { ranges.isEmpty }
 
-  /// The ranges in pieces of one source each, in order.
-  package var rangesBySource: [(source: String, ranges: ArraySlice<PartitionRange>)] {
+  package var rangesBySource: [(source: String, ranges: ArraySlice<PartitionRange>)] { Self.bySource(ranges) }
+
+  /// Ranges in the order of their partitions, in pieces of one source each.
+  package static func bySource(_ ranges: [PartitionRange]) -> [(source: String, ranges: ArraySlice<PartitionRange>)] {
     var pieces: [(source: String, ranges: ArraySlice<PartitionRange>)] = []
     var rest = ranges[...]
     while let source = rest.first?.partition.source {

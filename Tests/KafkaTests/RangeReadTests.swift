@@ -119,6 +119,43 @@ struct RangeReadTests {
     for (number, count) in counts.enumerated() { #expect(read[number] == (0..<count).map { "\(number):\($0)" }) }
   }
 
+  @Test(
+    "hands over ahead what is expected behind a range, while another is waited for: each message once, unless it is asked for again",
+    arguments: [1_500, 1_600])
+  func ahead(expectedFrom: Offset) throws {
+    try stack.kafka(
+      stack.broker, [["op": "create", "topic": topic, "partitions": 2]] + produce((0..<5_000).map { "\($0)" }))
+    let cluster = try cluster()
+    let (first, expected) = (OffsetRange(from: 0, to: 1_500), OffsetRange(from: expectedFrom, to: 4_000))
+    let now = [PartitionRange(partition(0), first), PartitionRange(partition(1), OffsetRange(from: 0, to: 1))]
+    try cluster.prepare(now)
+    try cluster.prepare([PartitionRange(partition(0), expected)])
+    var offsets: [Offset] = []
+    var isAwaited = true
+    let count = try cluster.read(now, silenceMilliseconds: 20_000) { position, messages in
+      if position == 0 { offsets += messages.map(\.offset) }
+      // Only now is there anything of the other partition.
+      if messages.isEmpty && isAwaited && (offsets.count == 4_000 || expectedFrom != 1_500) {
+        try stack.kafka(stack.broker, produce(["late"], partition: 1))
+        isAwaited = false
+      }
+    }
+    #expect(count == 1_501)
+    // Where the expected range begins elsewhere, a gap lies between, and nothing comes ahead.
+    #expect(offsets == Array(0..<(expectedFrom == 1_500 ? 4_000 : 1_500)))
+    func read(_ from: Offset, _ to: Offset) throws -> [Offset] {
+      var offsets: [Offset] = []
+      _ = try cluster.read([PartitionRange(partition(0), OffsetRange(from: from, to: to))], silenceMilliseconds: 20_000) { _, messages in
+        offsets += messages.map(\.offset)
+      }
+      return offsets
+    }
+    if expectedFrom == 1_500 { #expect(try read(4_000, 4_000) == []) }
+    #expect(try read(4_000, 4_500) == Array(4_000..<4_500))
+    #expect(try read(1_500, 2_000) == Array(1_500..<2_000))
+    #expect(try read(2_000, 5_000) == Array(2_000..<5_000))
+  }
+
   @Test("of offsets that the broker removed says where it starts now; beyond the end it says where that is")
   func lost() throws {
     try stack.kafka(

@@ -15,8 +15,8 @@ import TestSupport
 package final class Simulation {
   /// A bug put in on purpose, to show that the harness sees it.
   package enum Sabotage: CaseIterable, Sendable {
-    /// Both ends of a range are read.
-    case readsOneOffsetTooMany
+    /// A message that was lent is lent again.
+    case readsOneOffsetTwice
     /// The store is believed before it has the bytes.
     case marksCleanBeforeThePut
     /// The newest revision of an object that is waiting is forgotten in favour of an older one.
@@ -359,8 +359,12 @@ final class FakeBroker: MessageSource {
 
   func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] { [:] }
 
+  /// What the engine said that it will read.
+  private var expected: [PartitionID: OffsetRange] = [:]
+
   func prepare(_ ranges: [PartitionRange]) throws(SourceError) {
     simulation.step()
+    for range in ranges { expected[range.partition] = range.range }
     // Retention takes what was planned a moment ago.
     guard simulation.fails(2), let range = ranges.first, var log = simulation.logs[range.partition] else { return }
     log.low = max(log.low, min(log.end, range.range.from + 1))
@@ -370,7 +374,7 @@ final class FakeBroker: MessageSource {
   /// Partitions take turns at random, as they do when answers come from several brokers.
   func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
     try answer()
-    var left = Array(ranges.enumerated())
+    var left = ranges.enumerated().filter { !$0.element.range.isEmpty }
     while !left.isEmpty {
       let place = Int.random(in: left.indices, using: &simulation.random)
       let (index, range) = left[place]
@@ -380,18 +384,28 @@ final class FakeBroker: MessageSource {
       try read(PartitionRange(range.partition, OffsetRange(from: range.range.from, to: middle)), isLast: isLast) { try body(index, $0) }
       if isLast {
         left.remove(at: place)
+        if simulation.chance(50) { try readAhead(of: range) { try body(index, $0) } }
       } else {
         left[place].element = PartitionRange(range.partition, OffsetRange(from: middle, to: range.range.to))
       }
     }
   }
 
+  /// Lends some of what is expected behind a range; what fails there fails when it is asked for.
+  private func readAhead(of range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws {
+    guard let next = expected[range.partition], next.from == range.range.to, !next.isEmpty else { return }
+    let end = Int64.random(in: next.from + 1...next.to, using: &simulation.random)
+    do {
+      try read(PartitionRange(range.partition, OffsetRange(from: next.from, to: end)), isLast: false, body)
+    } catch is SourceError {}
+  }
+
   private func read(_ range: PartitionRange, isLast: Bool, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws {
     guard let log = simulation.logs[range.partition] else { throw SourceError(.unknownTopic, "\(range)") }
     if range.range.from < log.low { throw SourceError(.truncated(oldestHeld: log.low), "\(range): begins at \(log.low)") }
     if simulation.fails(10) { try body(UnsafeBufferPointer(start: nil, count: 0)) }
-    let to = simulation.sabotage == .readsOneOffsetTooMany && isLast ? min(range.range.to + 1, log.end) : range.range.to
-    for offset in range.range.from..<to {
+    let from = simulation.sabotage == .readsOneOffsetTwice && isLast ? max(range.range.from - 1, log.low) : range.range.from
+    for offset in from..<range.range.to {
       guard let record = log.records[Int(offset)] else { continue }
       // A connection that breaks after some of the messages.
       if simulation.fails(1) { throw SourceError(.unreachable, "\(range): broken at \(offset)") }
