@@ -10,12 +10,17 @@
 #define DECLARE(name) __typeof__(&name) name##_found;
 static struct { FUNCTIONS(DECLARE) } functions;
 
+static const char *reason(void) {
+  const char *text = dlerror();
+  return text ? text : "libcurl.so.4 is not what it should be";
+}
+
 const char *tranche_curl_load(void) {
   void *library = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-  if (!library) return dlerror();
+  if (!library) return reason();
 #define FIND(name)                                                                                                                                     \
   functions.name##_found = (__typeof__(&name))dlsym(library, #name);                                                                                   \
-  if (!functions.name##_found) return dlerror();
+  if (!functions.name##_found) return reason();
   FUNCTIONS(FIND)
   CURLcode code = functions.curl_global_init_found(CURL_GLOBAL_DEFAULT);
   return code == CURLE_OK ? NULL : functions.curl_easy_strerror_found(code);

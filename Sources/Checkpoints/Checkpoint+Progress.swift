@@ -57,14 +57,14 @@ extension Checkpoint {
     gapsAhead[range.partition]?.first { $0.from < range.range.to && range.range.from < $0.to }
   }
 
-  /// What of a partition is left to read before its end or the next gap, whichever comes first.
+  /// What of a partition is left to read before its end or the next gap, whichever comes first; empty where that is nothing, nil where it was never met.
   ///
   /// - Parameter from: Where progress will stand when a batch at hand is committed; nil for where it stands.
   package func unread(_ partition: PartitionID, from: Offset? = nil, end: Offset) -> PartitionRange? {
     guard let from = from.map({ landing(partition, $0) }) ?? progress[partition]?.nextOffset else { return nil }
     let gap = gapsAhead.isEmpty ? nil : gapsAhead[partition]?.filter { $0.from >= from }.min { $0.from < $1.from }
     let to = min(end, gap?.from ?? end)
-    return to > from ? PartitionRange(partition, OffsetRange(from: from, to: to)) : nil
+    return PartitionRange(partition, OffsetRange(from: from, to: max(from, to)))
   }
 
   /// Where progress stands after a partition was read up to an offset: there, or behind the gaps that begin there.

@@ -90,7 +90,10 @@ package final class Checkpoint {
       // without writing cannot undo.
       let queue = try DatabaseQueue(path: unfinished)
       // NORMAL: closing syncs what was written, and before it is renamed nobody misses it.
-      try queue.inDatabase { try $0.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL") }
+      try queue.inDatabase { database in
+        try turnOnWriteAheadLog(database, path)
+        try database.execute(sql: "PRAGMA synchronous = NORMAL")
+      }
       try migrator.migrate(queue)
       try queue.write { database in
         try database.execute(
@@ -110,29 +113,35 @@ package final class Checkpoint {
 
   private static func open(_ path: String) throws(CheckpointError) -> DatabaseQueue {
     do {
-      // No journalMode: the file has its write-ahead log, and GRDB's way to turn it on writes a table and drops it, in every run.
+      // No journalMode: GRDB turns the log on by making a table and dropping it, in every run.
       var configuration = Configuration()
       configuration.busyMode = .timeout(10)
       configuration.label = "checkpoint"
       // The database is looked at before GRDB may write to it: one that is not ours, or newer, must stay as it is.
       try refuseUnusable(path)
       let queue = try DatabaseQueue(path: path, configuration: configuration)
-      try migrator.migrate(queue)
       try queue.inDatabase { database in
-        // SQLite's own default, unless it was built otherwise; read back below.
+        // The file has its log from the first; a copy of it may have lost it (VACUUM INTO).
+        try turnOnWriteAheadLog(database, path)
         try database.execute(sql: "PRAGMA synchronous = FULL")
         // The log is merged after 16 MiB instead of 4: a batch that touches 200 of a million groups writes 200 pages, which then are merged less often.
         try database.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
-        let synchronous = try Int.fetchOne(database, sql: "PRAGMA synchronous")
-        let journal = try String.fetchOne(database, sql: "PRAGMA journal_mode")
-        guard synchronous == 2, journal == "wal" else {
-          throw CheckpointError(
-            .unusableFolder(reason: "the write-ahead log cannot be used here (journal_mode \(journal ?? "?"))"), path: path)
+        guard try Int.fetchOne(database, sql: "PRAGMA synchronous") == 2 else {
+          throw CheckpointError(.unusableFolder(reason: "commits cannot be synced (PRAGMA synchronous)"), path: path)
         }
       }
+      try migrator.migrate(queue)
       return queue
     } catch {
       throw CheckpointError(wrapping: error, path: path)
+    }
+  }
+
+  private static func turnOnWriteAheadLog(_ database: Database, _ path: String) throws {
+    let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
+    guard mode == "wal" else {
+      throw CheckpointError(
+        .unusableFolder(reason: "the write-ahead log cannot be used here (journal_mode \(mode ?? "?"))"), path: path)
     }
   }
 

@@ -46,12 +46,12 @@ package struct PlanPreview: Sendable {
       }
     }
     let batch = status?.lastCommit.map { $0.batch + 1 } ?? 1
-    let unread = partitions.compactMap { partition -> PartitionRange? in
+    let unread = partitions.map { partition in
       let gap = status?.gaps.filter { $0.range.partition == partition.partition && $0.range.range.from >= partition.nextOffset }
         .min { $0.range.range.from < $1.range.range.from }
       let from = max(partition.nextOffset, partition.end.low)
       let to = min(partition.end.end, gap?.range.range.from ?? partition.end.end)
-      return to > from ? PartitionRange(partition.partition, OffsetRange(from: from, to: to)) : nil
+      return PartitionRange(partition.partition, OffsetRange(from: from, to: max(from, to)))
     }
     self.partitions = partitions.sorted { $0.partition < $1.partition }
     if let left = status?.inFlight.flatMap({ repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets) }) {

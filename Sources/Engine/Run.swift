@@ -217,7 +217,7 @@ package final class Run {
     case .fail: self.lost.append(lost)
     case .skip:
       // A gap recorded ahead by hand may begin inside the lost range: record up to it, pass over it, and look again.
-      guard let part = checkpoint.unread(lost.partition, end: lost.range.to) else { return }
+      guard let part = checkpoint.unread(lost.partition, end: lost.range.to), !part.range.isEmpty else { return }
       try checkpoint.recordGap(part, reason: .lost, now: options.clock())
       summary.lostOffsetCount += part.range.count
       logger.warning("offsets were lost and passed over", metadata: ["range": "\(part)"])
@@ -339,6 +339,7 @@ package final class Run {
       let from = taken.first?.partition == partition ? taken.popFirst()?.range.to : nil
       return checkpoint.unread(partition, from: from, end: end.end)
     }
+    precondition(taken.isEmpty, "a plan of partitions that were not met")
     let next = planBatch(plan.batch + 1, unread: left, maxOffsets: job.maxOffsets)
     return next.isEmpty ? nil : next
   }

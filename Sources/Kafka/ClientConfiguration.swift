@@ -88,7 +88,8 @@ struct FetchSizes: Equatable {
   init(maxOffsetsPerBatch: Int64, partitionCount: Int) {
     let partitionCount = Int64(partitionCount)
     fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 2_048) * 64
-    fetchBytesPerPartition = min(fetchBytes, max(8_192, 1_048_576 / partitionCount))
+    // Not below what producers put into a batch: a broker sends a batch that is larger only where it is the first of an answer.
+    fetchBytesPerPartition = min(fetchBytes, max(32_768, 1_048_576 / partitionCount))
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
     queuedMessagesPerPartition = min(max(share, 1_000), max(100, 18_000 / partitionCount))

@@ -182,11 +182,18 @@ package final class S3Store: ObjectStore {
       || (answer.status == 400 && XMLText.first("Code", in: answer.text).map(Self.throttlingCodes.contains) == true)
   }
 
+  /// Loads libcurl, so that it is missed before anything else is done.
+  package static func loadLibrary() throws(ObjectStoreError) {
+    if HTTPClient.obstacle != nil { throw withoutLibrary(place: "S3") }
+  }
+
+  private static func withoutLibrary(place: String) -> ObjectStoreError {
+    let reason = "libcurl cannot be used: \(HTTPClient.obstacle ?? "it gives no handle"). On Debian it is the package libcurl4"
+    return ObjectStoreError(.inputOutput, place: place, reason: reason)
+  }
+
   private func send(_ request: SigV4.Request, place: String) throws(ObjectStoreError) -> Answer {
-    guard let client else {
-      let reason = "libcurl could not be loaded: \(HTTPClient.obstacle ?? "it gives no handle"). On Debian it is the package libcurl4"
-      throw ObjectStoreError(.inputOutput, place: place, reason: reason)
-    }
+    guard let client else { throw Self.withoutLibrary(place: place) }
     var hadUnansweredAttempt = false
     var attempt = 1
     while true {

@@ -34,27 +34,28 @@ package struct BatchPlan: Hashable, Sendable {
 /// are offsets to give, they take turns by batch number.
 ///
 /// - Parameters:
-///   - unread: What is left of each partition, in any order; empty ranges take no part.
+///   - unread: What is left of each partition that the job knows, in any order. Empty ranges give nothing and keep the partition's place in the turns, so that
+///     its turn comes whatever other partitions do.
 ///   - maxOffsets: At least 1.
 package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int64) -> BatchPlan {
   precondition(maxOffsets >= 1, "a batch of \(maxOffsets) offsets")
-  let lagging = unread.filter { !$0.range.isEmpty }.sorted { $0.partition < $1.partition }
-  let counts = splitOffsets(lags: lagging.map(\.range.count), maxOffsets: maxOffsets, turn: batch)
+  let partitions = unread.sorted { $0.partition < $1.partition }
+  let counts = splitOffsets(lags: partitions.map(\.range.count), maxOffsets: maxOffsets, turn: batch)
   return BatchPlan(
     batch: batch,
-    ranges: zip(lagging, counts).compactMap { partition, count in
+    ranges: zip(partitions, counts).compactMap { partition, count in
       guard count > 0 else { return nil }
       return PartitionRange(partition.partition, OffsetRange(from: partition.range.from, to: partition.range.from + count))
     })
 }
 
-/// Of how many partitions a batch takes, and no more unless it needs them to be full: each costs a batch some microseconds, however few of its offsets are
+/// Of how many partitions a batch takes, and of no more unless it needs them to be full: each costs it some microseconds, however few of its offsets are
 /// read, for its queue, its progress and its lineage.
 let partitionsPerBatch = 128
 
 /// The number of offsets each partition gives to a batch; the rules are ``planBatch(_:unread:maxOffsets:)``'s.
 ///
-/// - Parameter lags: At least 1 each.
+/// - Parameter lags: Of every partition, 0 where nothing is left.
 func splitOffsets(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int64] {
   let total = lags.reduce(UInt64(0)) { $0 + UInt64($1) }
   if total <= UInt64(maxOffsets) { return lags }
@@ -65,16 +66,18 @@ func splitOffsets(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int64] {
   return counts
 }
 
-/// The positions of the partitions whose turn it is: the next ``partitionsPerBatch`` after those of the turn before, and as many more as a full batch needs.
+/// The positions of the partitions whose turn it is: the first ``partitionsPerBatch`` that lag from the turn's place on, and as many more as a full batch needs.
+///
+/// The place moves on by as many partitions with every turn, so it passes each of them in as few turns as can be.
 private func choose(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int] {
   let wanted = min(partitionsPerBatch, Int(clamping: maxOffsets))
-  if lags.count <= wanted { return Array(lags.indices) }
   let count = UInt64(lags.count)
-  let first = Int(UInt64(bitPattern: turn) % count * UInt64(wanted) % count)
+  let first = lags.count <= wanted ? 0 : Int(UInt64(bitPattern: turn) % count * UInt64(wanted) % count)
   var chosen: [Int] = []
   var offsetCount: UInt64 = 0
-  while chosen.count < wanted || offsetCount < UInt64(maxOffsets) {
-    let index = (first + chosen.count) % lags.count
+  for step in lags.indices where chosen.count < wanted || offsetCount < UInt64(maxOffsets) {
+    let index = (first + step) % lags.count
+    if lags[index] == 0 { continue }
     chosen.append(index)
     offsetCount += UInt64(lags[index])
   }

@@ -54,6 +54,7 @@ func makeStore(_ job: Job, at place: Job.Output.Place, step: @escaping @Sendable
   case .file(let path):
     return FileStore(root: path, step: step)
   case .s3(let bucket, let prefix):
+    try S3Store.loadLibrary()
     let options = job.output.s3
     let environment = ProcessInfo.processInfo.environment
     let credentials: S3Credentials =

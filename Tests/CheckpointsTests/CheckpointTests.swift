@@ -269,6 +269,22 @@ struct CheckpointTests {
     #expect(seen.first == [2, 2])
   }
 
+  @Test("gets its write-ahead log back where a copy has lost it")
+  func copiedWithoutLog() throws {
+    let folder = try TemporaryFolder()
+    do { _ = try open(folder, job()) }
+    let path = "\(folder.path)/calls.sqlite"
+    let copy = try DatabaseQueue(path: path)
+    try copy.writeWithoutTransaction { try $0.execute(sql: "VACUUM INTO '\(path).copy'") }
+    try copy.close()
+    try FileManager.default.removeItem(atPath: path)
+    try FileManager.default.moveItem(atPath: "\(path).copy", toPath: path)
+    func versions() -> [UInt8]? { FileManager.default.contents(atPath: path).map { Array($0[18...19]) } }
+    #expect(versions() == [1, 1])
+    do { #expect(try open(folder, job()).nextBatch == 1) }
+    #expect(versions() == [2, 2])
+  }
+
   // SQLite plays a log that it finds beside a database into it, and the log of a checkpoint that was moved away stays behind after a kill.
   @Test("is not made beside the log of one that was moved away without it")
   func leftoverLog() throws {

@@ -133,9 +133,9 @@ struct FaultyBrokerTests {
       for partitions in [1, 6, 60, 1_000] {
         let sizes = FetchSizes(maxOffsetsPerBatch: maxOffsets, partitionCount: partitions)
         #expect((65_536...131_072).contains(sizes.fetchBytes))
-        #expect((8_192...sizes.fetchBytes).contains(sizes.fetchBytesPerPartition))
-        #expect(sizes.fetchBytesPerPartition * Int64(partitions) <= max(1_048_576, 8_192 * Int64(partitions)))
-        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= max(30_000, 100 * Int64(partitions)))
+        #expect((32_768...sizes.fetchBytes).contains(sizes.fetchBytesPerPartition))
+        #expect(sizes.fetchBytesPerPartition * Int64(partitions) <= max(1_048_576, 32_768 * Int64(partitions)))
+        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= max(18_000, 100 * Int64(partitions)))
         #expect(sizes.queuedKilobytesPerPartition * Int64(partitions) <= 65_536)
         #expect(sizes.queuedMessagesPerPartition >= 100)
       }

@@ -80,6 +80,22 @@ struct BatchPlanTests {
     }
   }
 
+  @Test("gives a partition its turn whatever the others do", arguments: [130, 400, 1_000])
+  func turnsWhileOthersComeAndGo(partitionCount: Int) {
+    var random = SeededRandom(seed: 3)
+    let batchCount = (partitionCount + partitionsPerBatch - 1) / partitionsPerBatch
+    for _ in 0..<300 {
+      let waiting = Int.random(in: 0..<partitionCount, using: &random)
+      let first = Int64.random(in: 1...100_000, using: &random)
+      let isServed = (first..<first + Int64(batchCount)).contains { turn in
+        var lags = (0..<partitionCount).map { _ in Bool.random(using: &random) ? Int64.random(in: 1...10_000, using: &random) : 0 }
+        lags[waiting] = 5
+        return splitOffsets(lags: lags, maxOffsets: 1_000, turn: turn)[waiting] > 0
+      }
+      #expect(isServed)
+    }
+  }
+
   @Test("takes from more partitions where those whose turn it is do not fill the batch")
   func filled() {
     // A record or two in each of a thousand partitions: nobody waits while a batch has room.

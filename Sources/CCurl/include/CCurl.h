@@ -9,8 +9,8 @@
 
 typedef size_t (*tranche_curl_callback)(char *bytes, size_t size, size_t count, void *context);
 
-// Loads and starts libcurl. Returns NULL, or what keeps it from that, in memory that stays. Not for two threads at a time; nothing below may be called before
-// it has returned NULL.
+// Loads and starts libcurl. Returns NULL, or what keeps it from that: to be copied before the thread loads anything else. Not for two threads at a time;
+// nothing below may be called before it has returned NULL.
 const char *tranche_curl_load(void);
 
 CURL *tranche_curl_new(void);
