@@ -170,7 +170,7 @@ def fitted_queues(max_offsets, partitions):
     """The sizes that Tranche sets: FetchSizes in Sources/Kafka/ClientConfiguration.swift. Tranche has a queue for each partition; the C program has one for all
     of them, as a plain consumer has, and librdkafka holds that one against the limits of each: so it gets their sum."""
     fetch = min(max(max_offsets, 1024), 2048) * 64
-    messages = min(max(2 * (max_offsets // partitions + 1), 1000), max(100, 18_000 // partitions))
+    messages = min(max(2 * (max_offsets // partitions + 1), 1000), max(100, 12_000 // partitions))
     return [f"message.max.bytes={fetch}", f"fetch.max.bytes={fetch}", f"fetch.message.max.bytes={min(fetch, max(32_768, 1_048_576 // partitions))}",
             f"queued.min.messages={messages * partitions}", f"queued.max.messages.kbytes={max(64, 32_768 // partitions) * partitions}"]
 

@@ -92,7 +92,7 @@ struct FetchSizes: Equatable {
     fetchBytesPerPartition = min(fetchBytes, max(32_768, 1_048_576 / partitionCount))
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
-    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 18_000 / partitionCount))
+    queuedMessagesPerPartition = min(max(share, 1_000), max(100, 12_000 / partitionCount))
     queuedKilobytesPerPartition = max(64, 32_768 / partitionCount)
     aheadBytesPerPartition = Int(max(65_536, 8_388_608 / partitionCount))
   }

@@ -135,7 +135,7 @@ struct FaultyBrokerTests {
         #expect((65_536...131_072).contains(sizes.fetchBytes))
         #expect((32_768...sizes.fetchBytes).contains(sizes.fetchBytesPerPartition))
         #expect(sizes.fetchBytesPerPartition * Int64(partitions) <= max(1_048_576, 32_768 * Int64(partitions)))
-        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= max(18_000, 100 * Int64(partitions)))
+        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= max(12_000, 100 * Int64(partitions)))
         #expect(sizes.queuedKilobytesPerPartition * Int64(partitions) <= 65_536)
         #expect(sizes.queuedMessagesPerPartition >= 100)
       }
