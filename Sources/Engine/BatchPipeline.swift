@@ -68,9 +68,16 @@ final class BatchPipeline {
     mutating func begin(_ plan: BatchPlan?, _ schema: Schema) {
       self.plan = plan
       ranges = plan?.ranges ?? []
+      // A partition that gives most of a batch has another place in every plan where partitions take turns; its room must not stay behind in each.
+      let rowCount = batches.reduce(0) { $0 + $1.rowCount }
+      if batches.reduce(0, { $0 + $1.offsets.capacity }) > 4 * rowCount + 65_536 { batches.removeAll() }
       while batches.count < ranges.count { batches.append(RecordBatch(schema)) }
       for index in batches.indices { batches[index].removeAllKeepingCapacity() }
       byteCount = 0
+    }
+
+    mutating func count(_ messages: UnsafeBufferPointer<Message>) {
+      for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
     }
   }
 
@@ -89,8 +96,9 @@ final class BatchPipeline {
       try read(parts.ranges) { index, messages in
         let range = plan.ranges[index]
         if let first = messages.first, first.offset >= range.range.to { return decodeAhead(messages, of: range.partition) }
-        decode(messages, index, &parts)
+        parts.count(messages)
         try checkBytes(of: plan)
+        decode(messages, index, &parts)
       }
     }
     stopwatch.measure(.decode) {
@@ -143,7 +151,6 @@ final class BatchPipeline {
   // MARK: - Steps
 
   private func decode(_ messages: UnsafeBufferPointer<Message>, _ index: Int, _ parts: inout Parts) {
-    for message in messages { parts.byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
     let partition = parts.ranges[index].partition
     stopwatch.measure(.decode) {
       decoder.decode(
@@ -155,6 +162,7 @@ final class BatchPipeline {
     guard let first = messages.first, let last = messages.last, let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
       first.offset >= ahead.ranges[index].range.from, last.offset < ahead.ranges[index].range.to
     else { preconditionFailure("messages of \(partition) ahead that were not asked for") }
+    ahead.count(messages)
     decode(messages, index, &ahead)
     ahead.ranges[index] = PartitionRange(partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].range.to))
   }

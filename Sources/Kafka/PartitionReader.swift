@@ -163,7 +163,8 @@ final class PartitionReader {
     do {
       _ = try deliver(received, expected, chunk) { messages in
         try body(messages)
-        for message in messages { aheadByteCount += (message.key?.count ?? 0) + (message.value?.count ?? 0) }
+        // A record takes some room in its columns, however short its message is.
+        for message in messages { aheadByteCount += 64 + (message.key?.count ?? 0) + (message.value?.count ?? 0) }
         end = (messages.last?.offset ?? start - 1) + 1
       }
     } catch let failure as Failure {
@@ -262,17 +263,33 @@ final class PartitionReader {
     for message in parked { rd_kafka_message_destroy(message) }
     parked.removeAll()
     failureAhead = nil
+    // Until this has succeeded, there is no position to go on from.
+    delivered = Offset.max
     guard let list = rd_kafka_topic_partition_list_new(1) else { throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL) }
     defer { rd_kafka_topic_partition_list_destroy(list) }
     rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = offset
-    if let error = rd_kafka_seek_partitions(client, list, 10_000) {
-      let code = rd_kafka_error_code(error)
-      rd_kafka_error_destroy(error)
-      throw Failure.broker(code)
+    try check(rd_kafka_seek_partitions(client, list, 10_000))
+    switch list.pointee.elems[0].err {
+    case RD_KAFKA_RESP_ERR_NO_ERROR: break
+    case RD_KAFKA_RESP_ERR__STATE: try assignAnew(list)
+    case let status: throw Failure.broker(status)
     }
-    let status = list.pointee.elems[0].err
-    guard status == RD_KAFKA_RESP_ERR_NO_ERROR else { throw Failure.broker(status) }
     position = offset
     delivered = offset
+  }
+
+  /// librdkafka stops to fetch a partition whose offset was out of range, and cannot seek in it.
+  private func assignAnew(_ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) throws {
+    try check(rd_kafka_incremental_unassign(client, list))
+    // The error that told of it, where it was not read yet.
+    while let event = rd_kafka_consume_queue(queue, 0) { rd_kafka_message_destroy(event) }
+    try check(rd_kafka_incremental_assign(client, list))
+  }
+
+  private func check(_ error: OpaquePointer?) throws {
+    guard let error else { return }
+    let code = rd_kafka_error_code(error)
+    rd_kafka_error_destroy(error)
+    throw Failure.broker(code)
   }
 }

@@ -162,9 +162,12 @@ struct RangeReadTests {
       stack.broker,
       [["op": "create", "topic": topic, "partitions": 1]] + produce(["a", "b", "c", "d"])
         + [["op": "delete_records", "topic": topic, "partition": 0, "before": 3]])
-    #expect { _ = try read(try cluster(), 0, 2) } throws: { ($0 as? KafkaError)?.code == .truncated(oldestHeld: 3) }
-    #expect { _ = try read(try cluster(), 9, 10) } throws: { ($0 as? KafkaError)?.code == .beyondEnd(end: 4) }
-    #expect(try read(try cluster(), 3, 4) == ["d"])
+    let cluster = try cluster()
+    #expect { _ = try read(cluster, 0, 2) } throws: { ($0 as? KafkaError)?.code == .truncated(oldestHeld: 3) }
+    // librdkafka has given the partition up; a run with on_data_loss: skip goes on all the same.
+    #expect(try read(cluster, 3, 4) == ["d"])
+    #expect { _ = try read(cluster, 9, 10) } throws: { ($0 as? KafkaError)?.code == .beyondEnd(end: 4) }
+    #expect(try read(cluster, 3, 4) == ["d"])
   }
 
   @Test("reads a message close to the broker's size limit")
