@@ -10,6 +10,7 @@
 import json
 import random
 import sys
+import time
 import uuid
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -26,10 +27,15 @@ def done(futures):
         future.result(30)
 
 
+def delivered(error, message):
+    if error is not None:
+        sys.exit(f"{message.topic()}[{message.partition()}]: not delivered: {error}")
+
+
 def send(topic, **message):
     while True:
         try:
-            return producer.produce(topic, **message)
+            return producer.produce(topic, on_delivery=delivered, **message)
         except BufferError:
             producer.poll(0.1)
         except KafkaException as error:
@@ -69,6 +75,9 @@ for line in sys.stdin:
         done(admin.create_topics([NewTopic(topic, operation["partitions"], 1, config={"retention.ms": "1000000000000000"})]))
     elif kind == "grow":
         done(admin.create_partitions([NewPartitions(topic, operation["partitions"])]))
+        # What is sent to a new partition before the brokers tell of it is not delivered.
+        while len(plain.list_topics(topic, timeout=20).topics[topic].partitions) < operation["partitions"]:
+            time.sleep(0.01)
     elif kind == "delete_topic":
         done(admin.delete_topics([topic]))
     elif kind == "delete_records":
