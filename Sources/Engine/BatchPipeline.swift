@@ -77,7 +77,7 @@ final class BatchPipeline {
     }
 
     mutating func count(_ messages: UnsafeBufferPointer<Message>) {
-      for message in messages { byteCount += Int64((message.value?.count ?? 0) + (message.key?.count ?? 0)) }
+      for message in messages { byteCount += Int64(message.byteCount) }
     }
   }
 

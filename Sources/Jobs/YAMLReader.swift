@@ -42,7 +42,7 @@ final class YAMLReader {
   /// The file's one document, or nil after a fault.
   func root(_ text: String) -> Entry? {
     do {
-      // Values are taken as written: without rules for their kinds there are no regular expressions to build, a tenth of a cold start.
+      // Values are taken as written: without rules for their kinds there are no regular expressions to build at every start.
       guard let node = try Yams.compose(yaml: text, .basic) else {
         fail(line: 1, "the file is empty", "Write a job; see jobs/api-time-share.yaml")
         return nil

@@ -21,9 +21,10 @@ package final class KafkaCluster {
   private let maxOffsetsPerBatch: Int64
   private var client: OpaquePointer
   /// What the client's queues and fetches are fitted to.
-  private var fittedPartitionCount = 6
   private var sizes: FetchSizes
   private var partitionCount = 0
+  /// What is fitted to before the number of partitions is known, and for fewer.
+  private static let fewPartitions = 6
   private var readers: [PartitionID: PartitionReader] = [:]
   private let chunk = MessageChunk(capacity: 4_096)
   private let bell: Bell
@@ -48,7 +49,7 @@ package final class KafkaCluster {
     self.properties = properties
     self.maxOffsetsPerBatch = maxOffsetsPerBatch
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
-    sizes = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: fittedPartitionCount)
+    sizes = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: Self.fewPartitions)
     client = try Self.connect(properties, sizes, trouble, place: place)
   }
 
@@ -73,10 +74,10 @@ package final class KafkaCluster {
   ///
   /// librdkafka limits the queue of each partition and nothing limits their sum; the limits are fixed when a client is made.
   private func fit() throws(KafkaError) {
-    guard readers.isEmpty, partitionCount > fittedPartitionCount else { return }
-    fittedPartitionCount = partitionCount
-    sizes = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: partitionCount)
-    let fitted = try Self.connect(properties, sizes, trouble, place: place)
+    let fitting = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: max(partitionCount, Self.fewPartitions))
+    guard readers.isEmpty, fitting != sizes else { return }
+    let fitted = try Self.connect(properties, fitting, trouble, place: place)
+    sizes = fitting
     rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
     client = fitted
   }

@@ -75,8 +75,8 @@ final class PartitionReader {
   private var position: Offset
   /// Messages at or beyond the end of the range during which they came; ascending.
   private var parked: [UnsafeMutablePointer<rd_kafka_message_t>] = []
-  /// What came beyond the end of a range, which it does not concern.
-  private var failureAhead: Failure?
+  /// What stands at the position instead of a message; it concerns the first range that goes beyond.
+  private var failureAtPosition: Failure?
   /// The last range of which it is known that it will be read.
   var expected: OffsetRange
   private var aheadByteCount = 0
@@ -115,10 +115,7 @@ final class PartitionReader {
     delivered = Offset.max
     aheadByteCount = 0
     let count = try deliverParked(range, chunk, body)
-    if let failureAhead, position < range.to {
-      self.failureAhead = nil
-      throw failureAhead
-    }
+    try raiseFailure(in: range)
     return count
   }
 
@@ -140,7 +137,9 @@ final class PartitionReader {
     guard received >= 0 else { throw Failure.broker(rd_kafka_last_error()) }
     if received == 0 { return (0, false, false) }
     let reached = position
-    return (try deliver(received, range, chunk, body), true, position > reached)
+    let count = try deliver(received, range, chunk, body)
+    try raiseFailure(in: range)
+    return (count, true, position > reached)
   }
 
   /// Hands over what is queued behind a complete range, of the range that is expected there, where that is longer than the queue; waits for nothing.
@@ -152,7 +151,7 @@ final class PartitionReader {
     // Until a range is complete, `delivered` is beyond everything. Where the expected range begins elsewhere, a gap lies between.
     guard
       expected.from == range.to, (expected.from...expected.to).contains(delivered), expected.count > sizes.queuedMessagesPerPartition,
-      position < expected.to, parked.isEmpty, failureAhead == nil, aheadByteCount < sizes.aheadBytesPerPartition
+      position < expected.to, parked.isEmpty, failureAtPosition == nil, aheadByteCount < sizes.aheadBytesPerPartition
     else { return false }
     let wanted = min(Int64(chunk.capacity), expected.to - position)
     let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
@@ -160,15 +159,11 @@ final class PartitionReader {
     let start = delivered
     delivered = Offset.max
     var end = start
-    do {
-      _ = try deliver(received, expected, chunk) { messages in
-        try body(messages)
-        // A record takes some room in its columns, however short its message is.
-        for message in messages { aheadByteCount += 64 + (message.key?.count ?? 0) + (message.value?.count ?? 0) }
-        end = (messages.last?.offset ?? start - 1) + 1
-      }
-    } catch let failure as Failure {
-      failureAhead = failure
+    _ = try deliver(received, expected, chunk) { messages in
+      try body(messages)
+      // A record takes some room in its columns, however short its message is.
+      for message in messages { aheadByteCount += 64 + message.byteCount }
+      end = (messages.last?.offset ?? start - 1) + 1
     }
     delivered = end
     return true
@@ -177,12 +172,17 @@ final class PartitionReader {
   /// The offset that it waits for.
   func silence() -> Failure { .silence(position: position) }
 
-  /// Hands over what a call of librdkafka brought, and frees it.
+  private func raiseFailure(in range: OffsetRange) throws {
+    guard let failure = failureAtPosition, position < range.to else { return }
+    failureAtPosition = nil
+    throw failure
+  }
+
+  /// Hands over what a call of librdkafka brought, and frees it; keeps the first failure.
   private func deliver(
     _ received: Int, _ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
     var keptCount = 0
-    var failure: Failure?
     for index in 0..<received {
       guard let handle = chunk.handles[index] else { continue }
       let message = handle.pointee
@@ -190,7 +190,7 @@ final class PartitionReader {
         if message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF {
           position = max(position, message.offset)
         } else {
-          failure = failure ?? self.failure(message.err)
+          failureAtPosition = failureAtPosition ?? failure(message.err)
         }
         continue
       }
@@ -212,10 +212,6 @@ final class PartitionReader {
       }
     }
     if keptCount > 0 { try body(UnsafeBufferPointer(start: chunk.messages, count: keptCount)) }
-    if let failure {
-      guard position >= range.to else { throw failure }
-      failureAhead = failure
-    }
     return Int64(keptCount)
   }
 
@@ -262,7 +258,7 @@ final class PartitionReader {
   private func seek(to offset: Offset) throws {
     for message in parked { rd_kafka_message_destroy(message) }
     parked.removeAll()
-    failureAhead = nil
+    failureAtPosition = nil
     // Until this has succeeded, there is no position to go on from.
     delivered = Offset.max
     guard let list = rd_kafka_topic_partition_list_new(1) else { throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL) }

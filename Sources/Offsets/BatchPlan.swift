@@ -87,8 +87,7 @@ private func choose(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int] {
 /// Shares of partitions that hold `maxOffsets` or more together, and are no more than `maxOffsets`.
 private func share(lags: [Int64], maxOffsets: Int64) -> [Int64] {
   let total = lags.reduce(UInt64(0)) { $0 + UInt64($1) }
-  if total == UInt64(maxOffsets) { return lags }
-  // By largest remainder. Every share is below its lag, because maxOffsets is below the total.
+  // By largest remainder. No share is above its lag, because maxOffsets is not above the total.
   var counts = [Int64](repeating: 0, count: lags.count)
   var remainders: [(remainder: UInt64, index: Int)] = []
   remainders.reserveCapacity(lags.count)

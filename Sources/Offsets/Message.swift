@@ -8,6 +8,9 @@ package struct Message {
   /// Nil for a null value (a tombstone). An empty value is an empty buffer.
   package let value: UnsafeRawBufferPointer?
 
+  /// Of key and value.
+  package var byteCount: Int { (key?.count ?? 0) + (value?.count ?? 0) }
+
   package init(offset: Offset, timestampMilliseconds: Int64, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?) {
     self.offset = offset
     self.timestampMilliseconds = timestampMilliseconds

@@ -45,9 +45,10 @@ struct Grouping {
     hashes.removeAll()
     slots = [Int32](repeating: -1, count: 1_024)
     // Some rows at a time, so that their hashes stay near the processor.
-    var rowHashes = [UInt64](repeating: 0, count: min(1_024, matches.count))
-    for first in stride(from: 0, to: matches.count, by: 1_024) {
-      let rows = first..<min(first + 1_024, matches.count)
+    let rowsPerPiece = 1_024
+    var rowHashes = [UInt64](repeating: 0, count: min(rowsPerPiece, matches.count))
+    for first in stride(from: 0, to: matches.count, by: rowsPerPiece) {
+      let rows = first..<min(first + rowsPerPiece, matches.count)
       hash(rows, into: &rowHashes)
       for row in rows where matches[row] {
         let hash = rowHashes[row - first]

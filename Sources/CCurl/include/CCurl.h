@@ -1,6 +1,6 @@
-// libcurl, loaded when the first request needs it, with its variadic functions as typed ones that Swift can call.
+// libcurl, loaded when the first store on S3 is opened, with its variadic functions as typed ones that Swift can call.
 //
-// Debian's libcurl brings some thirty libraries (GnuTLS, Kerberos, LDAP, ...): 5 MiB and a quarter of a cold start, for nothing in a run that
+// Debian's libcurl brings some thirty libraries (GnuTLS, Kerberos, LDAP, ...): 5 MiB and some 3 ms of every start, for nothing in a run that
 // writes to a local folder.
 #ifndef TRANCHE_CCURL_H
 #define TRANCHE_CCURL_H
