@@ -13,6 +13,8 @@ package struct BatchCommit {
   package var recordCount: Int64
   package var countedCount: Int64
   package var rejectedCount: Int64
+  /// Of the rejects, those that a person has accepted: they are not judged again.
+  package var acceptedCount: Int64
   /// For window jobs.
   package var delta: Delta?
   /// For batch windows and row jobs: the object rendered from this batch.
@@ -32,6 +34,7 @@ package struct BatchCommit {
     recordCount = 0
     countedCount = 0
     rejectedCount = 0
+    acceptedCount = 0
     rejects = []
     marks = []
   }
@@ -73,10 +76,11 @@ extension Checkpoint {
         ).execute(arguments: [result.objectKey, result.bytes.count, Data(result.bytes)])
       }
       try keep(batch.rejects, of: batch.plan, in: database)
-      try database.cachedStatement(sql: "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)").execute(arguments: [
+      try database.cachedStatement(sql: "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)").execute(arguments: [
         batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount, batch.recordCount, batch.countedCount,
-        batch.rejectedCount, RangesText.format(batch.plan.ranges),
+        batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
       ])
+      if hasOpenRejects { try closeRejectIncidents(now: batch.now, in: database) }
       try database.cachedStatement(sql: "UPDATE checkpoint SET next_batch = ?").execute(arguments: [batch.plan.batch + 1])
       try store(batch.nextPlan, now: batch.now, in: database)
       try mark(batch.marks, in: database)
@@ -345,6 +349,7 @@ extension Checkpoint {
     }
   }
 
+  /// An object at a former place that is deleted, or not ours any more.
   package func forgetRetired(_ object: RetiredObject) throws(CheckpointError) {
     try write { database in
       try database.execute(

@@ -14,6 +14,9 @@ extension Checkpoint {
       try database.execute(sql: "PRAGMA application_id = \(applicationID)")
       try database.execute(sql: schemaVersion1)
     }
+    migrator.registerMigration("2") { database in
+      try database.execute(sql: schemaVersion2)
+    }
     return migrator
   }
 
@@ -131,6 +134,46 @@ extension Checkpoint {
       PRIMARY KEY (source, topic, partition, offset, record)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX rejects_by_batch ON rejects (batch);
+    """
+
+  /// Who owns a place, what a person must decide, and rejects at keys that no reader's glob meets.
+  private static let schemaVersion2 = """
+    ALTER TABLE checkpoint ADD COLUMN checkpoint_id TEXT NOT NULL DEFAULT ''
+      /* Random; names this checkpoint in _tranche/owner below its output. */;
+    UPDATE checkpoint SET checkpoint_id = lower(hex(randomblob(16)));
+    ALTER TABLE batches ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0
+      /* Of the rejected, by tranche resolve --accept-rejects. */;
+    ALTER TABLE retired_objects ADD COLUMN etag TEXT
+      /* As we last published it; NULL where no acknowledgement is known. */;
+
+    CREATE TABLE owner_tokens (          -- What this checkpoint wrote, or may write, into _tranche/owner.
+      number INTEGER PRIMARY KEY,        -- Ascending in time; only the newest are kept.
+      token TEXT NOT NULL UNIQUE         -- Empty: a person allowed it to take a place without a marker.
+    ) STRICT;
+
+    CREATE TABLE incidents (             -- Losses and doubts that a person must decide.
+      incident INTEGER PRIMARY KEY,
+      kind TEXT NOT NULL CHECK (kind IN ('log_replaced', 'rejects')),
+      source TEXT NOT NULL,              -- The partition concerned; for rejects that of the first reject.
+      topic TEXT NOT NULL,
+      partition INTEGER NOT NULL,
+      next_offset INTEGER NOT NULL,      -- Progress when it was noticed; for rejects the first reject's offset.
+      log_end INTEGER,                   -- Where the log ended; NULL where the partition is gone, and for rejects.
+      ranges TEXT,                       -- For rejects: what the failed batch was to read, JSON as in in_flight.
+      detail TEXT NOT NULL,              -- For people.
+      noticed_at TEXT NOT NULL,
+      last_seen_at TEXT NOT NULL,
+      resolved_at TEXT,                  -- NULL while it is open.
+      resolution TEXT CHECK (resolution IN ('keep', 'accepted', 'committed'))
+    ) STRICT;
+    CREATE INDEX incidents_open ON incidents (kind) WHERE resolved_at IS NULL;
+
+    -- Rejects move to _tranche/, out of the way of readers' globs; the objects at the old keys are deleted.
+    INSERT OR IGNORE INTO retired_objects (place, object_key, etag)
+      SELECT job_settings.value, outputs.object_key, outputs.etag FROM outputs, job_settings
+      WHERE outputs.kind = 'rejects' AND job_settings.key = 'output.to';
+    UPDATE outputs SET object_key = printf('_tranche/rejects/batch=%09d.ndjson', number), revision = revision + 1,
+      published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0 WHERE kind = 'rejects';
     """
 
   /// The state of an aggregate job: one row per group of a window, with columns named as in the job file.

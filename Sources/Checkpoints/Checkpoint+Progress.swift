@@ -93,6 +93,7 @@ extension Checkpoint {
       }
     }
     guard stored == clusterID else {
+      if try read(Self.isUntouched) { return try replaceCluster(source: source, clusterID: clusterID) }
       throw CheckpointError(.wrongCluster(source: source, stored: stored, found: clusterID), path: path)
     }
   }

@@ -28,6 +28,8 @@ package final class Checkpoint {
   package internal(set) var nextBatch: Int64 = 1
   /// The batch that is planned and not committed: by a dead run, or stored with this run's last commit. A gap makes it void.
   package internal(set) var inFlight: BatchPlan?
+  /// Whether an incident of rejects is open, which a commit may close.
+  var hasOpenRejects = false
   /// What changed in the job file since the last run and took effect now.
   package private(set) var appliedChanges: [JobChange] = []
 
@@ -97,7 +99,10 @@ package final class Checkpoint {
       try migrator.migrate(queue)
       try queue.write { database in
         try database.execute(
-          sql: "INSERT INTO checkpoint VALUES (1, ?, ?, ?, 1)",
+          sql: """
+            INSERT INTO checkpoint (id, job, created_by, created_at, next_batch, checkpoint_id)
+            VALUES (1, ?, ?, ?, 1, lower(hex(randomblob(16))))
+            """,
           arguments: [job.name, release, TimestampText.format(milliseconds: now)])
         if let layout { try database.execute(sql: groupsTable(layout)) }
         try store(job.canonicalSettings, in: database)
@@ -172,6 +177,7 @@ package final class Checkpoint {
       return try Self.settings(in: database)
     }
     guard stored != settings else { return }
+    if try queue.read(Self.isUntouched) { return try beginAnew(with: settings, stored: stored) }
     let changes = JobChange.compare(old: stored, new: settings)
     let refused = changes.filter { $0.effect == .refuse }
     guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: path) }
@@ -193,7 +199,7 @@ package final class Checkpoint {
     return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
   }
 
-  private static func store(_ settings: [String: String], in database: Database) throws {
+  static func store(_ settings: [String: String], in database: Database) throws {
     try database.execute(sql: "DELETE FROM job_settings")
     for (key, value) in settings.sorted(by: { $0.key < $1.key }) {
       try database.execute(sql: "INSERT INTO job_settings VALUES (?, ?)", arguments: [key, value])
@@ -214,15 +220,17 @@ package final class Checkpoint {
     let oldPlace = stored["output.to"] ?? ""
     let isSameServer = stored["output.s3.endpoint"] == job.canonicalSettings["output.s3.endpoint"]
     if !isSameServer { try database.execute(sql: "DELETE FROM retired_objects WHERE place LIKE 's3:%'") }
-    func retire(_ key: String, for newKey: String) throws {
+    func retire(_ key: String, etag: String?, for newKey: String) throws {
       // Also an object that no mark tells of: its run may have died between the put and the mark.
       guard isSameServer || oldPlace.hasPrefix("file:"), key != newKey || oldPlace != job.output.place.text else { return }
-      try database.execute(sql: "INSERT OR IGNORE INTO retired_objects VALUES (?, ?)", arguments: [oldPlace, key])
+      try database.execute(
+        sql: "INSERT OR IGNORE INTO retired_objects (place, object_key, etag) VALUES (?, ?, ?)",
+        arguments: [oldPlace, key, etag])
     }
-    for row in try Row.fetchAll(database, sql: "SELECT object_key, number FROM outputs WHERE kind = 'window'") {
+    for row in try Row.fetchAll(database, sql: "SELECT object_key, number, \(Self.knownETag) FROM outputs WHERE kind = 'window'") {
       let oldKey: String = row[0]
       let newKey = ObjectKeys.window(row[1], of: job)
-      try retire(oldKey, for: newKey)
+      try retire(oldKey, etag: row[2], for: newKey)
       try database.execute(
         sql: """
           UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
@@ -230,13 +238,21 @@ package final class Checkpoint {
           """,
         arguments: [newKey, oldKey])
     }
-    for key in try String.fetchAll(database, sql: "SELECT object_key FROM outputs WHERE kind = 'rejects'") { try retire(key, for: key) }
+    for row in try Row.fetchAll(database, sql: "SELECT object_key, \(Self.knownETag) FROM outputs WHERE kind = 'rejects'") {
+      try retire(row[0], etag: row[1], for: row[0])
+    }
     try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
+    // What stays at the former place is not looked for at the new one.
+    try database.execute(
+      sql: "UPDATE outputs SET etag = NULL, checks_left = 0 WHERE kind = 'batch' AND revision = published_revision")
     // Whoever goes back to a former place makes its objects current again.
     try database.execute(
       sql: "DELETE FROM retired_objects WHERE place = ? AND object_key IN (SELECT object_key FROM outputs)",
       arguments: [job.output.place.text])
   }
+
+  /// The ETag that an object has for certain: a put that got no mark, or is unsettled, may have made another.
+  private static let knownETag = "iif(revision = published_revision AND checks_left = 0, etag, NULL)"
 
   private func load() throws {
     try queue.read { database in
@@ -259,6 +275,7 @@ package final class Checkpoint {
         // A text that is not ours is no plan: the batch is planned anew, which exactness does not depend on.
         inFlight = RangesText.parse(row[1]).map { BatchPlan(batch: row[0], ranges: $0) }
       }
+      hasOpenRejects = try Self.openIncidents(in: database).contains { $0.kind == .rejects }
     }
   }
 

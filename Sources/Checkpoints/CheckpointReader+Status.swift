@@ -30,6 +30,8 @@ package struct CheckpointStatus: Sendable {
   package let unsettledOutputs: [String]
   /// The batch that was planned and not committed when the file was last written.
   package let inFlight: BatchPlan?
+  /// What a person is to decide.
+  package let incidents: [Incident]
 }
 
 extension CheckpointReader {
@@ -63,7 +65,8 @@ extension CheckpointReader {
         dirtyOutputs: try String.fetchAll(
           database, sql: "SELECT object_key FROM outputs WHERE revision > published_revision ORDER BY object_key"),
         unsettledOutputs: try String.fetchAll(database, sql: "SELECT object_key FROM outputs WHERE checks_left > 0 ORDER BY object_key"),
-        inFlight: inFlight.flatMap { row in RangesText.parse(row[1]).map { BatchPlan(batch: row[0], ranges: $0) } })
+        inFlight: inFlight.flatMap { row in RangesText.parse(row[1]).map { BatchPlan(batch: row[0], ranges: $0) } },
+        incidents: try Checkpoint.openIncidents(in: database))
     }
   }
 

@@ -46,6 +46,11 @@ package final class CheckpointReader {
     try outputs(where: "revision > published_revision")
   }
 
+  /// Outputs at the job's place of which the store has acknowledged any revision.
+  package func publishedOutputs() throws(CheckpointError) -> [Output] {
+    try outputs(where: "published_revision > 0 AND etag IS NOT NULL")
+  }
+
   /// Outputs that the store must be asked about.
   package func unsettledOutputs() throws(CheckpointError) -> [Output] {
     try outputs(where: "checks_left > 0")
@@ -176,8 +181,8 @@ package final class CheckpointReader {
   /// Objects of a former place or format, to be deleted when nothing is dirty any more.
   package func retiredObjects() throws(CheckpointError) -> [RetiredObject] {
     try read { database in
-      try Row.fetchAll(database, sql: "SELECT place, object_key FROM retired_objects ORDER BY place, object_key")
-        .map { RetiredObject(place: $0[0], objectKey: $0[1]) }
+      try Row.fetchAll(database, sql: "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key")
+        .map { RetiredObject(place: $0[0], objectKey: $0[1], etag: $0[2]) }
     }
   }
 
@@ -242,4 +247,6 @@ package struct StoredReject: Sendable, Equatable {
 package struct RetiredObject: Sendable, Equatable {
   package let place: String
   package let objectKey: String
+  /// As we last published it; nil where no acknowledgement is known.
+  package let etag: String?
 }

@@ -19,8 +19,17 @@ package enum ObjectKeys {
     }
   }
 
-  /// `_rejects/batch=000000042.json`: readers of hive-style folders pass over names that begin with an underscore.
-  package static func rejects(batch: Int64) -> String { "_rejects/batch=\(padded(batch)).json" }
+  /// Where everything lies that is no result. No name in it ends in a format's suffix, so that no
+  /// reader's glob takes it for one.
+  package static let ownFolder = "_tranche"
+
+  /// Who owns the place: see ``OwnerMarker``.
+  package static let owner = "\(ownFolder)/owner"
+
+  /// `_tranche/rejects/batch=000000042.ndjson`
+  package static func rejects(batch: Int64) -> String {
+    "\(ownFolder)/rejects/batch=\(padded(batch)).ndjson"
+  }
 
   /// `2026-11-23T10-05-00Z`: ISO 8601 with hyphens in the time, because a colon is not welcome in every path; milliseconds only if not 0.
   package static func label(ofWindow window: Int64) -> String {

@@ -14,15 +14,35 @@ final class BatchPipeline {
     var recordCount: Int64 = 0
     var countedCount: Int64 = 0
     var rejects: [Reject] = []
+    /// Of them, those that a person has accepted.
+    var acceptedCount: Int64 = 0
     /// For window jobs.
     var delta: Delta?
     /// For batch windows and row jobs.
     var result: [UInt8]?
   }
 
+  /// The batch holds more than `limits.batch_bytes`: it is to be planned again with fewer offsets.
+  struct TooLarge: Error {}
+
+  /// Too many records did not decode.
+  struct TooManyRejects: Error {
+    let partition: PartitionID
+    let offset: Offset
+    let cause: RunError
+  }
+
+  /// A record is refused after decoding, and its bytes are gone: the batch is to be read again, and
+  /// kept as it came.
+  private struct NeedsRecords: Error {}
+
   private let job: Job
   private let stopwatch: Stopwatch
   private let jobArguments: String
+  /// Ranges whose rejects a person has accepted.
+  private let accepted: [PartitionRange]
+  /// How the newest batches decoded, asked for only where a batch has rejects.
+  private let history: () throws -> Checkpoint.RejectHistory
   private var decoder: RecordDecoder
   private let predicate: Predicate?
   private let fold: Fold?
@@ -33,15 +53,20 @@ final class BatchPipeline {
   private var ahead = Parts()
   private var matches: [Bool] = []
 
-  init(_ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch) throws(ExpressionError) {
+  init(
+    _ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch, accepted: [PartitionRange],
+    history: @escaping () throws -> Checkpoint.RejectHistory
+  ) throws(ExpressionError) {
     let release = options.release
     jobArguments = options.jobArguments
+    self.accepted = accepted
+    self.history = history
     self.job = job
     self.stopwatch = stopwatch
     let time: String? = if case .tumbling(_, let time) = job.window { time } else { nil }
     decoder = RecordDecoder(
       format: job.format, fields: job.fields, messageFields: job.messageFieldsRead, requiredTimeColumn: time,
-      recordByteLimit: Int(job.limits.recordBytes))
+      recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes))
     let schema = decoder.schema
     batch = RecordBatch(schema)
     predicate = if let sql = job.where { try Predicate(sql, schema: schema) } else { nil }
@@ -76,8 +101,11 @@ final class BatchPipeline {
       byteCount = 0
     }
 
-    mutating func count(_ messages: UnsafeBufferPointer<Message>) {
-      for message in messages { byteCount += Int64(message.byteCount) }
+    /// - Parameter limit: A longer message is a reject, of which little is kept.
+    mutating func count(_ messages: UnsafeBufferPointer<Message>, limit: Int64) {
+      for message in messages where Int64(message.byteCount) <= limit {
+        byteCount += Int64(message.byteCount)
+      }
     }
   }
 
@@ -85,7 +113,26 @@ final class BatchPipeline {
   ///   - next: The plan after this one, if the run goes on with it.
   ///   - read: Reads what is left of the plan's ranges, in their order, and lends the messages with the position of their range, in the order of their offsets
   ///     within a range; also some of `next`, with the position of the range before.
+  /// - Throws: ``TooLarge``, ``TooManyRejects``, `RunError`, or what `read` throws.
   func process(
+    _ plan: BatchPlan, next: BatchPlan?,
+    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void
+  ) throws -> Outcome {
+    do {
+      return try processOnce(plan, next: next, read: read)
+    } catch is NeedsRecords {
+      decoder.keepsRecords = true
+      defer {
+        decoder.keepsRecords = false
+        // Early records of the next batch were kept as well: it is read from its start.
+        ahead.plan = nil
+        batch.records.removeAll()
+      }
+      return try processOnce(plan, next: nil, read: read)
+    }
+  }
+
+  private func processOnce(
     _ plan: BatchPlan, next: BatchPlan?,
     read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void
   ) throws -> Outcome {
@@ -96,7 +143,7 @@ final class BatchPipeline {
       try read(parts.ranges) { index, messages in
         let range = plan.ranges[index]
         if let first = messages.first, first.offset >= range.range.to { return decodeAhead(messages, of: range.partition) }
-        parts.count(messages)
+        parts.count(messages, limit: job.limits.batchBytes)
         try checkBytes(of: plan)
         decode(messages, index, &parts)
       }
@@ -105,10 +152,8 @@ final class BatchPipeline {
       batch.removeAllKeepingCapacity()
       for index in plan.ranges.indices { batch.append(parts.batches[index]) }
     }
-    try checkRejects(plan)
+    let decodedCount = batch.rejects.count
     var outcome = Outcome()
-    outcome.recordCount = Int64(batch.rowCount)
-    outcome.rejects = batch.rejects
     try stopwatch.measure(.filter) { try filter() }
     if let fold {
       let delta = try stopwatch.measure(.fold) { try folded(fold, plan) }
@@ -127,10 +172,13 @@ final class BatchPipeline {
         outcome.delta = delta
       }
     } else {
-      let rows = matches.indices.filter { matches[$0] }
-      outcome.countedCount = Int64(rows.count)
-      outcome.result = try renderRows(rows, plan)
+      outcome.result = try renderRows(plan)
+      outcome.countedCount = Int64(matches.count { $0 })
     }
+    outcome.recordCount = Int64(batch.rowCount - (batch.rejects.count - decodedCount))
+    if batch.rejects.count > decodedCount { sortRejects() }
+    outcome.acceptedCount = try judgeRejects(plan, recordCount: outcome.recordCount)
+    outcome.rejects = batch.rejects
     return outcome
   }
 
@@ -162,54 +210,133 @@ final class BatchPipeline {
     guard let first = messages.first, let last = messages.last, let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
       first.offset >= ahead.ranges[index].range.from, last.offset < ahead.ranges[index].range.to
     else { preconditionFailure("messages of \(partition) ahead that were not asked for") }
-    ahead.count(messages)
+    ahead.count(messages, limit: job.limits.batchBytes)
     decode(messages, index, &ahead)
     ahead.ranges[index] = PartitionRange(partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].range.to))
   }
 
-  private func checkBytes(of plan: BatchPlan) throws(RunError) {
+  private func checkBytes(of plan: BatchPlan) throws(TooLarge) {
     guard parts.byteCount > job.limits.batchBytes else { return }
-    throw RunError(
-      .data,
-      """
-      \(RunError.list(plan.ranges)): batch \(plan.batch) holds more than \(job.limits.batchBytes) bytes (limits.batch_bytes). Nothing was committed. \
-      Lower trigger.max_offsets, or raise the limit.
-      """)
+    precondition(plan.offsetCount > 1, "one message within limits.batch_bytes exceeds them")
+    throw TooLarge()
   }
 
-  private func filter() throws(ExpressionError) {
-    if let predicate {
-      try predicate.evaluate(batch.columns, rows: 0..<batch.rowCount, matches: &matches)
-    } else {
+  private func filter() throws {
+    guard let predicate else {
       matches = [Bool](repeating: true, count: batch.rowCount)
+      return
+    }
+    do {
+      try predicate.evaluate(batch.columns, rows: 0..<batch.rowCount, matches: &matches)
+    } catch {
+      // One record for which the expression has no value must not keep the others from being counted.
+      var verdicts = [Bool](repeating: false, count: batch.rowCount)
+      let failing = try failingRows(Array(0..<batch.rowCount)) { rows in
+        var some: [Bool] = []
+        let columns = Table(batch.schema, columns: batch.columns).selecting(rows).columns
+        try predicate.evaluate(columns, rows: 0..<rows.count, matches: &some)
+        for (row, verdict) in zip(rows, some) { verdicts[row] = verdict }
+      }
+      matches = verdicts
+      try refuse(failing.map { (row: $0, field: "where") }, .expressionFailed)
     }
   }
 
-  private func folded(_ fold: Fold, _ plan: BatchPlan) throws(RunError) -> Delta {
+  private func folded(_ fold: Fold, _ plan: BatchPlan) throws -> Delta {
     do {
-      return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
-    } catch {
+      do {
+        return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
+      } catch {
+        guard case .keyTooLong = error.code else { throw error }
+        let rows = fold.rowsWithLongKeys(batch, matches: matches)
+        try refuse(rows.map { (row: $0.row, field: $0.column) }, .keyTooLong)
+        return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
+      }
+    } catch let error as FoldError {
       throw RunError(error, jobArguments: jobArguments, plan: plan)
     }
   }
 
-  private func checkRejects(_ plan: BatchPlan) throws(RunError) {
-    guard let first = batch.rejects.first else { return }
-    let count = batch.rejects.count
-    let total = batch.rowCount + count
-    let isFatal = job.rejects.policy == .fail || Double(count) > job.rejects.maxShare * Double(total)
-    guard isFatal else { return }
+  // MARK: - Rejects after decoding
+
+  /// Which rows an evaluation fails for, found by halving.
+  ///
+  /// - Parameter evaluate: Is called with fewer and fewer rows, until each either passed or failed alone.
+  private func failingRows(_ rows: [Int], _ evaluate: ([Int]) throws -> Void) throws -> [Int] {
+    do {
+      try evaluate(rows)
+      return []
+    } catch let error as ExpressionError {
+      // What takes too long takes too long for every row.
+      if case .tooMuchWork = error.code { throw error }
+      if rows.count <= 1 { return rows }
+      let middle = rows.count / 2
+      return try failingRows(Array(rows[..<middle]), evaluate)
+        + failingRows(Array(rows[middle...]), evaluate)
+    }
+  }
+
+  /// Makes rows rejects: they count no more.
+  private func refuse(_ rows: [(row: Int, field: String)], _ reason: Reject.Reason) throws {
+    guard !rows.isEmpty else { return }
+    guard decoder.keepsRecords else { throw NeedsRecords() }
+    for (row, field) in rows {
+      guard let slice = batch.slices.first(where: { $0.rows.contains(row) }) else {
+        preconditionFailure("row \(row) belongs to no partition")
+      }
+      matches[row] = false
+      let record = batch.records[row]
+      batch.rejects.append(
+        Reject(
+          partitionIndex: slice.partitionIndex, offset: batch.offsets[row], record: record.record,
+          reason: reason, field: field, raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes)))))
+    }
+  }
+
+  private func sortRejects() {
+    batch.rejects.sort {
+      ($0.partitionIndex, $0.offset, $0.record) < ($1.partitionIndex, $1.offset, $1.record)
+    }
+  }
+
+  /// - Returns: How many of the rejects a person has accepted.
+  private func judgeRejects(_ plan: BatchPlan, recordCount: Int64) throws -> Int64 {
+    guard !batch.rejects.isEmpty else { return 0 }
+    let judged = batch.rejects.filter { reject in
+      let partition = plan.ranges[reject.partitionIndex].partition
+      return !accepted.contains { $0.partition == partition && $0.range.contains(reject.offset) }
+    }
+    let acceptedCount = Int64(batch.rejects.count - judged.count)
+    guard let first = judged.first else { return acceptedCount }
+    let facts = RejectFacts(
+      policy: job.rejects.policy, maxShare: job.rejects.maxShare, minRecords: job.rejects.minRecords,
+      recordCount: recordCount, rejectedCount: Int64(judged.count), history: try history())
+    guard case .stop(let rule, let rejectedCount, let judgedCount) = rejectVerdict(facts) else {
+      return acceptedCount
+    }
     let partition = plan.ranges[first.partitionIndex].partition
     let field = first.field.map { " in field \($0)" } ?? ""
-    let rule = job.rejects.policy == .fail ? "rejects.policy is fail" : "more than rejects.max_share (\(job.rejects.maxShare * 100) %)"
-    throw RunError(
-      .data,
-      """
-      \(partition) offset \(first.offset), record \(first.record): \(first.reason.rawValue)\(field). \
-      \(count) of \(total) records of batch \(plan.batch) were rejected: \(rule). Nothing was committed. \
-      Correct source.format or source.fields, raise rejects.max_share, or pass over the records: \
-      \(RunError.skipCommand(jobArguments, partition, first.offset))
-      """)
+    let share = "\(job.rejects.maxShare * 100) %"
+    let why =
+      switch rule {
+      case .none: "\(judged.count) of the batch's records were rejected, and rejects.policy is fail"
+      case .share:
+        "\(rejectedCount) of the newest \(judgedCount) records were rejected: more than rejects.max_share (\(share))"
+      case .nothingDecoded:
+        "no record of this job has decoded yet, and \(rejectedCount) were rejected"
+      }
+    let remedy =
+      rule == .nothingDecoded
+      ? "Correct source.format or source.fields and run again. If the records are bad"
+      : "Correct source.format or source.fields, or wait for good records. To keep these rejects and go on"
+    throw TooManyRejects(
+      partition: partition, offset: first.offset,
+      cause: RunError(
+        .data,
+        """
+        \(partition) offset \(first.offset), record \(first.record): \(first.reason.rawValue)\(field). \(why). \
+        Nothing of batch \(plan.batch) was committed. \(remedy): tranche resolve \(jobArguments) --accept-rejects
+        """))
   }
 
   private func renderGroups(_ delta: Delta, _ fold: Fold, _ plan: BatchPlan) throws -> [UInt8] {
@@ -224,8 +351,26 @@ final class BatchPipeline {
     return try encoded(renderer, groups.columns, shown: groups.columns.count, lineage, plan)
   }
 
-  private func renderRows(_ rows: [Int], _ plan: BatchPlan) throws -> [UInt8] {
+  /// The object of a row job; a record for which `select` has no value becomes a reject.
+  private func renderRows(_ plan: BatchPlan) throws -> [UInt8] {
     guard let renderer else { preconditionFailure("a row job without a renderer") }
+    do {
+      return try renderMatchingRows(renderer, plan)
+    } catch {
+      let rows = matches.indices.filter { matches[$0] }
+      let all = Table(batch.schema, columns: batch.columns)
+      let failing = try failingRows(rows) { some in
+        _ = try renderer.table(all.selecting(some).columns, shown: job.fields.count)
+      }
+      // Where every record passes alone, the fault is in all of them together.
+      if failing.isEmpty { throw error }
+      try refuse(failing.map { (row: $0, field: "select") }, .expressionFailed)
+      return try renderMatchingRows(renderer, plan)
+    }
+  }
+
+  private func renderMatchingRows(_ renderer: Renderer, _ plan: BatchPlan) throws -> [UInt8] {
+    let rows = matches.indices.filter { matches[$0] }
     let counted = rows.count == batch.rowCount ? batch.columns : Table(batch.schema, columns: batch.columns).selecting(rows).columns
     let lineage = batch.slices.compactMap { slice -> Lineage? in
       let counted = slice.rows.filter { matches[$0] }

@@ -51,6 +51,8 @@ package struct SourceError: Error, Equatable, CustomStringConvertible {
     case truncated(oldestHeld: Offset)
     /// The range lies beyond the log's end: the topic was made anew, or lost data.
     case beyondEnd
+    /// Messages that cannot be decompressed or are damaged, from this offset on.
+    case undecodable(PartitionID, baseOffset: Offset)
     case misconfigured
     case other
   }

@@ -13,6 +13,8 @@ package struct RunFacts: Equatable, Sendable {
   package var pendingBytes: Int64
   package var maxPendingBytes: Int64
   package var isStoreUp: Bool
+  /// Whether the place of the results turned out to be another's.
+  package var isPlaceRefused = false
   package var isStopRequested: Bool
 }
 
@@ -39,7 +41,7 @@ func repeatable(_ plan: BatchPlan, nextBatch: Int64, unread: [PartitionRange], m
 
 /// The engine's one decision. A batch planned by a dead run goes before new ones, so that its boundaries stay the same.
 package func nextStep(_ facts: RunFacts) -> NextStep {
-  if facts.isStopRequested { return .finish }
+  if facts.isStopRequested || facts.isPlaceRefused { return .finish }
   if let maxBatches = facts.maxBatches, facts.batchesDone >= maxBatches { return .finish }
   let plan = facts.repeatable ?? facts.planned
   if plan.isEmpty { return .finish }

@@ -23,6 +23,8 @@ package struct PlanPreview: Sendable {
   package let plan: BatchPlan
   /// The plan is one that a dead run left.
   package let isRepeated: Bool
+  /// What a person is to decide; a replaced log keeps the next run from reading anything.
+  package let incidents: [Incident]
 
   package var lag: Int64 { partitions.reduce(0) { $0 + $1.lag } }
 
@@ -53,8 +55,12 @@ package struct PlanPreview: Sendable {
       let to = min(partition.end.end, gap?.range.range.from ?? partition.end.end)
       return PartitionRange(partition.partition, OffsetRange(from: from, to: max(from, to)))
     }
+    incidents = status?.incidents ?? []
     self.partitions = partitions.sorted { $0.partition < $1.partition }
-    if let left = status?.inFlight.flatMap({ repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets) }) {
+    if incidents.contains(where: { $0.kind == .logReplaced }) {
+      plan = BatchPlan(batch: batch, ranges: [])
+      isRepeated = false
+    } else if let left = status?.inFlight.flatMap({ repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets) }) {
       plan = left
       isRepeated = true
     } else {

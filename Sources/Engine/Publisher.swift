@@ -20,6 +20,10 @@ final class Publisher: @unchecked Sendable {
 
   private let job: Job
   private let store: any ObjectStore
+  /// Used by the thread alone until it has ended.
+  private let claim: PlaceClaim
+  /// A batch is being read, so that there will be something to put.
+  private var expectsCommit = false
   private let reader: CheckpointReader
   private let failpoint: @Sendable (Failpoint) -> Void
   private let nanoseconds: @Sendable () -> Int64
@@ -44,10 +48,11 @@ final class Publisher: @unchecked Sendable {
 
   /// - Parameter reader: A connection of its own, but for publishing inline.
   init(
-    job: Job, store: any ObjectStore, reader: CheckpointReader, options: RunOptions
+    job: Job, store: any ObjectStore, claim: PlaceClaim, reader: CheckpointReader, options: RunOptions
   ) throws(CheckpointError) {
     self.job = job
     self.store = store
+    self.claim = claim
     release = options.release
     failpoint = options.failpoint
     nanoseconds = options.nanoseconds
@@ -68,6 +73,15 @@ final class Publisher: @unchecked Sendable {
     thread.name = "publisher"
     thread.stackSize = 4 << 20
     thread.start()
+  }
+
+  /// A batch is about to be read: asks whose the place is meanwhile.
+  func expectCommit() {
+    condition.lock()
+    expectsCommit = true
+    condition.signal()
+    condition.unlock()
+    if isInline && isUp { recordingFailure { try claim.begin() } }
   }
 
   /// A batch was committed: look for dirty objects, if `output.publish` says that it is time.
@@ -100,6 +114,13 @@ final class Publisher: @unchecked Sendable {
     condition.lock()
     defer { condition.unlock() }
     return failure == nil
+  }
+
+  /// Whether the place turned out to be another's.
+  var isPlaceRefused: Bool {
+    condition.lock()
+    defer { condition.unlock() }
+    return failure.map { $0.kind == .jobChanged || $0.kind == .locked } ?? false
   }
 
   /// Publishes everything that is dirty, ends the thread and tells how it went.
@@ -153,7 +174,16 @@ final class Publisher: @unchecked Sendable {
   private func loop() {
     recordingFailure {
       let renderer = try Renderer(job, inputSchema: job.selectInputSchema, release: release)
-      while waitForNews() { try publishDirty(renderer) }
+      while true {
+        switch waitForNews() {
+        case .nothing:
+          return
+        case .expectation:
+          try claim.begin()
+        case .dirtyObjects:
+          try publishDirty(renderer)
+        }
+      }
     }
     condition.lock()
     hasEnded = true
@@ -161,14 +191,20 @@ final class Publisher: @unchecked Sendable {
     condition.unlock()
   }
 
-  /// False when the run has finished and everything was looked at.
-  private func waitForNews() -> Bool {
+  private enum News { case nothing, expectation, dirtyObjects }
+
+  /// `nothing` when the run has finished and everything was looked at.
+  private func waitForNews() -> News {
     condition.lock()
     defer { condition.unlock() }
-    while !hasNews && !isFinishing { condition.wait() }
+    while !hasNews && !isFinishing && !expectsCommit { condition.wait() }
+    if expectsCommit && !isFinishing {
+      expectsCommit = false
+      return .expectation
+    }
     let isWorthLooking = hasNews
     hasNews = false
-    return isWorthLooking
+    return isWorthLooking ? .dirtyObjects : .nothing
   }
 
   private struct Rendered {
@@ -230,6 +266,8 @@ final class Publisher: @unchecked Sendable {
 
   private func put(_ group: [Rendered]) throws {
     guard !group.isEmpty else { return }
+    try claim.begin()
+    try claim.finish(reader)
     let receipts = try stopwatch.measure(.publish) { try store.put(group: group.map { (ObjectKey($0.key), $0.bytes) }) }
     failpoint(.objectsPut)
     condition.lock()

@@ -27,6 +27,10 @@ package struct RunOptions: Sendable {
   package var publishesInline = false
   /// Of Tranche: `0.1.0`.
   package var release: String
+  /// Random, and another for every run: marks a place as written by this run.
+  package var token: @Sendable () -> String = {
+    String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
+  }
   /// What names the job on the command line, for remedies that are commands: `jobs/calls.yaml`.
   package var jobArguments = "JOB"
 
@@ -78,6 +82,8 @@ package final class Run {
   private let stopwatch: Stopwatch
   /// Of every partition, as seen at the start, in the order of the partitions: so a plan has nothing to sort.
   private var ends: [(partition: PartitionID, end: PartitionEnd)] = []
+  /// Most offsets of a batch now: fewer than the job's where a batch was too large.
+  private var offsetLimit: Int64
   /// What the brokers have removed unread, where that ends the run.
   private var lost: [PartitionRange] = []
   private var summary: RunSummary
@@ -98,6 +104,7 @@ package final class Run {
     self.options = options
     self.logger = logger
     stopwatch = Stopwatch(clock: options.nanoseconds)
+    offsetLimit = job.maxOffsets
     summary = RunSummary(job: job.name)
   }
 
@@ -105,10 +112,17 @@ package final class Run {
   package func execute() -> (summary: RunSummary, error: RunError?) {
     let publisher: Publisher
     let reader: CheckpointReader
+    let claim: PlaceClaim
     do {
       reader = try CheckpointReader(path: checkpoint.path)
+      let checkpoint = checkpoint
+      claim = PlaceClaim(
+        store, job: job.name, checkpoint: try checkpoint.identifier(), token: options.token(),
+        tokens: try checkpoint.ownerTokens(), remedyArguments: options.jobArguments,
+        remember: { try checkpoint.addOwnerToken($0) })
       publisher = try Publisher(
-        job: job, store: store, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path), options: options)
+        job: job, store: store, claim: claim, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
+        options: options)
     } catch {
       return (summary, RunError(error))
     }
@@ -130,7 +144,9 @@ package final class Run {
       // Objects that are unsettled stay so: the next run asks for them.
       if published.failure == nil && !summary.isStopped {
         try stopwatch.measure(.settle) {
-          try Settlement(job, checkpoint, reader, store, storeAt: storeAt, options, logger).settle(&summary)
+          try Settlement(job, checkpoint, reader, store, claim, storeAt: storeAt, options, logger)
+            .settle(&summary)
+          if try claim.confirm() { try checkpoint.forgetPermission() }
         }
       }
     } catch {
@@ -152,6 +168,7 @@ package final class Run {
   /// Confirms each cluster, starts partitions met for the first time, and asks for the ends, once.
   private func meetSources() throws {
     var met: [PartitionID: PartitionEnd] = [:]
+    let kept = try checkpoint.keptPartitions()
     defer { ends = met.sorted { $0.key < $1.key }.map { (partition: $0.key, end: $0.value) } }
     for cluster in job.clusters {
       let source = source(cluster.name)
@@ -165,20 +182,36 @@ package final class Run {
         of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known, start: job.start, ends: ends, source: source)
       try checkpoint.start(starts)
       // A start may lie beyond an end that was asked for a moment earlier.
-      for partition in partitions where starts[partition] == nil { try checkForLoss(partition, ends[partition]) }
+      for partition in partitions where starts[partition] == nil {
+        try checkForLoss(partition, ends[partition], keptAt: kept[partition])
+      }
       let gone = checkpoint.progress.keys.filter {
         $0.source == cluster.name && cluster.topics.contains($0.topic) && ends[$0] == nil
       }
-      if let first = gone.min() {
-        throw RunError(
-          .dataLoss,
-          """
-          \(first): the job has read this partition and the topic no longer has it. The topic was deleted and made again with fewer \
-          partitions. Nothing was read. Give the job a new name to start over, or restore the topic.
-          """)
+      for partition in gone where kept[partition] != checkpoint.progress[partition]?.nextOffset {
+        try checkpoint.noteReplacedLog(
+          partition, logEnd: nil,
+          detail: "the job has read this partition and the topic no longer has it: the topic was deleted "
+            + "and made again with fewer partitions", now: options.clock())
       }
     }
+    let incidents = try checkpoint.openIncidents().filter { $0.kind == .logReplaced }
+    if !incidents.isEmpty { throw incidentError(incidents) }
     if !lost.isEmpty { throw lossError() }
+  }
+
+  /// What was noticed once ends every run, whatever the log has become since, until a person decides.
+  private func incidentError(_ incidents: [Incident]) -> RunError {
+    let lines = incidents.map { "\($0.partition): \($0.detail) (noticed \($0.noticedAt))" }
+    let partition = incidents[0].partition
+    return RunError(
+      .dataLoss,
+      """
+      \(lines.joined(separator: "\n")). Nothing was read. Offsets below the job's progress are not read again: \
+      to count the new topic from its start, give the job a new name. If the topic was restored, or its records \
+      from progress on are the ones to go on with: tranche resolve \(options.jobArguments) --source \(partition.source) \
+      --topic \(partition.topic) --partition \(partition.partition) --keep
+      """)
   }
 
   static func partitions(of cluster: Job.Cluster, in source: any MessageSource) throws(SourceError) -> [PartitionID] {
@@ -188,15 +221,15 @@ package final class Run {
     }.sorted()
   }
 
-  private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?) throws {
+  /// - Parameter keptAt: Progress of which a person said that it stands, whatever the log holds.
+  private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?, keptAt: Offset?) throws {
     guard let end, let next = checkpoint.progress[partition]?.nextOffset else { return }
-    if next > end.end {
-      throw RunError(
-        .dataLoss,
-        """
-        \(partition): the next offset is \(next) and the log ends at \(end.end). The topic was deleted and made again, or the broker \
-        lost data. Nothing was read. Give the job a new name to start over, or restore the topic.
-        """)
+    if next > end.end && keptAt != next {
+      try checkpoint.noteReplacedLog(
+        partition, logEnd: end.end,
+        detail: "the next offset is \(next) and the log ended at \(end.end): the topic was deleted and made "
+          + "again, or the broker lost data", now: options.clock())
+      return
     }
     if next < end.low { try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low))) }
   }
@@ -240,18 +273,21 @@ package final class Run {
   }
 
   private func takeBatches(_ publisher: Publisher, _ reader: CheckpointReader) throws {
-    let pipeline = try BatchPipeline(job, options, stopwatch)
+    let pipeline = try BatchPipeline(
+      job, options, stopwatch, accepted: try checkpoint.acceptedRanges(),
+      history: { [checkpoint, job] in try checkpoint.rejectHistory(recordCount: job.rejects.maxShareOver) })
     var repeatable = repeatablePlan()
     while true {
       // What the last commit stored is what is planned now, unless something was passed over meanwhile.
       let planned =
         checkpoint.inFlight.flatMap { repeatable == nil && $0.batch == checkpoint.nextBatch && summary.batchCount > 0 ? $0 : nil }
-        ?? stopwatch.measure(.plan) { planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets) }
+        ?? stopwatch.measure(.plan) { planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: offsetLimit) }
       let isStoreUp = publisher.isUp
       let facts = RunFacts(
         batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable, planned: planned,
         pendingBytes: isStoreUp ? 0 : try reader.pendingByteCount(),
-        maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp, isStopRequested: options.isStopRequested())
+        maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp, isPlaceRefused: publisher.isPlaceRefused,
+        isStopRequested: options.isStopRequested())
       switch nextStep(facts) {
       case .finish: return
       case .stopForPendingResults:
@@ -260,16 +296,49 @@ package final class Run {
       case .read(let plan):
         if repeatable != nil { summary.repeatedBatch = plan.batch }
         repeatable = nil
+        publisher.expectCommit()
         do {
           try take(plan, pipeline, publisher)
+          offsetLimit = min(job.maxOffsets, offsetLimit * 2)
         } catch is StopRequested {
           continue
+        } catch is BatchPipeline.TooLarge {
+          offsetLimit = max(1, plan.offsetCount / 2)
+          try checkpoint.forgetPlan()
+          logger.debug(
+            "batch planned again with fewer offsets: it holds more than limits.batch_bytes",
+            metadata: ["job": "\(job.name)", "batch": "\(plan.batch)", "max_offsets": "\(offsetLimit)"])
+        } catch let error as BatchPipeline.TooManyRejects {
+          try checkpoint.forgetPlan()
+          try checkpoint.noteRejects(
+            of: plan, first: error.partition, offset: error.offset, detail: error.cause.description,
+            now: options.clock())
+          throw error.cause
+        } catch let error as RunError where error.kind == .data {
+          // The next run plans anew: what has come meanwhile, or was changed, may let the batch pass.
+          try checkpoint.forgetPlan()
+          throw error
         } catch let error as SourceError {
+          if case .undecodable(let partition, _) = error.code {
+            throw undecodableError(error, partition, plan)
+          }
           guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else { throw error }
           try passOverTruncation(plan, oldestHeld: oldestHeld)
         }
       }
     }
+  }
+
+  private func undecodableError(
+    _ error: SourceError, _ partition: PartitionID, _ plan: BatchPlan
+  ) -> RunError {
+    RunError(
+      .data,
+      """
+      \(error.description) Nothing of batch \(plan.batch) was committed. The command is: tranche skip \
+      \(options.jobArguments) --source \(partition.source) --topic \(partition.topic) \
+      --partition \(partition.partition) --undecodable
+      """)
   }
 
   /// The broker removed the start of a planned range between plan and read: the watermarks are asked again and the loss is recorded.
@@ -305,6 +374,7 @@ package final class Run {
     commit.recordCount = batch.recordCount
     commit.countedCount = batch.countedCount
     commit.rejectedCount = Int64(batch.rejects.count)
+    commit.acceptedCount = batch.acceptedCount
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.batch(plan.batch, of: job), $0) }
     commit.rejects = job.rejects.policy == .quarantine ? batch.rejects : []
@@ -340,7 +410,8 @@ package final class Run {
       return checkpoint.unread(partition, from: from, end: end.end)
     }
     precondition(taken.isEmpty, "a plan of partitions that were not met")
-    let next = planBatch(plan.batch + 1, unread: left, maxOffsets: job.maxOffsets)
+    let next = planBatch(
+      plan.batch + 1, unread: left, maxOffsets: min(job.maxOffsets, offsetLimit * 2))
     return next.isEmpty ? nil : next
   }
 }

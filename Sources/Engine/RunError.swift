@@ -39,7 +39,7 @@ package struct RunError: Error, CustomStringConvertible {
       case .unreachable: .unreachable
       case .refused: .noPermission
       case .truncated, .beyondEnd: .dataLoss
-      case .unknownTopic, .misconfigured, .other: .data
+      case .unknownTopic, .undecodable, .misconfigured, .other: .data
       }
     self.init(kind, error.description)
   }
@@ -65,6 +65,7 @@ package struct RunError: Error, CustomStringConvertible {
       case .full, .inputOutput: .inputOutput
       case .readOnly: .cannotCreate
       case .noSuchBucket, .badRequest: .data
+      case .held: .locked
       }
     self.init(kind, error.description)
   }

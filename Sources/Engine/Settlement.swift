@@ -13,19 +13,21 @@ struct Settlement {
   private let checkpoint: Checkpoint
   private let reader: CheckpointReader
   private let store: any ObjectStore
+  private let claim: PlaceClaim
   private let storeAt: (Job.Output.Place) throws -> any ObjectStore
   private let options: RunOptions
   private let logger: Logger
 
   init(
     _ job: Job, _ checkpoint: Checkpoint, _ reader: CheckpointReader, _ store: any ObjectStore,
-    storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
+    _ claim: PlaceClaim, storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
     _ options: RunOptions, _ logger: Logger
   ) {
     self.job = job
     self.checkpoint = checkpoint
     self.reader = reader
     self.store = store
+    self.claim = claim
     self.storeAt = storeAt
     self.options = options
     self.logger = logger
@@ -38,7 +40,8 @@ struct Settlement {
       if !differing.isEmpty {
         try checkpoint.publishAgain(differing)
         let publisher = try Publisher(
-          job: job, store: store, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path), options: options)
+          job: job, store: store, claim: claim, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
+          options: options)
         publisher.start()
         let published = publisher.finish()
         summary.publishedCount += published.count
@@ -51,22 +54,61 @@ struct Settlement {
     if try reader.dirtyOutputs().isEmpty { try deleteRetired(try reader.retiredObjects()) }
   }
 
-  /// Deletes what stands at a former place or in a former format. What cannot be deleted now is tried again by the next run.
+  /// Deletes what stands at a former place or in a former format, where it is still what we published.
+  /// What cannot be deleted now is tried again by the next run.
   private func deleteRetired(_ objects: [RetiredObject]) throws {
     for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }) {
-      guard let place = Job.Output.Place(text: text) else { preconditionFailure("the checkpoint names the place \(text)") }
+      guard let place = Job.Output.Place(text: text) else {
+        throw RunError(
+          .inputOutput,
+          "\(checkpoint.path): table retired_objects names the place \(text), which is none. Restore the checkpoint from a copy.")
+      }
       do {
         let former = place == job.output.place ? store : try storeAt(place)
         // Another spelling of the same folder: what stands there is current.
-        let current = former.identity == store.identity ? Set(try reader.objectKeys()) : []
-        for object in objects {
-          if !current.contains(object.objectKey) { try former.delete(ObjectKey(object.objectKey)) }
-          try checkpoint.forgetRetired(object)
+        if former.identity == store.identity {
+          let current = Set(try reader.objectKeys())
+          for object in objects {
+            if !current.contains(object.objectKey) { try delete(object, in: former, isOurs: true) }
+            try checkpoint.forgetRetired(object)
+          }
+        } else {
+          try leave(former, objects)
         }
       } catch let error as ObjectStoreError {
         logger.warning(
           "objects at a former place could not be deleted", metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
       }
+    }
+  }
+
+  /// Deletes our objects at a place that this job has left, and our marker last.
+  private func leave(_ former: any ObjectStore, _ objects: [RetiredObject]) throws {
+    let marker = try former.get(ObjectKey(ObjectKeys.owner)).flatMap { OwnerMarker($0) }
+    let isOurs = try marker.map { try checkpoint.ownerTokens().contains($0.token) } ?? false
+    if marker != nil && !isOurs {
+      logger.warning(
+        "objects at a former place were left: it belongs to another job now",
+        metadata: ["job": "\(job.name)", "place": "\(former.location)", "objects": "\(objects.count)"])
+    } else {
+      if marker != nil { try former.holdPlace() }
+      for object in objects { try delete(object, in: former, isOurs: isOurs) }
+    }
+    for object in objects { try checkpoint.forgetRetired(object) }
+    if isOurs { try former.delete(ObjectKey(ObjectKeys.owner)) }
+  }
+
+  /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose ETag
+  ///   is not known for certain, because the run that put it died.
+  private func delete(_ object: RetiredObject, in store: any ObjectStore, isOurs: Bool) throws {
+    let key = ObjectKey(object.objectKey)
+    guard let facts = try store.head(key) else { return }
+    if object.etag == facts.etag || (object.etag == nil && isOurs) {
+      try store.delete(key)
+    } else {
+      logger.warning(
+        "an object at a former place was left: it is not the one that this job published",
+        metadata: ["job": "\(job.name)", "object": "\(store.location)/\(key)"])
     }
   }
 }

@@ -10,17 +10,22 @@ struct IntegerRecords {
   /// For each field whether it is an int32.
   private let isNarrow: [Bool]
   private let recordByteLimit: Int
+  private let messageByteLimit: Int
   private let needsTimestamp: Bool
   private let needsKey: Bool
   /// The values of a run, record by record.
   private var values: [Int64] = []
 
   /// Nil where the format or a field's type is another.
-  init?(format: InputFormat, fields: [InputField], recordByteLimit: Int, needsTimestamp: Bool, needsKey: Bool) {
+  init?(
+    format: InputFormat, fields: [InputField], recordByteLimit: Int, messageByteLimit: Int,
+    needsTimestamp: Bool, needsKey: Bool
+  ) {
     guard format == .csv, fields.allSatisfy({ $0.column.type == .int32 || $0.column.type == .int64 }) else { return nil }
     fieldCount = fields.count
     isNarrow = fields.map { $0.column.type == .int32 }
     self.recordByteLimit = recordByteLimit
+    self.messageByteLimit = messageByteLimit
     self.needsTimestamp = needsTimestamp
     self.needsKey = needsKey
   }
@@ -46,8 +51,9 @@ struct IntegerRecords {
 
   /// Whether anything but the value's text keeps a message from the short way.
   private var isShort: (Message) -> Bool {
-    { [recordByteLimit, needsTimestamp, needsKey] message in
-      (message.value?.count ?? 0) <= recordByteLimit && (!needsTimestamp || message.timestampMilliseconds >= 0)
+    { [recordByteLimit, messageByteLimit, needsTimestamp, needsKey] message in
+      (message.value?.count ?? 0) <= recordByteLimit && message.byteCount <= messageByteLimit
+        && (!needsTimestamp || message.timestampMilliseconds >= 0)
         && (!needsKey || message.key.map(isValidText) ?? true)
     }
   }

@@ -16,6 +16,9 @@ package struct RecordDecoder {
   /// The position of the column that must hold a time.
   private let requiredTimeColumn: Int?
   private let recordByteLimit: Int
+  private let messageByteLimit: Int
+  /// Keeps every record as it came, for what is refused after decoding. Costs memory and time.
+  package var keepsRecords = false
   private let json: JSONScanner
   private var integers: IntegerRecords?
   var scanned: ScannedRecords
@@ -24,15 +27,17 @@ package struct RecordDecoder {
   ///   - fields: In CSV found by position, in JSON by name.
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
+  ///   - messageByteLimit: A longer message is one reject, whatever it holds.
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
     format: InputFormat, fields: [InputField], messageFields: [MessageField], requiredTimeColumn: String?, recordByteLimit: Int,
-    takesShortcuts: Bool = true
+    messageByteLimit: Int = .max, takesShortcuts: Bool = true
   ) {
     self.format = format
     self.fields = fields
     self.messageFields = messageFields
     self.recordByteLimit = recordByteLimit
+    self.messageByteLimit = messageByteLimit
     schema = Schema(fields.map(\.column) + messageFields.map(\.column))
     self.requiredTimeColumn = requiredTimeColumn.flatMap(schema.index)
     json = JSONScanner(names: fields.map(\.column.name))
@@ -40,7 +45,7 @@ package struct RecordDecoder {
     integers =
       takesShortcuts
       ? IntegerRecords(
-        format: format, fields: fields, recordByteLimit: recordByteLimit,
+        format: format, fields: fields, recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit,
         needsTimestamp: requiredTimeColumn?.lowercased() == MessageField.timestamp.rawValue, needsKey: messageFields.contains(.key))
       : nil
   }
@@ -54,7 +59,7 @@ package struct RecordDecoder {
     var rest = messages
     // Where the short way does not take messages again and again it is only a detour.
     var misses = 0
-    while misses < 8, !rest.isEmpty, integers != nil {
+    while misses < 8, !rest.isEmpty, integers != nil, !keepsRecords {
       let count = decodeIntegers(rest, topic: topic, partition: partition, into: &batch)
       rest = UnsafeBufferPointer(rebasing: rest[count...])
       if rest.isEmpty { break }
@@ -98,6 +103,12 @@ package struct RecordDecoder {
       }
     }
     for place in scanned.places { batch.offsets.append(messages[Int(place.message)].offset) }
+    if keepsRecords {
+      for place in scanned.places {
+        let bytes = messages[Int(place.message)].value.map { [UInt8]($0[place.range]) } ?? []
+        batch.records.append(RecordBatch.RecordBytes(record: Int(place.record), bytes: bytes))
+      }
+    }
 
     if !scanned.faults.isEmpty {
       batch.removeRows(from: first, where: scanned.isRefused)
@@ -122,6 +133,11 @@ package struct RecordDecoder {
     guard let value = message.value else {
       scanned.append(message: index, record: 0, 0..<0)
       scanned.refuse(scanned.places.count - 1, Fault(.malformed))
+      return
+    }
+    if message.byteCount > messageByteLimit {
+      scanned.append(message: index, record: 0, 0..<value.count)
+      scanned.refuse(scanned.places.count - 1, Fault(.recordTooLarge))
       return
     }
     var position = 0

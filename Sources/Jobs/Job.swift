@@ -110,8 +110,12 @@ package struct Job: Sendable, Equatable {
   package struct RejectRules: Sendable, Equatable {
     package enum Policy: String, Sendable, CaseIterable { case fail, quarantine, drop }
     package var policy: Policy
-    /// From 0 to 1: a batch with a larger share of rejects among its records fails before its commit.
+    /// From 0 to 1: a batch fails before its commit where more of the judged records are rejects.
     package var maxShare: Double
+    /// So many records are judged, of the batch and the newest committed ones before it.
+    package var maxShareOver: Int64
+    /// Fewer judged records decide nothing.
+    package var minRecords: Int64
   }
 
   package struct Limits: Sendable, Equatable {

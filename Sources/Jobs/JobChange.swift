@@ -36,6 +36,7 @@ extension Job {
     var settings = [
       // Raised when the same bytes decode to other values.
       "decoder": "1",
+      "source.start": start.spelling,
       "source.format": format.rawValue,
       "source.fields": fields.map { "\($0.column.name) \($0.spelling)" }.joined(separator: ", "),
       "window": window.spelling,
@@ -59,6 +60,16 @@ extension InputField {
   fileprivate var spelling: String {
     let type = column.type == .timestamp && timestampEncoding != .text ? "timestamp(\(timestampEncoding.rawValue))" : "\(column.type)"
     return type + (column.isNullable ? "?" : "")
+  }
+}
+
+extension Job.StartPosition {
+  fileprivate var spelling: String {
+    switch self {
+    case .earliest: "earliest"
+    case .latest: "latest"
+    case .timestamp(let milliseconds): TimestampText.format(milliseconds: milliseconds)
+    }
   }
 }
 

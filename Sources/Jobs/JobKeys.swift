@@ -100,7 +100,15 @@ package enum JobKeys {
     JobKey(
       "rejects.policy", .choice(["fail", "quarantine", "drop"]), .harmless,
       "quarantine keeps them in the checkpoint and in an object beside the results; drop only counts them. Default: quarantine."),
-    JobKey("rejects.max_share", .share, .harmless, "A batch with a larger share of rejects fails before its commit. Default: 10%."),
+    JobKey(
+      "rejects.max_share", .share, .harmless,
+      "A batch fails before its commit when a larger share of the judged records are rejects. Default: 10%."),
+    JobKey(
+      "rejects.max_share_over", .integer, .harmless,
+      "So many records are judged: the batch's, and those of the newest batches before it. Default: 1000."),
+    JobKey(
+      "rejects.min_records", .integer, .harmless,
+      "Fewer judged records stop nothing, unless no record of the job has ever decoded. Default: 100."),
     JobKey("limits", .object, .harmless, "Bounds that turn runaway input into a clear error."),
     JobKey("limits.batch_bytes", .size, .harmless, "Bytes of a batch's messages. Default: 256MiB."),
     JobKey("limits.record_bytes", .size, .harmless, "Bytes of one record; a longer one is a reject. Default: 1MiB."),

@@ -115,6 +115,10 @@ extension JobParser {
       switch name {
       case "policy": job.rejects.policy = reader.choice(entry, Job.RejectRules.Policy.self) ?? .quarantine
       case "max_share": job.rejects.maxShare = reader.share(entry) ?? job.rejects.maxShare
+      case "max_share_over":
+        job.rejects.maxShareOver = reader.integer(entry, in: 1...1_000_000_000) ?? job.rejects.maxShareOver
+      case "min_records":
+        job.rejects.minRecords = reader.integer(entry, in: 1...1_000_000_000) ?? job.rejects.minRecords
       default: break
       }
     }

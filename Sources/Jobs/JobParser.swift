@@ -70,7 +70,7 @@ extension Job {
           endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment, timeoutMilliseconds: 30_000, maxAttempts: 4,
           caFile: nil),
         maxPendingBytes: 64 << 20),
-      rejects: RejectRules(policy: .quarantine, maxShare: 0.1),
+      rejects: RejectRules(policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100),
       limits: Limits(
         batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000, windowsPerBatch: 10_000, keyBytes: 1 << 10))
   }

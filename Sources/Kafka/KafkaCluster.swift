@@ -295,6 +295,37 @@ package final class KafkaCluster {
     }
   }
 
+  /// Finds the first messages of a range that cannot be decoded, and where decoding goes on.
+  ///
+  /// A fetch from inside a batch brings the whole batch, so the place where the same batch is not met any
+  /// more is found by halving.
+  /// - Returns: From the damaged batch's first offset, or the range's start where that lies inside, to
+  ///   the first offset behind it; nil where all of the range decodes.
+  /// - Throws: ``KafkaError`` for anything else that goes wrong.
+  package func undecodable(in range: PartitionRange, silenceMilliseconds: Int64) throws -> OffsetRange? {
+    guard let base = try damage(in: range, silenceMilliseconds) else { return nil }
+    let first = max(base, range.range.from)
+    // Damaged at `bad`, another batch or the end at `good`.
+    var (bad, good) = (first, range.range.to)
+    while good - bad > 1 {
+      let middle = bad + (good - bad) / 2
+      let one = PartitionRange(range.partition, OffsetRange(from: middle, to: middle + 1))
+      if try damage(in: one, silenceMilliseconds) == base { bad = middle } else { good = middle }
+    }
+    return OffsetRange(from: first, to: good)
+  }
+
+  /// The base offset of the first batch met in a range that cannot be decoded.
+  private func damage(in range: PartitionRange, _ silenceMilliseconds: Int64) throws -> Offset? {
+    do {
+      _ = try read([range], silenceMilliseconds: silenceMilliseconds) { _, _ in }
+      return nil
+    } catch let error as KafkaError {
+      guard case .undecodable(_, let baseOffset) = error.code else { throw error }
+      return baseOffset
+    }
+  }
+
   /// Serves the client's callbacks while a reader waits.
   ///
   /// Before 2.2 librdkafka, once a queue has been full, looks again after a second, whatever was taken out meanwhile: a question to the
@@ -328,6 +359,11 @@ package final class KafkaCluster {
       }
       return KafkaError(
         .unreachable, place: place, reason: "a broker called the offset out of range while the log is \(ends.low) to \(ends.end)")
+    case .undecodable(let baseOffset):
+      return KafkaError(
+        .undecodable(range.partition, baseOffset: baseOffset), place: place,
+        reason: "the messages from offset \(baseOffset) on cannot be decompressed or are damaged"
+          + (trouble.last.map { " (\($0))" } ?? ""))
     case .broker(let error):
       return KafkaError(error, place: place, detail: trouble.last)
     }

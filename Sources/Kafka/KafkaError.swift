@@ -12,6 +12,8 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     case truncated(oldestHeld: Offset)
     /// The range begins beyond the end of the log.
     case beyondEnd(end: Offset)
+    /// A batch of messages, as a producer sent it, that cannot be decompressed or is damaged.
+    case undecodable(PartitionID, baseOffset: Offset)
     case badProperty
     case other
   }
@@ -33,6 +35,7 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     case .truncated: "Set source.on_data_loss: skip to record a gap and go on, or restore the data."
     case .beyondEnd:
       "The topic was deleted and made again, or the broker lost data. Give the job a new name to start over, or restore the topic."
+    case .undecodable: "Restore them from another copy of the topic, or pass over them with tranche skip --undecodable."
     case .badProperty: "Correct the source's properties."
     case .other: "Look at the broker's log, and try again."
     }

@@ -63,6 +63,9 @@ final class PartitionReader {
   enum Failure: Error {
     case silence(position: Offset)
     case offsetOutOfRange
+    /// librdkafka names no more than the first offset of the batch as its producer sent it, and fetches
+    /// it again for ever.
+    case undecodable(baseOffset: Offset)
     case broker(rd_kafka_resp_err_t)
   }
 
@@ -190,7 +193,7 @@ final class PartitionReader {
         if message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF {
           position = max(position, message.offset)
         } else {
-          failureAtPosition = failureAtPosition ?? failure(message.err)
+          failureAtPosition = failureAtPosition ?? failure(message.err, at: message.offset)
         }
         continue
       }
@@ -241,8 +244,11 @@ final class PartitionReader {
       value: message.payload.map { UnsafeRawBufferPointer(start: $0, count: message.len) })
   }
 
-  private func failure(_ error: rd_kafka_resp_err_t) -> Failure? {
+  private func failure(_ error: rd_kafka_resp_err_t, at offset: Offset) -> Failure? {
     switch error {
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION, RD_KAFKA_RESP_ERR__BAD_MSG, RD_KAFKA_RESP_ERR_INVALID_MSG,
+      RD_KAFKA_RESP_ERR__UNDERFLOW:
+      return .undecodable(baseOffset: max(0, offset))
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return .offsetOutOfRange
     // librdkafka tries these again by itself; the silence deadline ends it.
     case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR_UNKNOWN,

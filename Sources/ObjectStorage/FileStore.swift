@@ -30,6 +30,27 @@ package final class FileStore: ObjectStore {
     return "file:" + String(cString: resolved)
   }
 
+  private let heldFolder = Mutex<Int32>(-1)
+
+  deinit { heldFolder.withLock { if $0 >= 0 { close($0) } } }
+
+  /// flock(2) on the folder of the marker, which stays the same file whatever is renamed in it.
+  package func holdPlace() throws(ObjectStoreError) {
+    let key = ObjectKey("_tranche/owner")
+    try makeFolder(of: key)
+    let folder = folder(of: path(key))
+    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("the folder \(folder) cannot be opened", key) }
+    guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      close(descriptor)
+      throw ObjectStoreError(.held, place: location, reason: "another run writes to this folder now")
+    }
+    heldFolder.withLock { held in
+      if held >= 0 { close(held) }
+      held = descriptor
+    }
+  }
+
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     let path = path(key)
     try makeFolder(of: key)

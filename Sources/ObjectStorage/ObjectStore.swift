@@ -48,6 +48,11 @@ package protocol ObjectStore: Sendable {
   /// Whether putting a group costs less than putting its objects one by one.
   var sharesSyncs: Bool { get }
 
+  /// Keeps other processes of this machine from writing here as long as this store lives; does nothing
+  /// where the store cannot.
+  ///
+  /// - Throws: ``ObjectStoreError`` with code `held` when another process holds the place.
+  func holdPlace() throws(ObjectStoreError)
   /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable when it returns.
   func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt
   /// Puts several objects. Where one fails, others may have been put.
@@ -79,6 +84,8 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     case badRequest
     case badCredentials
     case inputOutput
+    /// Another process of this machine writes there now.
+    case held
   }
   package let code: Code
   /// Location and key.
@@ -97,7 +104,7 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
   package var isTransient: Bool {
     switch code {
     case .unreachable, .serverError: true
-    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput: false
+    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput, .held: false
     }
   }
 
@@ -114,6 +121,7 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     case .badRequest: "Check output.to, output.s3.region and output.s3.addressing."
     case .badCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials."
     case .inputOutput: "Check the disk, then run again."
+    case .held: "Try again when it has ended. Two jobs never share a place: give each its own output.to."
     }
   }
 }

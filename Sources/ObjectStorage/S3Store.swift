@@ -92,6 +92,8 @@ package final class S3Store: ObjectStore {
 
   package let sharesSyncs = false
 
+  package func holdPlace() {}
+
   package var identity: String { "\(scheme)://\(host)\(basePath) \(configuration.prefix)" }
 
   private func fullKey(_ key: String) -> String { configuration.prefix.isEmpty ? key : "\(configuration.prefix)/\(key)" }

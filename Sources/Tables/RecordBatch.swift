@@ -14,6 +14,20 @@ package struct RecordBatch: Sendable {
   /// Ascending by partition; a partition without rows has no slice.
   package private(set) var slices: [Slice] = []
   package var rejects: [Reject] = []
+  /// Where records are kept as they came: one entry per row. Else empty.
+  package var records: [RecordBytes] = []
+
+  /// A record as it came.
+  package struct RecordBytes: Sendable {
+    /// Its number within its message, from 0.
+    package let record: Int
+    package let bytes: [UInt8]
+
+    package init(record: Int, bytes: [UInt8]) {
+      self.record = record
+      self.bytes = bytes
+    }
+  }
 
   package init(_ schema: Schema) {
     self.schema = schema
@@ -40,6 +54,10 @@ package struct RecordBatch: Sendable {
     var isRemaining = isRemoved.makeIterator()
     let kept = offsets[first...].filter { _ in !(isRemaining.next() ?? true) }
     offsets.replaceSubrange(first..., with: kept)
+    guard !records.isEmpty else { return }
+    isRemaining = isRemoved.makeIterator()
+    let keptRecords = records[first...].filter { _ in !(isRemaining.next() ?? true) }
+    records.replaceSubrange(first..., with: keptRecords)
   }
 
   /// Appends all of a later partition's records and rejects.
@@ -51,6 +69,7 @@ package struct RecordBatch: Sendable {
       slices.append(Slice(partitionIndex: slice.partitionIndex, rows: first + slice.rows.lowerBound..<first + slice.rows.upperBound))
     }
     rejects += other.rejects
+    records += other.records
   }
 
   package mutating func removeAllKeepingCapacity() {
@@ -58,6 +77,7 @@ package struct RecordBatch: Sendable {
     offsets.removeAll(keepingCapacity: true)
     slices.removeAll(keepingCapacity: true)
     rejects.removeAll()
+    records.removeAll()
   }
 }
 
@@ -66,6 +86,10 @@ package struct Reject: Sendable, Equatable {
   package enum Reason: String, Sendable, CaseIterable {
     case malformed, wrongType, outOfRange, missingField, extraField, duplicateField, notNullable
     case invalidText, notFinite, missingTimestamp, recordTooLarge
+    /// A text to group by that is longer than limits.key_bytes.
+    case keyTooLong
+    /// `where`, or in a row job `select`, has no value for this record.
+    case expressionFailed
   }
 
   /// The batch's partition number, as in ``RecordBatch/Slice``.

@@ -37,6 +37,17 @@ package struct Fold {
     return delta
   }
 
+  /// Rows whose text to group by is too long, each with the column at fault.
+  ///
+  /// - Parameter matches: Other rows are not looked at.
+  package func rowsWithLongKeys(_ batch: RecordBatch, matches: [Bool]) -> [(row: Int, column: String)] {
+    let keys = zip(layout.keys, layout.keyInputs).filter { $0.0.type.storage == .text }
+    return matches.indices.filter { matches[$0] }.compactMap { row in
+      keys.first { batch.columns[$0.1].text.byteCount(of: row) > job.limits.keyBytes }
+        .map { (row: row, column: $0.0.name) }
+    }
+  }
+
   /// The first record at which a group's sum no longer fits, when it is added to what the state already holds.
   ///
   /// - Parameter held: One row of the state column's type; NULL or no row where the state holds nothing.

@@ -55,6 +55,15 @@ final class KafkaSource: MessageSource {
     do { try cluster.prepare(ranges) } catch { throw SourceError(error) }
   }
 
+  /// The first messages of a range that cannot be decoded; nil where all can.
+  func undecodable(in range: PartitionRange) throws -> OffsetRange? {
+    do {
+      return try cluster.undecodable(in: range, silenceMilliseconds: silenceMilliseconds)
+    } catch let error as KafkaError {
+      throw SourceError(error)
+    }
+  }
+
   func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
     do {
       _ = try cluster.read(ranges, silenceMilliseconds: silenceMilliseconds, body: body)
@@ -73,6 +82,7 @@ extension SourceError {
       case .unknownTopic: .unknownTopic
       case .truncated(let oldestHeld): .truncated(oldestHeld: oldestHeld)
       case .beyondEnd: .beyondEnd
+      case .undecodable(let partition, let baseOffset): .undecodable(partition, baseOffset: baseOffset)
       case .badProperty: .misconfigured
       case .other: .other
       }

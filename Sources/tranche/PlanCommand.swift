@@ -40,7 +40,9 @@ struct PlanCommand: ParsableCommand {
       ? "\(job.name): nothing to read"
       : "\(job.name): batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of \(grouped(preview.lag)) offsets"
         + (preview.isRepeated ? " (planned by an interrupted run)" : "")
-    return title + "\n" + aligned(["partition", "next offset", "end", "lag", "range", "offsets", ""], rows, numeric: [1, 2, 3, 5])
+    let incidents = preview.incidents.map { "\nto be decided: \($0.text)" }.joined()
+    return title + incidents + "\n"
+      + aligned(["partition", "next offset", "end", "lag", "range", "offsets", ""], rows, numeric: [1, 2, 3, 5])
   }
 
   private struct Report: Encodable {
@@ -54,6 +56,7 @@ struct PlanCommand: ParsableCommand {
     let offsets, lag: Int64
     let repeated: Bool
     let partitions: [Range]
+    let incidents: [IncidentReport]
   }
 
   private func report(_ preview: PlanPreview) -> Report {
@@ -64,7 +67,37 @@ struct PlanCommand: ParsableCommand {
         Report.Range(
           source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition, next_offset: $0.nextOffset,
           end: $0.end.end, lag: $0.lag, from: planned[$0.partition]?.from, to: planned[$0.partition]?.to)
-      })
+      }, incidents: preview.incidents.map(IncidentReport.init))
+  }
+}
+
+/// An incident as `plan` and `status` print it.
+struct IncidentReport: Encodable {
+  let kind, source, topic: String
+  let partition: Int32
+  let next_offset: Int64
+  let log_end: Int64?
+  let noticed_at, last_seen_at, detail: String
+
+  init(_ incident: Incident) {
+    kind = incident.kind.rawValue
+    source = incident.partition.source
+    topic = incident.partition.topic
+    partition = incident.partition.partition
+    next_offset = incident.nextOffset
+    log_end = incident.logEnd
+    noticed_at = incident.noticedAt
+    last_seen_at = incident.lastSeenAt
+    detail = incident.detail
+  }
+}
+
+extension Incident {
+  var text: String {
+    switch kind {
+    case .logReplaced: "\(partition): \(detail), noticed \(noticedAt), last seen \(lastSeenAt)"
+    case .rejects: "\(detail) (noticed \(noticedAt))"
+    }
   }
 }
 

@@ -10,35 +10,60 @@ struct SkipCommand: ParsableCommand {
     abstract: "Free a stuck job: pass over offsets that can never be committed, and record them as a gap.",
     discussion: """
       The error that stops a job names the offset and this command. The offsets from --from up to, but without, --to are never read; \
-      `tranche status` shows the gap.
+      `tranche status` shows the gap. --undecodable instead of both finds the first messages that cannot be \
+      decompressed or are damaged, and where decoding goes on.
       """)
 
   @OptionGroup var job: JobOptions
   @Option(help: "The source's name; may be left out when the job has one.") var source: String?
   @Option(help: "The topic.") var topic: String
   @Option(help: "The partition's number.") var partition: Int32
-  @Option(help: "The first offset to pass over.") var from: Int64
-  @Option(help: "The offset after the last one to pass over.") var to: Int64
+  @Option(help: "The first offset to pass over.") var from: Int64?
+  @Option(help: "The offset after the last one to pass over.") var to: Int64?
+  @Flag(help: "Pass over the next messages that cannot be decoded, wherever they end.") var undecodable = false
 
   func validate() throws {
-    if from < 0 || to <= from { throw ValidationError("--to must be larger than --from, and both at least 0.") }
+    if undecodable {
+      if from != nil || to != nil { throw ValidationError("--undecodable finds the offsets: leave --from and --to out.") }
+      return
+    }
+    guard let from, let to, from >= 0, to > from else {
+      throw ValidationError("--from and --to are needed, at least 0, and --to must be larger than --from.")
+    }
   }
 
   func run() throws {
     try exiting {
       let job = try loadJob(job.file)
-      guard let name = source ?? (job.clusters.count == 1 ? job.clusters[0].name : nil),
-        let index = job.clusters.firstIndex(where: { $0.name == name })
-      else {
-        throw RunError(.data, "Name one of the job's sources with --source: \(job.clusters.map(\.name).joined(separator: ", ")).")
-      }
-      let identifier = PartitionID(source: name, topic: topic, partition: partition)
-      let gap = PartitionRange(identifier, OffsetRange(from: from, to: to))
+      let (index, cluster) = try job.cluster(named: source)
+      let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
-      try check(gap, checkpoint, source: try makeSources(job)[index])
+      let source = try KafkaSource(job.clusters[index], job: job)
+      let gap: PartitionRange
+      if let from, let to {
+        gap = PartitionRange(identifier, OffsetRange(from: from, to: to))
+      } else {
+        gap = try undecodableRange(of: identifier, checkpoint, source)
+      }
+      try check(gap, checkpoint, source: source)
       try checkpoint.recordGap(gap, reason: .skipped, now: nowMilliseconds())
       print("\(gap): \(grouped(gap.range.count)) offsets are passed over and recorded as a gap")
     }
+  }
+
+  /// The first messages at or after progress that cannot be decoded.
+  private func undecodableRange(
+    of partition: PartitionID, _ checkpoint: Checkpoint, _ source: KafkaSource
+  ) throws -> PartitionRange {
+    guard let end = try source.ends(of: [partition])[partition],
+      let unread = checkpoint.unread(partition, end: end.end), !unread.range.isEmpty
+    else {
+      throw RunError(.data, "\(partition): nothing is left to read there.")
+    }
+    guard let found = try source.undecodable(in: unread) else {
+      throw RunError(.data, "\(unread): all messages can be decoded. There is nothing to pass over.")
+    }
+    return PartitionRange(partition, found)
   }
 
   private func check(_ gap: PartitionRange, _ checkpoint: Checkpoint, source: any MessageSource) throws {

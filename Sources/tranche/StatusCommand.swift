@@ -76,6 +76,13 @@ private struct Report: Encodable {
   let in_flight: Int64?
   let partitions: [Partition]
   let gaps: [Gap]
+  let incidents: [IncidentReport]
+  private let incidentTexts: [String]
+
+  private enum CodingKeys: String, CodingKey {
+    case job, running, last_batch, last_commit, records, rejected, windows, lag, lag_unknown, dirty, unsettled
+    case in_flight, partitions, gaps, incidents
+  }
 
   init(_ job: Job, folder: String, isOffline: Bool) throws {
     let status = try tranche.status(of: job, folder: folder)
@@ -107,6 +114,8 @@ private struct Report: Encodable {
         source: $0.range.partition.source, topic: $0.range.partition.topic, partition: $0.range.partition.partition,
         from: $0.range.range.from, to: $0.range.range.to, reason: $0.reason)
     }
+    incidents = (status?.incidents ?? []).map(IncidentReport.init)
+    incidentTexts = (status?.incidents ?? []).map(\.text)
   }
 
   var text: String {
@@ -126,6 +135,7 @@ private struct Report: Encodable {
     add("unpublished", dirty.isEmpty ? "nothing" : summary(dirty))
     if !unsettled.isEmpty { add("unsettled", summary(unsettled)) }
     if let in_flight { add("in flight", "batch \(in_flight)") }
+    for text in incidentTexts { add("to decide", text) }
     for gap in gaps { add("gap", "\(gap.source)/\(gap.topic)[\(gap.partition)] [\(gap.from), \(gap.to)) \(gap.reason)") }
     let rows = partitions.map {
       [

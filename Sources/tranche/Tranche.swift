@@ -25,6 +25,7 @@ struct Tranche: ParsableCommand {
     version: release,
     subcommands: [
       RunCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self, ValidateCommand.self, SchemaCommand.self, SkipCommand.self,
+      ResolveCommand.self,
       ProduceCommand.self,
     ])
 }

@@ -304,7 +304,11 @@ struct CheckpointTests {
     var grown = try job()
     grown.clusters[0].topics.append("u")
     do { _ = try open(folder, job()) }
-    do { _ = try open(folder, grown) }
+    do {
+      let checkpoint = try open(folder, grown)
+      try checkpoint.start([partition: 0])
+      try commit(checkpoint, [("a", 1)])
+    }
     #expect { _ = try open(folder, job()) } throws: { "\($0)".contains("source.kafka[main].topics[u]: was read, is not there") }
   }
 
@@ -324,6 +328,8 @@ struct CheckpointTests {
     let checkpoint = try open(folder, job())
     try checkpoint.confirmCluster(source: "main", clusterID: "A")
     try checkpoint.confirmCluster(source: "main", clusterID: "A")
+    try checkpoint.start([partition: 0])
+    try commit(checkpoint, [("a", 1)])
     #expect { try checkpoint.confirmCluster(source: "main", clusterID: "B") } throws: { "\($0)".contains("is another cluster than before") }
   }
 }

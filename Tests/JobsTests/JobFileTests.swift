@@ -60,7 +60,7 @@ struct JobFileTests {
     #expect(job.fields[2].timestampEncoding == .unixSeconds)
     #expect(job.fields[3].column.type == .decimal(precision: 9, scale: 2))
     #expect(job.select.map(\.type) == [.double, .int64])
-    #expect(job.rejects == Job.RejectRules(policy: .quarantine, maxShare: 0.1))
+    #expect(job.rejects == Job.RejectRules(policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100))
     #expect(job.output.s3.addressing == .virtual)
     #expect(job.outputSchema.columns.map(\.name) == ["api_id", "calls", "time_taken", "share", "rank"])
   }

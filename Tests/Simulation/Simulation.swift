@@ -203,6 +203,7 @@ package final class Simulation {
     }
     var options = RunOptions(clock: { now }, nanoseconds: { simulation.nanoseconds() }, release: "0")
     options.publishesInline = true
+    options.token = { "token of run \(simulation.runCount)" }
     options.graceMilliseconds = [0, 3_000, 20_000].randomElement(using: &random) ?? 0
     options.failpoint = { _ in simulation.step() }
     if chance(20) { options.maxBatches = Int.random(in: 1...3, using: &random) }
@@ -312,7 +313,7 @@ package final class Simulation {
 
   private func compareRejects(_ expected: [String]) -> String? {
     var found: [String] = []
-    for (key, bytes) in store.state.objects where key.hasPrefix("_rejects/") {
+    for (key, bytes) in store.state.objects where key.hasPrefix("_tranche/rejects/") {
       for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
         guard let reject = try? JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] else { return "\(key): \(line)" }
         found.append("\(reject["source"] ?? "")/\(reject["topic"] ?? "")[\(reject["partition"] ?? "")] \(reject["offset"] ?? "")")
@@ -439,6 +440,8 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
   init(_ simulation: Simulation) { self.simulation = simulation }
 
   let location = "fake", identity = "fake", sharesSyncs = true
+
+  func holdPlace() {}
 
   private func fault(_ code: ObjectStoreError.Code, _ key: ObjectKey) -> ObjectStoreError {
     ObjectStoreError(code, place: "\(key)", reason: "injected", hadUnansweredAttempt: code == .unreachable)

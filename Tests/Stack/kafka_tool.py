@@ -4,11 +4,14 @@
   {"op": "produce", "topic": T, "partition": P, "value": TEXT or null, "hex": BYTES, "key": TEXT, "timestamp": MILLISECONDS}
   {"op": "samples", "topic": T, "partitions": N, "count": C, "seed": S, "from": MILLISECONDS, "span": MILLISECONDS}
   {"op": "begin"}, {"op": "commit"}, {"op": "abort"}, {"op": "leave_open"}: a transaction around what is produced between
+  {"op": "produce_damaged", "topic": T, "partition": P, "count": N}: a batch that claims to be compressed and is not
   {"op": "delete_records", "topic": T, "partition": P, "before": OFFSET}    {"op": "delete_topic", "topic": T}
   {"op": "dump", "topic": T}: prints every record as a JSON line, read without Tranche
 """
 import json
 import random
+import socket
+import struct
 import sys
 import time
 import uuid
@@ -44,6 +47,33 @@ def send(topic, **message):
                 raise
             producer.list_topics(topic, timeout=20)
             producer.poll(0.1)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def produce_damaged(topic, partition, count):
+    """One record batch (magic 2) whose attributes say gzip and whose records are none, by a Produce request of version 3."""
+    metadata = admin.list_topics(topic, timeout=20)
+    leader = metadata.brokers[metadata.topics[topic].partitions[partition].leader]
+    body = struct.pack(">hiqqqhii", 1, count - 1, 1795428000000, 1795428000000, -1, -1, -1, count) + b"this is no gzip stream"
+    batch = struct.pack(">ibI", 0, 2, crc32c(body)) + body
+    records = struct.pack(">qi", 0, len(batch)) + batch
+    name = topic.encode()
+    request = struct.pack(">hhih", 0, 3, 1, -1) + struct.pack(">hhii", -1, 1, 10000, 1)
+    request += struct.pack(">h", len(name)) + name + struct.pack(">iii", 1, partition, len(records)) + records
+    with socket.create_connection((leader.host, leader.port), 20) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        answer = connection.recv(4096)
+    error = struct.unpack(">h", answer[4 + 4 + 4 + 2 + len(name) + 4 + 4:][:2])[0]
+    if error != 0:
+        sys.exit(f"{topic}[{partition}]: the damaged batch was refused with error {error}")
 
 
 def dump(topic):
@@ -87,6 +117,9 @@ for line in sys.stdin:
         value = bytes.fromhex(operation["hex"]) if "hex" in operation else operation.get("value")
         extra = {name: operation[name] for name in ("key", "timestamp") if name in operation}
         send(topic, partition=operation["partition"], value=value, **extra)
+    elif kind == "produce_damaged":
+        plain.flush(30)
+        produce_damaged(topic, operation["partition"], operation["count"])
     elif kind == "samples":
         numbers = random.Random(operation["seed"])
         for _ in range(operation["count"]):

@@ -77,7 +77,7 @@ final class Scenario {
     return (result.exitCode, summary, result.errors)
   }
 
-  /// Every object by its key.
+  /// Every object by its key, without the marker of the place's owner.
   func objects() throws -> [String: Data] {
     guard let store else { return folder.files(below: "out") }
     let s3 = S3Store(
@@ -86,7 +86,7 @@ final class Scenario {
         credentials: S3Credentials(accessKeyID: store.accessKey, secretAccessKey: store.secretKey, sessionToken: nil),
         timeoutMilliseconds: 10_000, maxAttempts: 3, caFile: nil))
     var objects: [String: Data] = [:]
-    for key in try s3.list(prefix: "") { objects[key.value] = Data(try s3.get(key) ?? []) }
+    for key in try s3.list(prefix: "") where key.value != "_tranche/owner" { objects[key.value] = Data(try s3.get(key) ?? []) }
     return objects
   }
 

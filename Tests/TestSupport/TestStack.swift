@@ -146,11 +146,13 @@ package final class TemporaryFolder: Sendable {
     try Data(text.utf8).write(to: URL(fileURLWithPath: "\(path)/\(name)"))
   }
 
-  /// Every file below a folder of it, by relative path.
+  /// Every file below a folder of it, by relative path; without the marker of its owner, which is
+  /// another with every run.
   package func files(below name: String) -> [String: Data] {
     let root = "\(path)/\(name)"
     var found: [String: Data] = [:]
-    for case let relative as String in FileManager.default.enumerator(atPath: root) ?? .init() {
+    for case let relative as String in FileManager.default.enumerator(atPath: root) ?? .init()
+    where relative != "_tranche/owner" {
       if let data = FileManager.default.contents(atPath: "\(root)/\(relative)") { found[relative] = data }
     }
     return found

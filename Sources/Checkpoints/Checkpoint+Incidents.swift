@@ -1,0 +1,211 @@
+internal import Formats
+internal import GRDB
+package import Offsets
+
+/// A loss or doubt that a person must decide. It stays until it is resolved.
+package struct Incident: Sendable, Equatable {
+  package enum Kind: String, Sendable {
+    /// The log of a partition ends before progress, or the partition is gone: the topic was made anew,
+    /// or the broker lost data.
+    case logReplaced = "log_replaced"
+    /// Too many records of a batch did not decode.
+    case rejects
+  }
+
+  package let kind: Kind
+  /// The partition concerned; for rejects that of the first one.
+  package let partition: PartitionID
+  /// Progress when it was noticed; for rejects the first one's offset.
+  package let nextOffset: Offset
+  /// Nil where the partition is gone, and for rejects.
+  package let logEnd: Offset?
+  /// For people.
+  package let detail: String
+  package let noticedAt: String
+  package let lastSeenAt: String
+}
+
+extension Checkpoint {
+  /// Whether an incident is open that keeps the job from reading.
+  package func openIncidents() throws(CheckpointError) -> [Incident] {
+    try read { database in try Self.openIncidents(in: database) }
+  }
+
+  /// In the order in which they were noticed; none where the file was made by a release without them.
+  static func openIncidents(in database: Database) throws -> [Incident] {
+    guard try database.tableExists("incidents") else { return [] }
+    return try Row.fetchAll(
+      database,
+      sql: """
+        SELECT kind, source, topic, partition, next_offset, log_end, detail, noticed_at, last_seen_at
+        FROM incidents WHERE resolved_at IS NULL ORDER BY incident
+        """
+    ).compactMap { row in
+      guard let kind = Incident.Kind(rawValue: row[0]) else { return nil }
+      return Incident(
+        kind: kind, partition: PartitionID(source: row[1], topic: row[2], partition: row[3]),
+        nextOffset: row[4], logEnd: row[5], detail: row[6], noticedAt: row[7], lastSeenAt: row[8])
+    }
+  }
+
+  // MARK: - Logs that were replaced
+
+  /// Stores that a partition's log ends before progress, or is gone, unless that is stored already.
+  package func noteReplacedLog(
+    _ partition: PartitionID, logEnd: Offset?, detail: String, now: Int64
+  ) throws(CheckpointError) {
+    guard let next = progress[partition]?.nextOffset else { return }
+    let time = TimestampText.format(milliseconds: now)
+    try write { database in
+      try database.execute(
+        sql: """
+          UPDATE incidents SET last_seen_at = ?, log_end = ?, detail = ?
+          WHERE kind = 'log_replaced' AND source = ? AND topic = ? AND partition = ? AND resolved_at IS NULL
+          """,
+        arguments: [
+          time, logEnd, detail, partition.source, partition.topic, partition.partition,
+        ])
+      guard database.changesCount == 0 else { return }
+      try database.execute(
+        sql: """
+          INSERT INTO incidents
+            (kind, source, topic, partition, next_offset, log_end, detail, noticed_at, last_seen_at)
+          VALUES ('log_replaced', ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          partition.source, partition.topic, partition.partition, next, logEnd, detail, time, time,
+        ])
+    }
+  }
+
+  /// A person says that progress stands: what lies below it is not counted again.
+  ///
+  /// - Returns: False where no such incident is open.
+  package func keepProgress(of partition: PartitionID, now: Int64) throws(CheckpointError) -> Bool {
+    let time = TimestampText.format(milliseconds: now)
+    return try write { database in
+      try database.execute(
+        sql: """
+          UPDATE incidents SET resolved_at = ?, resolution = 'keep'
+          WHERE kind = 'log_replaced' AND source = ? AND topic = ? AND partition = ? AND resolved_at IS NULL
+          """,
+        arguments: [time, partition.source, partition.topic, partition.partition])
+      return database.changesCount > 0
+    }
+  }
+
+  /// Partitions whose log a person knows to end before progress, with the progress that this holds for.
+  package func keptPartitions() throws(CheckpointError) -> [PartitionID: Offset] {
+    try read { database in try Self.keptPartitions(in: database) }
+  }
+
+  static func keptPartitions(in database: Database) throws -> [PartitionID: Offset] {
+    guard try database.tableExists("incidents") else { return [:] }
+    var kept: [PartitionID: Offset] = [:]
+    for row in try Row.fetchAll(
+      database,
+      sql: """
+        SELECT source, topic, partition, next_offset FROM incidents
+        WHERE kind = 'log_replaced' AND resolution = 'keep' ORDER BY incident
+        """)
+    {
+      kept[PartitionID(source: row[0], topic: row[1], partition: row[2])] = row[3]
+    }
+    return kept
+  }
+
+  // MARK: - Rejects
+
+  /// How the newest committed batches decoded.
+  package struct RejectHistory: Sendable, Equatable {
+    /// Records and rejects; without those rejects that a person has accepted.
+    package var judgedCount: Int64 = 0
+    package var rejectedCount: Int64 = 0
+    /// Whether any record of this job has ever decoded.
+    package var hasDecoded = false
+  }
+
+  /// - Parameter count: Batches are taken, newest first, until they hold this many judged records.
+  package func rejectHistory(recordCount count: Int64) throws(CheckpointError) -> RejectHistory {
+    try read { database in
+      var history = RejectHistory()
+      let rows = try Row.fetchCursor(
+        database, sql: "SELECT records, rejected - accepted FROM batches ORDER BY batch DESC LIMIT 10000")
+      while history.judgedCount < count, let row = try rows.next() {
+        history.judgedCount += (row[0] as Int64) + (row[1] as Int64)
+        history.rejectedCount += row[1] as Int64
+      }
+      history.hasDecoded =
+        try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM batches WHERE records > 0)") ?? false
+      return history
+    }
+  }
+
+  /// Stores that too many records of a batch did not decode, so that a person can accept them.
+  package func noteRejects(
+    of plan: BatchPlan, first: PartitionID, offset: Offset, detail: String, now: Int64
+  ) throws(CheckpointError) {
+    let time = TimestampText.format(milliseconds: now)
+    try write { database in
+      let noticed = try String.fetchOne(
+        database,
+        sql: "SELECT noticed_at FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
+      try database.execute(
+        sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
+      try database.execute(
+        sql: """
+          INSERT INTO incidents
+            (kind, source, topic, partition, next_offset, ranges, detail, noticed_at, last_seen_at)
+          VALUES ('rejects', ?, ?, ?, ?, ?, ?, ?, ?)
+          """,
+        arguments: [
+          first.source, first.topic, first.partition, offset, RangesText.format(plan.ranges), detail,
+          noticed ?? time, time,
+        ])
+    }
+    hasOpenRejects = true
+  }
+
+  /// A person accepts the rejects of the batch that they stopped: the next run counts its good records.
+  ///
+  /// - Returns: The ranges that this holds for; none where no batch was stopped by rejects.
+  package func acceptRejects(now: Int64) throws(CheckpointError) -> [PartitionRange] {
+    let ranges = try read { database in
+      try String.fetchAll(
+        database,
+        sql: "SELECT ranges FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
+    }.flatMap { RangesText.parse($0) ?? [] }
+    guard !ranges.isEmpty else { return [] }
+    try write { database in
+      try database.execute(
+        sql: """
+          UPDATE incidents SET resolved_at = ?, resolution = 'accepted'
+          WHERE kind = 'rejects' AND resolved_at IS NULL
+          """, arguments: [TimestampText.format(milliseconds: now)])
+    }
+    return ranges
+  }
+
+  /// Ranges whose rejects a person has accepted, as far as they are not committed yet.
+  package func acceptedRanges() throws(CheckpointError) -> [PartitionRange] {
+    try read { database in
+      try String.fetchAll(
+        database, sql: "SELECT ranges FROM incidents WHERE kind = 'rejects' AND resolution = 'accepted'")
+    }.flatMap { RangesText.parse($0) ?? [] }.filter { range in
+      progress[range.partition].map { $0.nextOffset < range.range.to } ?? false
+    }
+  }
+
+  /// Closes an open incident of rejects when progress has passed the first of them after all.
+  func closeRejectIncidents(now: Int64, in database: Database) throws {
+    try database.cachedStatement(
+      sql: """
+        UPDATE incidents SET resolved_at = ?, resolution = 'committed'
+        WHERE kind = 'rejects' AND resolved_at IS NULL AND EXISTS (
+          SELECT 1 FROM partitions
+          WHERE partitions.source = incidents.source AND partitions.topic = incidents.topic
+            AND partitions.partition = incidents.partition AND partitions.next_offset > incidents.next_offset)
+        """
+    ).execute(arguments: [TimestampText.format(milliseconds: now)])
+  }
+}

@@ -1,0 +1,58 @@
+internal import GRDB
+
+/// What tells the place of this checkpoint's results from another's: an id, and the tokens that it wrote there.
+extension Checkpoint {
+  /// How many tokens are remembered: a request that got no answer may still put an older one into place.
+  private static let rememberedTokenCount = 64
+
+  /// Random; the same as long as this file lives, and in its copies.
+  package func identifier() throws(CheckpointError) -> String {
+    try read { database in
+      try String.fetchOne(database, sql: "SELECT checkpoint_id FROM checkpoint") ?? ""
+    }
+  }
+
+  /// Stores a token before it is written to a place, so that a run after a crash knows it again.
+  package func addOwnerToken(_ token: String) throws(CheckpointError) {
+    try write { database in
+      try database.execute(
+        sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING", arguments: [token])
+      try database.execute(
+        sql: """
+          DELETE FROM owner_tokens
+          WHERE number <= (SELECT max(number) FROM owner_tokens) - \(Self.rememberedTokenCount)
+          """)
+    }
+  }
+
+  /// A person said that the place is this job's whatever stands there: the token seen there becomes one
+  /// of ours, and every window's object is published again.
+  ///
+  /// - Parameter token: Empty where the place has no marker.
+  package func takeOver(token: String) throws(CheckpointError) {
+    try write { database in
+      try database.execute(
+        sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING", arguments: [token])
+      try database.execute(
+        sql: "UPDATE outputs SET revision = revision + 1 WHERE kind IN ('window', 'rejects')")
+    }
+  }
+
+  /// The place has a marker of ours: the permission to take one without any has done its work.
+  package func forgetPermission() throws(CheckpointError) {
+    guard try ownerTokens().contains("") else { return }
+    try write { database in
+      try database.execute(sql: "DELETE FROM owner_tokens WHERE token = ''")
+    }
+  }
+
+  package func ownerTokens() throws(CheckpointError) -> Set<String> {
+    try read { database in
+      Set(try String.fetchAll(database, sql: "SELECT token FROM owner_tokens"))
+    }
+  }
+
+  func read<Result>(_ body: (Database) throws -> Result) throws(CheckpointError) -> Result {
+    do { return try queue.read(body) } catch { throw CheckpointError(wrapping: error, path: path) }
+  }
+}

@@ -1,0 +1,72 @@
+internal import GRDB
+internal import Jobs
+internal import Offsets
+
+/// A checkpoint in which nothing was committed yet: a changed job file simply replaces what it said.
+extension Checkpoint {
+  /// Whether no batch was ever committed.
+  static func isUntouched(_ database: Database) throws -> Bool {
+    try Bool.fetchOne(
+      database, sql: "SELECT next_batch = 1 AND NOT EXISTS (SELECT 1 FROM batches) FROM checkpoint") ?? false
+  }
+
+  /// Takes the job file as if the checkpoint had been made with it. Starts that were resolved stay, as
+  /// another look at `latest` would pass records over, unless `source.start` itself was changed.
+  ///
+  /// - Parameter stored: What the job file said before.
+  func beginAnew(with settings: [String: String], stored: [String: String]) throws {
+    try write { database in
+      try database.execute(sql: "DROP TABLE IF EXISTS groups")
+      if let layout { try database.execute(sql: Self.groupsTable(layout)) }
+      let isStartChanged = stored["source.start"].map { $0 != settings["source.start"] } ?? false
+      let topics = Set(job.clusters.flatMap { cluster in cluster.topics.map { [cluster.name, $0] } })
+      for row in try Row.fetchAll(database, sql: "SELECT DISTINCT source, topic FROM partitions") {
+        let (source, topic): (String, String) = (row[0], row[1])
+        guard isStartChanged || !topics.contains([source, topic]) else { continue }
+        try Self.forgetPartitions(ofTopic: topic, source: source, in: database)
+      }
+      let names = job.clusters.map(\.name)
+      for source in try String.fetchAll(database, sql: "SELECT source FROM clusters")
+      where !names.contains(source) {
+        try database.execute(sql: "DELETE FROM clusters WHERE source = ?", arguments: [source])
+      }
+      try database.execute(sql: "DELETE FROM in_flight")
+      try database.execute(sql: "DELETE FROM incidents")
+      try Self.store(settings, in: database)
+    }
+  }
+
+  /// Only where nothing was committed: no state hangs on the partitions.
+  private static func forgetPartitions(
+    ofTopic topic: String, source: String, in database: Database
+  ) throws {
+    for table in ["partitions", "gaps"] {
+      try database.execute(
+        sql: "DELETE FROM \(table) WHERE source = ? AND topic = ?", arguments: [source, topic])
+    }
+  }
+
+  /// Another cluster takes the place of one of which nothing was committed.
+  func replaceCluster(source: String, clusterID: String) throws(CheckpointError) {
+    try write { database in
+      for table in ["partitions", "gaps", "clusters"] {
+        try database.execute(sql: "DELETE FROM \(table) WHERE source = ?", arguments: [source])
+      }
+      try database.execute(sql: "DELETE FROM in_flight")
+      try database.execute(
+        sql: "INSERT INTO clusters VALUES (?, ?)", arguments: [source, clusterID])
+    }
+    for partition in progress.keys where partition.source == source {
+      progress[partition] = nil
+      gapsAhead[partition] = nil
+    }
+    inFlight = nil
+  }
+
+  /// A plan whose batch cannot be committed is not repeated: the next run plans anew.
+  package func forgetPlan() throws(CheckpointError) {
+    guard inFlight != nil else { return }
+    try write { database in try database.execute(sql: "DELETE FROM in_flight") }
+    inFlight = nil
+  }
+}

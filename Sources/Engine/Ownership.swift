@@ -1,0 +1,289 @@
+package import Checkpoints
+internal import Foundation
+package import ObjectStorage
+
+/// What stands in `_tranche/owner` below an output: whose results lie there.
+package struct OwnerMarker: Codable, Equatable, Sendable {
+  /// The id of the checkpoint that writes there.
+  package let checkpoint: String
+  package let job: String
+  /// Random, and another with every run that publishes.
+  package let token: String
+
+  /// Most bytes of a marker.
+  static let byteLimit = 4_096
+
+  package init(checkpoint: String, job: String, token: String) {
+    self.checkpoint = checkpoint
+    self.job = job
+    self.token = token
+  }
+
+  /// Nil for bytes that are no marker.
+  package init?(_ bytes: [UInt8]) {
+    guard bytes.count <= Self.byteLimit,
+      let marker = try? JSONDecoder().decode(OwnerMarker.self, from: Data(bytes))
+    else { return nil }
+    self = marker
+  }
+
+  package var bytes: [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(self) else { preconditionFailure("texts that are no JSON") }
+    return Array(data) + [UInt8(ascii: "\n")]
+  }
+}
+
+/// What a run knows of the place that it is about to write to.
+package struct PlaceFacts: Equatable, Sendable {
+  package enum Marker: Equatable, Sendable {
+    case none
+    case found(OwnerMarker)
+    /// Something stands there that is no marker of ours.
+    case unreadable
+  }
+  package var marker: Marker
+  package var checkpoint: String
+  /// What this checkpoint wrote into markers, or was told to accept; an empty one for "no marker".
+  package var tokens: Set<String>
+  /// Where there is no marker: objects that were published, are not to be replaced now, and are missing
+  /// or have another ETag.
+  package var strangeObjects: [String] = []
+  /// Where there is no marker: objects that stand at keys which were never published and are to be now.
+  package var occupiedKeys: [String] = []
+}
+
+package enum Ownership: Equatable, Sendable {
+  case ours
+  /// No marker: the objects say whose it is.
+  case unmarked
+  case refused(Refusal)
+
+  package enum Refusal: Equatable, Sendable {
+    case otherJob(OwnerMarker)
+    /// Our own id with a token that we do not know.
+    case olderOrCopy
+    case unreadableMarker
+    case strangeObjects([String])
+    case occupiedKeys([String])
+  }
+}
+
+/// Who owns a place, by its marker alone.
+package func ownership(byMarker facts: PlaceFacts) -> Ownership {
+  switch facts.marker {
+  case .none: facts.tokens.contains("") ? .ours : .unmarked
+  case .unreadable: .refused(.unreadableMarker)
+  case .found(let marker):
+    if facts.tokens.contains(marker.token) {
+      .ours
+    } else if marker.checkpoint == facts.checkpoint {
+      .refused(.olderOrCopy)
+    } else {
+      .refused(.otherJob(marker))
+    }
+  }
+}
+
+/// Who owns a place; where it has no marker, by its objects.
+///
+/// A release before 0.2 wrote no marker: such a place is ours if it holds what we published.
+package func ownership(_ facts: PlaceFacts) -> Ownership {
+  let byMarker = ownership(byMarker: facts)
+  guard byMarker == .unmarked else { return byMarker }
+  if !facts.strangeObjects.isEmpty { return .refused(.strangeObjects(facts.strangeObjects)) }
+  if !facts.occupiedKeys.isEmpty { return .refused(.occupiedKeys(facts.occupiedKeys)) }
+  return .ours
+}
+
+/// Makes sure, before the first object is put, that the place is this checkpoint's, and marks it.
+///
+/// One GET, then a PUT of the new token and a GET, and one more at the end of the run. Without
+/// conditional writes two runs that start in the same instant can both pass; the last GET of one of
+/// them, or the first of the next run, finds it.
+final class PlaceClaim: @unchecked Sendable {
+  // @unchecked: used by the publisher's thread until that has ended, then by the run's.
+  private enum State {
+    case notAsked
+    /// No marker was there; the objects are looked at when it is known what is to be put.
+    case unmarked
+    case claimed
+  }
+  private let store: any ObjectStore
+  private let job: String
+  private let checkpoint: String
+  private let remedyArguments: String
+  private let remember: (String) throws -> Void
+  private let token: String
+  private var tokens: Set<String>
+  private var state = State.notAsked
+
+  /// - Parameters:
+  ///   - token: This run's, which no other run has.
+  ///   - tokens: The checkpoint's when the run began.
+  ///   - remember: Commits this run's token. Called from another thread than the run's.
+  init(
+    _ store: any ObjectStore, job: String, checkpoint: String, token: String, tokens: Set<String>,
+    remedyArguments: String, remember: @escaping (String) throws -> Void
+  ) {
+    self.store = store
+    self.job = job
+    self.checkpoint = checkpoint
+    self.token = token
+    self.tokens = tokens
+    self.remedyArguments = remedyArguments
+    self.remember = remember
+  }
+
+  /// Asks whose the place is, and marks it where it is ours. Does so once.
+  func begin() throws {
+    guard state == .notAsked else { return }
+    try store.holdPlace()
+    let facts = PlaceFacts(marker: try marker(), checkpoint: checkpoint, tokens: tokens)
+    switch ownership(byMarker: facts) {
+    case .ours: try mark()
+    case .unmarked: state = .unmarked
+    case .refused(let refusal): throw error(refusal)
+    }
+  }
+
+  /// Before objects are put: where the place had no marker, looks at what it holds instead.
+  ///
+  /// - Parameter reader: Knows what was published and what is to be.
+  func finish(_ reader: CheckpointReader) throws {
+    switch state {
+    case .claimed: return
+    case .notAsked: preconditionFailure("an object is put before the place was asked for")
+    case .unmarked: break
+    }
+    var facts = PlaceFacts(marker: .none, checkpoint: checkpoint, tokens: tokens)
+    let published = try reader.publishedOutputs()
+    for output in published where output.revision == output.publishedRevision {
+      let key = ObjectKey(output.objectKey)
+      if try store.head(key)?.etag != output.etag { facts.strangeObjects.append(key.value) }
+    }
+    // A checkpoint that has published nothing has nothing to replace.
+    if published.isEmpty {
+      for output in try reader.dirtyOutputs() {
+        let key = ObjectKey(output.objectKey)
+        if try store.head(key) != nil { facts.occupiedKeys.append(key.value) }
+      }
+    }
+    if case .refused(let refusal) = ownership(facts) { throw error(refusal) }
+    try mark()
+  }
+
+  /// At the end of a run that published: makes sure that nobody else has taken the place meanwhile.
+  ///
+  /// - Returns: Whether the place bears a marker of ours.
+  func confirm() throws -> Bool {
+    guard state == .claimed else { return false }
+    try check(try marker())
+    return true
+  }
+
+  /// Puts this run's token and reads it back.
+  private func mark() throws {
+    try remember(token)
+    tokens.insert(token)
+    let new = OwnerMarker(checkpoint: checkpoint, job: job, token: token)
+    _ = try store.put(new.bytes, at: ObjectKey(ObjectKeys.owner))
+    try check(try marker())
+    state = .claimed
+  }
+
+  private func marker() throws -> PlaceFacts.Marker {
+    guard let bytes = try store.get(ObjectKey(ObjectKeys.owner)), !bytes.isEmpty else { return .none }
+    return OwnerMarker(bytes).map { .found($0) } ?? .unreadable
+  }
+
+  /// An older token of ours may come back by a request that was applied late; any other is another's.
+  private func check(_ marker: PlaceFacts.Marker) throws {
+    let facts = PlaceFacts(marker: marker, checkpoint: checkpoint, tokens: tokens)
+    switch ownership(byMarker: facts) {
+    case .ours: return
+    case .refused(let refusal): throw error(refusal)
+    case .unmarked:
+      throw RunError(
+        .jobChanged,
+        "\(store.location): the marker \(ObjectKeys.owner) that this run wrote is gone. Something deletes "
+          + "objects there. Nothing more was written; find out what it is, and run again.")
+    }
+  }
+
+  private func error(_ refusal: Ownership.Refusal) -> RunError {
+    RunError(.jobChanged, "\(store.location): \(words(refusal))")
+  }
+
+  private func words(_ refusal: Ownership.Refusal) -> String {
+    let adopt = "tranche resolve \(remedyArguments) --adopt"
+    switch refusal {
+    case .otherJob(let marker):
+      return """
+        belongs to the job \(marker.job) (checkpoint \(marker.checkpoint)). Nothing was written there. \
+        Give this job another output.to; or, if that job is done with, take its place: \(adopt)
+        """
+    case .olderOrCopy:
+      return """
+        was written by a newer state of this checkpoint: this file is a restored backup, or a copy of one \
+        that is in use elsewhere. Nothing was written there. If this is the one to go on with, and the \
+        other is stopped: tranche resolve \(remedyArguments) --restored
+        """
+    case .unreadableMarker:
+      return """
+        holds a marker \(ObjectKeys.owner) that Tranche did not write. Nothing was written there. Give this \
+        job another output.to; or take the place: \(adopt)
+        """
+    case .strangeObjects(let keys):
+      return """
+        does not hold what this job published: \(list(keys)) \(keys.count == 1 ? "is" : "are") missing or \
+        different. Is output.to right, and relative to the right folder? Nothing was written there. To write \
+        every object again: \(adopt)
+        """
+    case .occupiedKeys(let keys):
+      return """
+        holds objects that this checkpoint did not write, at keys that it would replace: \(list(keys)). \
+        Nothing was written there. Give this job another output.to; or replace them: \(adopt)
+        """
+    }
+  }
+
+  private func list(_ keys: [String]) -> String {
+    keys.prefix(3).joined(separator: ", ") + (keys.count > 3 ? " and \(keys.count - 3) more" : "")
+  }
+}
+
+/// A person's decision that a place is this checkpoint's, whatever stands there: what its marker says now
+/// is accepted, and every object is to be written again.
+///
+/// - Parameter isRestored: The checkpoint was restored or copied: only its own marker is taken.
+/// - Returns: The marker that stands there.
+/// - Throws: `RunError` where there is nothing to decide, or something else.
+package func takeOver(
+  _ store: any ObjectStore, _ checkpoint: Checkpoint, isRestored: Bool
+) throws -> OwnerMarker? {
+  let key = ObjectKey(ObjectKeys.owner)
+  let bytes = try store.get(key) ?? []
+  guard let marker = OwnerMarker(bytes) else {
+    if isRestored {
+      throw RunError(.data, "\(store.location): bears no marker of this checkpoint. For a place of nobody's: --adopt.")
+    }
+    if !bytes.isEmpty { try store.delete(key) }
+    try checkpoint.takeOver(token: "")
+    return nil
+  }
+  if try checkpoint.ownerTokens().contains(marker.token) {
+    throw RunError(.data, "\(store.location): is this checkpoint's already. There is nothing to decide.")
+  }
+  let isOwn = marker.checkpoint == (try checkpoint.identifier())
+  if isOwn != isRestored {
+    throw RunError(
+      .data,
+      isOwn
+        ? "\(store.location): was written by a newer state of this checkpoint, not by another job. If this one is to go on: --restored."
+        : "\(store.location): belongs to another checkpoint, of the job \(marker.job). To take its place: --adopt.")
+  }
+  try checkpoint.takeOver(token: marker.token)
+  return marker
+}

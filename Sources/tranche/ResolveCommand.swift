@@ -1,0 +1,97 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Jobs
+import ObjectStorage
+import Offsets
+
+struct ResolveCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "resolve",
+    abstract: "Decide what only a person can: what a run stopped for, and who owns a place.",
+    discussion: """
+      Give one decision. The error that stops a job, and `tranche status`, name the command.
+
+      --accept-rejects: keep the rejects of the batch that they stopped, and count its good records. Holds \
+      for the ranges of that batch, once.
+      --keep, with --topic and --partition: the topic was made anew or was restored. Go on at the job's \
+      progress; what lies below it is not counted again.
+      --adopt: the place of the results has no marker, or another job's. Take it, and write every object again.
+      --restored: this checkpoint is a backup or a copy. Go on with it, and write every object again. Stop \
+      the other one first.
+      """)
+
+  @OptionGroup var job: JobOptions
+  @Flag(help: "Keep the rejects that stopped a batch, and count its good records.") var acceptRejects = false
+  @Flag(help: "Go on at the job's progress in a topic that was made anew.") var keep = false
+  @Flag(help: "Take a place of results that another job, or nobody, has marked.") var adopt = false
+  @Flag(help: "Go on with a checkpoint that was restored or copied.") var restored = false
+  @Option(help: "The source's name; may be left out when the job has one.") var source: String?
+  @Option(help: "The topic, for --keep.") var topic: String?
+  @Option(help: "The partition's number, for --keep.") var partition: Int32?
+
+  func validate() throws {
+    guard [acceptRejects, keep, adopt, restored].count(where: { $0 }) == 1 else {
+      throw ValidationError("Give one of --accept-rejects, --keep, --adopt and --restored.")
+    }
+    if keep != (topic != nil && partition != nil) || (!keep && (topic != nil || partition != nil)) {
+      throw ValidationError("--keep needs --topic and --partition, and nothing else takes them.")
+    }
+  }
+
+  func run() throws {
+    try exiting {
+      let job = try loadJob(job.file)
+      let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
+      if acceptRejects {
+        try acceptRejects(checkpoint)
+      } else if keep {
+        try keepProgress(job, checkpoint)
+      } else {
+        try takePlace(job, checkpoint)
+      }
+    }
+  }
+
+  private func acceptRejects(_ checkpoint: Checkpoint) throws {
+    let ranges = try checkpoint.acceptRejects(now: nowMilliseconds())
+    guard !ranges.isEmpty else {
+      throw RunError(.data, "\(checkpoint.job.name): no batch was stopped by rejects. There is nothing to accept.")
+    }
+    for range in ranges { print("\(range): its rejects are kept, and its good records count, with the next run") }
+  }
+
+  private func keepProgress(_ job: Job, _ checkpoint: Checkpoint) throws {
+    let name = try job.cluster(named: source).cluster.name
+    guard let topic, let partition else { return }
+    let identifier = PartitionID(source: name, topic: topic, partition: partition)
+    guard try checkpoint.keepProgress(of: identifier, now: nowMilliseconds()),
+      let next = checkpoint.progress[identifier]?.nextOffset
+    else {
+      throw RunError(.data, "\(identifier): nothing is to be resolved here. See what is: tranche status \(self.job.commandLine)")
+    }
+    print("\(identifier): goes on at offset \(next); what lies below it is not counted again")
+  }
+
+  private func takePlace(_ job: Job, _ checkpoint: Checkpoint) throws {
+    let store = try makeStore(job, at: job.output.place) {}
+    try store.holdPlace()
+    let taken = try takeOver(store, checkpoint, isRestored: restored)
+    let former = taken.map { ", which bore the mark of the job \($0.job)" } ?? ""
+    print("\(store.location): belongs to \(job.name) now\(former); the next run writes every object again")
+  }
+}
+
+extension Job {
+  /// - Parameter name: Nil where the job has only one.
+  /// - Throws: ``RunError`` that lists the names.
+  func cluster(named name: String?) throws -> (index: Int, cluster: Cluster) {
+    guard let name = name ?? (clusters.count == 1 ? clusters[0].name : nil),
+      let index = clusters.firstIndex(where: { $0.name == name })
+    else {
+      throw RunError(
+        .data, "Name one of the job's sources with --source: \(clusters.map(\.name).joined(separator: ", ")).")
+    }
+    return (index, clusters[index])
+  }
+}
