@@ -1,7 +1,6 @@
 import ArgumentParser
 import Checkpoints
 import Engine
-import Foundation
 import Jobs
 import ObjectStorage
 
@@ -36,8 +35,4 @@ func exiting(_ body: () throws -> Void) throws {
     printError("tranche: \(error)")
     throw ExitCode(error.kind.exitCode)
   }
-}
-
-func printError(_ text: String) {
-  FileHandle.standardError.write(Data((text + "\n").utf8))
 }

@@ -64,7 +64,7 @@ struct ProduceCommand: ParsableCommand {
       if let rate { waitUntil(Double(index + 1) / rate, since: started) }
     }
     try producer.flush(timeoutMilliseconds: 60_000)
-    print("\(grouped(Int64(lines?.count ?? records))) records published to \(topic), \(count) partitions")
+    printText("\(grouped(Int64(lines?.count ?? records))) records published to \(topic), \(count) partitions")
   }
 
   private func partitionCount(_ cluster: KafkaCluster, _ producer: KafkaProducer) throws -> Int32 {

@@ -32,8 +32,8 @@ struct ShowCommand: ParsableCommand {
       guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: reader.path) }
       let start = try chosenWindow(job, reader)
       let table = try resultTable(of: start, job: job, reader: reader)
-      print("\(job.name), \(title(start, job)): \(grouped(Int64(table.rowCount))) groups")
-      print(TablePrinter(table, maxRows: rows).text)
+      printText("\(job.name), \(title(start, job)): \(grouped(Int64(table.rowCount))) groups")
+      printText(TablePrinter(table, maxRows: rows).text)
     }
   }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 
 /// The release, in `--version`, in checkpoints and in the files' metadata.
 let release = "0.1.0"
@@ -28,4 +29,20 @@ struct Tranche: ParsableCommand {
       ResolveCommand.self,
       ProduceCommand.self,
     ])
+
+  /// As ArgumentParser's own, but that what it says goes through ``StandardStreams`` and may fail.
+  static func main() {
+    StandardStreams.prepare()
+    var code: Int32 = 0
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch {
+      code = exitCode(for: error).rawValue
+      // Help, a version, what is wrong with the arguments; nothing for an ExitCode, whose message is written already.
+      let text = fullMessage(for: error)
+      if !text.isEmpty { code == 0 ? printText(text) : printError(text) }
+    }
+    Glibc.exit(StandardStreams.exitCode(ofWork: code))
+  }
 }

@@ -15,7 +15,7 @@ struct ValidateCommand: ParsableCommand {
     for file in files {
       do {
         _ = try loadJob(file)
-        print("\(file): valid")
+        printText("\(file): valid")
       } catch {
         printError("\(error)")
         isFaulty = true
@@ -30,5 +30,5 @@ struct SchemaCommand: ParsableCommand {
     commandName: "schema", abstract: "Print a JSON Schema of the job file, for editors to complete and check it.",
     discussion: "Save it beside your jobs and name it in their first line: # yaml-language-server: $schema=job.schema.json")
 
-  func run() throws { print(JobSchema.json(), terminator: "") }
+  func run() throws { printExact(JobSchema.json(), terminator: "") }
 }

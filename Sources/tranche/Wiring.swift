@@ -98,7 +98,7 @@ private func hostName() -> String {
 
 /// Log lines go to standard error; standard output is for results.
 func makeLogger(isVerbose: Bool) -> Logger {
-  var logger = Logger(label: "tranche") { StreamLogHandler.standardError(label: $0) }
+  var logger = Logger(label: "tranche") { StreamLogHandler(label: $0, stream: ErrorStream()) }
   logger.logLevel = isVerbose ? .debug : .warning
   return logger
 }
