@@ -18,7 +18,7 @@ struct PlanCommand: ParsableCommand {
       let job = try loadJob(job.file)
       let preview = try PlanPreview(
         job: job, status: try status(of: job, folder: self.job.checkpoints.folder), sources: try makeSources(job))
-      print(json ? try jsonLine(report(preview)) : text(preview, job))
+      if json { printExact(try jsonLine(report(preview))) } else { printText(text(preview, job)) }
     }
   }
 

@@ -63,14 +63,14 @@ struct RunCommand: ParsableCommand {
         logger: makeLogger(isVerbose: verbose))
       let (summary, error) = run.execute()
       failpoint(.runEnded)
-      if isWatched { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+      if isWatched { printProgress("\r\u{1B}[K") }
       let seconds = (ContinuousClock.now - started) / .seconds(1)
       if json {
-        print(try summary.jsonText(seconds: seconds, error: error))
+        printExact(try summary.jsonText(seconds: seconds, error: error))
       } else if error == nil || summary.didAnything {
-        print(summary.text(seconds: seconds, place: job.output.place.text))
+        printText(summary.text(seconds: seconds, place: job.output.place.text))
       }
-      if profile && !json { print(summary.profileText(seconds: seconds)) }
+      if profile && !json { printText(summary.profileText(seconds: seconds)) }
       if let error {
         printError("tranche: \(error)")
         throw ExitCode(error.kind.exitCode)
@@ -115,7 +115,7 @@ private final class Progress: @unchecked Sendable {
     let rate = Double(progress.recordCount) / max(0.001, (now - started) / .seconds(1))
     let line =
       "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  \(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
-    FileHandle.standardError.write(Data(line.utf8))
+    printProgress(line)
   }
 }
 

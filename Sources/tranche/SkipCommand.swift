@@ -47,7 +47,7 @@ struct SkipCommand: ParsableCommand {
       }
       try check(gap, checkpoint, source: source)
       try checkpoint.recordGap(gap, reason: .skipped, now: nowMilliseconds())
-      print("\(gap): \(grouped(gap.range.count)) offsets are passed over and recorded as a gap")
+      printText("\(gap): \(grouped(gap.range.count)) offsets are passed over and recorded as a gap")
     }
   }
 

@@ -32,7 +32,7 @@ struct StatusCommand: ParsableCommand {
           try exiting {
             let job = try loadJob(file)
             let report = try Report(job, folder: checkpoints.folder, isOffline: offline)
-            print(json ? try jsonLine(report) : report.text)
+            if json { printExact(try jsonLine(report)) } else { printText(report.text) }
           }
         } catch let code as ExitCode {
           worst = worst ?? code
