@@ -46,14 +46,15 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CCurl"),
     module("Offsets"),
+    module("Reports"),
     module("Tables"),
     module("Formats", ["Offsets", "Tables"]),
     module("Parquet", ["Tables", "CZstd"]),
-    module("Expressions", ["Tables", sqlite]),
-    module("Jobs", ["Tables", "Formats", "Expressions", yams]),
+    module("Expressions", ["Reports", "Tables", sqlite]),
+    module("Jobs", ["Reports", "Tables", "Formats", "Expressions", yams]),
     module("Windows", ["Tables", "Formats", "Jobs"]),
-    module("Kafka", ["Offsets", "CRdKafka"]),
-    module("ObjectStorage", ["CCurl", crypto]),
+    module("Kafka", ["Offsets", "Reports", "CRdKafka"]),
+    module("ObjectStorage", ["Reports", "CCurl", crypto]),
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb, sqlite]),
     module(
       "Engine",
@@ -63,7 +64,7 @@ let package = Package(
     .executableTarget(
       name: "tranche",
       dependencies: [
-        "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage", "Checkpoints", "Engine",
+        "Offsets", "Reports", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage", "Checkpoints", "Engine",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),
@@ -84,6 +85,7 @@ let package = Package(
       swiftSettings: settings),
     .executableTarget(
       name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate", swiftSettings: settings, linkerSettings: allocator),
+    tests("ReportsTests", ["Reports", "TestSupport"]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests("FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),

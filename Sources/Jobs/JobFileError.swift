@@ -1,3 +1,5 @@
+internal import Reports
+
 /// One fault of a job file: where it is, what is wrong, and what would do.
 package struct JobFileError: Error, Equatable, CustomStringConvertible {
   package let file: String
@@ -12,8 +14,10 @@ package struct JobFileError: Error, Equatable, CustomStringConvertible {
 
   /// `jobs/calls.yaml:12: source.format: "cvs": is not a format. Use csv or json.`
   package var description: String {
-    let place = key.isEmpty ? "\(file):\(line)" : "\(file):\(line): \(key)"
-    return "\(place): \(value.map { "\"\($0)\" " } ?? "")\(problem). \(remedy)"
+    let file = ForeignText.escaped(file)
+    let place = key.isEmpty ? "\(file):\(line)" : "\(file):\(line): \(ForeignText.quoted(key))"
+    let words = value.map { "\"\(ForeignText.quoted($0))\" " } ?? ""
+    return "\(place): \(words)\(ForeignText.quoted(problem, byteLimit: 1_000)). \(ForeignText.quoted(remedy, byteLimit: 1_000))"
   }
 }
 

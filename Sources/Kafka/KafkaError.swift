@@ -1,5 +1,6 @@
 internal import CRdKafka
 package import Offsets
+internal import Reports
 
 /// What went wrong between us and a cluster. No property value but the brokers' addresses is ever part of it.
 package struct KafkaError: Error, Equatable, CustomStringConvertible {
@@ -43,8 +44,8 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
 
   init(_ code: Code, place: String, reason: String) {
     self.code = code
-    self.place = place
-    self.reason = reason
+    self.place = ForeignText.quoted(place, byteLimit: 1_000)
+    self.reason = ForeignText.quoted(reason)
   }
 
   /// From one of librdkafka's error codes.

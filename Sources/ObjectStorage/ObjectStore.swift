@@ -1,3 +1,5 @@
+internal import Reports
+
 /// The name of an object below a store's root: segments joined by slashes.
 package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
   package let value: String
@@ -96,8 +98,9 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
 
   package init(_ code: Code, place: String, reason: String, hadUnansweredAttempt: Bool = false) {
     self.code = code
-    self.place = place
-    self.reason = reason
+    // A key is at most 1,024 bytes long, a bucket 63.
+    self.place = ForeignText.quoted(place, byteLimit: 1_200)
+    self.reason = ForeignText.quoted(reason)
     self.hadUnansweredAttempt = hadUnansweredAttempt
   }
 

@@ -28,11 +28,16 @@ func exiting(_ body: () throws -> Void) throws {
   } catch let error as ExitCode {
     throw error
   } catch let error as JobFileErrors {
-    printError("\(error)")
+    printFaults(error)
     throw ExitCode(65)
   } catch {
     let error = RunError(wrapping: error)
     printError("tranche: \(error)")
     throw ExitCode(error.kind.exitCode)
   }
+}
+
+/// One line a fault.
+func printFaults(_ errors: JobFileErrors) {
+  for error in errors.errors { printError(error.description) }
 }

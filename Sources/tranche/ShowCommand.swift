@@ -5,6 +5,7 @@ import Formats
 import Foundation
 import Glibc
 import Jobs
+import Reports
 import Tables
 
 struct ShowCommand: ParsableCommand {
@@ -91,7 +92,7 @@ struct TablePrinter {
     case .int32, .int64: String(column.integers[row])
     case .bool: column.integers[row] == 0 ? "false" : "true"
     case .double: String(format: "%.4f", column.doubles[row])
-    case .string: column.text[row].replacing("\n", with: "\\n")
+    case .string: ForeignText.escaped(column.text[row])
     case .timestamp: TimestampText.format(milliseconds: column.integers[row])
     case .timestampMicroseconds: TimestampText.formatMicroseconds(column.integers[row])
     case .date: TimestampText.formatDate(days: column.integers[row])

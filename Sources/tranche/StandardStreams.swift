@@ -1,4 +1,5 @@
 import Glibc
+import Reports
 import Synchronization
 
 /// The one place that writes to standard output and standard error. Both can fail: a disk is full, a reader has gone away, a terminal
@@ -74,7 +75,7 @@ enum StandardStreams {
 
 /// Lines for a person, on standard output.
 func printText(_ text: String) {
-  StandardStreams.writeOutput(text + "\n")
+  StandardStreams.writeOutput(ForeignText.escapedLines(text) + "\n")
 }
 
 /// What a program reads, such as JSON, byte by byte.
@@ -82,9 +83,14 @@ func printExact(_ text: String, terminator: String = "\n") {
   StandardStreams.writeOutput(text + terminator)
 }
 
-/// One message, on standard error.
+/// One message on one line, on standard error.
 func printError(_ message: String) {
-  StandardStreams.writeError(message + "\n")
+  StandardStreams.writeError(ForeignText.escaped(message) + "\n")
+}
+
+/// Several lines, on standard error.
+func printErrorLines(_ text: String) {
+  StandardStreams.writeError(ForeignText.escapedLines(text) + "\n")
 }
 
 /// The line that a terminal shows while a run goes on; its control sequences are ours.
@@ -92,7 +98,9 @@ func printProgress(_ line: String) {
   StandardStreams.writeError(line)
 }
 
-/// Where log lines go.
+/// Where log lines go: each is written at once, and stays one line whatever its fields hold.
 struct ErrorStream: TextOutputStream, Sendable {
-  func write(_ string: String) { StandardStreams.writeError(string) }
+  func write(_ line: String) {
+    StandardStreams.writeError(ForeignText.escaped(line.hasSuffix("\n") ? String(line.dropLast()) : line) + "\n")
+  }
 }

@@ -41,7 +41,7 @@ struct Tranche: ParsableCommand {
       code = exitCode(for: error).rawValue
       // Help, a version, what is wrong with the arguments; nothing for an ExitCode, whose message is written already.
       let text = fullMessage(for: error)
-      if !text.isEmpty { code == 0 ? printText(text) : printError(text) }
+      if !text.isEmpty { code == 0 ? printText(text) : printErrorLines(text) }
     }
     Glibc.exit(StandardStreams.exitCode(ofWork: code))
   }

@@ -16,6 +16,9 @@ struct ValidateCommand: ParsableCommand {
       do {
         _ = try loadJob(file)
         printText("\(file): valid")
+      } catch let error as JobFileErrors {
+        printFaults(error)
+        isFaulty = true
       } catch {
         printError("\(error)")
         isFaulty = true
