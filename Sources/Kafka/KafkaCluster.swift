@@ -122,9 +122,9 @@ package final class KafkaCluster {
     var sliceMilliseconds: Int64 = 1_000
     trouble.forgetRefusal()
     repeat {
-      // A second, then two, then four: a broker that refuses us is asked again and again otherwise, until the time is over.
+      // A second, then two, then four, up to sixteen: a broker that refuses us is asked again and again otherwise, until the time is over.
       status = rd_kafka_metadata(client, 0, handle, &metadata, Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
-      sliceMilliseconds *= 2
+      sliceMilliseconds = min(2 * sliceMilliseconds, 16_000)
       leftMilliseconds = deadline - monotonicMilliseconds()
       if status != RD_KAFKA_RESP_ERR_NO_ERROR { serveEvents() }
     } while [RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TRANSPORT].contains(status) && leftMilliseconds > 0 && trouble.refusal == nil
