@@ -93,7 +93,7 @@ let package = Package(
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
     tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),
-    tests("KafkaTests", ["Kafka", "Offsets", "TestSupport"]),
+    tests("KafkaTests", ["CRdKafka", "Kafka", "Offsets", "TestSupport"]),
     tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
     tests("EngineTests", ["Checkpoints", "Engine", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging]),
     tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py", "clickhouse.py", "full_disk.sh"]),

@@ -59,6 +59,18 @@ enum ClientConfiguration {
     return configuration
   }
 
+  /// Whether librdkafka has a property of this name, found without setting it.
+  static func isKnown(_ name: String) -> Bool {
+    var byteCount = 0
+    guard let configuration = rd_kafka_conf_new(), let topic = rd_kafka_topic_conf_new() else { return true }
+    defer {
+      rd_kafka_conf_destroy(configuration)
+      rd_kafka_topic_conf_destroy(topic)
+    }
+    return rd_kafka_conf_get(configuration, name, nil, &byteCount) != RD_KAFKA_CONF_UNKNOWN
+      || rd_kafka_topic_conf_get(topic, name, nil, &byteCount) != RD_KAFKA_CONF_UNKNOWN
+  }
+
   /// What is wrong with a property, without its value, which may be a secret.
   static func set(_ name: String, _ value: String, in configuration: OpaquePointer) -> String? {
     var message = [CChar](repeating: 0, count: 512)

@@ -29,9 +29,35 @@ package final class KafkaCluster {
   private let chunk = MessageChunk(capacity: 4_096)
   private let bell: Bell
 
-  /// What is wrong with a property, found without a broker; nil when nothing is. Never holds the value, which may be a secret.
-  package static func fault(ofProperty name: String, value: String) -> (problem: String, remedy: String)? {
-    if let reserved = ClientConfiguration.reserved[name] { return ("is reserved: \(reserved.reason)", "Leave it out") }
+  /// What is wrong with a property, found without a broker and without running any code; nil when nothing is. Never holds the value,
+  /// which may be a secret.
+  ///
+  /// - Parameter allowsCode: Whoever starts the command lets the job file name a command for Kerberos.
+  package static func fault(
+    ofProperty name: String, value: String, allowsCode: Bool = false
+  ) -> (problem: String, remedy: String)? {
+    switch PropertyRules.rule(of: name) {
+    case .allowed: break
+    case .reserved:
+      return ("is reserved: \(ClientConfiguration.reserved[name]?.reason ?? "Tranche sets it")", "Leave it out")
+    // Not even asked: librdkafka loads a plugin's library when its name is set.
+    case .loadsCode: return ("loads a library into this process, which a job file may not do", "Leave it out")
+    case .kerberosCommand where !allowsCode:
+      return (
+        "names a command that is run, which a job file may not do by itself",
+        "Leave it out: the default renews tickets by kinit. Commands that connect take it with --allow-code-properties"
+      )
+    case .shellWord where !allowsCode && !PropertyRules.isShellWord(value):
+      return (
+        "becomes part of a shell's command and is no plain word",
+        "Use letters, digits and -._/@:+,= only, '-' not first. Commands that connect take it with --allow-code-properties"
+      )
+    case .kerberosCommand, .shellWord: break
+    case .ofTheProgram: return ("is for programs that call librdkafka, not for job files", "Leave it out")
+    case .undecided where ClientConfiguration.isKnown(name):
+      return ("is not known to this release of Tranche, and might load or run code", "Leave it out, or use a newer release")
+    case .undecided: break
+    }
     guard let scratch = rd_kafka_conf_new() else { return nil }
     defer { rd_kafka_conf_destroy(scratch) }
     return ClientConfiguration.set(name, value, in: scratch).map { ($0, "See CONFIGURATION.md of librdkafka for names and values") }

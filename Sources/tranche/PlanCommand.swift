@@ -15,7 +15,7 @@ struct PlanCommand: ParsableCommand {
 
   func run() throws {
     try exiting {
-      let job = try loadJob(job.file)
+      let job = try self.job.load()
       let preview = try PlanPreview(
         job: job, status: try status(of: job, folder: self.job.checkpoints.folder), sources: try makeSources(job))
       if json { printExact(try jsonLine(report(preview))) } else { printText(text(preview, job)) }

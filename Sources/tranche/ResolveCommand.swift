@@ -41,7 +41,7 @@ struct ResolveCommand: ParsableCommand {
 
   func run() throws {
     try exiting {
-      let job = try loadJob(job.file)
+      let job = try self.job.load()
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
       if acceptRejects {
         try acceptRejects(checkpoint)
@@ -58,7 +58,7 @@ struct ResolveCommand: ParsableCommand {
     guard !ranges.isEmpty else {
       throw RunError(.data, "\(checkpoint.job.name): no batch was stopped by rejects. There is nothing to accept.")
     }
-    for range in ranges { print("\(range): its rejects are kept, and its good records count, with the next run") }
+    for range in ranges { printText("\(range): its rejects are kept, and its good records count, with the next run") }
   }
 
   private func keepProgress(_ job: Job, _ checkpoint: Checkpoint) throws {
@@ -70,7 +70,7 @@ struct ResolveCommand: ParsableCommand {
     else {
       throw RunError(.data, "\(identifier): nothing is to be resolved here. See what is: tranche status \(self.job.commandLine)")
     }
-    print("\(identifier): goes on at offset \(next); what lies below it is not counted again")
+    printText("\(identifier): goes on at offset \(next); what lies below it is not counted again")
   }
 
   private func takePlace(_ job: Job, _ checkpoint: Checkpoint) throws {
@@ -78,7 +78,7 @@ struct ResolveCommand: ParsableCommand {
     try store.holdPlace()
     let taken = try takeOver(store, checkpoint, isRestored: restored)
     let former = taken.map { ", which bore the mark of the job \($0.job)" } ?? ""
-    print("\(store.location): belongs to \(job.name) now\(former); the next run writes every object again")
+    printText("\(store.location): belongs to \(job.name) now\(former); the next run writes every object again")
   }
 }
 

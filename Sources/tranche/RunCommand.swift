@@ -44,7 +44,7 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     try exiting {
       let started = ContinuousClock.now
-      let job = try loadJob(job.file)
+      let job = try self.job.load()
       let failpoint = Failpoints(dieAtStep: dieAtStep).pass
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder) { failpoint(.checkpointStep) }
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }

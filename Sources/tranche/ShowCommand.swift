@@ -23,7 +23,7 @@ struct ShowCommand: ParsableCommand {
 
   func run() throws {
     try exiting {
-      let job = try loadJob(job.file)
+      let job = try self.job.load()
       guard job.aggregate != nil, job.window != .batch else {
         throw RunError(
           .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.place.text).")

@@ -34,7 +34,7 @@ struct SkipCommand: ParsableCommand {
 
   func run() throws {
     try exiting {
-      let job = try loadJob(job.file)
+      let job = try self.job.load()
       let (index, cluster) = try job.cluster(named: source)
       let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
       let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)

@@ -17,6 +17,8 @@ struct StatusCommand: ParsableCommand {
 
   @OptionGroup var checkpoints: CheckpointOptions
 
+  @OptionGroup var code: CodeOptions
+
   @Flag(help: "Do not ask the brokers for the lag.")
   var offline = false
 
@@ -30,7 +32,7 @@ struct StatusCommand: ParsableCommand {
         // One job's trouble does not hide the others.
         do {
           try exiting {
-            let job = try loadJob(file)
+            let job = try loadJob(file, allowsCode: code.allowCodeProperties)
             let report = try Report(job, folder: checkpoints.folder, isOffline: offline)
             if json { printExact(try jsonLine(report)) } else { printText(report.text) }
           }

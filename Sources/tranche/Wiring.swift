@@ -17,14 +17,27 @@ struct JobOptions: ParsableArguments {
 
   @OptionGroup var checkpoints: CheckpointOptions
 
+  @OptionGroup var code: CodeOptions
+
+  /// - Throws: As ``loadJob(_:allowsCode:)``.
+  func load() throws -> Job { try loadJob(file, allowsCode: code.allowCodeProperties) }
+
   /// As a shell takes them, for messages that end in a command.
   var commandLine: String {
-    let words = [file] + (checkpoints.folder == "checkpoints" ? [] : ["--checkpoints", checkpoints.folder])
+    let words =
+      [file] + (checkpoints.folder == "checkpoints" ? [] : ["--checkpoints", checkpoints.folder])
+      + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
     return words.map { word in
       let isPlain = word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
       return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
     }.joined(separator: " ")
   }
+}
+
+/// What lets a job file name code that is run.
+struct CodeOptions: ParsableArguments {
+  @Flag(help: "Let the job file name the command that renews Kerberos tickets (sasl.kerberos.kinit.cmd).")
+  var allowCodeProperties = false
 }
 
 struct CheckpointOptions: ParsableArguments {
@@ -33,7 +46,7 @@ struct CheckpointOptions: ParsableArguments {
 }
 
 /// - Throws: `JobFileErrors`, or a ``RunError`` when the file cannot be read.
-func loadJob(_ path: String) throws -> Job {
+func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job {
   guard let data = FileManager.default.contents(atPath: path) else {
     throw RunError(.data, "\(path): cannot be read. Is the path right, and are you allowed to read it?")
   }
@@ -42,7 +55,7 @@ func loadJob(_ path: String) throws -> Job {
   }
   return try JobFile.parse(
     text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile,
-    propertyFault: KafkaCluster.fault(ofProperty:value:))
+    propertyFault: { KafkaCluster.fault(ofProperty: $0, value: $1, allowsCode: allowsCode) })
 }
 
 @Sendable func readFile(_ path: String) -> String? {
