@@ -32,6 +32,8 @@ package final class Checkpoint {
   var hasOpenRejects = false
   /// What changed in the job file since the last run and took effect now.
   package private(set) var appliedChanges: [JobChange] = []
+  /// Whether the file was made just now.
+  package let isNew: Bool
 
   let queue: DatabaseQueue
   let layout: StateLayout?
@@ -65,7 +67,8 @@ package final class Checkpoint {
     if let name = networkFileSystem(at: folder) { throw CheckpointError(.networkFileSystem(name: name), path: folder) }
     lock = try RunLock(path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder)
     step()
-    if access(path, F_OK) != 0 {
+    isNew = access(path, F_OK) != 0
+    if isNew {
       try Self.make(path, job, layout, now: now, release: release)
       step()
     }
@@ -170,10 +173,9 @@ package final class Checkpoint {
   private func bind() throws {
     let settings = job.canonicalSettings
     let stored = try queue.read { database in
-      guard let name = try String.fetchOne(database, sql: "SELECT job FROM checkpoint") else {
-        throw CheckpointError(.corrupt(reason: "its table checkpoint is empty"), path: path)
+      guard try Self.jobName(in: database) == job.name else {
+        throw CheckpointError(.otherJob(name: try Self.jobName(in: database)), path: path)
       }
-      guard name == job.name else { throw CheckpointError(.otherJob(name: name), path: path) }
       return try Self.settings(in: database)
     }
     guard stored != settings else { return }
@@ -193,10 +195,24 @@ package final class Checkpoint {
     appliedChanges = changes
   }
 
+  /// Whose state this is.
+  static func jobName(in database: Database) throws -> String {
+    let name = try database.checkedRow(
+      of: "checkpoint", "SELECT job FROM checkpoint", identifiedBy: 0
+    ) { try $0.text(0) }
+    guard let name else { throw RowFault(table: "checkpoint", row: "1", problem: "is not there") }
+    return name
+  }
+
   /// What the job file said when the state was last written, in canonical form.
   static func settings(in database: Database) throws -> [String: String] {
-    let rows = try Row.fetchAll(database, sql: "SELECT key, value FROM job_settings")
-    return Dictionary(uniqueKeysWithValues: rows.map { ($0[0] as String, $0[1] as String) })
+    var settings: [String: String] = [:]
+    try database.forEachRow(
+      of: "job_settings", "SELECT key, value FROM job_settings", identifiedBy: 1
+    ) { row in
+      settings[try row.text(0)] = try row.text(1)
+    }
+    return settings
   }
 
   static func store(_ settings: [String: String], in database: Database) throws {
@@ -227,10 +243,13 @@ package final class Checkpoint {
         sql: "INSERT OR IGNORE INTO retired_objects (place, object_key, etag) VALUES (?, ?, ?)",
         arguments: [oldPlace, key, etag])
     }
-    for row in try Row.fetchAll(database, sql: "SELECT object_key, number, \(Self.knownETag) FROM outputs WHERE kind = 'window'") {
-      let oldKey: String = row[0]
-      let newKey = ObjectKeys.window(row[1], of: job)
-      try retire(oldKey, etag: row[2], for: newKey)
+    let windows = try database.checkedRows(
+      of: "outputs",
+      "SELECT object_key, number, \(Self.knownETag) FROM outputs WHERE kind = 'window'", identifiedBy: 1
+    ) { (key: try $0.objectKey(0), window: try $0.window(1, of: job), etag: try $0.optionalText(2)) }
+    for (oldKey, window, etag) in windows {
+      let newKey = ObjectKeys.window(window, of: job)
+      try retire(oldKey, etag: etag, for: newKey)
       try database.execute(
         sql: """
           UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
@@ -238,9 +257,11 @@ package final class Checkpoint {
           """,
         arguments: [newKey, oldKey])
     }
-    for row in try Row.fetchAll(database, sql: "SELECT object_key, \(Self.knownETag) FROM outputs WHERE kind = 'rejects'") {
-      try retire(row[0], etag: row[1], for: row[0])
-    }
+    let rejects = try database.checkedRows(
+      of: "outputs", "SELECT object_key, \(Self.knownETag) FROM outputs WHERE kind = 'rejects'",
+      identifiedBy: 1
+    ) { (key: try $0.objectKey(0), etag: try $0.optionalText(1)) }
+    for (key, etag) in rejects { try retire(key, etag: etag, for: key) }
     try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
     // What stays at the former place is not looked for at the new one.
     try database.execute(
@@ -256,26 +277,55 @@ package final class Checkpoint {
 
   private func load() throws {
     try queue.read { database in
-      nextBatch = try Int64.fetchOne(database, sql: "SELECT next_batch FROM checkpoint") ?? 1
-      for row in try Row.fetchAll(
-        database, sql: "SELECT source, topic, partition, start_offset, next_offset, partition_id FROM partitions")
-      {
-        let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
-        progress[partition] = Progress(startOffset: row[3], nextOffset: row[4], identifier: row[5])
+      nextBatch = try loadNextBatch(database)
+      try database.forEachRow(
+        of: "partitions",
+        "SELECT source, topic, partition, start_offset, next_offset, partition_id FROM partitions",
+        identifiedBy: 3
+      ) { row in
+        let partition = try row.partition(at: 0)
+        let offsets = try row.offsets(at: 3, mayBeEmpty: true)
+        guard progress[partition] == nil else { throw row.fault(2, "is there twice") }
+        progress[partition] = Progress(
+          startOffset: offsets.from, nextOffset: offsets.to, identifier: try row.integer(5))
       }
-      for row in try Row.fetchAll(
-        database,
-        sql:
-          "SELECT source, topic, partition, from_offset, to_offset FROM gaps JOIN partitions USING (source, topic, partition) WHERE from_offset >= next_offset"
-      ) {
-        let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
-        gapsAhead[partition, default: []].append(OffsetRange(from: row[3], to: row[4]))
+      // Every gap is looked at, and those ahead of progress are kept.
+      try database.forEachRow(
+        of: "gaps", "SELECT source, topic, partition, from_offset, to_offset FROM gaps",
+        identifiedBy: 4
+      ) { row in
+        let (partition, gap) = (try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: false))
+        guard let held = progress[partition], gap.from >= held.nextOffset else { return }
+        gapsAhead[partition, default: []].append(gap)
       }
-      if let row = try Row.fetchOne(database, sql: "SELECT batch, ranges FROM in_flight") {
-        // A text that is not ours is no plan: the batch is planned anew, which exactness does not depend on.
-        inFlight = RangesText.parse(row[1]).map { BatchPlan(batch: row[0], ranges: $0) }
-      }
+      inFlight = try Self.plannedBatch(in: database)
       hasOpenRejects = try Self.openIncidents(in: database).contains { $0.kind == .rejects }
+    }
+  }
+
+  /// Above every committed batch, of which the oldest may have been deleted by hand.
+  private func loadNextBatch(_ database: Database) throws -> Int64 {
+    let next = try database.checkedRow(
+      of: "checkpoint",
+      "SELECT next_batch, (SELECT max(batch) FROM batches) AS newest FROM checkpoint",
+      identifiedBy: 0
+    ) { row in
+      let (next, newest) = (try row.number(0), row.isNull(1) ? 0 : try row.number(1))
+      guard next > newest else {
+        throw row.fault(0, "is \(next), and batch \(newest) is committed")
+      }
+      return next
+    }
+    guard let next else { throw RowFault(table: "checkpoint", row: "1", problem: "is not there") }
+    return next
+  }
+
+  /// The batch that was planned and not committed when the file was last written.
+  static func plannedBatch(in database: Database) throws -> BatchPlan? {
+    try database.checkedRow(
+      of: "in_flight", "SELECT batch, ranges FROM in_flight", identifiedBy: 0
+    ) { row in
+      BatchPlan(batch: try row.number(0), ranges: try row.ranges(1))
     }
   }
 
@@ -309,6 +359,14 @@ extension CheckpointError {
   init(wrapping error: any Error, path: String) {
     if let error = error as? CheckpointError {
       self = error
+      return
+    }
+    if let fault = error as? RowFault {
+      self.init(.corrupt(reason: fault.description), path: path)
+      return
+    }
+    if let error = error as? RowDecodingError {
+      self.init(.corrupt(reason: "\(error)"), path: path)
       return
     }
     guard let error = error as? DatabaseError else {

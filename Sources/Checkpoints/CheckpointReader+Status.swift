@@ -38,40 +38,90 @@ extension CheckpointReader {
   /// All of it in one read transaction, also while a run writes.
   package func status() throws(CheckpointError) -> CheckpointStatus {
     try read { database in
-      let last = try Row.fetchOne(database, sql: "SELECT batch, committed_at, records FROM batches ORDER BY batch DESC LIMIT 1")
-      let totals = try Row.fetchOne(
-        database, sql: "SELECT coalesce(sum(records), 0), coalesce(sum(rejected), 0) FROM batches")
-      let partitions = try Row.fetchAll(
-        database, sql: "SELECT source, topic, partition, start_offset, next_offset FROM partitions ORDER BY source, topic, partition")
-      let gaps = try Row.fetchAll(
-        database,
-        sql: "SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps ORDER BY source, topic, partition, from_offset")
-      let inFlight = try Row.fetchOne(database, sql: "SELECT batch, ranges FROM in_flight")
+      let last = try database.checkedRow(
+        of: "batches",
+        "SELECT batch, committed_at, records FROM batches ORDER BY batch DESC LIMIT 1",
+        identifiedBy: 1
+      ) {
+        CheckpointStatus.Commit(
+          batch: try $0.number(0), committedAt: try $0.text(1), recordCount: try $0.count(2))
+      }
+      let partitions = try database.checkedRows(
+        of: "partitions",
+        """
+        SELECT source, topic, partition, start_offset, next_offset FROM partitions
+        ORDER BY source, topic, partition
+        """,
+        identifiedBy: 3
+      ) { row in
+        let (partition, offsets) = (
+          try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: true)
+        )
+        return CheckpointStatus.Partition(
+          partition: partition, startOffset: offsets.from, nextOffset: offsets.to)
+      }
+      let gaps = try database.checkedRows(
+        of: "gaps",
+        """
+        SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps
+        ORDER BY source, topic, partition, from_offset
+        """, identifiedBy: 4
+      ) { row in
+        let range = PartitionRange(
+          try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: false))
+        return CheckpointStatus.Gap(range: range, reason: try row.text(5))
+      }
+      let totals = try totals(in: database)
+      let windows = try database.checkedRow(
+        of: "windows", "SELECT count(*), max(window) FROM windows", identifiedBy: 0
+      ) { row in (count: try row.count(0), latest: row.isNull(1) ? nil : try window(row, 1)) }
       return CheckpointStatus(
-        job: try String.fetchOne(database, sql: "SELECT job FROM checkpoint") ?? "",
-        lastCommit: last.map { .init(batch: $0[0], committedAt: $0[1], recordCount: $0[2]) },
-        partitions: partitions.map {
-          .init(partition: PartitionID(source: $0[0], topic: $0[1], partition: $0[2]), startOffset: $0[3], nextOffset: $0[4])
-        },
-        gaps: gaps.map {
-          .init(
-            range: PartitionRange(PartitionID(source: $0[0], topic: $0[1], partition: $0[2]), OffsetRange(from: $0[3], to: $0[4])),
-            reason: $0[5])
-        },
-        windowCount: try Int64.fetchOne(database, sql: "SELECT count(*) FROM windows") ?? 0,
-        latestWindow: try Int64.fetchOne(database, sql: "SELECT max(window) FROM windows"),
-        recordCount: totals?[0] ?? 0,
-        rejectedCount: totals?[1] ?? 0,
-        dirtyOutputs: try String.fetchAll(
-          database, sql: "SELECT object_key FROM outputs WHERE revision > published_revision ORDER BY object_key"),
-        unsettledOutputs: try String.fetchAll(database, sql: "SELECT object_key FROM outputs WHERE checks_left > 0 ORDER BY object_key"),
-        inFlight: inFlight.flatMap { row in RangesText.parse(row[1]).map { BatchPlan(batch: row[0], ranges: $0) } },
+        job: try Checkpoint.jobName(in: database), lastCommit: last, partitions: partitions,
+        gaps: gaps,
+        windowCount: windows?.count ?? 0, latestWindow: windows?.latest,
+        recordCount: totals.records, rejectedCount: totals.rejected,
+        dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),
+        unsettledOutputs: try objectKeys(where: "checks_left > 0", in: database),
+        inFlight: try Checkpoint.plannedBatch(in: database),
         incidents: try Checkpoint.openIncidents(in: database))
     }
   }
 
+  /// Over all batches. SQLite would add up whatever is there, and its sum may be of another type.
+  private func totals(in database: Database) throws -> (records: Int64, rejected: Int64) {
+    let sums = "SELECT sum(records), sum(rejected) FROM batches"
+    let isWhole =
+      "typeof(records) = 'integer' AND records >= 0 "
+      + "AND typeof(rejected) = 'integer' AND rejected >= 0"
+    try database.forEachRow(
+      of: "batches", "SELECT batch, records, rejected FROM batches WHERE NOT (\(isWhole)) LIMIT 1",
+      identifiedBy: 1
+    ) { row in _ = (try row.count(1), try row.count(2)) }
+    do {
+      return try database.checkedRow(of: "batches", sums, identifiedBy: 0) { row in
+        row.isNull(0) ? (0, 0) : (try row.count(0), try row.count(1))
+      } ?? (0, 0)
+    } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
+      // sqlite.org/lang_aggfunc.html#sumunc: "sum() will throw an integer overflow exception".
+      throw RowFault(
+        table: "batches", row: "of all batches",
+        problem: "the counts have no sum (\(error.message ?? ""))")
+    }
+  }
+
+  private func objectKeys(where condition: String, in database: Database) throws -> [String] {
+    try database.checkedRows(
+      of: "outputs", "SELECT object_key FROM outputs WHERE \(condition) ORDER BY object_key",
+      identifiedBy: 1
+    ) { try $0.objectKey(0) }
+  }
+
   /// Every window that holds state, ascending.
   package func windows() throws(CheckpointError) -> [Int64] {
-    try read { database in try Int64.fetchAll(database, sql: "SELECT window FROM windows ORDER BY window") }
+    try read { database in
+      try database.checkedRows(
+        of: "windows", "SELECT window FROM windows ORDER BY window", identifiedBy: 1
+      ) { try window($0, 0) }
+    }
   }
 }

@@ -8,12 +8,15 @@ internal import Windows
 /// A second, read-only connection to a checkpoint: for the publisher beside a run, and for `status` and `show` from any process.
 package final class CheckpointReader {
   package let path: String
+  private let job: Job?
   private let queue: DatabaseQueue
   private var partitions: [Int64: PartitionID] = [:]
 
+  /// - Parameter job: Whose checkpoint it must be; nil inside a run, which has made sure.
   /// - Throws: ``CheckpointError`` with code `noCheckpoint` when there is no file, else as for ``Checkpoint``.
-  package init(path: String) throws(CheckpointError) {
+  package init(path: String, job: Job? = nil) throws(CheckpointError) {
     self.path = path
+    self.job = job
     guard FileManager.default.fileExists(atPath: path) else { throw CheckpointError(.noCheckpoint, path: path) }
     do {
       var configuration = Configuration()
@@ -25,6 +28,9 @@ package final class CheckpointReader {
           throw CheckpointError(.foreign(reason: "its application_id is another"), path: path)
         }
         if try Checkpoint.migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
+        if let job, case let name = try Checkpoint.jobName(in: database), name != job.name {
+          throw CheckpointError(.otherJob(name: name), path: path)
+        }
       }
     } catch {
       throw CheckpointError(wrapping: error, path: path)
@@ -58,47 +64,94 @@ package final class CheckpointReader {
 
   private func outputs(where condition: String) throws(CheckpointError) -> [Output] {
     try read { database in
-      try Row.fetchAll(
-        database.cachedStatement(
-          sql: "SELECT object_key, kind, number, revision, published_revision, etag FROM outputs WHERE \(condition) ORDER BY object_key")
-      ).map { row in
-        guard let kind = Output.Kind(rawValue: row[1]) else {
-          throw CheckpointError(.invariant("an output of the unknown kind \(row[1] as String)"), path: path)
+      try database.checkedRows(
+        of: "outputs",
+        """
+        SELECT object_key, kind, number, revision, published_revision, etag, checks_left
+        FROM outputs WHERE \(condition) ORDER BY object_key
+        """, identifiedBy: 1
+      ) { row in
+        let kindName = try row.text(1)
+        guard let kind = Output.Kind(rawValue: kindName) else {
+          throw row.fault(1, "is no kind of object")
         }
-        return Output(objectKey: row[0], kind: kind, number: row[2], revision: row[3], publishedRevision: row[4], etag: row[5])
+        let revision = try row.number(3)
+        _ = try row.integer(6, in: 0...2)
+        return Output(
+          objectKey: try row.objectKey(0), kind: kind, number: try number(row, 2, kind),
+          revision: revision,
+          publishedRevision: try row.integer(4, in: 0...revision), etag: try row.optionalText(5))
       }
     }
+  }
+
+  /// The window or the batch that an object shows.
+  private func number(_ row: CheckedRow, _ column: Int32, _ kind: Output.Kind) throws -> Int64 {
+    switch kind {
+    case .window: try window(row, column)
+    case .batch, .rejects: try row.number(column)
+    }
+  }
+
+  /// A window's start, which only the job tells all about.
+  func window(_ row: CheckedRow, _ column: Int32) throws -> Int64 {
+    if let job { return try row.window(column, of: job) }
+    return try row.integer(column)
   }
 
   /// The newest committed content of an output and its revision, read in one transaction.
   package func content(of output: Output, job: Job) throws(CheckpointError) -> (revision: Int64, content: OutputContent) {
     try read { database in
-      let row = try Row.fetchOne(
-        database.cachedStatement(sql: "SELECT revision, number FROM outputs WHERE object_key = ?"), arguments: [output.objectKey])
-      guard let row else { throw CheckpointError(.invariant("output \(output.objectKey) is gone"), path: path) }
+      let newest = try database.checkedRow(
+        of: "outputs", "SELECT object_key, revision, number FROM outputs WHERE object_key = ?",
+        arguments: [output.objectKey],
+        identifiedBy: 1
+      ) { row in
+        guard output.kind == .window else {
+          return (revision: try row.number(1), number: try row.number(2))
+        }
+        let window = try row.window(2, of: job)
+        guard ObjectKeys.window(window, of: job) == output.objectKey else {
+          throw row.fault(2, "is \(window), whose object has another key")
+        }
+        return (revision: try row.number(1), number: window)
+      }
+      guard let newest else {
+        throw RowFault(table: "outputs", row: "'\(output.objectKey)'", problem: "is gone")
+      }
       let content: OutputContent =
         switch output.kind {
         case .window:
-          .window(try table(ofWindow: row[1], job: job, in: database), lineage: try lineage(ofWindow: row[1], in: database))
+          .window(
+            try table(ofWindow: newest.number, job: job, in: database),
+            lineage: try lineage(ofWindow: newest.number, in: database))
         case .batch:
           .bytes(try bytes(of: output, in: database))
         case .rejects:
-          .rejects(try rejects(ofBatch: row[1], in: database))
+          .rejects(try rejects(ofBatch: newest.number, in: database))
         }
-      return (row[0], content)
+      return (newest.revision, content)
     }
   }
 
   private func bytes(of output: Output, in database: Database) throws -> [UInt8] {
-    let bytes = try Data.fetchOne(
-      database.cachedStatement(sql: "SELECT bytes FROM results WHERE object_key = ?"), arguments: [output.objectKey])
-    guard let bytes else { throw CheckpointError(.invariant("the bytes of \(output.objectKey) are gone"), path: path) }
-    return [UInt8](bytes)
+    let bytes = try database.checkedRow(
+      of: "results", "SELECT object_key, bytes FROM results WHERE object_key = ?",
+      arguments: [output.objectKey], identifiedBy: 1
+    ) { try $0.bytes(1) }
+    guard let bytes else {
+      throw RowFault(table: "results", row: "'\(output.objectKey)'", problem: "is gone")
+    }
+    return bytes
   }
 
   /// The keys of every object of the job.
   package func objectKeys() throws(CheckpointError) -> [String] {
-    try read { database in try String.fetchAll(database, sql: "SELECT object_key FROM outputs") }
+    try read { database in
+      try database.checkedRows(of: "outputs", "SELECT object_key FROM outputs", identifiedBy: 1) {
+        try $0.objectKey(0)
+      }
+    }
   }
 
   /// What the job file means to change of the state; empty when it fits. `show` renders with the file at hand.
@@ -113,87 +166,139 @@ package final class CheckpointReader {
 
   private func table(ofWindow window: Int64, job: Job, in database: Database) throws -> Tables.Table {
     let layout = StateLayout(job, batchSchema: job.recordSchema)
+    // Per key its `_is_null` column, where it has one, and its value.
     var names: [String] = []
     var order: [String] = []
     for key in layout.keys {
       let name = key.name.quotedDatabaseIdentifier
       if key.isNullable {
         let isNull = "\(key.name)_is_null".quotedDatabaseIdentifier
-        names.append("iif(\(isNull), NULL, \(name))")
+        names.append(isNull)
         order.append("\(isNull) DESC")
-      } else {
-        names.append(name)
       }
+      names.append(name)
       order.append(name)
     }
-    names += layout.columns.map(\.name.quotedDatabaseIdentifier)
-    var columns = layout.keys.map { Tables.Column($0.type) } + layout.columns.map { Tables.Column($0.type) }
     let ordering = order.isEmpty ? "" : " ORDER BY \(order.joined(separator: ", "))"
-    let rows = try Row.fetchCursor(
-      database.cachedStatement(sql: "SELECT \(names.joined(separator: ", ")) FROM groups WHERE window = ?\(ordering)"), arguments: [window])
-    while let row = try rows.next() {
-      for index in columns.indices { columns[index].append(row, at: index) }
+    let selected = ["window"] + names + layout.columns.map(\.name.quotedDatabaseIdentifier)
+    var keys = layout.keys.map { Tables.Column($0.type) }
+    var state = layout.columns.map { Tables.Column($0.type) }
+    try database.forEachRow(
+      of: "groups",
+      "SELECT \(selected.joined(separator: ", ")) FROM groups WHERE window = ?\(ordering)",
+      arguments: [window],
+      identifiedBy: Int32(1 + names.count)
+    ) { row in
+      var index: Int32 = 1
+      for (key, definition) in layout.keys.enumerated() {
+        var isNull = false
+        if definition.isNullable {
+          isNull = try row.flag(index)
+          index += 1
+        }
+        if isNull {
+          keys[key].appendNull()
+        } else {
+          try row.append(index, to: &keys[key], isNullable: false)
+        }
+        index += 1
+      }
+      for (column, definition) in layout.columns.enumerated() {
+        // A sum may have more digits than the field that it adds up.
+        let digitCount = definition.merge == .add ? 18 : nil
+        try row.append(
+          index, to: &state[column], isNullable: definition.isNullable, digitCount: digitCount)
+        index += 1
+      }
     }
-    let state = Array(columns[layout.keys.count...])
-    return Tables.Table(job.selectInputSchema, columns: Array(columns[..<layout.keys.count]) + layout.measures(of: job, state: state))
+    return Tables.Table(
+      job.selectInputSchema, columns: keys + layout.measures(of: job, state: state))
   }
 
   private func lineage(ofWindow window: Int64, in database: Database) throws -> [Lineage] {
-    let rows = try Row.fetchCursor(
-      database.cachedStatement(sql: "SELECT partition_id, smallest_offset, largest_offset, records FROM window_offsets WHERE window = ?"),
-      arguments: [window])
-    var lineage: [Lineage] = []
-    while let row = try rows.next() {
-      lineage.append(
-        Lineage(
-          partition: try partition(row[0], in: database), smallestOffset: row[1], largestOffset: row[2], recordCount: row[3]))
-    }
-    return lineage.sorted { $0.partition < $1.partition }
+    // Looked up before, as one query does not begin inside another.
+    try loadPartitions(database)
+    var total: Int64 = 0
+    return try database.checkedRows(
+      of: "window_offsets",
+      """
+      SELECT window, partition_id, smallest_offset, largest_offset, records
+      FROM window_offsets WHERE window = ?
+      """,
+      arguments: [window],
+      identifiedBy: 2
+    ) { row in
+      let identifier = try row.integer(1)
+      guard let partition = partitions[identifier] else {
+        throw row.fault(1, "is \(identifier), which is no partition")
+      }
+      let (smallest, largest, records) = (try row.count(2), try row.count(3), try row.count(4))
+      guard smallest <= largest else {
+        throw row.fault(3, "is \(largest), below smallest_offset \(smallest)")
+      }
+      let (sum, isTooLarge) = total.addingReportingOverflow(records)
+      guard !isTooLarge else {
+        throw row.fault(4, "is \(records), so that the window's records have no sum")
+      }
+      total = sum
+      return Lineage(
+        partition: partition, smallestOffset: smallest, largestOffset: largest, recordCount: records
+      )
+    }.sorted { $0.partition < $1.partition }
   }
 
-  /// The names of a partition never change, so they are read once.
-  private func partition(_ identifier: Int64, in database: Database) throws -> PartitionID {
-    if let known = partitions[identifier] { return known }
-    for row in try Row.fetchAll(database, sql: "SELECT partition_id, source, topic, partition FROM partitions") {
-      partitions[row[0]] = PartitionID(source: row[1], topic: row[2], partition: row[3])
-    }
-    guard let found = partitions[identifier] else {
-      throw CheckpointError(.invariant("window_offsets names the unknown partition \(identifier)"), path: path)
-    }
-    return found
+  /// The names of a partition never change, so they are read where one is new.
+  private func loadPartitions(_ database: Database) throws {
+    let count =
+      try Int.fetchOne(database.cachedStatement(sql: "SELECT count(*) FROM partitions")) ?? 0
+    guard count != partitions.count else { return }
+    try database.forEachRow(
+      of: "partitions", "SELECT source, topic, partition, partition_id FROM partitions",
+      identifiedBy: 3
+    ) { row in partitions[try row.integer(3)] = try row.partition(at: 0) }
   }
 
   private func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
-    try Row.fetchAll(
-      database.cachedStatement(
-        sql: """
-          SELECT source, topic, partition, offset, record, reason, field, raw FROM rejects
-          WHERE batch = ? ORDER BY source, topic, partition, offset, record
-          """),
-      arguments: [batch]
-    ).map { row in
+    try database.checkedRows(
+      of: "rejects",
+      """
+      SELECT source, topic, partition, offset, record, reason, field, raw FROM rejects
+      WHERE batch = ? ORDER BY source, topic, partition, offset, record
+      """, arguments: [batch], identifiedBy: 5
+    ) { row in
       StoredReject(
-        partition: PartitionID(source: row[0], topic: row[1], partition: row[2]), offset: row[3], record: row[4], reason: row[5],
-        field: row[6], raw: (row[7] as Data?).map { [UInt8]($0) })
+        partition: try row.partition(at: 0), offset: try row.count(3),
+        record: Int(try row.integer(4, in: 0...Int64(Int32.max))), reason: try row.text(5),
+        field: try row.optionalText(6),
+        raw: try row.optionalBytes(7))
     }
   }
 
   /// Objects of a former place or format, to be deleted when nothing is dirty any more.
   package func retiredObjects() throws(CheckpointError) -> [RetiredObject] {
     try read { database in
-      try Row.fetchAll(database, sql: "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key")
-        .map { RetiredObject(place: $0[0], objectKey: $0[1], etag: $0[2]) }
+      try database.checkedRows(
+        of: "retired_objects",
+        "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key", identifiedBy: 2
+      ) { RetiredObject(place: try $0.place(0).text, objectKey: try $0.objectKey(1), etag: try $0.optionalText(2)) }
     }
   }
 
   /// Bytes of results that the store does not have yet.
   package func pendingByteCount() throws(CheckpointError) -> Int64 {
     try read { database in
-      try Int64.fetchOne(
-        database.cachedStatement(
-          sql: """
-            SELECT coalesce(sum(results.byte_count), 0) FROM results JOIN outputs USING (object_key) WHERE revision > published_revision
-            """)) ?? 0
+      var total: Int64 = 0
+      try database.forEachRow(
+        of: "results",
+        """
+        SELECT object_key, results.byte_count FROM results JOIN outputs USING (object_key)
+        WHERE revision > published_revision
+        """, identifiedBy: 1
+      ) { row in
+        // SQLite's own limit of a value is below 2^31 bytes.
+        total += try row.integer(1, in: 0...1 << 31)
+      }
+      return total
     }
   }
 }

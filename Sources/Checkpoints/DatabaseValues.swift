@@ -12,15 +12,16 @@ extension Tables.Column {
     }
   }
 
-  /// Appends what a cursor's row holds at an index.
+  /// Appends what a row holds at an index; null where that is none of the column's type.
   mutating func append(_ row: Row, at index: Int) {
+    let value: DatabaseValue = row[index]
     switch type.storage {
     case .integers:
-      if let value = row[index] as Int64? { append(integer: value) } else { appendNull() }
+      if let value = Int64.fromDatabaseValue(value) { append(integer: value) } else { appendNull() }
     case .doubles:
-      if let value = row[index] as Double? { append(double: value) } else { appendNull() }
+      if let value = Double.fromDatabaseValue(value) { append(double: value) } else { appendNull() }
     case .text:
-      if let value = row[index] as String? { append(string: value) } else { appendNull() }
+      if let value = String.fromDatabaseValue(value) { append(string: value) } else { appendNull() }
     }
   }
 }

@@ -25,18 +25,28 @@ enum RangesText {
     }
   }
 
-  /// Nil when the text is not what ``format(_:)`` writes.
+  /// Nil when the text is not what ``format(_:)`` writes of a plan: ranges that are not empty, each
+  /// partition once, fewer than 2^62 offsets in all.
   static func parse(_ text: String) -> [PartitionRange]? {
     guard let entries = try? JSONDecoder().decode([Entry].self, from: Data(text.utf8)) else { return nil }
     var ranges: [PartitionRange] = []
+    var met: Set<PartitionID> = []
+    var offsetCount: Int64 = 0
     for entry in entries {
       for numbers in entry.ranges {
-        guard numbers.count == 3, let number = Int32(exactly: numbers[0]), numbers[1] >= 0, numbers[1] <= numbers[2] else { return nil }
+        guard numbers.count == 3, let number = Int32(exactly: numbers[0]), number >= 0 else {
+          return nil
+        }
+        guard numbers[1] >= 0, numbers[1] < numbers[2] else { return nil }
         let partition = PartitionID(source: entry.source, topic: entry.topic, partition: number)
         ranges.append(PartitionRange(partition, OffsetRange(from: numbers[1], to: numbers[2])))
+        // Both are below 2^63, so the sum of one step does not overflow unseen.
+        let (sum, isTooLarge) = offsetCount.addingReportingOverflow(numbers[2] - numbers[1])
+        guard met.insert(partition).inserted, !isTooLarge, sum < 1 << 62 else { return nil }
+        offsetCount = sum
       }
     }
-    return ranges
+    return ranges.isEmpty ? nil : ranges
   }
 
   private static func format<Item>(

@@ -1,5 +1,5 @@
 /// Whether bytes are UTF-8 without U+0000: no overlong forms, no surrogates, nothing above U+10FFFF (RFC 3629 section 4).
-func isValidText(_ bytes: UnsafeRawBufferPointer) -> Bool {
+package func isValidText(_ bytes: UnsafeRawBufferPointer) -> Bool {
   var position = 0
   func continues(_ index: Int, from low: UInt8 = 0x80, to high: UInt8 = 0xBF) -> Bool {
     index < bytes.count && bytes[index] >= low && bytes[index] <= high
