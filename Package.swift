@@ -96,6 +96,7 @@ let package = Package(
     tests("KafkaTests", ["CRdKafka", "Kafka", "Offsets", "TestSupport"]),
     tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
     tests("EngineTests", ["Checkpoints", "Engine", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging]),
+    tests("TrancheTests", ["tranche", "Engine"]),
     tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py", "clickhouse.py", "full_disk.sh"]),
   ]
 )

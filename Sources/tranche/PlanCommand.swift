@@ -17,7 +17,8 @@ struct PlanCommand: ParsableCommand {
     try exiting {
       let job = try self.job.load()
       let preview = try PlanPreview(
-        job: job, status: try status(of: job, folder: self.job.checkpoints.folder), sources: try makeSources(job))
+        job: job, status: try status(of: job, folder: try self.job.checkpointFolder(of: job)),
+        sources: try makeSources(job))
       if json { printExact(try jsonLine(report(preview))) } else { printText(text(preview, job)) }
     }
   }
@@ -104,7 +105,8 @@ extension Incident {
 /// Nil when the job has never run.
 func status(of job: Job, folder: String) throws -> CheckpointStatus? {
   do {
-    return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder)).status()
+    return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+      .status()
   } catch {
     if case .noCheckpoint = error.code { return nil }
     throw error

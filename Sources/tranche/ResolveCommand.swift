@@ -42,7 +42,7 @@ struct ResolveCommand: ParsableCommand {
   func run() throws {
     try exiting {
       let job = try self.job.load()
-      let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder)
+      let checkpoint = try openCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
       if acceptRejects {
         try acceptRejects(checkpoint)
       } else if keep {

@@ -46,7 +46,9 @@ struct RunCommand: ParsableCommand {
       let started = ContinuousClock.now
       let job = try self.job.load()
       let failpoint = Failpoints(dieAtStep: dieAtStep).pass
-      let checkpoint = try openCheckpoint(job, folder: self.job.checkpoints.folder) { failpoint(.checkpointStep) }
+      let checkpoint = try openCheckpoint(job, folder: try self.job.checkpointFolder(of: job)) {
+        failpoint(.checkpointStep)
+      }
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
       var options = RunOptions(clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
       options.maxBatches = maxBatches

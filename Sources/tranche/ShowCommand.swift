@@ -28,7 +28,9 @@ struct ShowCommand: ParsableCommand {
         throw RunError(
           .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.place.text).")
       }
-      let reader = try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: self.job.checkpoints.folder))
+      let reader = try CheckpointReader(
+        path: Checkpoint.path(ofJob: job.name, folder: try self.job.checkpointFolder(of: job)),
+        job: job)
       let refused = try reader.changes(for: job).filter { $0.effect == .refuse }
       guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: reader.path) }
       let start = try chosenWindow(job, reader)

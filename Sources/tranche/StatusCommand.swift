@@ -33,7 +33,8 @@ struct StatusCommand: ParsableCommand {
         do {
           try exiting {
             let job = try loadJob(file, allowsCode: code.allowCodeProperties)
-            let report = try Report(job, folder: checkpoints.folder, isOffline: offline)
+            let report = try Report(
+              job, folder: try checkpoints.folder(of: job, file: file), isOffline: offline)
             if json { printExact(try jsonLine(report)) } else { printText(report.text) }
           }
         } catch let code as ExitCode {

@@ -25,7 +25,7 @@ struct JobOptions: ParsableArguments {
   /// As a shell takes them, for messages that end in a command.
   var commandLine: String {
     let words =
-      [file] + (checkpoints.folder == "checkpoints" ? [] : ["--checkpoints", checkpoints.folder])
+      [file] + (checkpoints.folder.map { ["--checkpoints", $0] } ?? [])
       + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
     return words.map { word in
       let isPlain = word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
@@ -41,8 +41,15 @@ struct CodeOptions: ParsableArguments {
 }
 
 struct CheckpointOptions: ParsableArguments {
-  @Option(name: .customLong("checkpoints"), help: "The folder of the checkpoints.", completion: .directory)
-  var folder = "checkpoints"
+  @Option(
+    name: .customLong("checkpoints"),
+    help: ArgumentHelp(
+      "The folder of the checkpoints.",
+      discussion: """
+        Without it: $TRANCHE_CHECKPOINTS, else systemd's $STATE_DIRECTORY, else checkpoints/ \
+        beside the folder jobs/ of the job file, or in its folder where that has another name.
+        """), completion: .directory)
+  var folder: String?
 }
 
 /// - Throws: `JobFileErrors`, or a ``RunError`` when the file cannot be read.
@@ -95,7 +102,10 @@ func makeSources(_ job: Job) throws -> [any MessageSource] {
 func openCheckpoint(_ job: Job, folder: String, step: @escaping @Sendable () -> Void = {}) throws -> Checkpoint {
   let now = nowMilliseconds()
   let holder = "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
-  return try Checkpoint(job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)", step: step)
+  let checkpoint = try Checkpoint(
+    job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)", step: step)
+  if checkpoint.isNew { printError("\(job.name): first run: new checkpoint at \(checkpoint.path)") }
+  return checkpoint
 }
 
 private func hostName() -> String {

@@ -1,0 +1,127 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Foundation
+import Glibc
+import Jobs
+
+/// What decides in which folder a job's checkpoint lies.
+struct StateFolderFacts: Equatable {
+  /// `--checkpoints`.
+  var option: String?
+  /// `TRANCHE_CHECKPOINTS`, and systemd's `STATE_DIRECTORY`, which may hold several paths.
+  var trancheCheckpoints: String?
+  var stateDirectory: String?
+  /// The folder of the job file as it was named, its own links followed; absolute.
+  var jobFolder: String
+  /// The files of this job's checkpoint where they exist: at the folder that the job file leads to,
+  /// and in `checkpoints/` of the working folder.
+  var besideJob: FileIdentity?
+  var inWorkingFolder: FileIdentity?
+}
+
+/// Device and inode: two paths of one file have the same.
+struct FileIdentity: Equatable {
+  var device: UInt64
+  var inode: UInt64
+}
+
+enum StateFolder: Equatable {
+  case use(String)
+  /// The working folder's `checkpoints/`, where releases before looked; said on standard error.
+  case useWorkingFolder(insteadOf: String)
+  /// Both hold a checkpoint of this job, and they are two files.
+  case refuse(beside: String)
+}
+
+/// The one rule, in the order of docs/operations.md, "Where state lies".
+func stateFolder(_ facts: StateFolderFacts) -> StateFolder {
+  if let option = facts.option { return .use(option) }
+  if let named = facts.trancheCheckpoints, !named.isEmpty { return .use(named) }
+  // systemd.exec(5): "the paths are concatenated with colon".
+  let directories = facts.stateDirectory?.split(separator: ":").map(String.init) ?? []
+  if let first = directories.first { return .use(first) }
+  let beside = folderBesideJob(facts.jobFolder)
+  switch (facts.besideJob, facts.inWorkingFolder) {
+  case (_, nil): return .use(beside)
+  case (nil, .some): return .useWorkingFolder(insteadOf: beside)
+  case (let one?, let other?): return one == other ? .use(beside) : .refuse(beside: beside)
+  }
+}
+
+/// `/srv/tranche/checkpoints` for `/srv/tranche/jobs`, else `checkpoints` in the job file's folder.
+func folderBesideJob(_ jobFolder: String) -> String {
+  let parts = jobFolder.split(separator: "/").map(String.init)
+  let above = parts.last == "jobs" ? Array(parts.dropLast()) : parts
+  return "/" + (above + ["checkpoints"]).joined(separator: "/")
+}
+
+extension StateFolder {
+  /// What is said on standard error; nil where there is nothing to say.
+  func notice(job: String) -> String? {
+    guard case .useWorkingFolder(let beside) = self else { return nil }
+    let (here, there) = (Checkpoint.path(ofJob: job, folder: "checkpoints"), beside)
+    return "tranche: using \(here) of the current folder, because there is none in \(there). "
+      + "Move it there, with its -wal and -shm, or name its folder with --checkpoints."
+  }
+
+  /// - Throws: ``RunError`` where two files could be meant.
+  func path(job: String) throws(RunError) -> String {
+    switch self {
+    case .use(let folder): return folder
+    case .useWorkingFolder: return "checkpoints"
+    case .refuse(let beside):
+      let paths = [beside, "checkpoints"].map { Checkpoint.path(ofJob: job, folder: $0) }
+      throw RunError(
+        .jobChanged,
+        """
+        \(job): there are two checkpoints: \(paths[0]), where the job file leads to, and \
+        \(paths[1]) of the current folder. Nothing was read. Name the folder of the right one with \
+        --checkpoints, or move the other away, with its -wal and -shm.
+        """)
+    }
+  }
+}
+
+extension CheckpointOptions {
+  /// The folder of a job's checkpoint.
+  ///
+  /// - Parameter file: The job file, as the command line names it.
+  /// - Throws: ``RunError`` where two files could be meant.
+  func folder(of job: Job, file: String) throws -> String {
+    let environment = ProcessInfo.processInfo.environment
+    var facts = StateFolderFacts(
+      option: folder, trancheCheckpoints: environment["TRANCHE_CHECKPOINTS"],
+      stateDirectory: environment["STATE_DIRECTORY"], jobFolder: resolvedFolder(of: file))
+    let beside = folderBesideJob(facts.jobFolder)
+    facts.besideJob = identity(Checkpoint.path(ofJob: job.name, folder: beside))
+    facts.inWorkingFolder = identity(Checkpoint.path(ofJob: job.name, folder: "checkpoints"))
+    let chosen = stateFolder(facts)
+    if let notice = chosen.notice(job: job.name) { printError(notice) }
+    let path = try chosen.path(job: job.name)
+    // SQLite takes a path that begins so for a URI.
+    return path.hasPrefix("file:") ? "./\(path)" : path
+  }
+
+  /// Of the folder as it is named; a link that the job file itself is leads nowhere else.
+  private func resolvedFolder(of file: String) -> String {
+    let folder =
+      file.contains("/") ? String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)]) : "."
+    guard let resolved = realpath(folder.isEmpty ? "/" : folder, nil) else { return folder }
+    defer { free(resolved) }
+    return String(cString: resolved)
+  }
+
+  private func identity(_ path: String) -> FileIdentity? {
+    var facts = stat()
+    guard stat(path, &facts) == 0 else { return nil }
+    return FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))
+  }
+}
+
+extension JobOptions {
+  /// The folder of this job's checkpoint.
+  func checkpointFolder(of job: Job) throws -> String {
+    try checkpoints.folder(of: job, file: file)
+  }
+}
