@@ -78,6 +78,8 @@ let package = Package(
     .executableTarget(
       name: "fuzz", dependencies: ["Expressions", "Formats", "Jobs", "Offsets", "Tables", "TestSupport"], path: "Tests/Fuzz",
       swiftSettings: settings),
+    .target(
+      name: "Fakes", dependencies: ["Engine", "ObjectStorage", "Offsets"], path: "Tests/Fakes", swiftSettings: settings),
     .target(name: "MallocCounter", path: "Tests/MallocCounter"),
     .executableTarget(
       name: "hotloops", dependencies: ["Expressions", "Formats", "Jobs", "MallocCounter", "Offsets", "Tables", "Windows"],
@@ -95,7 +97,11 @@ let package = Package(
     tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),
     tests("KafkaTests", ["CRdKafka", "Kafka", "Offsets", "TestSupport"]),
     tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
-    tests("EngineTests", ["Checkpoints", "Engine", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging]),
+    tests(
+      "EngineTests",
+      [
+        "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging,
+      ]),
     tests("TrancheTests", ["tranche", "Engine"]),
     tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py", "clickhouse.py", "full_disk.sh"]),
   ]
