@@ -61,10 +61,12 @@ let package = Package(
       [
         "Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging,
       ]),
+    module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets"]),
     .executableTarget(
       name: "tranche",
       dependencies: [
         "Offsets", "Reports", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage", "Checkpoints", "Engine",
+        "Wiring",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),

@@ -1,18 +1,18 @@
-import Engine
-import Jobs
-import Kafka
-import Offsets
+package import Engine
+package import Jobs
+package import Kafka
+package import Offsets
 
 /// The engine's port to a cluster, over librdkafka. Connects at the first question.
-final class KafkaSource: MessageSource {
-  let source: String
+package final class KafkaSource: MessageSource {
+  package let source: String
   private let cluster: KafkaCluster
   /// For one question to the brokers.
   private let timeoutMilliseconds: Int32 = 20_000
   /// Longest wait for a message that is known to be there.
   private let silenceMilliseconds: Int64 = 30_000
 
-  init(_ cluster: Job.Cluster, job: Job) throws(SourceError) {
+  package init(_ cluster: Job.Cluster, job: Job) throws(SourceError) {
     source = cluster.name
     do {
       self.cluster = try KafkaCluster(source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets)
@@ -21,15 +21,15 @@ final class KafkaSource: MessageSource {
     }
   }
 
-  func clusterID() throws(SourceError) -> String? {
+  package func clusterID() throws(SourceError) -> String? {
     do { return try cluster.clusterID(timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
   }
 
-  func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
+  package func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
     do { return try cluster.partitionCounts(of: topics, timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
   }
 
-  func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
+  package func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
     do {
       return try cluster.ends(of: partitions, timeoutMilliseconds: timeoutMilliseconds).mapValues {
         PartitionEnd(low: $0.low, end: $0.end)
@@ -39,11 +39,11 @@ final class KafkaSource: MessageSource {
     }
   }
 
-  func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
+  package func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
     do { return try cluster.highWatermarks(of: partitions, timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
   }
 
-  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
+  package func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
     do {
       return try cluster.offsets(at: timestampMilliseconds, of: partitions, timeoutMilliseconds: timeoutMilliseconds)
     } catch {
@@ -51,12 +51,12 @@ final class KafkaSource: MessageSource {
     }
   }
 
-  func prepare(_ ranges: [PartitionRange]) throws(SourceError) {
+  package func prepare(_ ranges: [PartitionRange]) throws(SourceError) {
     do { try cluster.prepare(ranges) } catch { throw SourceError(error) }
   }
 
   /// The first messages of a range that cannot be decoded; nil where all can.
-  func undecodable(in range: PartitionRange) throws -> OffsetRange? {
+  package func undecodable(in range: PartitionRange) throws -> OffsetRange? {
     do {
       return try cluster.undecodable(in: range, silenceMilliseconds: silenceMilliseconds)
     } catch let error as KafkaError {
@@ -64,7 +64,7 @@ final class KafkaSource: MessageSource {
     }
   }
 
-  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
+  package func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
     do {
       _ = try cluster.read(ranges, silenceMilliseconds: silenceMilliseconds, body: body)
     } catch let error as KafkaError {
@@ -74,7 +74,7 @@ final class KafkaSource: MessageSource {
 }
 
 extension SourceError {
-  init(_ error: KafkaError) {
+  package init(_ error: KafkaError) {
     let code: Code =
       switch error.code {
       case .unreachable: .unreachable

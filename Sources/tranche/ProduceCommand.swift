@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Foundation
 import Kafka
+import Wiring
 
 struct ProduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -3,6 +3,7 @@ import Checkpoints
 import Engine
 import Jobs
 import Offsets
+import Wiring
 
 struct SkipCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -9,6 +9,7 @@ import Kafka
 import Logging
 import ObjectStorage
 import Offsets
+import Wiring
 
 /// What every command that reads a job file takes.
 struct JobOptions: ParsableArguments {
