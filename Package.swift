@@ -97,7 +97,9 @@ let package = Package(
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
     tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),
-    tests("KafkaTests", ["CRdKafka", "Kafka", "Offsets", "TestSupport"]),
+    tests(
+      "KafkaTests",
+      ["CRdKafka", "Engine", "Fakes", "Jobs", "Kafka", "Offsets", "Simulation", "TestSupport", "Wiring"]),
     tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
     tests(
       "EngineTests",
