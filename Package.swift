@@ -96,7 +96,7 @@ let package = Package(
     tests("ParquetTests", ["Parquet", "Tables", "TestSupport"], exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
-    tests("ObjectStorageTests", ["ObjectStorage", "TestSupport"]),
+    tests("ObjectStorageTests", ["Fakes", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
     tests(
       "KafkaTests",
       ["CRdKafka", "Engine", "Fakes", "Jobs", "Kafka", "Offsets", "Simulation", "TestSupport", "Wiring"]),
