@@ -75,7 +75,10 @@ let package = Package(
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     .target(
       name: "Simulation",
-      dependencies: ["Engine", "Checkpoints", "Jobs", "ObjectStorage", "Offsets", "TestSupport", logging], path: "Tests/Simulation",
+      dependencies: [
+        "Engine", "Checkpoints", "Jobs", "ObjectStorage", "Offsets", "Parquet", "Tables", "TestSupport", grdb, logging,
+      ],
+      path: "Tests/Simulation",
       swiftSettings: settings),
     .executableTarget(
       name: "fuzz", dependencies: ["Expressions", "Formats", "Jobs", "Offsets", "Tables", "TestSupport"], path: "Tests/Fuzz",

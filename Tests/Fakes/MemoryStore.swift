@@ -44,6 +44,8 @@ package struct MemoryStore: ObjectStore {
     self.location = location
   }
 
+  package func holdPlace() {}
+
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     if places.isDown && !key.value.hasPrefix("_tranche/") {
       throw ObjectStoreError(.unreachable, place: "\(location)/\(key)", reason: "no answer")

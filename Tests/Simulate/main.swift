@@ -1,24 +1,34 @@
-// Plays seeded histories of the engine on failing brokers and stores.
+// Plays histories of the engine on failing brokers and stores.
 //
-//   simulate FROM TO         the seeds from FROM to TO - 1; one alone replays a difference
-//   simulate for SECONDS     random seeds until the time is over or one differs
+//   simulate FROM TO           the seeds from FROM to TO - 1; one alone shows its job, too
+//   simulate for SECONDS       random seeds until the time is over or one differs
+//   simulate threads SECONDS   the same with the publisher on a thread of its own: no seed replays
 //
-// One thread: two processes use two cores better than two threads, which would share SQLite's memory lock.
+// One thread plays: two processes use two cores better than two threads, which would share SQLite's
+// memory lock.
+import Glibc
 import Simulation
 
 let numbers = CommandLine.arguments.dropFirst().compactMap { UInt64($0) }
 let started = ContinuousClock.now
-let histories = try Histories()
+let histories = Histories()
 var sum = Histories.Outcome()
 switch (CommandLine.arguments.dropFirst().first, numbers.count) {
-case ("for", 1):
+case (let mode?, 1) where mode == "for" || mode == "threads":
   while ContinuousClock.now - started < .seconds(Int(numbers[0])) && sum.differences.isEmpty {
-    sum.add(try histories.play((0..<50).map { _ in UInt64.random(in: 0..<UInt64.max) }))
+    let seeds = (0..<50).map { _ in UInt64.random(in: 0..<UInt64.max) }
+    sum.add(try histories.play(seeds, publishesInline: mode == "for"))
   }
-case (_, 2) where numbers[0] < numbers[1]: sum.add(try histories.play(numbers[0]..<numbers[1]))
-default: fatalError("usage: simulate FROM TO | simulate for SECONDS")
+case (_, 2) where numbers[0] < numbers[1]:
+  if numbers[1] == numbers[0] + 1 { print(try histories.jobText(ofSeed: numbers[0])) }
+  sum.add(try histories.play(numbers[0]..<numbers[1]))
+default: fatalError("usage: simulate FROM TO | simulate for SECONDS | simulate threads SECONDS")
 }
 let seconds = Int((ContinuousClock.now - started) / .seconds(1))
-print("\(sum.histories) histories, \(sum.runs) runs, \(sum.batches) batches, \(sum.crashes) crashes in \(seconds) s")
+print("\(sum.histories) histories, \(sum.runs) runs, \(sum.batches) batches, ", terminator: "")
+print("\(sum.crashes) crashes in \(seconds) s")
 for difference in sum.differences.prefix(5) { print(difference) }
-precondition(sum.differences.isEmpty, "\(sum.differences.count) histories differ from their records")
+if !sum.differences.isEmpty {
+  print("\(sum.differences.count) histories differ from their records")
+  exit(1)
+}

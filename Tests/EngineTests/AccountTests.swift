@@ -1,0 +1,115 @@
+import Offsets
+import Testing
+
+@testable import Simulation
+
+/// The oracle of the simulation is held against cases of its own: what it misses stays unseen.
+@Suite("The account that checkpoints are held against")
+struct AccountTests {
+  private static let first = PartitionID(source: "one", topic: "a", partition: 0)
+  private static let second = PartitionID(source: "one", topic: "a", partition: 1)
+
+  /// Of a partition that holds [2, 9), with a first message after the start time at 5.
+  private static func met(_ start: Account.Start) -> Account {
+    var account = Account(start: start)
+    account.answered(first, .init(low: 2, end: 9, atStartTime: 5))
+    account.becameDurable()
+    return account
+  }
+
+  private static func range(_ from: Offset, _ to: Offset) -> PartitionRange {
+    PartitionRange(first, OffsetRange(from: from, to: to))
+  }
+
+  private static func claim(
+    start: Offset, next: Offset, batches: [[PartitionRange]], gaps: [Claim.Gap] = []
+  ) -> Claim {
+    Claim(
+      partitions: [first: .init(start: start, next: next)], gaps: gaps,
+      batches: batches.enumerated().map { index, ranges in
+        let count = ranges.reduce(0) { $0 + $1.range.count }
+        return Claim.Batch(
+          number: Int64(index + 1), ranges: ranges, offsetCount: count, recordCount: 0,
+          countedCount: 0,
+          rejectedCount: 0)
+      })
+  }
+
+  @Test(
+    "a new topic starts by the job's rule, and nowhere else",
+    arguments: zip([Account.Start.earliest, .latest, .timestamp], [2, 9, 5] as [Offset]))
+  func starts(rule: Account.Start, expected: Offset) {
+    let account = Self.met(rule)
+    for start in 0...10 as ClosedRange<Offset> {
+      let problem = account.difference(
+        from: Self.claim(start: start, next: start, batches: []), maxOffsets: 9)
+      #expect(
+        (problem == nil) == (start == expected), "start \(start): \(problem ?? "no difference")")
+    }
+  }
+
+  @Test("a partition added to a known topic starts at its oldest offset")
+  func addedPartition() {
+    var account = Self.met(.latest)
+    account.beginRun()
+    account.answered(Self.first, .init(low: 2, end: 20, atStartTime: 5))
+    account.answered(Self.second, .init(low: 3, end: 7, atStartTime: 7))
+    account.becameDurable()
+    #expect(account.starts == [Self.first: 9, Self.second: 3])
+  }
+
+  @Test("what a dead run was told and had not stored is looked up again; what it had stored holds")
+  func crashes() {
+    var account = Account(start: .latest)
+    account.answered(Self.first, .init(low: 0, end: 4, atStartTime: 4))
+    account.beginRun()
+    account.answered(Self.first, .init(low: 0, end: 6, atStartTime: 6))
+    account.becameDurable()
+    account.beginRun()
+    account.answered(Self.first, .init(low: 0, end: 8, atStartTime: 8))
+    account.becameDurable()
+    #expect(account.starts == [Self.first: 6])
+  }
+
+  @Test("every offset lies in one batch or in one gap that has a reason")
+  func coverage() {
+    var account = Self.met(.earliest)
+    account.skip(Self.range(6, 7))
+    account.removed(Self.first, below: 4)
+    let skipped = Claim.Gap(range: Self.range(6, 7), reason: "skipped")
+    let lost = Claim.Gap(range: Self.range(2, 4), reason: "lost")
+    func problem(_ claim: Claim) -> String? { account.difference(from: claim, maxOffsets: 3) }
+    let right = Self.claim(
+      start: 2, next: 9, batches: [[Self.range(4, 6)], [Self.range(7, 9)]], gaps: [lost, skipped])
+    #expect(problem(right) == nil)
+    // A gap ahead of progress is none of progress's business yet.
+    #expect(
+      problem(Self.claim(start: 2, next: 5, batches: [[Self.range(4, 5)]], gaps: [lost, skipped]))
+        == nil)
+
+    func read(_ next: Offset, _ ranges: (Offset, Offset)..., gaps: [Claim.Gap]) -> Claim {
+      let batches = ranges.map { [Self.range($0.0, $0.1)] }
+      return Self.claim(start: 2, next: next, batches: batches, gaps: gaps)
+    }
+    let wrong = [
+      // Without the loss, without what was passed over, with more of each.
+      read(9, (4, 6), (7, 9), gaps: [skipped]),
+      read(9, (4, 6), (7, 9), gaps: [lost]),
+      read(9, (5, 6), (7, 9), gaps: [.init(range: Self.range(2, 5), reason: "lost"), skipped]),
+      read(9, (4, 6), gaps: [lost, .init(range: Self.range(6, 9), reason: "skipped")]),
+      // One too short, one too far, one twice, backwards, progress too low, too high.
+      read(9, (4, 5), (7, 9), gaps: [lost, skipped]),
+      read(9, (4, 7), (7, 9), gaps: [lost, skipped]),
+      read(9, (4, 6), (4, 6), (7, 9), gaps: [lost, skipped]),
+      read(9, (7, 9), (4, 6), gaps: [lost, skipped]),
+      read(8, (4, 6), (7, 9), gaps: [lost, skipped]),
+      read(9, (4, 6), (7, 8), gaps: [lost, skipped]),
+      // A partition twice in a batch, and a batch that is too large.
+      Self.claim(
+        start: 2, next: 9, batches: [[Self.range(4, 6), Self.range(7, 8)], [Self.range(8, 9)]],
+        gaps: [lost, skipped]),
+      Self.claim(start: 2, next: 6, batches: [[Self.range(2, 6)]]),
+    ]
+    for (index, claim) in wrong.enumerated() { #expect(problem(claim) != nil, "case \(index)") }
+  }
+}

@@ -1,0 +1,63 @@
+import GRDB
+import Offsets
+
+extension Claim {
+  /// Reads a checkpoint's tables as anyone can who has SQLite: without the product's code.
+  init(path: String) throws {
+    var configuration = Configuration()
+    configuration.readonly = true
+    let queue = try DatabaseQueue(path: path, configuration: configuration)
+    (partitions, gaps, batches) = try queue.read { database in
+      var partitions: [PartitionID: Progress] = [:]
+      for row in try Row.fetchAll(
+        database, sql: "SELECT source, topic, partition, start_offset, next_offset FROM partitions")
+      {
+        partitions[PartitionID(source: row[0], topic: row[1], partition: row[2])] = Progress(
+          start: row[3], next: row[4])
+      }
+      let gaps = try Row.fetchAll(
+        database, sql: "SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps"
+      ).map { row in
+        let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
+        return Gap(
+          range: PartitionRange(partition, OffsetRange(from: row[3], to: row[4])), reason: row[5])
+      }
+      let batches = try Row.fetchAll(
+        database,
+        sql: "SELECT batch, ranges, offsets, records, counted, rejected FROM batches ORDER BY batch"
+      ).map { row in
+        let ranges = try Self.ranges(row[1])
+        return Batch(
+          number: row[0], ranges: ranges, offsetCount: row[2], recordCount: row[3],
+          countedCount: row[4],
+          rejectedCount: row[5])
+      }
+      return (partitions, gaps, batches)
+    }
+  }
+  struct NotRanges: Error { let text: String }
+
+  /// Reads `[{"source":"one","topic":"a","ranges":[[0,12,15]]}]`. The names are the simulation's:
+  /// letters alone.
+  private static func ranges(_ text: String) throws -> [PartitionRange] {
+    var words = text.split { "\"[]{},:".contains($0) }[...]
+    var ranges: [PartitionRange] = []
+    var (source, topic) = ("", "")
+    while let word = words.popFirst() {
+      switch word {
+      case "source": source = words.popFirst().map(String.init) ?? ""
+      case "topic": topic = words.popFirst().map(String.init) ?? ""
+      case "ranges": break
+      default:
+        guard let number = Int32(word), let from = words.popFirst().flatMap({ Int64($0) }),
+          let to = words.popFirst().flatMap({ Int64($0) }), from >= 0, from <= to
+        else { throw NotRanges(text: text) }
+        ranges.append(
+          PartitionRange(
+            PartitionID(source: source, topic: topic, partition: number),
+            OffsetRange(from: from, to: to)))
+      }
+    }
+    return ranges
+  }
+}

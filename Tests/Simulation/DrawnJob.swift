@@ -1,0 +1,286 @@
+import Foundation
+import TestSupport
+
+/// A value of a field, a key or a measure: integers also stand for booleans, milliseconds and a
+/// decimal's units.
+enum Value: Hashable, Sendable {
+  case null, integer(Int64), double(Double)
+  /// UTF-8, because Swift's `String` takes canonically equal texts for one.
+  case text([UInt8])
+
+  init(_ text: String) { self = .text(Array(text.utf8)) }
+
+  var integer: Int64? { if case .integer(let value) = self { value } else { nil } }
+}
+
+enum ValueType: Hashable, Sendable {
+  case int32, int64, bool, double, string, timestamp
+  case decimal(precision: Int, scale: Int)
+}
+
+/// A column of a result, or a field of a record.
+struct Definition: Sendable {
+  var name: String
+  var type: ValueType
+  var isNullable = false
+}
+
+/// A job drawn from what a job file can say, as the oracle understands it. The product gets it as
+/// the text of a file.
+struct DrawnJob: Sendable {
+  enum InputFormat: String, CaseIterable { case csv, json }
+  enum OutputFormat: String, CaseIterable { case csv, json, parquet }
+  enum TimeEncoding: String, CaseIterable { case text = "timestamp", seconds, milliseconds }
+  enum Window: Equatable {
+    case global, batch
+    case tumbling(widthMilliseconds: Int64, time: String)
+  }
+  enum Function: String { case count, sum, min, max, avg }
+  struct Measure {
+    var name: String
+    var function: Function
+    /// Nil counts records.
+    var field: String?
+  }
+  /// Each is an expression of the job file and its meaning in ``Expectation``.
+  enum Condition: String, CaseIterable {
+    case isPositive = "v >= 0"
+    case isSmallOfKnownKey = "k IS NOT NULL AND v < 5"
+    case isEven = "v % 2 = 0"
+    case isFirstPartition = "record_partition = 0 OR v > 2"
+    case hasKey = "record_key = 'one' OR v = 1"
+  }
+  enum Derived: String, CaseIterable {
+    case shareOfTotal = "share: 100.0 * total / sum(total) OVER ()"
+    case twice = "twice: { sql: 2 * calls + 1, type: int64 }"
+    case shareOfValue = "share: 100.0 * v / sum(v) OVER ()"
+    case place = "place: { sql: record_offset, type: int64 }"
+  }
+  struct Topic: Hashable, Sendable {
+    var source: String
+    var name: String
+  }
+
+  var topics: [Topic] = []
+  var input = InputFormat.csv
+  var fields: [Definition] = []
+  var timeEncoding = TimeEncoding.text
+  /// Nil for a row job.
+  var window: Window?
+  var condition: Condition?
+  var by: [String] = []
+  var measures: [Measure] = []
+  var derived: Derived?
+  var output = OutputFormat.csv
+  /// `keep: each`, for batch windows and row jobs.
+  var keepsEach = false
+  var quarantines = true
+  var start = Account.Start.earliest
+
+  /// `source.start` where it is a timestamp.
+  static let startTime: Int64 = 60_000
+
+  init(_ random: inout SeededRandom) {
+    topics = Self.drawTopics(&random)
+    input = chance(65, &random) ? .csv : .json
+    drawFields(&random)
+    condition = chance(60, &random) ? Condition.allCases.randomElement(using: &random) : nil
+    output = OutputFormat.allCases.randomElement(using: &random) ?? .csv
+    start = Account.Start.allCases.randomElement(using: &random) ?? .earliest
+    quarantines = chance(70, &random)
+    if chance(25, &random) {
+      derived = [nil, .shareOfValue, .place].randomElement(using: &random) ?? nil
+    } else {
+      drawAggregate(&random)
+      derived = [nil, .shareOfTotal, .twice].randomElement(using: &random) ?? nil
+    }
+    keepsEach = (window == nil || window == .batch) && chance(50, &random)
+  }
+
+  private static func drawTopics(_ random: inout SeededRandom) -> [Topic] {
+    // Two clusters may have topics of one name.
+    let choices = [
+      ["one/a"], ["one/a", "one/b"], ["one/a", "two/b"], ["one/a", "two/a", "two/b"],
+      ["one/b", "two/a", "three/a"],
+    ]
+    return (choices.randomElement(using: &random) ?? []).map { text in
+      let parts = text.split(separator: "/").map(String.init)
+      return Topic(source: parts[0], name: parts[1])
+    }
+  }
+
+  private mutating func drawFields(_ random: inout SeededRandom) {
+    fields = [
+      Definition(name: "id", type: .int64),
+      Definition(name: "k", type: .int32, isNullable: chance(50, &random)),
+      Definition(
+        name: "v", type: chance(50, &random) ? .int32 : .int64, isNullable: chance(30, &random)),
+    ]
+    // The product has a short way for records of integers alone.
+    if chance(35, &random) { return }
+    let others: [(String, ValueType)] = [
+      ("s", .string), ("b", .bool), ("x", .double), ("d", .decimal(precision: 9, scale: 2)),
+      ("t", .timestamp),
+    ]
+    for (name, type) in others where chance(60, &random) {
+      fields.append(Definition(name: name, type: type, isNullable: chance(50, &random)))
+    }
+    timeEncoding = TimeEncoding.allCases.randomElement(using: &random) ?? .text
+  }
+
+  private mutating func drawAggregate(_ random: inout SeededRandom) {
+    let hasTime = fields.contains { $0.name == "t" }
+    let width: Int64 = [10_000, 60_000, 3_600_000].randomElement(using: &random) ?? 60_000
+    switch Int.random(in: 0..<10, using: &random) {
+    case 0, 1: window = .global
+    case 2, 3: window = .batch
+    default:
+      window = .tumbling(
+        widthMilliseconds: width, time: hasTime && chance(70, &random) ? "t" : "record_timestamp")
+    }
+    let keys = columns.map(\.name).filter {
+      !["id", "v", "x", "t", "record_timestamp", "record_offset"].contains($0)
+    }
+    by = Array(keys.shuffled(using: &random).prefix(Int.random(in: 0...2, using: &random)))
+    measures = [
+      Measure(name: "calls", function: .count, field: nil),
+      Measure(name: "total", function: .sum, field: "v"),
+    ]
+    let functions: [Function] = [.count, .sum, .min, .max, .avg]
+    for number in 0..<Int.random(in: 0...4, using: &random) {
+      guard let field = fields.randomElement(using: &random), field.name != "id" else { continue }
+      let isNumber = ["k", "v", "x", "d"].contains(field.name)
+      let function =
+        functions.filter { isNumber || ($0 != .sum && $0 != .avg) }.randomElement(using: &random)
+        ?? .count
+      measures.append(Measure(name: "m\(number)", function: function, field: field.name))
+    }
+  }
+
+  // MARK: - Columns
+
+  /// What every message carries beside its value.
+  static let messageColumns = [
+    Definition(name: "record_key", type: .string, isNullable: true),
+    Definition(name: "record_timestamp", type: .timestamp, isNullable: true),
+    Definition(name: "record_topic", type: .string),
+    Definition(name: "record_partition", type: .int32),
+    Definition(name: "record_offset", type: .int64),
+  ]
+
+  var columns: [Definition] { fields + Self.messageColumns }
+
+  func column(_ name: String) -> Definition {
+    guard let column = columns.first(where: { $0.name == name }) else {
+      preconditionFailure("no column \(name)")
+    }
+    return column
+  }
+
+  /// Whether a key that is no text makes a record unreadable: where the job asks for keys.
+  var readsKeys: Bool { by.contains("record_key") || condition == .hasKey }
+
+  /// The field whose NULL leaves a record without a window.
+  var timeField: String? { if case .tumbling(_, let time) = window { time } else { nil } }
+
+  func definition(of measure: Measure) -> Definition {
+    guard let field = measure.field.map(column) else {
+      return Definition(name: measure.name, type: .int64)
+    }
+    switch measure.function {
+    case .count: return Definition(name: measure.name, type: .int64)
+    case .avg: return Definition(name: measure.name, type: .double, isNullable: field.isNullable)
+    case .min, .max:
+      return Definition(name: measure.name, type: field.type, isNullable: field.isNullable)
+    case .sum:
+      let type: ValueType =
+        switch field.type {
+        case .decimal(_, let scale): .decimal(precision: 18, scale: scale)
+        case .double: .double
+        default: .int64
+        }
+      return Definition(name: measure.name, type: type, isNullable: field.isNullable)
+    }
+  }
+
+  var resultColumns: [Definition] {
+    var columns = window == nil ? fields : by.map(column) + measures.map(definition)
+    switch derived {
+    case .shareOfTotal, .shareOfValue:
+      columns.append(Definition(name: "share", type: .double, isNullable: true))
+    case .twice: columns.append(Definition(name: "twice", type: .int64, isNullable: true))
+    case .place: columns.append(Definition(name: "place", type: .int64, isNullable: true))
+    case nil: break
+    }
+    return columns
+  }
+
+  // MARK: - The file
+
+  var text: String {
+    let clusters = topics.reduce(into: [(String, [String])]()) { clusters, topic in
+      if clusters.last?.0 == topic.source {
+        clusters[clusters.count - 1].1.append(topic.name)
+      } else {
+        clusters.append((topic.source, [topic.name]))
+      }
+    }
+    let properties = "{ bootstrap.servers: \"x:1\" }"
+    var lines = ["name: simulated", "source:", "  kafka:"]
+    lines += clusters.map {
+      "    - { name: \($0), topics: [\($1.joined(separator: ", "))], properties: \(properties) }"
+    }
+    let startText =
+      switch start {
+      case .earliest: "earliest"
+      case .latest: "latest"
+      case .timestamp: "1970-01-01T00:01:00Z"
+      }
+    lines += [
+      "  start: \(startText)", "  on_data_loss: skip", "  format: \(input.rawValue)", "  fields:",
+    ]
+    lines += fields.map { "    \($0.name): \(spelling($0))" }
+    switch window {
+    case nil: break
+    case .global: lines.append("window: global")
+    case .batch: lines.append("window: batch")
+    case .tumbling(let width, let time):
+      lines.append("window: { tumbling: \(width / 1_000)s, time: \(time) }")
+    }
+    if let condition { lines.append("where: \(condition.rawValue)") }
+    if window != nil {
+      let measured = measures.map { "\($0.name): \($0.function.rawValue)(\($0.field ?? ""))" }
+        .joined(separator: ", ")
+      let keys = by.joined(separator: ", ")
+      lines.append("aggregate: { by: [\(keys)], measures: { \(measured) } }")
+    }
+    if let derived { lines += ["select:", "  \(derived.rawValue)"] }
+    let (keep, policy) = (keepsEach ? "each" : "latest", quarantines ? "quarantine" : "drop")
+    lines.append("output: { to: \"file:out\", format: \(output.rawValue), keep: \(keep) }")
+    lines.append("rejects: { policy: \(policy), max_share: 100% }")
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private func spelling(_ field: Definition) -> String {
+    let type =
+      switch field.type {
+      case .int32: "int32"
+      case .int64: "int64"
+      case .bool: "bool"
+      case .double: "double"
+      case .string: "string"
+      case .decimal(let precision, let scale): "decimal(\(precision),\(scale))"
+      case .timestamp:
+        switch timeEncoding {
+        case .text: "timestamp"
+        case .seconds: "timestamp(unix_seconds)"
+        case .milliseconds: "timestamp(unix_milliseconds)"
+        }
+      }
+    return type + (field.isNullable ? "?" : "")
+  }
+}
+
+func chance(_ percent: Int, _ random: inout SeededRandom) -> Bool {
+  Int.random(in: 0..<100, using: &random) < percent
+}

@@ -1,0 +1,274 @@
+import Offsets
+
+/// What the objects of a history have to hold: plain dictionaries over the records, without the
+/// product's code.
+struct Expectation {
+  /// A record that decodes, and where it came from.
+  private struct Row {
+    let partition: PartitionID
+    let offset: Offset
+    let message: DrawnMessage
+    let values: [Value]
+  }
+
+  /// How many records of a partition went into an object, and from where.
+  struct Contribution: Equatable {
+    var partition: PartitionID
+    var smallestOffset: Offset
+    var largestOffset: Offset
+    var recordCount: Int64
+  }
+
+  struct Object {
+    var table: ResultTable
+    /// Ascending by partition.
+    var lineage: [Contribution]
+    /// As the footer of a Parquet file tells what it shows: `tranche.window` or `tranche.batch`,
+    /// and which.
+    var origin: (key: String, value: String)
+  }
+
+  struct Reject: Hashable {
+    var partition: PartitionID
+    var offset: Offset
+    var record: Int
+    /// Nil for a null value.
+    var bytes: [UInt8]?
+  }
+
+  private let job: DrawnJob
+  /// By key below the output.
+  private(set) var objects: [String: Object] = [:]
+  private(set) var rejects: Set<Reject> = []
+  /// A batch that counts its records otherwise.
+  private(set) var problem: String?
+
+  /// - Parameters:
+  ///   - batches: How the job cut what it read, which is its own affair: the account has seen that
+  ///     nothing is left out.
+  ///   - log: The messages of a partition; nil is a hole.
+  init(_ job: DrawnJob, batches: [Claim.Batch], log: (PartitionID) -> [DrawnMessage?]) {
+    self.job = job
+    var all: [Row] = []
+    for batch in batches {
+      var recordCount = 0
+      var counted: [Row] = []
+      let rejectsBefore = rejects.count
+      for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
+        let messages = log(range.partition)
+        for offset in range.range.from..<range.range.to where offset < messages.count {
+          guard let message = messages[Int(offset)] else { continue }
+          let rows = rows(of: message, range.partition, offset)
+          recordCount += rows.count
+          counted += rows.filter { isCounted($0) }
+        }
+      }
+      let claimed = [batch.recordCount, batch.countedCount, batch.rejectedCount].map(Int.init)
+      let known = [recordCount, counted.count, rejects.count - rejectsBefore]
+      if claimed != known && problem == nil {
+        problem = "batch \(batch.number): \(claimed) for \(known) records, counted, rejected"
+      }
+      if job.window == nil || job.window == .batch {
+        add(batch.number, counted)
+      } else {
+        all += counted
+      }
+    }
+    addWindows(all)
+  }
+
+  /// Sources and topics by their bytes, then the number.
+  private static func precedes(_ left: PartitionID, _ right: PartitionID) -> Bool {
+    if left.source != right.source { return left.source < right.source }
+    return left.topic != right.topic ? left.topic < right.topic : left.partition < right.partition
+  }
+
+  // MARK: - Records
+
+  private mutating func rows(of message: DrawnMessage, _ partition: PartitionID, _ offset: Offset)
+    -> [Row]
+  {
+    guard !message.records.isEmpty else {
+      rejects.insert(Reject(partition: partition, offset: offset, record: 0, bytes: message.bytes))
+      return []
+    }
+    var rows: [Row] = []
+    for (number, record) in message.records.enumerated() {
+      let row = record.values.map {
+        Row(partition: partition, offset: offset, message: message, values: $0)
+      }
+      if let row, isReadable(row) {
+        rows.append(row)
+      } else {
+        rejects.insert(
+          Reject(partition: partition, offset: offset, record: number, bytes: record.bytes))
+      }
+    }
+    return rows
+  }
+
+  private func isReadable(_ row: Row) -> Bool {
+    for (field, value) in zip(job.fields, row.values) where value == .null && !field.isNullable {
+      return false
+    }
+    if job.readsKeys && !row.message.keyIsText { return false }
+    if let time = job.timeField, self[row, time] == .null { return false }
+    return true
+  }
+
+  private subscript(row: Row, name: String) -> Value {
+    switch name {
+    case "record_key": return row.message.key.map(Value.text) ?? .null
+    case "record_timestamp":
+      return row.message.timestampMilliseconds < 0
+        ? .null : .integer(row.message.timestampMilliseconds)
+    case "record_topic": return Value(row.partition.topic)
+    case "record_partition": return .integer(Int64(row.partition.partition))
+    case "record_offset": return .integer(row.offset)
+    default:
+      guard let index = job.fields.firstIndex(where: { $0.name == name }) else {
+        preconditionFailure("no field \(name)")
+      }
+      return row.values[index]
+    }
+  }
+
+  /// `where`; what is neither true nor false leaves a record out.
+  private func isCounted(_ row: Row) -> Bool {
+    let value = self[row, "v"].integer
+    switch job.condition {
+    case nil: return true
+    case .isPositive: return value.map { $0 >= 0 } ?? false
+    case .isSmallOfKnownKey: return self[row, "k"] != .null && value.map { $0 < 5 } ?? false
+    case .isEven: return value.map { $0 % 2 == 0 } ?? false
+    case .isFirstPartition: return row.partition.partition == 0 || value.map { $0 > 2 } ?? false
+    case .hasKey: return self[row, "record_key"] == Value("one") || value == 1
+    }
+  }
+
+  // MARK: - Objects
+
+  private mutating func add(_ batch: Int64, _ rows: [Row]) {
+    let key =
+      job.keepsEach
+      ? "\(Texts.batch(batch))/part-0.\(job.output.rawValue)" : "part-0.\(job.output.rawValue)"
+    let table =
+      job.window == nil
+      ? rows.map { row in row.values + derived(row, among: rows) }
+      : grouped(rows)
+    objects[key] = object(table, rows, ("tranche.batch", String(batch)))
+  }
+
+  private mutating func addWindows(_ rows: [Row]) {
+    switch job.window {
+    case nil, .batch: return
+    case .global:
+      if !rows.isEmpty {
+        objects["part-0.\(job.output.rawValue)"] = object(
+          grouped(rows), rows, ("tranche.window", "global"))
+      }
+    case .tumbling(let width, let time):
+      let windows = Dictionary(grouping: rows) { row in
+        let milliseconds = self[row, time].integer ?? 0
+        // The largest multiple of the width that is not behind the record.
+        var start = milliseconds / width * width
+        if start > milliseconds { start -= width }
+        return start
+      }
+      for (start, rows) in windows {
+        let text = Texts.time(start)
+        let label = text.replacing(":", with: "-").replacing(".000Z", with: "Z")
+        objects["window_start=\(label)/part-0.\(job.output.rawValue)"] = object(
+          grouped(rows), rows, ("tranche.window", text))
+      }
+    }
+  }
+
+  private func object(_ rows: [[Value]], _ records: [Row], _ origin: (String, String)) -> Object {
+    var contributions: [PartitionID: Contribution] = [:]
+    for record in records {
+      var contribution =
+        contributions[record.partition]
+        ?? Contribution(
+          partition: record.partition, smallestOffset: record.offset, largestOffset: record.offset,
+          recordCount: 0)
+      contribution.smallestOffset = min(contribution.smallestOffset, record.offset)
+      contribution.largestOffset = max(contribution.largestOffset, record.offset)
+      contribution.recordCount += 1
+      contributions[record.partition] = contribution
+    }
+    return Object(
+      table: ResultTable(columns: job.resultColumns, rows: rows),
+      lineage: contributions.values.sorted { Self.precedes($0.partition, $1.partition) },
+      origin: origin)
+  }
+
+  private func grouped(_ rows: [Row]) -> [[Value]] {
+    let groups = Dictionary(grouping: rows) { row in job.by.map { self[row, $0] } }
+    let measured = groups.map { key, rows in
+      (key: key, values: job.measures.map { measure($0, rows) })
+    }
+    .sorted { Self.precedes($0.key, $1.key) }
+    let totals = measured.compactMap { $0.values[1].integer }
+    return measured.map { key, values in
+      switch job.derived {
+      case .shareOfTotal: key + values + [Self.share(values[1].integer, of: totals)]
+      case .twice: key + values + [.integer(2 * (values[0].integer ?? 0) + 1)]
+      case .shareOfValue, .place, nil: key + values
+      }
+    }
+  }
+
+  private func derived(_ row: Row, among rows: [Row]) -> [Value] {
+    switch job.derived {
+    case .shareOfValue:
+      [Self.share(self[row, "v"].integer, of: rows.compactMap { self[$0, "v"].integer })]
+    case .place: [.integer(row.offset)]
+    case .shareOfTotal, .twice, nil: []
+    }
+  }
+
+  private static func share(_ value: Int64?, of values: [Int64]) -> Value {
+    let sum = values.reduce(0, +)
+    guard let value, sum != 0 else { return .null }
+    // A result holds no negative zero.
+    return .double(100.0 * Double(value) / Double(sum) + 0.0)
+  }
+
+  private func measure(_ measure: DrawnJob.Measure, _ rows: [Row]) -> Value {
+    guard let name = measure.field else { return .integer(Int64(rows.count)) }
+    let values = rows.map { self[$0, name] }.filter { $0 != .null }
+    if measure.function == .count { return .integer(Int64(values.count)) }
+    if values.isEmpty { return .null }
+    switch measure.function {
+    case .count: return .integer(Int64(values.count))
+    case .min: return values.reduce(values[0]) { Self.precedes([$1], [$0]) ? $1 : $0 }
+    case .max: return values.reduce(values[0]) { Self.precedes([$0], [$1]) ? $1 : $0 }
+    case .sum, .avg:
+      let isDouble = job.column(name).type == .double
+      let integers = values.reduce(0) { $0 + ($1.integer ?? 0) }
+      let doubles = values.reduce(0.0) { sum, value in
+        if case .double(let number) = value { sum + number } else { sum }
+      }
+      if measure.function == .sum { return isDouble ? .double(doubles) : .integer(integers) }
+      let scale: Double =
+        if case .decimal(_, let digits) = job.column(name).type { digits == 2 ? 100 : 1 } else { 1 }
+      return .double((isDouble ? doubles : Double(integers) / scale) / Double(values.count))
+    }
+  }
+
+  /// NULL first, numbers by their value, texts by their bytes.
+  private static func precedes(_ left: [Value], _ right: [Value]) -> Bool {
+    for (one, other) in zip(left, right) where one != other {
+      switch (one, other) {
+      case (.null, _): return true
+      case (_, .null): return false
+      case (.integer(let one), .integer(let other)): return one < other
+      case (.double(let one), .double(let other)): return one < other
+      case (.text(let one), .text(let other)): return one.lexicographicallyPrecedes(other)
+      default: preconditionFailure("\(one) beside \(other) in one column")
+      }
+    }
+    return false
+  }
+}
