@@ -1,5 +1,7 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
+# make mutants     breaks the product on purpose, some 40 times, and shows which test sees each
+# make acceptance  before an issue is closed: mutants, long histories, fuzzers, sanitizers; some hours
 # make fuzz        mutated inputs for every parser, for SECONDS=600
 # make torture     random histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
 # make sanitize    the unit tests under the address and the thread sanitizer
@@ -14,7 +16,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test torture fuzz sanitize bench stack stack-down format lint golden clean packages
+.PHONY: help build run test mutants acceptance torture fuzz sanitize bench stack stack-down format lint golden clean packages
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -59,6 +61,7 @@ run: build stack
 	echo "The servers go on running; make stack-down stops them. Their addresses: $(STACK) status"
 
 test: packages lint
+	Tests/Mutants/mutants check
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
 	swift build --build-tests
 	$(WITH_STACK)
@@ -72,7 +75,26 @@ test: packages lint
 	.build/release/simulate 10000 20000
 	wait $$first
 
+mutants: packages
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	Tests/Mutants/mutants run $(ONLY)
+
 SECONDS ?= 600
+
+acceptance: packages
+	$(RELEASE_BUILD) --product simulate
+	part() {
+	  local name=$$1 began=$$(date +%s)
+	  shift
+	  echo "== $$name"
+	  "$$@"
+	  echo "== $$name: passed in $$(( $$(date +%s) - began )) s"
+	}
+	part "mutants" $(MAKE) mutants
+	part "histories with the publisher on its own thread" .build/release/simulate threads $(SECONDS)
+	part "random histories and random kills" $(MAKE) torture
+	part "mutated inputs" $(MAKE) fuzz
+	part "address and thread sanitizer" $(MAKE) sanitize
 
 torture: packages
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test

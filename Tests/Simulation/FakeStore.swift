@@ -54,7 +54,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     state.objects[key.value] = bytes
     acknowledged[key.value] = etag(bytes)
     if let late = state.late.removeValue(forKey: key.value) { state.objects[key.value] = late }
-    let isAmbiguous = simulation.fails(25)
+    let isAmbiguous = simulation.fails(simulation.sabotage == .neverSettles ? 75 : 25)
     if isAmbiguous { state.late[key.value] = bytes }
     simulation.step()
     return PutReceipt(
