@@ -195,18 +195,7 @@ final class SimulationBench: SourceBench {
 
   init(partitionCount: Int) throws {
     folder = try TemporaryFolder()
-    let job = try JobFile.parse(
-      text: """
-        name: contract
-        source:
-          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [contract] }]
-          format: csv
-          fields: { id: int64, k: int32, v: int32 }
-        output: { to: "file:out" }
-        """, path: "contract.yaml", environment: [:], readFile: { _ in nil })
-    simulation = try Simulation(seed: 1, job: job, template: [:], folder: folder.path)
-    simulation.isCalm = true
-    simulation.logs = [:]
+    simulation = try Simulation.calm(folder: folder.path)
     source = FakeBroker("main", simulation)
     for number in 0..<Int32(partitionCount) {
       simulation.logs[partition(number)] = Simulation.Log()
@@ -222,16 +211,15 @@ final class SimulationBench: SourceBench {
     for piece in pieces {
       switch piece {
       case .record(let number, let timestampMilliseconds):
-        log.records.append(
-          Simulation.Record(
-            id: number, key: 0, value: 0, timestampMilliseconds: timestampMilliseconds,
-            isMalformed: false))
+        log.messages.append(
+          DrawnMessage(
+            bytes: Array(value(number).utf8), timestampMilliseconds: timestampMilliseconds))
         log.end += 1
       case .aborted(let recordCount):
-        log.records += Array(repeating: nil, count: recordCount + 1)
+        log.messages += Array(repeating: nil, count: recordCount + 1)
         log.end += Int64(recordCount + 1)
       case .open(let recordCount):
-        log.records += Array(repeating: nil, count: recordCount)
+        log.messages += Array(repeating: nil, count: recordCount)
       case .raw: throw Unable(what: "a record with bytes of the test's own")
       }
     }

@@ -13,22 +13,14 @@ final class SimulationStore: ObjectStore, @unchecked Sendable {
 
   init() throws {
     folder = try TemporaryFolder()
-    let job = try JobFile.parse(
-      text: """
-        name: contract
-        source:
-          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
-          format: csv
-          fields: { id: int64, k: int32, v: int32 }
-        output: { to: "file:out" }
-        """, path: "contract.yaml", environment: [:], readFile: { _ in nil })
-    simulation = try Simulation(seed: 1, job: job, template: [:], folder: folder.path)
-    simulation.isCalm = true
+    simulation = try Simulation.calm(folder: folder.path)
   }
 
   var location: String { store.location }
   var identity: String { store.identity }
   var sharesSyncs: Bool { store.sharesSyncs }
+
+  func holdPlace() {}
 
   func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     try store.put(bytes, at: key)

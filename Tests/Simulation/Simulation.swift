@@ -66,11 +66,11 @@ package final class Simulation {
   /// Used by the run's thread alone.
   var logs: [PartitionID: Log] = [:]
   private var account: Account
-  private lazy var store = FakeStore(self)
+  private(set) lazy var store = FakeStore(self)
   private var recordCount: Int64 = 0
   private var largestMaxOffsets: Int64 = 0
   /// Whether nothing fails any more.
-  private var isCalm = false
+  var isCalm = false
   private(set) var runCount = 0
   private(set) var crashCount = 0
   private(set) var batchCount = 0
