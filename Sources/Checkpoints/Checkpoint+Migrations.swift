@@ -172,7 +172,7 @@ extension Checkpoint {
     INSERT OR IGNORE INTO retired_objects (place, object_key, etag)
       SELECT job_settings.value, outputs.object_key, outputs.etag FROM outputs, job_settings
       WHERE outputs.kind = 'rejects' AND job_settings.key = 'output.to';
-    UPDATE outputs SET object_key = printf('_tranche/rejects/batch=%09d.ndjson', number), revision = revision + 1,
+    UPDATE outputs SET object_key = format('_tranche/rejects/batch=%09d.ndjson', number), revision = revision + 1,
       published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0 WHERE kind = 'rejects';
     """
 

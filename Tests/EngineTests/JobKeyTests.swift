@@ -534,7 +534,11 @@ extension KeyChange {
         "rejects: { policy: drop, max_share: 50% }", dropsThem),
       KeyChange("rejects.policy", "policy: quarantine", "policy: drop", dropsThem),
       KeyChange("rejects.policy", "policy: quarantine", "policy: fail", isStopped),
-      KeyChange("rejects.max_share", "max_share: 50%", "max_share: 0.1%", isStopped),
+      KeyChange("rejects.max_share", "max_share: 50%", "max_share: 0.1%, min_records: 1", isStopped),
+      KeyChange(
+        "rejects.min_records", "max_share: 50%, min_records: 1000", "max_share: 0.1%, min_records: 1", isStopped),
+      KeyChange(
+        "rejects.max_share_over", "max_share: 50%", "max_share: 10%, min_records: 1, max_share_over: 1", isStopped),
       KeyChange("limits", "groups_per_window: 1000000", "groups_per_window: 3", isStopped),
       KeyChange("limits.batch_bytes", "batch_bytes: 256MiB", "batch_bytes: 100", isFelt),
       KeyChange("limits.record_bytes", "record_bytes: 1MiB", "record_bytes: 12", isFelt),
