@@ -128,7 +128,7 @@ final class BatchPipeline {
         ahead.plan = nil
         batch.records.removeAll()
       }
-      return try processOnce(plan, next: nil, read: read)
+      return try processOnce(plan, next: next, read: read)
     }
   }
 
