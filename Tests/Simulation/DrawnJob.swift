@@ -75,6 +75,10 @@ struct DrawnJob: Sendable {
   /// `keep: each`, for batch windows and row jobs.
   var keepsEach = false
   var quarantines = true
+  /// `limits`; nil for the default, which no record here reaches.
+  var recordByteLimit: Int?
+  var keyByteLimit: Int?
+  var batchByteLimit: Int?
   var start = Account.Start.earliest
 
   /// `source.start` where it is a timestamp.
@@ -94,6 +98,9 @@ struct DrawnJob: Sendable {
       drawAggregate(&random)
       derived = [nil, .shareOfTotal, .twice].randomElement(using: &random) ?? nil
     }
+    if chance(15, &random) { recordByteLimit = Int.random(in: 12...60, using: &random) }
+    if chance(30, &random) { keyByteLimit = Int.random(in: 2...8, using: &random) }
+    if chance(15, &random) { batchByteLimit = Int.random(in: 40...200, using: &random) }
     keepsEach = (window == nil || window == .batch) && chance(50, &random)
   }
 
@@ -257,6 +264,11 @@ struct DrawnJob: Sendable {
     if let derived { lines += ["select:", "  \(derived.rawValue)"] }
     let (keep, policy) = (keepsEach ? "each" : "latest", quarantines ? "quarantine" : "drop")
     lines.append("output: { to: \"file:out\", format: \(output.rawValue), keep: \(keep) }")
+    let limits = [
+      ("record_bytes", recordByteLimit), ("key_bytes", keyByteLimit),
+      ("batch_bytes", batchByteLimit),
+    ].compactMap { name, limit in limit.map { "\(name): \($0)" } }
+    if !limits.isEmpty { lines.append("limits: { \(limits.joined(separator: ", ")) }") }
     lines.append("rejects: { policy: \(policy), max_share: 100% }")
     return lines.joined(separator: "\n") + "\n"
   }

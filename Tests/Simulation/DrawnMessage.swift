@@ -18,6 +18,9 @@ struct DrawnMessage: Sendable {
   /// Negative where the message has none.
   var timestampMilliseconds: Int64
 
+  /// Of key and value.
+  var byteCount: Int { (key?.count ?? 0) + (bytes?.count ?? 0) }
+
   /// - Parameter nextID: Numbers the records of a history.
   init(of job: DrawnJob, nextID: inout Int64, _ random: inout SeededRandom) {
     timestampMilliseconds = chance(4, &random) ? -1 : Self.time(&random, from: 0)

@@ -54,6 +54,7 @@ struct Expectation {
       var recordCount = 0
       var counted: [Row] = []
       let rejectsBefore = rejects.count
+      var byteCount = 0
       for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
         let messages = log(range.partition)
         for offset in range.range.from..<range.range.to where offset < messages.count {
@@ -61,7 +62,11 @@ struct Expectation {
           let rows = rows(of: message, range.partition, offset)
           recordCount += rows.count
           counted += rows.filter { isCounted($0) }
+          if !isTooLarge(message) { byteCount += message.byteCount }
         }
+      }
+      if let limit = job.batchByteLimit, byteCount > limit, problem == nil {
+        problem = "batch \(batch.number): holds \(byteCount) bytes of at most \(limit)"
       }
       let claimed = [batch.recordCount, batch.countedCount, batch.rejectedCount].map(Int.init)
       let known = [recordCount, counted.count, rejects.count - rejectsBefore]
@@ -88,8 +93,8 @@ struct Expectation {
   private mutating func rows(of message: DrawnMessage, _ partition: PartitionID, _ offset: Offset)
     -> [Row]
   {
-    guard !message.records.isEmpty else {
-      rejects.insert(Reject(partition: partition, offset: offset, record: 0, bytes: message.bytes))
+    guard !message.records.isEmpty, !isTooLarge(message) else {
+      reject(message.bytes, 0, partition, offset)
       return []
     }
     var rows: [Row] = []
@@ -97,14 +102,35 @@ struct Expectation {
       let row = record.values.map {
         Row(partition: partition, offset: offset, message: message, values: $0)
       }
-      if let row, isReadable(row) {
+      let isShort = record.bytes.count <= job.recordByteLimit ?? .max
+      if let row, isShort, isReadable(row), !hasLongKey(row) {
         rows.append(row)
       } else {
-        rejects.insert(
-          Reject(partition: partition, offset: offset, record: number, bytes: record.bytes))
+        reject(record.bytes, number, partition, offset)
       }
     }
     return rows
+  }
+
+  /// Of a record that is too long, its beginning is kept.
+  private mutating func reject(
+    _ bytes: [UInt8]?, _ record: Int, _ partition: PartitionID, _ offset: Offset
+  ) {
+    let kept = bytes.map { Array($0.prefix(job.recordByteLimit ?? .max)) }
+    rejects.insert(Reject(partition: partition, offset: offset, record: record, bytes: kept))
+  }
+
+  private func isTooLarge(_ message: DrawnMessage) -> Bool {
+    guard let limit = job.batchByteLimit, message.bytes != nil else { return false }
+    return message.byteCount > limit
+  }
+
+  /// A record that counts, and whose group cannot be kept.
+  private func hasLongKey(_ row: Row) -> Bool {
+    guard let limit = job.keyByteLimit, isCounted(row) else { return false }
+    return job.by.contains {
+      if case .text(let text) = self[row, $0] { text.count > limit } else { false }
+    }
   }
 
   private func isReadable(_ row: Row) -> Bool {

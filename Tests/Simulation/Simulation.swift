@@ -1,6 +1,7 @@
 import Checkpoints
 import Engine
 import Foundation
+import Glibc
 import Jobs
 import Logging
 import ObjectStorage
@@ -192,9 +193,9 @@ package final class Simulation {
   private var runThread = Thread.current
   private var isOnRunThread: Bool { Thread.current === runThread }
 
-  /// The checkpoint has changed on disk.
+  /// The checkpoint has changed on disk. The publisher writes there too, but no starts.
   private func durableStep() {
-    tellAccount { $0.becameDurable() }
+    if isOnRunThread { tellAccount { $0.becameDurable() } }
     step()
   }
 
@@ -207,8 +208,8 @@ package final class Simulation {
   }
   private var readings: Int64 = 0
 
-  /// Only the run's thread writes, and its log only grows while it runs: so a copy of the file and
-  /// then of its log is what a kill at one instant leaves.
+  /// The file's log only grows while a run goes on: so a copy of the file and then of its log is
+  /// what a kill at one instant leaves.
   private func files() -> [String: Data] {
     var files: [String: Data] = [:]
     for name in ["\(job.name).sqlite", "\(job.name).sqlite-wal"] {
@@ -242,12 +243,18 @@ package final class Simulation {
     return nil
   }
 
+  private weak var lastCheckpoint: Checkpoint?
+
   private func execute() throws -> String? {
+    // A publisher's thread that has told its end may hold the last run's checkpoint for an instant,
+    // and with it the lock.
+    while lastCheckpoint != nil { sched_yield() }
     let now = pick(0...2_000_000_000_000)
     nonisolated(unsafe) let simulation = self
     let checkpoint = try Checkpoint(
       job: job, folder: folder, holder: "simulation", now: now, release: "0",
       step: { simulation.durableStep() })
+    lastCheckpoint = checkpoint
     if chance(5) {
       do {
         _ = try Checkpoint(job: job, folder: folder, holder: "second", now: now, release: "0")
@@ -365,7 +372,9 @@ package final class Simulation {
           let partition = reject["partition"] as? Int, let offset = reject["offset"] as? Int,
           let record = reject["record"] as? Int
         else { return "\(key): \(String(decoding: line, as: UTF8.self))" }
-        let bytes = (reject["raw"] as? String).map { Array($0.utf8) }
+        let text = (reject["raw"] as? String).map { Array($0.utf8) }
+        let data = (reject["raw_base64"] as? String).flatMap { Data(base64Encoded: $0) }
+        let bytes = text ?? data.map { [UInt8]($0) }
         let (isNew, _) = found.insert(
           .init(
             partition: PartitionID(source: source, topic: topic, partition: Int32(partition)),
