@@ -87,7 +87,8 @@ let package = Package(
       name: "Fakes", dependencies: ["Engine", "ObjectStorage", "Offsets"], path: "Tests/Fakes", swiftSettings: settings),
     .target(name: "MallocCounter", path: "Tests/MallocCounter"),
     .executableTarget(
-      name: "hotloops", dependencies: ["Expressions", "Formats", "Jobs", "MallocCounter", "Offsets", "Tables", "Windows"],
+      name: "hotloops",
+      dependencies: ["Checkpoints", "Engine", "Expressions", "Fakes", "Jobs", "MallocCounter", "TestSupport", logging],
       path: "Tests/HotLoops",
       swiftSettings: settings),
     .executableTarget(
