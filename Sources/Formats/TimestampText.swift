@@ -132,8 +132,8 @@ package enum TimestampText {
       if isAtEnd || take(UInt8(ascii: "Z")) { return 0 }
       let sign: Int64 = take(UInt8(ascii: "+")) ? 1 : take(UInt8(ascii: "-")) ? -1 : 0
       guard sign != 0, let hours = number(digits: 2), hours < 24 else { return nil }
-      _ = take(UInt8(ascii: ":"))
-      guard !isAtEnd else { return sign * hours * 60 }
+      let hasColon = take(UInt8(ascii: ":"))
+      guard !isAtEnd else { return hasColon ? nil : sign * hours * 60 }
       guard let minutes = number(digits: 2), minutes < 60 else { return nil }
       return sign * (hours * 60 + minutes)
     }
