@@ -81,7 +81,12 @@ let package = Package(
       path: "Tests/Simulation",
       swiftSettings: settings),
     .executableTarget(
-      name: "fuzz", dependencies: ["Expressions", "Formats", "Jobs", "Offsets", "Tables", "TestSupport"], path: "Tests/Fuzz",
+      name: "fuzz",
+      dependencies: [
+        "Checkpoints", "Engine", "Expressions", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Tables", "TestSupport",
+        logging, sqlite,
+      ],
+      path: "Tests/Fuzz",
       swiftSettings: settings),
     .target(
       name: "Fakes", dependencies: ["Engine", "ObjectStorage", "Offsets"], path: "Tests/Fakes", swiftSettings: settings),

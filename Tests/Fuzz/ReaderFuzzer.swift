@@ -1,0 +1,217 @@
+import Formats
+import Foundation
+import Offsets
+import Tables
+import TestSupport
+
+/// Holds our scanners against independent ones: a reader of RFC 4180 written here a character at a
+/// time, and Foundation's JSON.
+struct ReaderFuzzer {
+  private var csvDecoders: [RecordDecoder]
+  private var jsonDecoder: RecordDecoder
+
+  init() {
+    func decoder(_ format: InputFormat, _ fields: [(String, ColumnType)]) -> RecordDecoder {
+      RecordDecoder(
+        format: format,
+        fields: fields.map { InputField(ColumnDefinition($0.0, $0.1, isNullable: true)) },
+        messageFields: [], requiredTimeColumn: nil, recordByteLimit: 1_000_000)
+    }
+    csvDecoders = (1...3).map { count in
+      decoder(.csv, (0..<count).map { ("f\($0)", .string) })
+    }
+    jsonDecoder = decoder(.json, [("a", .string), ("b", .int64), ("c", .double), ("d", .bool)])
+  }
+
+  // MARK: - CSV
+
+  private static let csvCorpus = texts(
+    "a,b,c\n", "1,\"x, y\",3\r\n4,5,6\n", "\"he said \"\"no\"\"\",,\\N\n",
+    "\"two\nlines\",\"\",é\n", "one\n\ntwo\r\n\r\n",
+    "\"\"\"\"\n", "\"open", "\"a\"b\n", "a\"b\"c,d\n", "\\N,\"\\N\",\\n\n", "\r", "\"x\"\r",
+    "a\r\r\n", "\n\n", ",,\n", "😀,\u{7F}\n")
+
+  mutating func csv(_ random: inout SeededRandom) -> String? {
+    let bytes = random.mutated(Self.csvCorpus)
+    for index in csvDecoders.indices {
+      let batch = decoded(&csvDecoders[index], [Sample(value: bytes)])
+      let expected = Self.outcomes(bytes, fieldCount: index + 1)
+      let ours = Self.outcomes(batch)
+      if ours != expected {
+        return
+          "\(index + 1) fields of \(shown(bytes)) are \(ours), and \(expected) by the other reader"
+      }
+    }
+    return nil
+  }
+
+  /// What becomes of a record: its fields, or why it is refused.
+  private enum RecordOutcome: Equatable {
+    case fields([[UInt8]?])
+    case refused(Reject.Reason)
+  }
+
+  /// Rows and rejects in the order of their records; the rows have no numbers, but only rows lie
+  /// between rejects.
+  private static func outcomes(_ batch: RecordBatch) -> [RecordOutcome] {
+    var outcomes: [RecordOutcome] = []
+    var row = 0
+    func appendRow() {
+      outcomes.append(
+        .fields(
+          batch.columns.map { column in
+            column.isNull[row] ? nil : column.text.withBytes(of: row) { [UInt8]($0) }
+          }))
+      row += 1
+    }
+    for reject in batch.rejects {
+      while outcomes.count < reject.record, row < batch.rowCount { appendRow() }
+      outcomes.append(.refused(reject.reason))
+    }
+    while row < batch.rowCount { appendRow() }
+    return outcomes
+  }
+
+  private struct Field {
+    var bytes: [UInt8] = []
+    var isQuoted = false
+  }
+
+  private static func outcomes(_ bytes: [UInt8], fieldCount: Int) -> [RecordOutcome] {
+    var outcomes: [RecordOutcome] = []
+    for record in records(bytes) {
+      guard let record else {
+        // Nothing behind a quote that is not closed can be told apart.
+        outcomes.append(.refused(.malformed))
+        continue
+      }
+      if record.count != fieldCount {
+        outcomes.append(.refused(record.count < fieldCount ? .missingField : .extraField))
+      } else if record.contains(where: { field in
+        String(validating: field.bytes, as: UTF8.self) == nil || field.bytes.contains(0)
+      }) {
+        outcomes.append(.refused(.invalidText))
+      } else {
+        outcomes.append(
+          .fields(record.map { !$0.isQuoted && $0.bytes == Array("\\N".utf8) ? nil : $0.bytes }))
+      }
+    }
+    return outcomes.isEmpty ? [.refused(.malformed)] : outcomes
+  }
+
+  /// RFC 4180 with what the decoder's comment adds: lines may end in LF alone, blank ones are
+  /// passed over, and a quote within an unquoted
+  /// field is a character like another. Nil for a record that ends the message malformed.
+  private static func records(_ bytes: [UInt8]) -> [[Field]?] {
+    var records: [[Field]?] = []
+    var record: [Field] = []
+    var field = Field()
+    enum State { case start, plain, quoted, closed }
+    var state = State.start
+    func isEnd(_ index: Int) -> Bool { index >= bytes.count }
+    func endRecord() {
+      record.append(field)
+      let isBlank = record.count == 1 && !field.isQuoted && field.bytes.isEmpty
+      if !isBlank { records.append(record) }
+      (record, field, state) = ([], Field(), .start)
+    }
+    var index = 0
+    while !isEnd(index) {
+      let character = Character(UnicodeScalar(bytes[index]))
+      let isLineEnd =
+        character == "\n" || (character == "\r" && (isEnd(index + 1) || bytes[index + 1] == 0x0A))
+      switch (state, character) {
+      case (.start, "\""):
+        field.isQuoted = true
+        state = .quoted
+      case (.quoted, "\""):
+        if !isEnd(index + 1) && bytes[index + 1] == 0x22 {
+          field.bytes.append(0x22)
+          index += 1
+        } else {
+          state = .closed
+        }
+      case (.quoted, _): field.bytes.append(bytes[index])
+      case (_, ","):
+        record.append(field)
+        (field, state) = (Field(), .start)
+      case (_, _) where isLineEnd:
+        if character == "\r" && !isEnd(index + 1) { index += 1 }
+        endRecord()
+      case (.closed, _): return records + [nil]
+      default:
+        field.bytes.append(bytes[index])
+        state = .plain
+      }
+      index += 1
+    }
+    if state == .quoted { return records + [nil] }
+    if state != .start || !record.isEmpty { endRecord() }
+    return records
+  }
+
+  // MARK: - JSON
+
+  private static let jsonCorpus = texts(
+    #"{"a":"x","b":1,"c":2.5,"d":true}"#, #"{"b":-9223372036854775808,"c":1e-7,"a":null}"#,
+    #"{"a":"\u00e9\n\"\\\/","z":[1,{"b":2},[]],"d":false}"#, #" { "c" : 0.1 , "q" : {"a":{}} } "#,
+    #"{"a":"\ud83d\ude00","b":12345678901234567890}"#, #"{"b":1.0,"d":null}"#, #"[{"a":"x"}]"#,
+    #"{"a":"é漢😀","":0,"c":-0}"#, #"{"c":123456789012345678}"#, "{}")
+
+  mutating func json(_ random: inout SeededRandom) -> String? {
+    let bytes = random.mutated(Self.jsonCorpus)
+    guard Self.isComparable(bytes) else { return nil }
+    let batch = decoded(&jsonDecoder, [Sample(value: bytes)])
+    let object = (try? JSONSerialization.jsonObject(with: Data(bytes))) as? [String: Any]
+    let reason = batch.rejects.first?.reason
+    if (reason == .malformed) != (object == nil) {
+      return
+        "\(shown(bytes)) is \(reason.map { "\($0)" } ?? "a record"), and "
+        + "\(object == nil ? "no object" : "an object") by Foundation"
+    }
+    guard let object, reason == nil else { return nil }
+    return difference(object, batch).map { "\(shown(bytes)): \($0)" }
+  }
+
+  /// Leaves out what the two are meant to differ in: our lines are UTF-8 without a mark and hold
+  /// one record each, we read half a pair
+  /// of surrogates as JSON that is no text, and numbers beyond a double as JSON that does not fit.
+  private static func isComparable(_ bytes: [UInt8]) -> Bool {
+    guard let text = String(validating: bytes, as: UTF8.self) else { return false }
+    let lowercased = text.lowercased()
+    let hasLargeExponent = lowercased.contains(/[0-9.]e[+-]?[0-9]{3}/)
+    let hasLongNumber = lowercased.contains(/[0-9]{25}/)
+    // Foundation of Linux takes a comma behind the last item.
+    let hasLastComma = lowercased.contains(/,[ \t]*[\]}]/)
+    return !bytes.contains(0x0A) && !bytes.contains(0x0D) && !bytes.contains(0)
+      && !bytes.starts(with: [0xEF, 0xBB, 0xBF])
+      && !lowercased.contains("\\ud") && !hasLargeExponent && !hasLongNumber && !hasLastComma
+  }
+
+  private func difference(_ object: [String: Any], _ batch: RecordBatch) -> String? {
+    func isNull(_ name: String) -> Bool { object[name] == nil || object[name] is NSNull }
+    for (column, name) in zip(batch.columns, ["a", "b", "c", "d"])
+    where column.isNull[0] != isNull(name) {
+      return "\(name) is \(column.isNull[0] ? "null" : "there")"
+    }
+    let (a, b, c, d) = (batch.columns[0], batch.columns[1], batch.columns[2], batch.columns[3])
+    if !a.isNull[0], let text = object["a"] as? String,
+      Array(text.utf8) != a.text.withBytes(of: 0, { [UInt8]($0) })
+    {
+      return "a is \(a.text[0])"
+    }
+    if !b.isNull[0], let number = object["b"] as? NSNumber, number.int64Value != b.integers[0] {
+      return "b is \(b.integers[0])"
+    }
+    // Foundation rounds numbers of many digits to a neighbour; ValueFuzzer looks at every bit.
+    if !c.isNull[0], let number = object["c"] as? NSNumber,
+      abs(number.doubleValue - c.doubles[0]) > 4 * c.doubles[0].ulp
+    {
+      return "c is \(c.doubles[0]), and \(number.doubleValue) by Foundation"
+    }
+    if !d.isNull[0], let flag = object["d"] as? Bool, flag != (d.integers[0] == 1) {
+      return "d is \(d.integers[0])"
+    }
+    return nil
+  }
+}
