@@ -6,31 +6,55 @@ package import Tables
 /// decimal and a double are REAL, a string is TEXT compared by its bytes. x / 0 is NULL; the division of two integers drops the fraction.
 /// Used from one thread at a time.
 package final class Derivation {
-  private let items: [(name: String, sql: String, type: ColumnType)]
+  package typealias Item = (name: String, sql: String, type: ColumnType)
+
+  /// Most bytes of a text that an item makes, unless the job says otherwise.
+  package static let defaultValueByteLimit = Sandbox.defaultValueByteLimit
+
+  private let items: [Item]
   private let sandbox: Sandbox
   private let statement: Sandbox.Statement
   /// Columns of the schema that the items read, in lower case.
   package let columnNames: Set<String>
 
+  /// What is wrong with single items, in their order; each is tried by itself.
+  package static func faults(_ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit) -> [ExpressionError] {
+    do throws(ExpressionError.Code) {
+      let sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
+      return items.compactMap { item in
+        do throws(ExpressionError.Code) {
+          try check(item.sql, in: sandbox)
+          return nil
+        } catch {
+          return ExpressionError(code: error, item: item.name, sql: item.sql)
+        }
+      }
+    } catch {
+      return [ExpressionError(code: error, item: nil, sql: "")]
+    }
+  }
+
   /// Checks each item by itself and compiles all of them.
   ///
+  /// - Parameter valueByteLimit: Most bytes of a text that an item makes.
   /// - Throws: ``ExpressionError`` that names the item.
-  package init(_ items: [(name: String, sql: String, type: ColumnType)], schema: Schema) throws(ExpressionError) {
+  package init(_ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit) throws(ExpressionError) {
     self.items = items
     do throws(ExpressionError.Code) {
-      sandbox = try Sandbox(schema)
+      sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
     } catch {
       throw ExpressionError(code: error, item: nil, sql: "")
     }
+    var texts: [[SQLToken]] = []
     for item in items {
       do throws(ExpressionError.Code) {
-        try Self.check(item.sql, in: sandbox)
+        texts.append(try Self.check(item.sql, in: sandbox))
       } catch {
         throw ExpressionError(code: error, item: item.name, sql: item.sql)
       }
     }
     do throws(ExpressionError.Code) {
-      statement = try sandbox.prepare(Self.select(items.map(\.sql)))
+      statement = try sandbox.prepare(Self.select(items.map(\.sql)), work: WorkBound(texts))
       columnNames = statement.columnNames
     } catch {
       throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
@@ -43,43 +67,66 @@ package final class Derivation {
   }
 
   /// An expression must stand alone, and must leave the number of rows as it is, with no rows and with some.
-  private static func check(_ sql: String, in sandbox: Sandbox) throws(ExpressionError.Code) {
-    try checkText(sql)
-    let statement = try sandbox.prepare(select([sql]))
+  @discardableResult
+  private static func check(_ sql: String, in sandbox: Sandbox) throws(ExpressionError.Code) -> [SQLToken] {
+    let tokens = try checkText(sql)
+    let statement = try sandbox.prepare(select([sql]), work: WorkBound([tokens]))
     for rowCount in [0, 3] {
       var seen = 0
-      try sandbox.run(statement, over: probe(sandbox.schema, rowCount: rowCount), rowCount: rowCount) { _ throws(ExpressionError.Code) in
+      try sandbox.run(statement, over: probe(sandbox.schema, rowCount: rowCount), rowCount: rowCount) {
+        statement throws(ExpressionError.Code) in
+        guard statement.textByteCount(0) <= sandbox.valueByteLimit else { throw .valueTooLong(limit: sandbox.valueByteLimit) }
         seen += 1
       }
       guard seen == rowCount else { throw .changesRowCount }
     }
+    return tokens
   }
 
   /// Computes the items for every row.
   ///
+  /// - Parameter byteLimit: Most bytes of all texts together; looked at before each is taken.
   /// - Returns: One column per item, in the order of the rows given.
-  /// - Throws: ``ExpressionError`` for a value that is not one of the declared type.
-  package func derive(_ columns: [Column], rowCount: Int) throws(ExpressionError) -> [Column] {
+  /// - Throws: ``ExpressionError`` for a value that is not one of the declared type, or too long.
+  package func derive(_ columns: [Column], rowCount: Int, byteLimit: Int64 = .max) throws(ExpressionError) -> [Column] {
     var values = items.map { _ in [SQLValue](repeating: .null, count: rowCount) }
+    var byteCount: Int64 = 0
+    var current = 0
     do throws(ExpressionError.Code) {
       try sandbox.run(statement, over: columns, rowCount: rowCount) { statement throws(ExpressionError.Code) in
         // A window function may have sorted the rows: the row number says whose values these are.
         guard case .integer(let row) = statement.value(items.count) else { throw .evaluation("a row lost its number") }
-        for index in items.indices { values[index][Int(row)] = statement.value(index) }
+        for index in items.indices {
+          current = index
+          let length = statement.textByteCount(index)
+          guard length <= sandbox.valueByteLimit else { throw .valueTooLong(limit: sandbox.valueByteLimit) }
+          byteCount += Int64(length)
+          guard byteCount <= byteLimit else { throw .tableTooLong(limit: byteLimit) }
+          values[index][Int(row)] = statement.value(index)
+        }
       }
     } catch {
-      throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
+      switch error {
+      case .valueTooLong where items.indices.contains(current):
+        throw ExpressionError(code: error, item: items[current].name, sql: items[current].sql)
+      default:
+        throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
+      }
     }
     var result: [Column] = []
-    for (item, values) in zip(items, values) {
+    for (index, item) in items.enumerated() {
       var column = Column(item.type)
       column.reserveCapacity(rowCount)
-      for (row, value) in values.enumerated() {
+      // Each text is let go as soon as the column has it.
+      var taken: [SQLValue] = []
+      swap(&taken, &values[index])
+      for row in taken.indices {
         do throws(ExpressionError.Code) {
-          try column.append(value, row: row)
+          try column.append(taken[row], row: row)
         } catch {
           throw ExpressionError(code: error, item: item.name, sql: item.sql)
         }
+        taken[row] = .null
       }
       result.append(column)
     }
@@ -87,11 +134,13 @@ package final class Derivation {
   }
 }
 
-/// What no expression may hold, whatever SQLite thinks of it.
-func checkText(_ sql: String) throws(ExpressionError.Code) {
+/// What no expression may hold, whatever SQLite thinks of it; returns its tokens.
+@discardableResult
+func checkText(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
   let limit = 10_000
   guard sql.utf8.count <= limit else { throw .tooLong(limit: limit) }
-  for token in try tokenize(sql) {
+  let tokens = try tokenize(sql)
+  for token in tokens {
     switch token {
     case .word(let name), .quotedName(let name):
       if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) { throw .unknownColumn(name: name, candidates: []) }
@@ -100,6 +149,7 @@ func checkText(_ sql: String) throws(ExpressionError.Code) {
     case .text, .number, .symbol: break
     }
   }
+  return tokens
 }
 
 /// Rows on which an expression is tried: a NULL wherever one may be, and small values.

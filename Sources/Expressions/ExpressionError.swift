@@ -1,3 +1,4 @@
+internal import Reports
 package import Tables
 
 /// Why an expression is refused, or why a value of it is no value of its column.
@@ -13,6 +14,14 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     /// SQLite's own words.
     case syntax(String)
     case tooMuchWork
+    /// A frame that is computed anew for every row, over too many rows.
+    case quadratic(rowCount: Int, limit: Int)
+    /// A text that is longer than a value may be.
+    case valueTooLong(limit: Int)
+    /// A text or a row inside the expression.
+    case workTooLong(limit: Int)
+    /// All texts of a table together.
+    case tableTooLong(limit: Int64)
     /// A value that does not convert to the declared type without loss.
     case conversion(value: String, type: ColumnType, row: Int)
     case evaluation(String)
@@ -23,8 +32,8 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
   package let sql: String
 
   package var description: String {
-    let place = item.map { "\($0): " } ?? ""
-    return "\(place)`\(sql)`: \(problem)"
+    let place = item.map { "\(ForeignText.quoted($0)): " } ?? ""
+    return "\(place)`\(ForeignText.quoted(sql))`: \(problem)"
   }
 
   private var problem: String {
@@ -37,31 +46,39 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case .unbalanced: "has parentheses that do not match. Close each one that is opened"
     case .unterminatedQuote: "has a quote that is not closed"
     case .unknownColumn(let name, let candidates):
-      "there is no column \(name). " + Self.suggestion(name, candidates)
+      "there is no column \(ForeignText.quoted(name, byteLimit: 100)). " + Self.suggestion(name, candidates)
     case .forbiddenFunction(let name):
-      "\(name) is not allowed here: expressions may use SQLite's deterministic built-in functions only"
+      "\(ForeignText.quoted(name, byteLimit: 100)) is not allowed here: expressions may use SQLite's deterministic built-in functions only"
     case .subquery: "holds a SELECT. Write an expression over the columns; a window function such as sum(x) OVER () sees all rows"
     case .changesRowCount: "changes the number of rows. Write the aggregate as a window function, for example sum(x) OVER ()"
-    case .syntax(let message): "SQLite refuses it: \(message)"
+    case .syntax(let message): "SQLite refuses it: \(ForeignText.quoted(message))"
     case .tooMuchWork: "takes too much work. Make it simpler"
+    case .quadratic(let rowCount, let limit):
+      "computes a frame with EXCLUDE anew for each of \(rowCount) rows, and \(limit) is the most. "
+        + "Take the row's own value from the whole instead, for example sum(x) OVER () - x"
+    case .valueTooLong(let limit):
+      "makes a text of more than \(limit) bytes (limits.value_bytes). Shorten it, for example with substr(x, 1, 1000), or raise the limit"
+    case .workTooLong(let limit): "takes a text or a row of more than \(limit) bytes. Shorten what it works with"
+    case .tableTooLong(let limit):
+      "makes texts of more than \(limit) bytes in one object (limits.object_bytes). Shorten them, or raise the limit"
     case .conversion(let value, let type, let row):
       "the value \(value) of row \(row) is no \(type). Declare another type, or convert it with CAST or round()"
     case .evaluation("integer overflow"): "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
-    case .evaluation(let message): "cannot be computed: \(message)"
+    case .evaluation(let message): "cannot be computed: \(ForeignText.quoted(message))"
     }
   }
 
   private static func suggestion(_ name: String, _ candidates: [String]) -> String {
     let near = candidates.min { editDistance(name, $0) < editDistance(name, $1) }
     if let near, editDistance(name, near) <= max(2, name.count / 3) { return "Did you mean \(near)?" }
-    return "There are: \(candidates.joined(separator: ", "))"
+    return "There are: \(candidates.prefix(12).joined(separator: ", "))\(candidates.count > 12 ? ", ..." : "")"
   }
 }
 
 /// Levenshtein's distance between two names, ignoring case.
 func editDistance(_ left: String, _ right: String) -> Int {
-  let left = Array(left.lowercased().utf8)
-  let right = Array(right.lowercased().utf8)
+  let left = Array(left.utf8.prefix(64).map { $0 | 0x20 })
+  let right = Array(right.utf8.prefix(64).map { $0 | 0x20 })
   var previous = Array(0...right.count)
   for (i, byte) in left.enumerated() {
     var current = [i + 1]

@@ -12,12 +12,12 @@ package final class Predicate {
   package init(_ sql: String, schema: Schema) throws(ExpressionError) {
     self.sql = sql
     do throws(ExpressionError.Code) {
-      try checkText(sql)
+      let tokens = try checkText(sql)
       let sandbox = try Sandbox(schema)
       let select = "SELECT \(Sandbox.rowNumberName) FROM \(Sandbox.tableName) WHERE (\(sql)\n)"
-      let statement = try sandbox.prepare(select)
+      let statement = try sandbox.prepare(select, work: WorkBound([tokens]))
       try sandbox.run(statement, over: probe(schema, rowCount: 3), rowCount: 3) { _ in }
-      native = try NativePredicate(tokens: tokenize(sql), schema: schema, sandbox: sandbox)
+      native = try NativePredicate(tokens: tokens, schema: schema, sandbox: sandbox)
       self.sandbox = sandbox
       self.statement = statement
     } catch {

@@ -260,3 +260,109 @@ struct PredicateTests {
     }
   }
 }
+
+@Suite("What an expression makes")
+struct ExpressionBoundTests {
+  private let texts = Schema([ColumnDefinition("n", .int64), ColumnDefinition("city", .string, isNullable: true)])
+
+  private func rows(_ count: Int, city: String = "Ulm") -> [Column] {
+    var columns = texts.columns.map { Column($0.type) }
+    for row in 0..<count {
+      columns[0].append(integer: Int64(row))
+      columns[1].append(string: city)
+    }
+    return columns
+  }
+
+  private func derive(
+    _ sql: String, _ columns: [Column], valueByteLimit: Int = 1_000, byteLimit: Int64 = .max
+  ) throws(ExpressionError) -> Column {
+    try Derivation([(name: "x", sql: sql, type: .string)], schema: texts, valueByteLimit: valueByteLimit)
+      .derive(columns, rowCount: columns[0].count, byteLimit: byteLimit)[0]
+  }
+
+  @Test(
+    "is an error where it is longer than a value may be, however it gets so long, and never NULL",
+    arguments: [
+      "format('%1001d', n)", "format('%.1001d', n)", "format('%999999999d', n)", "format('%.*f', 2000, 1.5)", "format('%-2000s', city)",
+      "format('%s%s', format('%600d', n), format('%600d', n))", "format('%600d', n) || format('%600d', n)",
+      "replace('aaaaaaaaaa', 'a', format('%200d', n))", "hex(format('%600d', n))", "coalesce(format('%2000d', n), '')",
+      "length(format('%20000000d', n))", "format('%20000000d', n) IS NULL", "quote(format('%999d', n))",
+    ])
+  func tooLong(sql: String) {
+    let error = code { () throws(ExpressionError) in _ = try derive(sql, rows(5)) }
+    #expect(error == .valueTooLong(limit: 1_000))
+    #expect(ExpressionError(code: .valueTooLong(limit: 1_000), item: "x", sql: sql).description.contains("limits.value_bytes"))
+  }
+
+  @Test("may be as long as the limit, and a where has one as well")
+  func border() throws {
+    #expect(try derive("format('%1000d', n)", rows(2)).text.byteCount(of: 1) == 1_000)
+    #expect(try derive("substr(city, 1, 3)", rows(2, city: String(repeating: "x", count: 2_000_000))).text[1] == "xxx")
+    let predicate = try Predicate("length(format('%' || n || 'd', 1)) > 2", schema: texts)
+    var matches: [Bool] = []
+    var columns = rows(1)
+    columns[0].append(integer: 300_000)
+    columns[1].append(string: "")
+    #expect(
+      code { () throws(ExpressionError) in try predicate.evaluate(columns, rows: 0..<2, matches: &matches) }
+        == .valueTooLong(limit: 262_144))
+  }
+
+  @Test("is what SQLite's own format makes of the same, NULL included")
+  func sameAsBuiltIn() throws {
+    for (sql, expected) in [
+      ("format('')", nil), ("format(NULL)", nil), ("format('%s', '')", ""), ("format('%d of %05.1f', n, 2.25)", "0 of 002.3"),
+      ("format('%,d %x %c %q %Q %%', 1234567, 255, 'abc', 'it''s', 'it''s')", "1,234,567 ff a it''s 'it''s' %"), ("format(12)", "12"),
+      ("format('%s %s', city, NULL)", "Ulm "), ("format('é%s', city)", "éUlm"), ("format('%s')", ""),
+    ] as [(String, String?)] {
+      let column = try derive(sql, rows(1))
+      #expect((column.isNull[0] ? nil : column.text[0]) == expected, "\(sql): \(column.text[0])")
+    }
+  }
+
+  @Test("ends where all texts together are longer than an object may be, before they are taken", .timeLimit(.minutes(1)))
+  func table() throws {
+    let error = code { () throws(ExpressionError) in
+      _ = try derive("format('%262144d', n)", rows(100_000), valueByteLimit: 262_144, byteLimit: 20_000_000)
+    }
+    #expect(error == .tableTooLong(limit: 20_000_000))
+    #expect(try derive("format('%100d', n)", rows(10), byteLimit: 1_000).count == 10)
+    #expect(code { () throws(ExpressionError) in _ = try derive("format('%100d', n)", rows(11), byteLimit: 1_000) } != nil)
+  }
+
+  @Test("with a frame that is computed anew for each row is refused before the work, and done where the rows are few")
+  func quadratic() throws {
+    let sum = "CAST(sum(n) OVER (ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING EXCLUDE CURRENT ROW) AS TEXT)"
+    let started = ContinuousClock.now
+    #expect(code { () throws(ExpressionError) in _ = try derive(sum, rows(1_000_000)) } == .quadratic(rowCount: 1_000_000, limit: 5_000))
+    let rowsMade = ContinuousClock.now - started
+    #expect(try derive(sum, rows(3)).text[0] == "3")
+    #expect(try derive(sum, rows(5_000)).count == 5_000)
+    let partitioned = sum.replacing("ORDER BY", with: "PARTITION BY n % 2 ORDER BY")
+    #expect(code { () throws(ExpressionError) in _ = try derive(partitioned, rows(100_000)) } == .tooMuchWork)
+    // SQLite computes what it says by default anew as well, where it is said.
+    let needless = sum.replacing("CURRENT ROW", with: "NO OTHERS")
+    #expect(code { () throws(ExpressionError) in _ = try derive(needless, rows(5_001)) } == .quadratic(rowCount: 5_001, limit: 5_000))
+    #expect(ContinuousClock.now - started < .seconds(30), "\(rowsMade)")
+  }
+
+  @Test("by many windows, long expressions and many items at once stays within its bound of work")
+  func muchAtOnce() throws {
+    let windows = (0..<12).map { "sum(n + \($0)) OVER (PARTITION BY n % \($0 + 2) ORDER BY n)" }
+    let items = windows.enumerated().map { (name: "x\($0)", sql: $1, type: ColumnType.int64) }
+    #expect(try Derivation(items, schema: texts).derive(rows(2_000), rowCount: 2_000)[11].count == 2_000)
+    let long = (0..<90).map { "CASE WHEN n > \($0) THEN n * \($0) ELSE n - \($0) END" }.joined(separator: " + ")
+    #expect(try derive("CAST(\(long) AS TEXT)", rows(20_000)).count == 20_000)
+  }
+
+  @Test("is refused in words that are short, whatever the expression is")
+  func words() {
+    let names = (0..<500).map { ColumnDefinition("c\($0)", .int64) }
+    for sql in [String(repeating: "x", count: 9_000), "\u{1B}[31m", "\"a\u{202E}\"", "abs(" + String(repeating: "y", count: 9_000) + ")"] {
+      let error = Derivation.faults([(name: "x", sql: sql, type: .double)], schema: Schema(names)).first?.description ?? ""
+      #expect(
+        !error.isEmpty && error.utf8.count < 800 && error.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0 != "\u{202E}" }, "\(error)")
+    }
+  }
+}
