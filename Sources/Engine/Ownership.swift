@@ -27,6 +27,19 @@ package struct OwnerMarker: Codable, Equatable, Sendable {
     self = marker
   }
 
+  /// What stands at a place.
+  static func read(from store: any ObjectStore) throws(ObjectStoreError) -> PlaceFacts.Marker {
+    let bytes: [UInt8]?
+    do {
+      bytes = try store.get(ObjectKey(ObjectKeys.owner), byteLimit: byteLimit)
+    } catch {
+      if case .tooLarge = error.code { return .unreadable }
+      throw error
+    }
+    guard let bytes, !bytes.isEmpty else { return .none }
+    return OwnerMarker(bytes).map { .found($0) } ?? .unreadable
+  }
+
   package var bytes: [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -193,10 +206,7 @@ final class PlaceClaim: @unchecked Sendable {
     state = .claimed
   }
 
-  private func marker() throws -> PlaceFacts.Marker {
-    guard let bytes = try store.get(ObjectKey(ObjectKeys.owner)), !bytes.isEmpty else { return .none }
-    return OwnerMarker(bytes).map { .found($0) } ?? .unreadable
-  }
+  private func marker() throws -> PlaceFacts.Marker { try OwnerMarker.read(from: store) }
 
   /// An older token of ours may come back by a request that was applied late; any other is another's.
   private func check(_ marker: PlaceFacts.Marker) throws {
@@ -263,13 +273,12 @@ final class PlaceClaim: @unchecked Sendable {
 package func takeOver(
   _ store: any ObjectStore, _ checkpoint: Checkpoint, isRestored: Bool
 ) throws -> OwnerMarker? {
-  let key = ObjectKey(ObjectKeys.owner)
-  let bytes = try store.get(key) ?? []
-  guard let marker = OwnerMarker(bytes) else {
+  let found = try OwnerMarker.read(from: store)
+  guard case .found(let marker) = found else {
     if isRestored {
       throw RunError(.data, "\(store.location): bears no marker of this checkpoint. For a place of nobody's: --adopt.")
     }
-    if !bytes.isEmpty { try store.delete(key) }
+    if found == .unreadable { try store.delete(ObjectKey(ObjectKeys.owner)) }
     try checkpoint.takeOver(token: "")
     return nil
   }

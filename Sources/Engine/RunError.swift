@@ -64,7 +64,7 @@ package struct RunError: Error, CustomStringConvertible {
       case .refused, .badCredentials: .noPermission
       case .full, .inputOutput: .inputOutput
       case .readOnly: .cannotCreate
-      case .noSuchBucket, .badRequest: .data
+      case .noSuchBucket, .badRequest, .tooLarge: .data
       case .held: .locked
       }
     self.init(kind, error.description)

@@ -84,14 +84,17 @@ struct Settlement {
 
   /// Deletes our objects at a place that this job has left, and our marker last.
   private func leave(_ former: any ObjectStore, _ objects: [RetiredObject]) throws {
-    let marker = try former.get(ObjectKey(ObjectKeys.owner)).flatMap { OwnerMarker($0) }
-    let isOurs = try marker.map { try checkpoint.ownerTokens().contains($0.token) } ?? false
-    if marker != nil && !isOurs {
+    let marker = try OwnerMarker.read(from: former)
+    var isOurs = false
+    if case .found(let marker) = marker {
+      isOurs = try checkpoint.ownerTokens().contains(marker.token)
+    }
+    if marker != .none && !isOurs {
       logger.warning(
         "objects at a former place were left: it belongs to another job now",
         metadata: ["job": "\(job.name)", "place": "\(former.location)", "objects": "\(objects.count)"])
     } else {
-      if marker != nil { try former.holdPlace() }
+      if marker != .none { try former.holdPlace() }
       for object in objects { try delete(object, in: former, isOurs: isOurs) }
     }
     for object in objects { try checkpoint.forgetRetired(object) }

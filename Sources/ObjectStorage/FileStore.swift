@@ -87,23 +87,45 @@ package final class FileStore: ObjectStore {
   }
 
   package func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? {
-    guard let bytes = try get(key) else { return nil }
-    return ObjectFacts(byteCount: Int64(bytes.count), etag: etag(bytes))
+    var byteCount: Int64 = 0
+    var hash = Insecure.MD5()
+    let isThere = try read(key) { chunk throws(ObjectStoreError) in
+      byteCount += Int64(chunk.count)
+      hash.update(data: chunk)
+    }
+    return isThere ? ObjectFacts(byteCount: byteCount, etag: hexadecimal(hash.finalize())) : nil
   }
 
-  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
-    let descriptor = open(path(key), O_RDONLY | O_CLOEXEC)
-    if descriptor < 0 && (errno == ENOENT || errno == ENOTDIR) { return nil }
+  package func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
+    var bytes: [UInt8] = []
+    let isThere = try read(key) { chunk throws(ObjectStoreError) in
+      guard chunk.count <= byteLimit - bytes.count else {
+        let reason = "is longer than \(byteLimit) bytes"
+        throw ObjectStoreError(.tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)", reason: reason)
+      }
+      bytes += chunk
+    }
+    return isThere ? bytes : nil
+  }
+
+  /// Reads a file piece by piece; false when there is none. What is no plain file is an error: a FIFO would be waited for.
+  private func read(_ key: ObjectKey, _ body: (ArraySlice<UInt8>) throws(ObjectStoreError) -> Void) throws(ObjectStoreError) -> Bool {
+    let descriptor = open(path(key), O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    if descriptor < 0 && (errno == ENOENT || errno == ENOTDIR) { return false }
     guard descriptor >= 0 else { throw failure("cannot be opened", key) }
     defer { close(descriptor) }
-    var bytes: [UInt8] = []
+    var facts = stat()
+    guard fstat(descriptor, &facts) == 0 else { throw failure("cannot be looked at", key) }
+    guard facts.st_mode & S_IFMT == S_IFREG else {
+      throw ObjectStoreError(.inputOutput, place: "\(location)/\(key)", reason: "is no plain file")
+    }
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {
-      let count = read(descriptor, &chunk, chunk.count)
+      let count = Glibc.read(descriptor, &chunk, chunk.count)
       if count < 0 && errno == EINTR { continue }
       guard count >= 0 else { throw failure("cannot be read", key) }
-      if count == 0 { return bytes }
-      bytes += chunk[..<count]
+      if count == 0 { return true }
+      try body(chunk[..<count])
     }
   }
 
@@ -114,7 +136,8 @@ package final class FileStore: ObjectStore {
   package func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
     var keys: [String] = []
     walk("", into: &keys)
-    return keys.filter { $0.utf8.starts(with: prefix.utf8) }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map(ObjectKey.init)
+    return keys.filter { $0.utf8.starts(with: prefix.utf8) }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+      .compactMap(ObjectKey.init(validating:))
   }
 
   private func walk(_ relative: String, into keys: inout [String]) {

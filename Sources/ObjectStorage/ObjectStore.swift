@@ -4,14 +4,28 @@ internal import Reports
 package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
   package let value: String
 
-  /// - Precondition: not empty, no empty, `.` or `..` segment, no slash at either end.
+  /// Most bytes of a key: S3's own limit.
+  package static let byteLimit = 1_024
+
+  /// - Precondition: As ``init(validating:)`` asks. For keys that are made here.
   package init(_ value: String) {
-    let segments = value.split(separator: "/", omittingEmptySubsequences: false)
-    precondition(segments.allSatisfy { !["", ".", ".."].contains($0) }, "object key \(value)")
+    guard let key = ObjectKey(validating: value) else { preconditionFailure("object key \(ForeignText.quoted(value))") }
+    self = key
+  }
+
+  /// Nil unless the text is a key that stays below the store's root: up to 1,024 bytes, no empty, `.` or `..` segment, no slash at
+  /// either end, no control character. For keys from outside, such as a checkpoint's or a listing's.
+  package init?(validating value: String) {
+    let segments = value.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    let isValid =
+      value.utf8.count <= Self.byteLimit
+      && segments.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+      && value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    guard isValid else { return nil }
     self.value = value
   }
 
-  package var description: String { value }
+  package var description: String { ForeignText.escaped(value) }
 }
 
 /// What a store says of an object.
@@ -61,12 +75,18 @@ package protocol ObjectStore: Sendable {
   func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt]
   /// Nil when there is no such object.
   func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts?
-  /// Nil when there is no such object.
-  func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]?
+  /// Nil when there is no such object; ``ObjectStoreError/Code/tooLarge(byteLimit:)`` when it is longer, which is found out by reading no
+  /// more than that.
+  func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]?
   /// An object that is not there is deleted already.
   func delete(_ key: ObjectKey) throws(ObjectStoreError)
-  /// The keys that begin with a text, sorted by their bytes.
+  /// The keys that begin with a text, sorted by their bytes. What others have put there under a name that no ``ObjectKey`` has is left out.
   func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey]
+}
+
+extension ObjectStore {
+  /// For objects of the size that ours have unless a job says otherwise: a gibibyte.
+  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? { try get(key, byteLimit: 1 << 30) }
 }
 
 /// Why a store did not do as asked. Never holds a credential or a signature.
@@ -88,6 +108,8 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     case inputOutput
     /// Another process of this machine writes there now.
     case held
+    /// An object is longer than was asked for.
+    case tooLarge(byteLimit: Int)
   }
   package let code: Code
   /// Location and key.
@@ -107,7 +129,8 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
   package var isTransient: Bool {
     switch code {
     case .unreachable, .serverError: true
-    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput, .held: false
+    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput, .held, .tooLarge:
+      false
     }
   }
 
@@ -117,7 +140,7 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     switch code {
     case .unreachable: "Is the store up, and is output.s3.endpoint right? What is not published stays in the checkpoint; run again."
     case .serverError: "The store is in trouble. What is not published stays in the checkpoint; run again."
-    case .refused: "Check the credentials and their right to put, get and delete objects there."
+    case .refused: "Check the credentials (temporary ones expire) and their right to put, get and delete objects there."
     case .noSuchBucket: "Make the bucket, or correct output.to; Tranche never makes one."
     case .full: "Free space, then run again."
     case .readOnly: "Make the folder writable, or name another in output.to."
@@ -125,6 +148,7 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     case .badCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials."
     case .inputOutput: "Check the disk, then run again."
     case .held: "Try again when it has ended. Two jobs never share a place: give each its own output.to."
+    case .tooLarge: "No object of Tranche's is that large there: look at what it is, and move it away."
     }
   }
 }

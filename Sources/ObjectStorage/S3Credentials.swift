@@ -5,9 +5,19 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible, Cust
   package let sessionToken: String?
 
   package init(accessKeyID: String, secretAccessKey: String, sessionToken: String?) {
-    self.accessKeyID = accessKeyID
-    self.secretAccessKey = secretAccessKey
-    self.sessionToken = sessionToken
+    // A file or a variable often ends in a line end that is not part of the key.
+    self.accessKeyID = Self.trimmed(accessKeyID)
+    self.secretAccessKey = Self.trimmed(secretAccessKey)
+    self.sessionToken = sessionToken.map { Self.trimmed($0) }
+  }
+
+  /// Keys and tokens are words of printable ASCII; anything else would put lines of its own into a request's header.
+  func checkCharacters(place: String) throws(ObjectStoreError) {
+    for (name, value) in [("access key id", accessKeyID), ("secret access key", secretAccessKey), ("session token", sessionToken ?? "-")]
+    where value.isEmpty || !value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
+      throw ObjectStoreError(
+        .badCredentials, place: place, reason: "the \(name) is empty or holds a space or another character that none has")
+    }
   }
 
   package var description: String { "credentials (not shown)" }

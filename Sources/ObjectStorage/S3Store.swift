@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Reports
 
 /// Where a bucket is and how it is asked.
 package struct S3Configuration: Sendable {
@@ -133,10 +134,15 @@ package final class S3Store: ObjectStore {
     return ObjectFacts(byteCount: answer.headers["content-length"].flatMap { Int64($0) } ?? 0, etag: answer.etag)
   }
 
-  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
-    let answer = try send(SigV4.Request(method: "GET", host: host, path: path(key)), place: "\(location)/\(key)")
+  package func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
+    let answer = try send(
+      SigV4.Request(method: "GET", host: host, path: path(key)), place: "\(location)/\(key)", bodyByteLimit: byteLimit)
     if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return nil }
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    guard answer.isWhole else {
+      throw ObjectStoreError(
+        .tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)", reason: "is longer than \(byteLimit) bytes")
+    }
     return answer.body
   }
 
@@ -154,13 +160,22 @@ package final class S3Store: ObjectStore {
       var query = [(name: "list-type", value: "2"), (name: "prefix", value: base + prefix)]
       if let token { query.append((name: "continuation-token", value: token)) }
       let answer = try send(
-        SigV4.Request(method: "GET", host: host, path: basePath.isEmpty ? "/" : basePath, query: query), place: location)
+        SigV4.Request(method: "GET", host: host, path: basePath.isEmpty ? "/" : basePath, query: query), place: location,
+        bodyByteLimit: HTTPLimits.listingByteCount)
       guard answer.status == 200 else { throw failure(answer, place: location) }
-      keys += XMLText.all("Key", in: answer.text).map { String($0.dropFirst(base.count)) }
-      token = XMLText.first("NextContinuationToken", in: answer.text)
+      let page = XMLText.all("Key", in: answer.text)
+      keys += page.map { String($0.dropFirst(base.count)) }
+      let next = XMLText.first("NextContinuationToken", in: answer.text)
+      // A server that answers the same page for ever, or pages of nothing.
+      guard answer.isWhole, next == nil || (next != token && !page.isEmpty), keys.count <= Self.listedKeyLimit else {
+        throw ObjectStoreError(.serverError(status: answer.status), place: location, reason: "the listing has no end")
+      }
+      token = next
     } while token != nil
-    return keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map(ObjectKey.init)
+    return keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.compactMap(ObjectKey.init(validating:))
   }
+
+  private static let listedKeyLimit = 1_000_000
 
   // MARK: - Attempts
 
@@ -168,15 +183,22 @@ package final class S3Store: ObjectStore {
     let status: Int
     let headers: [String: String]
     let body: [UInt8]
+    let isWhole: Bool
     var hadUnansweredAttempt = false
 
-    var etag: String { (headers["etag"] ?? "").filter { $0 != "\"" } }
+    /// Servers' are some forty bytes long; of a longer one the beginning does.
+    var etag: String { String((headers["etag"] ?? "").unicodeScalars.filter { $0 != "\"" }.prefix(256).map(Character.init)) }
     var text: String { String(decoding: body, as: UTF8.self) }
   }
 
   private static let throttlingCodes: Set<String> = [
     "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
     "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded", "RequestTimeout", "RequestTimeTooSlow",
+  ]
+
+  /// Codes of status 400 that speak of who asks.
+  private static let credentialCodes: Set<String> = [
+    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired", "TokenRefreshRequired",
   ]
 
   private func isWorthTryingAgain(_ answer: Answer) -> Bool {
@@ -194,17 +216,27 @@ package final class S3Store: ObjectStore {
     return ObjectStoreError(.inputOutput, place: place, reason: reason)
   }
 
-  private func send(_ request: SigV4.Request, place: String) throws(ObjectStoreError) -> Answer {
+  /// - Parameter bodyByteLimit: Of a body that the caller reads; an answer whose body is longer is not whole then. Else such an answer is none.
+  private func send(
+    _ request: SigV4.Request, place: String, bodyByteLimit: Int? = nil
+  ) throws(ObjectStoreError) -> Answer {
     guard let client else { throw Self.withoutLibrary(place: place) }
+    try configuration.credentials.checkCharacters(place: place)
     var hadUnansweredAttempt = false
     var attempt = 1
     while true {
       let headers = signer.sign(request, at: now())
       let query = SigV4.encoded(request.query)
       let url = "\(scheme)://\(request.host)\(request.path)\(query.isEmpty ? "" : "?\(query)")"
-      switch client.send(method: request.method, url: url, headers: headers, body: request.payload) {
-      case .answer(let status, let headers, let body):
-        var answer = Answer(status: status, headers: headers, body: body)
+      var result = client.send(
+        method: request.method, url: url, headers: headers, body: request.payload,
+        bodyByteLimit: bodyByteLimit ?? HTTPLimits.errorByteCount)
+      if case .answer(200...299, _, _, isWhole: false) = result, bodyByteLimit == nil {
+        result = .noAnswer("the answer is longer than \(HTTPLimits.errorByteCount) bytes")
+      }
+      switch result {
+      case .answer(let status, let headers, let body, let isWhole):
+        var answer = Answer(status: status, headers: headers, body: body, isWhole: isWhole)
         let mayBeApplied = [500, 502, 503, 504].contains(status)
         if !isWorthTryingAgain(answer) || attempt >= configuration.maxAttempts {
           answer.hadUnansweredAttempt = hadUnansweredAttempt || mayBeApplied
@@ -228,15 +260,16 @@ package final class S3Store: ObjectStore {
   }
 
   private func failure(_ answer: Answer, place: String) -> ObjectStoreError {
-    let code = XMLText.first("Code", in: answer.text)
-    let message = XMLText.first("Message", in: answer.text)
+    let code = XMLText.first("Code", in: answer.text).map { ForeignText.quoted($0, byteLimit: 60) }
+    let message = XMLText.first("Message", in: answer.text).map { ForeignText.quoted($0, byteLimit: 150) }
     var reason = "the store answered \(answer.status)" + (code.map { " \($0)" } ?? "") + (message.map { ": \($0)" } ?? "")
     if code == "RequestTimeTooSkewed" { reason += "; this machine's clock is wrong" }
     let region = answer.headers["x-amz-bucket-region"]
-    if let region, region != configuration.region { reason += "; the bucket is in region \(region)" }
+    if let region, region != configuration.region { reason += "; the bucket is in region \(ForeignText.quoted(region, byteLimit: 40))" }
     let kind: ObjectStoreError.Code =
       switch answer.status {
       case 401, 403: .refused
+      case 400 where code.map(Self.credentialCodes.contains) == true: .refused
       case 404: .noSuchBucket
       case 507: .full
       case 500...599, 429: .serverError(status: answer.status)

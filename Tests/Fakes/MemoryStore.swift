@@ -66,7 +66,7 @@ package struct MemoryStore: ObjectStore {
     }
   }
 
-  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
+  package func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
     places.objects(at: location)[key.value]
   }
 

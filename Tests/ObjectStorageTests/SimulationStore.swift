@@ -29,7 +29,9 @@ final class SimulationStore: ObjectStore, @unchecked Sendable {
     try store.put(group: group)
   }
   func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? { try store.head(key) }
-  func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? { try store.get(key) }
+  func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
+    try store.get(key, byteLimit: byteLimit)
+  }
   func delete(_ key: ObjectKey) throws(ObjectStoreError) { try store.delete(key) }
   func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
     try store.list(prefix: prefix)

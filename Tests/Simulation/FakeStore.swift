@@ -77,7 +77,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     return state.objects[key.value].map { ObjectFacts(byteCount: Int64($0.count), etag: etag($0)) }
   }
 
-  func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
+  func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
     simulation.lock.lock()
     defer { simulation.lock.unlock() }
     try ask(key)

@@ -12,6 +12,8 @@ package final class ScriptedServer: @unchecked Sendable {
     case brokenBody
     /// Nothing comes until the client gives up.
     case silence
+    /// Begins as given, then the same piece again and again until the client closes, with a pause before each.
+    case endless(head: String, piece: String, pauseMilliseconds: UInt32 = 0)
   }
 
   package let port: UInt16
@@ -63,6 +65,9 @@ package final class ScriptedServer: @unchecked Sendable {
         connection,
         "HTTP/1.1 \(status) Scripted\r\nContent-Length: \(body.utf8.count)\r\nETag: \"scripted\"\r\nConnection: close\r\n\r\n\(body)")
     case .hangUp: break
+    case .endless(let head, let piece, let pauseMilliseconds):
+      send(connection, head)
+      while send(connection, piece) { usleep(pauseMilliseconds * 1_000) }
     case .brokenBody: send(connection, "HTTP/1.1 200 Scripted\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nhalf")
     case .silence:
       var byte: UInt8 = 0
@@ -89,8 +94,10 @@ package final class ScriptedServer: @unchecked Sendable {
     }
   }
 
-  private func send(_ connection: Int32, _ text: String) {
+  /// False when nobody is there any more.
+  @discardableResult
+  private func send(_ connection: Int32, _ text: String) -> Bool {
     var text = text
-    text.withUTF8 { _ = Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+    return text.withUTF8 { Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) > 0 }
   }
 }
