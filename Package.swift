@@ -116,6 +116,8 @@ let package = Package(
         "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging,
       ]),
     tests("TrancheTests", ["tranche", "Engine"]),
-    tests("SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"], exclude: ["oracle.py", "clickhouse.py", "full_disk.sh"]),
+    tests(
+      "SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"],
+      exclude: ["oracle.py", "clickhouse.py", "full_disk.sh", "filling_disk.sh"]),
   ]
 )

@@ -1,5 +1,6 @@
 internal import Formats
 internal import GRDB
+internal import GRDBSQLite
 internal import Glibc
 package import Jobs
 package import Offsets
@@ -40,6 +41,8 @@ package final class Checkpoint {
   /// The statement that merges a group, for jobs with window state.
   let upsert: String
   private let lock: RunLock
+  /// The files as they were opened, by path.
+  private let files: [String: FileIdentity]
   private let step: @Sendable () -> Void
 
   /// `FOLDER/NAME.sqlite`
@@ -51,12 +54,14 @@ package final class Checkpoint {
   ///
   /// - Parameters:
   ///   - folder: Made when missing.
+  ///   - mode: The rights of files that are made; those that are there keep theirs.
   ///   - holder: One line about this process for whoever finds the lock taken.
   ///   - now: Milliseconds since 1970 UTC; only for the columns that tell a person when.
   ///   - step: Called when something has become durable, for tests that end the process there.
   /// - Throws: ``CheckpointError``; nothing on disk has changed then.
   package init(
-    job: Job, folder: String, holder: String, now: Int64, release: String, step: @escaping @Sendable () -> Void = {}
+    job: Job, folder: String, mode: UInt32 = 0o600, holder: String, now: Int64, release: String,
+    step: @escaping @Sendable () -> Void = {}
   ) throws(CheckpointError) {
     self.job = job
     self.step = step
@@ -65,15 +70,17 @@ package final class Checkpoint {
     upsert = layout.map(Self.upsert) ?? ""
     try makeFolder(folder)
     if let name = networkFileSystem(at: folder) { throw CheckpointError(.networkFileSystem(name: name), path: folder) }
-    lock = try RunLock(path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder)
+    lock = try RunLock(
+      path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder, mode: mode)
     step()
-    isNew = access(path, F_OK) != 0
+    isNew = try !isRegularFile(path)
     if isNew {
-      try Self.make(path, job, layout, now: now, release: release)
+      try Self.make(path, job, layout, mode: mode, now: now, release: release)
       step()
     }
     queue = try Self.open(path)
     let checkpointPath = path
+    files = Self.files(path)
     do {
       try bind()
       try load()
@@ -82,40 +89,80 @@ package final class Checkpoint {
     }
   }
 
-  /// Builds the file under another name and renames it: a checkpoint is whole from the instant it exists, and an empty file is never one.
-  private static func make(_ path: String, _ job: Job, _ layout: StateLayout?, now: Int64, release: String) throws(CheckpointError) {
-    // SQLite would take the log of a checkpoint that was moved away for the new one's.
-    for ending in ["-wal", "-journal"] where access(path + ending, F_OK) == 0 {
+  /// Builds the file under another name and renames it: a checkpoint is whole from the instant it
+  /// exists, and an empty file is never one.
+  private static func make(
+    _ path: String, _ job: Job, _ layout: StateLayout?, mode: UInt32, now: Int64, release: String
+  ) throws(CheckpointError) {
+    // SQLite would take the log of a checkpoint that was moved away for the new one's. Runs leave
+    // an empty one behind, which holds nothing.
+    for ending in ["-wal", "-journal"] where !isMissingOrEmpty(path + ending) {
       throw CheckpointError(.leftover, path: path + ending)
     }
+    for ending in ["-wal", "-journal", "-shm"] { unlink(path + ending) }
     let unfinished = path + ".new"
-    for ending in ["", "-journal", "-wal", "-shm"] { unlink(unfinished + ending) }
+    func removeUnfinished() {
+      for ending in ["", "-journal", "-wal", "-shm"] { unlink(unfinished + ending) }
+    }
+    removeUnfinished()
     do {
-      // With its write-ahead log from the first: were the finished file changed to it, a kill could leave a rollback journal, which a look at the file
-      // without writing cannot undo.
-      let queue = try DatabaseQueue(path: unfinished)
-      // NORMAL: closing syncs what was written, and before it is renamed nobody misses it.
-      try queue.inDatabase { database in
-        try turnOnWriteAheadLog(database, path)
-        try database.execute(sql: "PRAGMA synchronous = NORMAL")
+      guard let descriptor = try makeFile(unfinished, mode: mode) else {
+        throw CheckpointError(.notRegular(kind: "a folder"), path: unfinished)
       }
-      try migrator.migrate(queue)
-      try queue.write { database in
-        try database.execute(
-          sql: """
-            INSERT INTO checkpoint (id, job, created_by, created_at, next_batch, checkpoint_id)
-            VALUES (1, ?, ?, ?, 1, lower(hex(randomblob(16))))
-            """,
-          arguments: [job.name, release, TimestampText.format(milliseconds: now)])
-        if let layout { try database.execute(sql: groupsTable(layout)) }
-        try store(job.canonicalSettings, in: database)
+      Glibc.close(descriptor)
+      try fill(unfinished, job, layout, now: now, release: release)
+      // The log was merged and its file is gone; should one be left, it must hold nothing.
+      guard isMissingOrEmpty(unfinished + "-wal") else {
+        throw CheckpointError(
+          .inputOutput(reason: "its log could not be merged into it"), path: unfinished)
       }
-      try queue.close()
-      guard rename(unfinished, path) == 0 else {
-        throw CheckpointError(.unusableFolder(reason: String(cString: strerror(errno))), path: path)
-      }
+      for ending in ["-wal", "-shm"] { unlink(unfinished + ending) }
+      try syncFile(unfinished)
+      guard rename(unfinished, path) == 0 else { throw CheckpointError(errno: errno, path: path) }
+      let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
+      try syncFile(folder, isFolder: true)
     } catch {
+      // What is left would take the room that a full disk needs.
+      removeUnfinished()
       throw CheckpointError(wrapping: error, path: path)
+    }
+  }
+
+  private static func fill(
+    _ path: String, _ job: Job, _ layout: StateLayout?, now: Int64, release: String
+  ) throws {
+    // With its write-ahead log from the first: were the finished file changed to it, a kill could
+    // leave a rollback journal, which a look at the file without writing cannot undo.
+    let queue = try DatabaseQueue(path: path)
+    // NORMAL: what merges the log syncs, and before the file is renamed nobody misses it.
+    try queue.inDatabase { database in
+      try turnOnWriteAheadLog(database, path)
+      try database.execute(sql: "PRAGMA synchronous = NORMAL")
+    }
+    try migrator.migrate(queue)
+    try queue.write { database in
+      try database.execute(
+        sql: """
+          INSERT INTO checkpoint (id, job, created_by, created_at, next_batch, checkpoint_id)
+          VALUES (1, ?, ?, ?, 1, lower(hex(randomblob(16))))
+          """,
+        arguments: [job.name, release, TimestampText.format(milliseconds: now)])
+      if let layout { try database.execute(sql: groupsTable(layout)) }
+      try store(job.canonicalSettings, in: database)
+    }
+    // Closing would merge it too, but says nothing where the disk is full: the file that was
+    // renamed then was damaged for good.
+    try queue.inDatabase { try mergeLog($0) }
+    try queue.close()
+  }
+
+  /// Moves all of the log into the file and empties it.
+  private static func mergeLog(_ database: Database) throws {
+    // sqlite.org/pragma.html#pragma_wal_checkpoint: whether it was kept from it, pages in the log,
+    // pages moved; both 0 after TRUNCATE.
+    let row = try Row.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
+    guard let row, row[0] == 0 as Int64, row[1] == 0 as Int64 else {
+      throw DatabaseError(resultCode: .SQLITE_IOERR, message: "the log could not be merged")
     }
   }
 
@@ -125,13 +172,15 @@ package final class Checkpoint {
       var configuration = Configuration()
       configuration.busyMode = .timeout(10)
       configuration.label = "checkpoint"
-      // The database is looked at before GRDB may write to it: one that is not ours, or newer, must stay as it is.
+      // The database is looked at before GRDB may write to it: one that is not ours, or newer, must
+      // stay as it is.
       try refuseUnusable(path)
       let queue = try DatabaseQueue(path: path, configuration: configuration)
       try queue.inDatabase { database in
         // The file has its log from the first; a copy of it may have lost it (VACUUM INTO).
         try turnOnWriteAheadLog(database, path)
         try database.execute(sql: "PRAGMA synchronous = FULL")
+        try keepLog(database)
         // The log is merged after 16 MiB instead of 4: a batch that touches 200 of a million groups writes 200 pages, which then are merged less often.
         try database.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
         guard try Int.fetchOne(database, sql: "PRAGMA synchronous") == 2 else {
@@ -151,6 +200,19 @@ package final class Checkpoint {
       throw CheckpointError(
         .unusableFolder(reason: "the write-ahead log cannot be used here (journal_mode \(mode ?? "?"))"), path: path)
     }
+  }
+
+  /// Leaves `-wal` and `-shm` behind when the file is closed, the log empty: whoever may only read
+  /// the folder cannot make them, and SQLite does not read without them.
+  private static func keepLog(_ database: Database) throws {
+    var isKept: Int32 = 1
+    let code = sqlite3_file_control(
+      database.sqliteConnection, nil, SQLITE_FCNTL_PERSIST_WAL, &isKept)
+    guard code == SQLITE_OK else {
+      throw DatabaseError(resultCode: ResultCode(rawValue: code), message: "the log cannot be kept")
+    }
+    // With any limit closing empties the log; this one is never met by the merge at 16 MiB.
+    try database.execute(sql: "PRAGMA journal_size_limit = 1073741824")
   }
 
   private static func refuseUnusable(_ path: String) throws {
@@ -332,24 +394,37 @@ package final class Checkpoint {
   /// Closes the file, its log merged, for a process that ends without unwinding. The lock is held on.
   package func close() { try? queue.close() }
 
+  /// The database and its log's files as they stand.
+  private static func files(_ path: String) -> [String: FileIdentity] {
+    var files: [String: FileIdentity] = [:]
+    for ending in ["", "-wal", "-shm"] { files[path + ending] = FileIdentity(path: path + ending) }
+    return files
+  }
+
+  /// Whether the files that this run holds open are still those that the next one will find.
+  private func confirmInPlace(_ database: Database) throws(CheckpointError) {
+    try lock.confirmInPlace()
+    for (path, identity) in files where FileIdentity(path: path) != identity {
+      throw CheckpointError(.removed, path: path)
+    }
+    var hasMoved: Int32 = 0
+    let code = sqlite3_file_control(
+      database.sqliteConnection, nil, SQLITE_FCNTL_HAS_MOVED, &hasMoved)
+    guard code == SQLITE_OK, hasMoved == 0 else { throw CheckpointError(.removed, path: path) }
+  }
+
   /// A transaction of the run: everything in `body` or nothing.
   func write<Result>(_ body: (Database) throws -> Result) throws(CheckpointError) -> Result {
     do {
-      let result = try queue.write(body)
+      let result = try queue.write { database in
+        let result = try body(database)
+        try confirmInPlace(database)
+        return result
+      }
       step()
       return result
     } catch {
       throw CheckpointError(wrapping: error, path: path)
-    }
-  }
-}
-
-private func makeFolder(_ folder: String) throws(CheckpointError) {
-  var made = folder.hasPrefix("/") ? "/" : ""
-  for part in folder.split(separator: "/") {
-    made += made.isEmpty || made.hasSuffix("/") ? String(part) : "/" + part
-    if mkdir(made, 0o755) != 0 && errno != EEXIST {
-      throw CheckpointError(.unusableFolder(reason: String(cString: strerror(errno))), path: folder)
     }
   }
 }
@@ -378,6 +453,7 @@ extension CheckpointError {
     case .SQLITE_CORRUPT, .SQLITE_NOTADB: self.init(.corrupt(reason: reason), path: path)
     case .SQLITE_FULL: self.init(.full(reason: reason), path: path)
     case .SQLITE_IOERR: self.init(.inputOutput(reason: reason), path: path)
+    case .SQLITE_CANTOPEN where isFull(at: path): self.init(.full(reason: reason), path: path)
     case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM: self.init(.readOnly(reason: reason), path: path)
     case .SQLITE_BUSY, .SQLITE_LOCKED: self.init(.busy(reason: reason), path: path)
     default: self.init(.database(reason), path: path)

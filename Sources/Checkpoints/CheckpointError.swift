@@ -8,6 +8,12 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case locked(holder: String)
     case unusableFolder(reason: String)
     case networkFileSystem(name: String)
+    /// A file of another user's, whose rights do not let this one in.
+    case noPermission(user: UInt32, owner: UInt32, mode: UInt32)
+    /// A pipe, a link or the like where a file belongs.
+    case notRegular(kind: String)
+    /// A file of this run is not where it was.
+    case removed
     case noCheckpoint
     /// Not a database, or a damaged one.
     case corrupt(reason: String)
@@ -49,6 +55,16 @@ package struct CheckpointError: Error, CustomStringConvertible {
       "\(path): cannot be opened for writing: \(reason). Make the folder writable, or name another one with --checkpoints."
     case .networkFileSystem(let name):
       "\(path): is on \(name), where SQLite's write-ahead log is not safe. Put checkpoints on a local disk, with --checkpoints."
+    case .noPermission(let user, let owner, let mode):
+      "\(path): user \(user) may not use it: it belongs to user \(owner) and its mode is 0"
+        + String(mode, radix: 8) + ". Run as that user, or let this one in with chmod and chgrp; "
+        + "files of new checkpoints get other rights with tranche run --mode 0640 or 0660."
+    case .notRegular(let kind):
+      "\(path): is \(kind) where a file belongs. Nothing was changed. Move it away, or name "
+        + "another folder with --checkpoints."
+    case .removed:
+      "\(path): was removed or replaced while this run had it open. Nothing of the batch was "
+        + "committed. If it was moved, put it back, with its -wal and -shm, and run again."
     case .noCheckpoint:
       "\(path): there is no checkpoint yet. Run the job once first."
     case .corrupt(let reason):

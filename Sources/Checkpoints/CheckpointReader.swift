@@ -1,5 +1,5 @@
-internal import Foundation
 internal import GRDB
+internal import Glibc
 package import Jobs
 package import Offsets
 package import Tables
@@ -9,7 +9,9 @@ internal import Windows
 package final class CheckpointReader {
   package let path: String
   private let job: Job?
-  private let queue: DatabaseQueue
+  private var queue: DatabaseQueue
+  /// The file's version where it is read without locks; see ``open(_:)``.
+  private var unlockedVersion: FileVersion?
   private var partitions: [Int64: PartitionID] = [:]
 
   /// - Parameter job: Whose checkpoint it must be; nil inside a run, which has made sure.
@@ -17,27 +19,81 @@ package final class CheckpointReader {
   package init(path: String, job: Job? = nil) throws(CheckpointError) {
     self.path = path
     self.job = job
-    guard FileManager.default.fileExists(atPath: path) else { throw CheckpointError(.noCheckpoint, path: path) }
-    do {
-      var configuration = Configuration()
-      configuration.readonly = true
-      configuration.busyMode = .timeout(10)
-      queue = try DatabaseQueue(path: path, configuration: configuration)
-      try queue.read { database in
-        guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else {
-          throw CheckpointError(.foreign(reason: "its application_id is another"), path: path)
-        }
-        if try Checkpoint.migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
-        if let job, case let name = try Checkpoint.jobName(in: database), name != job.name {
-          throw CheckpointError(.otherJob(name: name), path: path)
-        }
+    (queue, unlockedVersion) = try Self.open(path)
+    try read { database in
+      guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else {
+        throw CheckpointError(.foreign(reason: "its application_id is another"), path: path)
       }
-    } catch {
-      throw CheckpointError(wrapping: error, path: path)
+      if try Checkpoint.migrator.hasBeenSuperseded(database) {
+        throw CheckpointError(.newer, path: path)
+      }
+      if let job, case let name = try Checkpoint.jobName(in: database), name != job.name {
+        throw CheckpointError(.otherJob(name: name), path: path)
+      }
     }
   }
 
+  /// Opens the file for reading, beside a run as well.
+  ///
+  /// SQLite needs the log's two files for that, which runs leave behind, or the right to make them.
+  /// A file without them, in a folder that may not be written to, is read as one that nobody
+  /// changes, which ``read(_:)`` makes sure of. Never beside a log that holds something.
+  private static func open(
+    _ path: String
+  ) throws(CheckpointError) -> (DatabaseQueue, unlockedVersion: FileVersion?) {
+    guard try isRegularFile(path) else { throw CheckpointError(.noCheckpoint, path: path) }
+    var configuration = Configuration()
+    configuration.readonly = true
+    configuration.busyMode = .timeout(10)
+    do {
+      return (try DatabaseQueue(path: path, configuration: configuration), nil)
+    } catch {
+      let code = (error as? DatabaseError)?.resultCode
+      let isRefused = code == .SQLITE_CANTOPEN || code == .SQLITE_READONLY
+      guard isRefused else { throw CheckpointError(wrapping: error, path: path) }
+      for ending in ["", "-wal", "-shm"] where access(path + ending, R_OK) != 0 && errno == EACCES {
+        throw CheckpointError(errno: EACCES, path: path + ending)
+      }
+      guard let version = FileVersion(path: path), isMissingOrEmpty(path + "-wal") else {
+        throw CheckpointError(wrapping: error, path: path)
+      }
+      do {
+        let queue = try DatabaseQueue(path: unlockedURI(path), configuration: configuration)
+        return (queue, version)
+      } catch {
+        throw CheckpointError(wrapping: error, path: path)
+      }
+    }
+  }
+
+  /// - SeeAlso: sqlite.org/uri.html, "immutable=1".
+  private static func unlockedURI(_ path: String) -> String {
+    let plain = Set("/-._~".utf8)
+    let escaped = path.utf8.map { byte in
+      let isPlain =
+        plain.contains(byte) || (byte < 0x80 && Character(UnicodeScalar(byte)).isLetter)
+        || (0x30...0x39).contains(byte)
+      let digits = String(byte, radix: 16)
+      return isPlain ? String(UnicodeScalar(byte)) : "%" + (byte < 16 ? "0" : "") + digits
+    }
+    return "file:\(escaped.joined())?immutable=1"
+  }
+
   func read<Result>(_ body: (Database) throws -> Result) throws(CheckpointError) -> Result {
+    for _ in 0..<10 {
+      guard let version = unlockedVersion else { break }
+      let result = Swift.Result { try queue.read(body) }
+      if FileVersion(path: path) == version && isMissingOrEmpty(path + "-wal") {
+        do { return try result.get() } catch { throw CheckpointError(wrapping: error, path: path) }
+      }
+      // A run has begun or ended meanwhile. What it changed is read anew.
+      (queue, unlockedVersion) = try Self.open(path)
+    }
+    guard unlockedVersion == nil else {
+      throw CheckpointError(
+        .busy(reason: "it is changed all the time, and cannot be read beside a run here"),
+        path: path)
+    }
     do {
       return try queue.read(body)
     } catch {

@@ -5,19 +5,21 @@ internal import Glibc
 /// The file is never removed: unlinking it would let two processes hold locks on two files of one name.
 /// - SeeAlso: flock(2).
 package final class RunLock {
+  private let path: String
   private let descriptor: Int32
+  private let identity: FileIdentity?
 
   /// Takes the lock within a hundredth of a second or not at all.
   ///
   /// - Parameters:
-  ///   - path: The lock file; made when missing.
+  ///   - path: The lock file; made when missing. A link is not followed.
   ///   - holder: One line that tells a person who holds it: pid, host and start time.
-  /// - Throws: ``CheckpointError`` with code `locked` when another process holds it, `unusableFolder` when the file cannot be made.
-  package init(path: String, holder: String) throws(CheckpointError) {
-    let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else {
-      throw CheckpointError(.unusableFolder(reason: String(cString: strerror(errno))), path: path)
-    }
+  ///   - mode: The rights of a file that is made.
+  /// - Throws: ``CheckpointError`` with code `locked` when another process holds it,
+  ///   `unusableFolder`, `full` or `noPermission` when the file cannot be made or written,
+  ///   `notRegular` when something else is there.
+  package init(path: String, holder: String, mode: UInt32 = 0o600) throws(CheckpointError) {
+    let descriptor = try Self.openOrMake(path, mode: mode)
     guard Self.take(descriptor) else {
       let current = Self.read(descriptor)
       close(descriptor)
@@ -26,11 +28,42 @@ package final class RunLock {
     var line = holder + "\n"
     let isWritten = ftruncate(descriptor, 0) == 0 && line.withUTF8 { pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count }
     guard isWritten else {
-      let reason = String(cString: strerror(errno))
+      let number = errno
       close(descriptor)
-      throw CheckpointError(.unusableFolder(reason: reason), path: path)
+      throw CheckpointError(errno: number, path: path)
     }
+    self.path = path
     self.descriptor = descriptor
+    identity = FileIdentity(descriptor: descriptor)
+  }
+
+  private static func openOrMake(_ path: String, mode: UInt32) throws(CheckpointError) -> Int32 {
+    // A lock file is never removed: one that was there for the first call is there for the second.
+    if let made = try makeFile(path, mode: mode) { return made }
+    // A pipe does not hang here: without blocking, and for both directions (fifo(7)).
+    let descriptor = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    if descriptor < 0 {
+      // Something else than a file is told by its kind: a link, a folder.
+      let number = errno
+      _ = try isRegularFile(path)
+      throw CheckpointError(errno: number, path: path)
+    }
+    var facts = stat()
+    guard fstat(descriptor, &facts) == 0, let kind = kindUnlessRegular(facts) else {
+      return descriptor
+    }
+    close(descriptor)
+    throw CheckpointError(.notRegular(kind: kind), path: path)
+  }
+
+  /// - Throws: ``CheckpointError`` with code `removed` where another run could lock another file of
+  ///   this name.
+  func confirmInPlace() throws(CheckpointError) {
+    guard let held = FileIdentity(descriptor: descriptor), held == identity,
+      held == FileIdentity(path: path)
+    else {
+      throw CheckpointError(.removed, path: path)
+    }
   }
 
   deinit { close(descriptor) }
@@ -46,9 +79,11 @@ package final class RunLock {
 
   /// What the process that holds the lock wrote about itself; nil when nobody holds it.
   package static func holder(path: String) -> String? {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
+    var facts = stat()
+    guard fstat(descriptor, &facts) == 0, kindUnlessRegular(facts) == nil else { return nil }
     if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
     return read(descriptor)
   }

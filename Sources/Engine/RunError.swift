@@ -50,6 +50,8 @@ package struct RunError: Error, CustomStringConvertible {
       case .locked, .busy: .locked
       case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
       case .corrupt, .leftover, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
+      case .notRegular, .removed: .inputOutput
+      case .noPermission: .noPermission
       case .jobChanged, .otherJob, .wrongCluster, .resultsWait: .jobChanged
       case .overflow, .tooManyGroups, .noCheckpoint: .data
       case .invariant: .internalFault

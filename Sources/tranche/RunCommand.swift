@@ -33,6 +33,9 @@ struct RunCommand: ParsableCommand {
   @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
   var verbose = false
 
+  @Option(help: "The rights of a new checkpoint's files; those that are there keep theirs.")
+  var mode = FileMode.owner
+
   @Option(name: .customLong("die-at-step"), help: .hidden)
   var dieAtStep: Int?
 
@@ -46,7 +49,9 @@ struct RunCommand: ParsableCommand {
       let started = ContinuousClock.now
       let job = try self.job.load()
       let failpoint = Failpoints(dieAtStep: dieAtStep).pass
-      let checkpoint = try openCheckpoint(job, folder: try self.job.checkpointFolder(of: job)) {
+      let checkpoint = try openCheckpoint(
+        job, folder: try self.job.checkpointFolder(of: job), mode: mode
+      ) {
         failpoint(.checkpointStep)
       }
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }

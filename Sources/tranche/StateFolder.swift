@@ -119,6 +119,25 @@ extension CheckpointOptions {
   }
 }
 
+/// The rights of files that are made, as chmod(1) takes them.
+struct FileMode: ExpressibleByArgument, CustomStringConvertible {
+  static let owner = FileMode(bits: 0o600)
+  let bits: UInt32
+
+  var description: String { "0" + String(bits, radix: 8) }
+  var defaultValueDescription: String { description }
+}
+
+extension FileMode {
+  /// Reading and writing for the owner, either or both for others; nothing may be executed.
+  init?(argument: String) {
+    guard let bits = UInt32(argument, radix: 8), bits & 0o600 == 0o600, bits & ~0o666 == 0 else {
+      return nil
+    }
+    self.init(bits: bits)
+  }
+}
+
 extension JobOptions {
   /// The folder of this job's checkpoint.
   func checkpointFolder(of job: Job) throws -> String {

@@ -100,11 +100,14 @@ func makeSources(_ job: Job) throws -> [any MessageSource] {
   try job.clusters.map { try KafkaSource($0, job: job) }
 }
 
-func openCheckpoint(_ job: Job, folder: String, step: @escaping @Sendable () -> Void = {}) throws -> Checkpoint {
+func openCheckpoint(
+  _ job: Job, folder: String, mode: FileMode = .owner, step: @escaping @Sendable () -> Void = {}
+) throws -> Checkpoint {
   let now = nowMilliseconds()
   let holder = "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
   let checkpoint = try Checkpoint(
-    job: job, folder: folder, holder: holder, now: now, release: "tranche \(release)", step: step)
+    job: job, folder: folder, mode: mode.bits, holder: holder, now: now,
+    release: "tranche \(release)", step: step)
   if checkpoint.isNew { printError("\(job.name): first run: new checkpoint at \(checkpoint.path)") }
   return checkpoint
 }

@@ -28,6 +28,51 @@ struct DiskTests {
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)], objects: objects)
   }
 
+  // A first run on a disk with 220 kB left once made a checkpoint that was damaged for good: its
+  // log could not be merged when it was closed, nobody looked, and it was renamed all the same.
+  @Test(
+    "that fills up at any place of a run ends it with 74; with room the next is as if it never had",
+    arguments: [
+      (begin: "new", isRowJob: false), (begin: "old", isRowJob: false),
+      (begin: "new", isRowJob: true), (begin: "old", isRowJob: true),
+    ])
+  func filling(begin: String, isRowJob: Bool) throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      rest: isRowJob ? "" : nil, output: isRowJob ? "format: json, keep: each" : "format: csv",
+      maxOffsets: 300, more: "rejects: { max_share: 90% }")
+    let job = try text(scenario, "job.yaml").replacing("file:out", with: "file:disk/out")
+    try scenario.folder.write(job, to: "job.yaml")
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 898, seed: 3),
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 0, "value": "oops\n",
+          "timestamp": Scenario.start,
+        ],
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 1, "value": "oops\n",
+          "timestamp": Scenario.start,
+        ],
+      ])
+    // A page has 4 KiB: make acceptance tries each.
+    let step = ProcessInfo.processInfo.environment["TRANCHE_DISK_STEP_KIB"] ?? "16"
+    let lines = try scenario.stack.script(
+      "SystemTests/filling_disk.sh", [scenario.stack.binary, begin, step], in: scenario.folder.path
+    ).split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
+    let expected = try #require(lines.first?.last)
+    #expect(lines.first?[1] == "0")
+    for line in lines.dropFirst() {
+      #expect(
+        ["0", "74"].contains(line[1]) && line[2] == "0" && line[3] == expected,
+        "\(line) is not \(expected)")
+    }
+    let failedCount = lines.filter { $0[1] == "74" }.count
+    #expect(failedCount >= (begin == "new" ? 12 : 3), "\(failedCount) of \(lines.count)")
+  }
+
   @Test(
     "that damaged the checkpoint, by its end or in its middle, is an error with 74, and no byte of it is changed", arguments: [true, false])
   func damaged(isTruncated: Bool) throws {
