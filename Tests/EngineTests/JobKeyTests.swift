@@ -276,7 +276,7 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
           timeout: 30s
           max_attempts: 4
           ca_file: /etc/one.pem
-      rejects: { policy: quarantine, max_share: 50% }
+      rejects: { policy: quarantine, max_share: 50%, min_records: 100, max_share_over: 1000 }
       limits:
         batch_bytes: 256MiB
         record_bytes: 1MiB
@@ -530,15 +530,23 @@ extension KeyChange {
     }
     return [
       KeyChange(
-        "rejects", "rejects: { policy: quarantine, max_share: 50% }",
-        "rejects: { policy: drop, max_share: 50% }", dropsThem),
+        "rejects", "rejects: { policy: quarantine, max_share: 50%,",
+        "rejects: { policy: drop, max_share: 50%,", dropsThem),
       KeyChange("rejects.policy", "policy: quarantine", "policy: drop", dropsThem),
       KeyChange("rejects.policy", "policy: quarantine", "policy: fail", isStopped),
-      KeyChange("rejects.max_share", "max_share: 50%", "max_share: 0.1%, min_records: 1", isStopped),
+      // Each of the three stops the batch only where the others let it.
       KeyChange(
-        "rejects.min_records", "max_share: 50%, min_records: 1000", "max_share: 0.1%, min_records: 1", isStopped),
+        "rejects.max_share", "max_share: 50%", "max_share: 0.1%", isStopped,
+        also: [(old: "min_records: 100,", new: "min_records: 1,")]),
       KeyChange(
-        "rejects.max_share_over", "max_share: 50%", "max_share: 10%, min_records: 1, max_share_over: 1", isStopped),
+        "rejects.min_records", "min_records: 100,", "min_records: 1,", isStopped,
+        also: [(old: "max_share: 50%", new: "max_share: 0.1%")]),
+      KeyChange(
+        "rejects.max_share_over", "max_share_over: 1000", "max_share_over: 1", isStopped,
+        also: [
+          (old: "max_share: 50%", new: "max_share: 9%"),
+          (old: "min_records: 100,", new: "min_records: 1,"),
+        ]),
       KeyChange("limits", "groups_per_window: 1000000", "groups_per_window: 3", isStopped),
       KeyChange("limits.batch_bytes", "batch_bytes: 256MiB", "batch_bytes: 100", isFelt),
       KeyChange("limits.record_bytes", "record_bytes: 1MiB", "record_bytes: 12", isFelt),
