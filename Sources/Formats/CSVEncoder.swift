@@ -5,7 +5,8 @@ package import Tables
 /// Numbers are written as in JSON, timestamps in ISO 8601 with milliseconds, decimals with all digits of their scale. A text is quoted where
 /// it holds a quote, a comma or a line end, is empty, or reads `\N`. The same table gives the same bytes.
 package enum CSVEncoder {
-  package static func encode(_ table: Table) -> [UInt8] {
+  /// - Parameter byteLimit: Looked at after every row.
+  package static func encode(_ table: Table, byteLimit: Int = .max) throws(EncodedTooLong) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(64 + table.rowCount * table.schema.columns.count * 8)
     for (index, column) in table.schema.columns.enumerated() {
@@ -20,6 +21,7 @@ package enum CSVEncoder {
         append(table[index], row, to: &bytes)
       }
       bytes.append(UInt8(ascii: "\n"))
+      guard bytes.count <= byteLimit else { throw EncodedTooLong(byteLimit: byteLimit) }
     }
     return bytes
   }
@@ -48,9 +50,21 @@ package enum CSVEncoder {
   }
 }
 
+/// A table whose object would be longer than it may be.
+package struct EncodedTooLong: Error, Equatable, CustomStringConvertible {
+  package let byteLimit: Int
+
+  package init(byteLimit: Int) { self.byteLimit = byteLimit }
+
+  package var description: String {
+    "the object would have more than \(byteLimit) bytes (limits.object_bytes). Make it smaller by select, by or where, or raise the limit"
+  }
+}
+
 /// A table as JSON lines: one object per row, keys in the order of the columns, timestamps as ISO 8601 texts, decimals as numbers.
 package enum JSONLinesEncoder {
-  package static func encode(_ table: Table) -> [UInt8] {
+  /// - Parameter byteLimit: Looked at after every row.
+  package static func encode(_ table: Table, byteLimit: Int = .max) throws(EncodedTooLong) -> [UInt8] {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(table.rowCount * table.schema.columns.count * 20)
     let keys = table.schema.columns.enumerated().map { index, column -> [UInt8] in
@@ -65,6 +79,7 @@ package enum JSONLinesEncoder {
         append(table[index], row, to: &bytes)
       }
       bytes.append(contentsOf: "}\n".utf8)
+      guard bytes.count <= byteLimit else { throw EncodedTooLong(byteLimit: byteLimit) }
     }
     return bytes
   }

@@ -325,9 +325,10 @@ struct EncoderTests {
   }
 
   @Test("CSV quotes what needs it and tells NULL from text")
-  func csv() {
+  func csv() throws {
+    let bytes = try CSVEncoder.encode(table)
     #expect(
-      String(decoding: CSVEncoder.encode(table), as: UTF8.self) == """
+      String(decoding: bytes, as: UTF8.self) == """
         "n,ame",d,b,t,m
         plain,0.1,true,2026-11-23T10:05:00.123Z,-0.05
         "q""u,o
@@ -340,9 +341,10 @@ struct EncoderTests {
   }
 
   @Test("JSON lines are valid JSON with the columns' names")
-  func json() {
+  func json() throws {
+    let bytes = try JSONLinesEncoder.encode(table)
     #expect(
-      String(decoding: JSONLinesEncoder.encode(table), as: UTF8.self) == """
+      String(decoding: bytes, as: UTF8.self) == """
         {"n,ame":"plain","d":0.1,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
         {"n,ame":"q\\"u,o\\nte","d":5.0,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
         {"n,ame":"\\\\N","d":1e-07,"b":true,"t":"2026-11-23T10:05:00.123Z","m":-0.05}
@@ -350,5 +352,20 @@ struct EncoderTests {
         {"n,ame":null,"d":-2.5,"b":false,"t":"1969-12-31T23:59:59.999Z","m":12345.67}
 
         """)
+  }
+
+  @Test("both end where an object would be longer than it may be, also where escapes make it so")
+  func tooLong() throws {
+    let csv = try CSVEncoder.encode(table)
+    let json = try JSONLinesEncoder.encode(table)
+    #expect(try CSVEncoder.encode(table, byteLimit: csv.count) == csv)
+    #expect(try JSONLinesEncoder.encode(table, byteLimit: json.count) == json)
+    #expect(throws: EncodedTooLong(byteLimit: csv.count - 1)) { try CSVEncoder.encode(table, byteLimit: csv.count - 1) }
+    #expect(throws: EncodedTooLong(byteLimit: json.count - 1)) { try JSONLinesEncoder.encode(table, byteLimit: json.count - 1) }
+    var controls = Column(.string)
+    for _ in 0..<100 { controls.append(string: String(repeating: "\u{1}", count: 100)) }
+    let escaped = Table(Schema([ColumnDefinition("c", .string)]), columns: [controls])
+    #expect(throws: EncodedTooLong(byteLimit: 50_000)) { try JSONLinesEncoder.encode(escaped, byteLimit: 50_000) }
+    #expect(EncodedTooLong(byteLimit: 7).description.contains("limits.object_bytes"))
   }
 }
