@@ -124,6 +124,9 @@ package struct Job: Sendable, Equatable {
     package var groupsPerWindow: Int64
     package var windowsPerBatch: Int64
     package var keyBytes: Int64
+    /// Most bytes of a text that `select` makes.
+    package var valueBytes: Int64
+    package var objectBytes: Int64
   }
 }
 

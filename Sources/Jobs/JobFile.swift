@@ -5,10 +5,19 @@ internal import Tables
 /// The job file: YAML in, a validated ``Job`` out.
 package enum JobFile {
   /// Most bytes of a job file.
-  private static let byteLimit = 1 << 20
+  package static let byteLimit = 1 << 20
 
   /// What is wrong with a property of a Kafka client, if something is. Never holds the value, which may be a secret.
   package typealias PropertyCheck = (_ name: String, _ value: String) -> (problem: String, remedy: String)?
+
+  /// A job and where its file says what may clash with another job's.
+  package struct Parsed: Sendable {
+    package let job: Job
+    /// 1 where the name is the file's.
+    package let nameLine: Int
+    /// Of `output.to`.
+    package let placeLine: Int
+  }
 
   /// Parses, substitutes and checks a job file.
   ///
@@ -21,15 +30,24 @@ package enum JobFile {
     text: String, path: String, environment: [String: String], readFile: @escaping (String) -> String?,
     propertyFault: @escaping PropertyCheck = { _, _ in nil }
   ) throws(JobFileErrors) -> Job {
+    try parsed(text: text, path: path, environment: environment, readFile: readFile, propertyFault: propertyFault).job
+  }
+
+  /// As ``parse(text:path:environment:readFile:propertyFault:)``, with lines.
+  package static func parsed(
+    text: String, path: String, environment: [String: String], readFile: @escaping (String) -> String?,
+    propertyFault: @escaping PropertyCheck = { _, _ in nil }
+  ) throws(JobFileErrors) -> Parsed {
     let reader = YAMLReader(file: path, environment: environment, readFile: readFile)
-    var job: Job?
+    var parsed: Parsed?
     if text.utf8.count > byteLimit {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")
     } else if let root = reader.root(text) {
       var parser = JobParser(reader, propertyFault: propertyFault)
-      job = parser.parse(root, fallbackName: fileName(path))
+      let job = parser.parse(root, fallbackName: fileName(path))
+      parsed = Parsed(job: job, nameLine: parser.nameLine ?? 1, placeLine: parser.placeLine ?? 1)
     }
-    if let job, reader.errors.isEmpty { return job }
+    if let parsed, reader.errors.isEmpty { return parsed }
     throw JobFileErrors(errors: reader.errors.sorted { $0.line < $1.line })
   }
 

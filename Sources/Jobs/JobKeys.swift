@@ -115,6 +115,8 @@ package enum JobKeys {
     JobKey("limits.groups_per_window", .integer, .harmless, "Default: 1000000."),
     JobKey("limits.windows_per_batch", .integer, .harmless, "Default: 10000."),
     JobKey("limits.key_bytes", .size, .harmless, "Bytes of a text to group by. Default: 1KiB."),
+    JobKey("limits.value_bytes", .size, .harmless, "Bytes of a text that select makes, up to 8MiB. Default: 256KiB."),
+    JobKey("limits.object_bytes", .size, .harmless, "Bytes of an object, up to 5GiB. Default: 1GiB."),
   ]
 
   /// Keys that are known and not built: their refusal says so.

@@ -44,8 +44,8 @@ extension JobParser {
   }
 
   func column(_ name: String, _ entry: YAMLReader.Entry) -> ColumnDefinition? {
-    if let index = job.recordSchema.index(of: name) { return job.recordSchema.columns[index] }
-    reader.fail(entry, value: name, "is no field", reader.suggestion(name, job.recordSchema.columns.map(\.name)))
+    if let index = recordSchema.index(of: name) { return recordSchema.columns[index] }
+    reader.fail(entry, value: name, "is no field", reader.suggestion(name, recordSchema.columns.map(\.name)))
     return nil
   }
 
@@ -57,15 +57,15 @@ extension JobParser {
         aggregate, "has no key \(required)", required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
     }
     // Keys first, in whatever order the file has them: a measure may not take the name of one.
-    let by = entries["by"].map(groupColumns) ?? []
+    let by = entries["by"].map { groupColumns($0) } ?? []
     let measures = entries["measures"].map { parseMeasures($0, keys: by) } ?? []
     job.aggregate = Job.Aggregate(by: by, measures: measures)
     checkStateColumns(aggregate, by, measures)
   }
 
-  func groupColumns(_ entry: YAMLReader.Entry) -> [String] {
+  mutating func groupColumns(_ entry: YAMLReader.Entry) -> [String] {
     var by: [String] = []
-    for item in reader.items(entry) {
+    for item in reader.items(entry, most: 100) {
       guard let name = reader.string(item), let column = column(name, item) else { continue }
       if column.type == .double {
         reader.fail(item, value: name, "is a double, which is no key", "Group by an integer, bool, string, timestamp or decimal field")
@@ -74,17 +74,20 @@ extension JobParser {
         reader.fail(item, value: name, "stands there twice", "Name each field once")
       } else {
         by.append(column.name)
+        resultEntries.append((column.name, item))
       }
     }
     return by
   }
 
-  func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Job.Measure] {
+  mutating func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Job.Measure] {
     var measures: [Job.Measure] = []
-    for (name, entry) in reader.mapping(entry, namesAreFree: true) {
-      guard checkColumnName(name, entry, taken: keys + measures.map(\.name)) else { continue }
+    var taken = Set(keys.map { $0.lowercased() })
+    for (name, entry) in reader.mapping(entry, namesAreFree: true, most: 500) {
+      guard checkColumnName(name, entry, taken: &taken) else { continue }
       guard let text = reader.string(entry), let measure = measure(name, text.filter { $0 != " " }, entry) else { continue }
       measures.append(measure)
+      resultEntries.append((name, entry))
     }
     if measures.isEmpty { reader.fail(entry, "names no usable measure", "Write for example calls: count()") }
     return measures
@@ -117,12 +120,13 @@ extension JobParser {
 
   /// The state's columns are named after keys and measures; some need a second column.
   func checkStateColumns(_ entry: YAMLReader.Entry, _ by: [String], _ measures: [Job.Measure]) {
-    var names = ["window"] + by + by.filter { job.recordColumn($0).isNullable }.map { "\($0)_is_null" }
+    let nullable = Set(recordSchema.columns.filter(\.isNullable).map(\.name))
+    var names = ["window"] + by + by.filter(nullable.contains).map { "\($0)_is_null" }
     for measure in measures {
       names += measure.function == .avg ? ["\(measure.name)_sum", "\(measure.name)_count"] : [measure.name]
     }
-    let lowercased = names.map { $0.lowercased() }
-    for name in Set(lowercased.filter { candidate in lowercased.filter { $0 == candidate }.count > 1 }).sorted() {
+    let counts = Dictionary(names.map { ($0.lowercased(), 1) }, uniquingKeysWith: +)
+    for name in counts.filter({ $0.value > 1 }).keys.sorted() {
       reader.fail(
         entry, value: name, "names two columns of the state (an avg keeps NAME_sum and NAME_count, a nullable key NAME_is_null)",
         "Give one of them another name")
@@ -133,7 +137,7 @@ extension JobParser {
     guard let sql = reader.string(entry) else { return }
     job.where = sql
     do {
-      _ = try Predicate(sql, schema: job.recordSchema)
+      _ = try Predicate(sql, schema: recordSchema)
     } catch {
       reader.fail(
         entry, "\(error)",
@@ -144,14 +148,25 @@ extension JobParser {
   mutating func parseSelect(_ select: YAMLReader.Entry) {
     let input = job.selectInputSchema
     let shown = job.aggregate == nil ? job.fields.map(\.column.name) : input.columns.map(\.name)
-    for (name, entry) in reader.mapping(select, namesAreFree: true) {
-      guard checkColumnName(name, entry, taken: shown + job.select.map(\.name)), let item = derivedColumn(name, entry) else { continue }
-      do {
-        _ = try Derivation([(name: item.name, sql: item.sql, type: item.type)], schema: input)
-      } catch {
-        reader.fail(entry, "\(error)", "Expressions read \(input.columns.prefix(12).map(\.name).joined(separator: ", "))")
-      }
+    var taken = Set(shown.map { $0.lowercased() })
+    var entries: [String: YAMLReader.Entry] = [:]
+    for (name, entry) in reader.mapping(select, namesAreFree: true, most: 500) {
+      guard checkColumnName(name, entry, taken: &taken), let item = derivedColumn(name, entry) else { continue }
       job.select.append(item)
+      resultEntries.append((name, entry))
+      entries[name] = entry
+    }
+    let items = job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }
+    let valueByteLimit = Int(job.limits.valueBytes)
+    var faults = Derivation.faults(items, schema: input, valueByteLimit: valueByteLimit)
+    // Each by itself is one thing; all of them are one statement.
+    if faults.isEmpty {
+      do { _ = try Derivation(items, schema: input, valueByteLimit: valueByteLimit) } catch { faults = [error] }
+    }
+    for fault in faults {
+      reader.fail(
+        fault.item.flatMap { entries[$0] } ?? select, "\(fault)",
+        "Expressions read \(input.columns.prefix(12).map(\.name).joined(separator: ", "))")
     }
   }
 

@@ -49,6 +49,7 @@ extension JobParser {
 
   mutating func parsePlace(_ entry: YAMLReader.Entry) {
     hasTo = true
+    placeLine = entry.line
     guard let text = reader.string(entry) else { return }
     guard let place = Job.Output.Place(text: text) else {
       return reader.fail(entry, value: text, "is no place for results", "Write s3://BUCKET/PREFIX or file:FOLDER")
@@ -62,6 +63,9 @@ extension JobParser {
       if !prefix.isEmpty && segments.contains(where: { ["", ".", ".."].contains($0) }) {
         reader.fail(entry, value: text, "has an empty, '.' or '..' part in its prefix", "Write plain names between the slashes")
       }
+    }
+    if place.segments.contains("_tranche") {
+      reader.fail(entry, value: text, "lies in a folder _tranche, which is for what Tranche keeps beside results", "Name another folder")
     }
     job.output.place = place
   }
@@ -77,12 +81,17 @@ extension JobParser {
         if rest.contains("@") {
           reader.fail(entry, "holds a user name or password", "Write http://HOST:PORT, and credentials under output.s3.credentials")
         } else if !(address.hasPrefix("http://") || address.hasPrefix("https://")) || rest.isEmpty
-          || rest.contains(where: { "/?#".contains($0) })
+          || !rest.utf8.allSatisfy({ isHostByte($0) })
         {
           reader.fail(entry, value: endpoint, "is no address of a server", "Write http://HOST:PORT or https://HOST, without a path")
         }
         job.output.s3.endpoint = address
-      case "region": job.output.s3.region = reader.nonEmpty(entry) ?? job.output.s3.region
+      case "region":
+        guard let region = reader.nonEmpty(entry) else { continue }
+        // It stands in the host's name and in a header.
+        let isLegal = region.utf8.count <= 63 && region.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
+        if !isLegal { reader.fail(entry, value: region, "is no name of a region", "Use letters, digits and '-', as in eu-central-1") }
+        job.output.s3.region = region
       case "addressing":
         hasAddressing = true
         job.output.s3.addressing = reader.choice(entry, Job.S3Options.AddressingStyle.self) ?? .path
@@ -95,6 +104,14 @@ extension JobParser {
     }
     if !hasAddressing { job.output.s3.addressing = job.output.s3.endpoint == nil ? .virtual : .path }
     self.hasAddressing = hasAddressing
+  }
+
+  /// Of a host's name, a numeric address or a port.
+  private func isHostByte(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+    default: "-._:[]".utf8.contains(byte)
+    }
   }
 
   mutating func parseCredentials(_ credentials: YAMLReader.Entry) {
@@ -132,6 +149,9 @@ extension JobParser {
       case "groups_per_window": job.limits.groupsPerWindow = reader.integer(entry, in: 1...1_000_000_000) ?? job.limits.groupsPerWindow
       case "windows_per_batch": job.limits.windowsPerBatch = reader.integer(entry, in: 1...1_000_000) ?? job.limits.windowsPerBatch
       case "key_bytes": job.limits.keyBytes = reader.size(entry) ?? job.limits.keyBytes
+      case "value_bytes": job.limits.valueBytes = reader.size(entry, most: 8 << 20) ?? job.limits.valueBytes
+      // What S3 takes in one piece.
+      case "object_bytes": job.limits.objectBytes = reader.size(entry, most: 5 << 30) ?? job.limits.objectBytes
       default: break
       }
     }

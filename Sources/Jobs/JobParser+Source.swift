@@ -23,7 +23,7 @@ extension JobParser {
   }
 
   mutating func parseClusters(_ list: YAMLReader.Entry) {
-    let items = reader.items(list)
+    let items = reader.items(list, most: 32)
     if items.isEmpty { reader.fail(list, "names no cluster", "Write - name: main, with properties and topics") }
     for item in items {
       var cluster = Job.Cluster(name: "", properties: [:], topics: [])
@@ -52,7 +52,7 @@ extension JobParser {
 
   func properties(_ entry: YAMLReader.Entry) -> [String: String] {
     var properties: [String: String] = [:]
-    for (name, entry) in reader.mapping(entry, namesAreFree: true) {
+    for (name, entry) in reader.mapping(entry, namesAreFree: true, most: 200) {
       if let value = reader.string(entry) {
         if let fault = propertyFault(name, value) { reader.fail(entry, fault.problem, fault.remedy) }
         if name == "isolation.level" && !["read_committed", "read_uncommitted"].contains(value) {
@@ -69,7 +69,7 @@ extension JobParser {
 
   func topics(_ entry: YAMLReader.Entry) -> [String] {
     var topics: [String] = []
-    for item in reader.items(entry) {
+    for item in reader.items(entry, most: 1_000) {
       guard let topic = reader.string(item) else { continue }
       // Kafka's Topic.validate: up to 249 of these characters, and neither "." nor "..".
       let isLegal =
@@ -98,17 +98,19 @@ extension JobParser {
   }
 
   mutating func parseFields(_ entry: YAMLReader.Entry) {
-    for (name, entry) in reader.mapping(entry, namesAreFree: true) {
-      guard checkColumnName(name, entry, taken: job.fields.map(\.column.name)) else { continue }
+    var taken: Set<String> = []
+    for (name, entry) in reader.mapping(entry, namesAreFree: true, most: 500) {
+      guard checkColumnName(name, entry, taken: &taken) else { continue }
       if MessageField(rawValue: name.lowercased()) != nil {
         reader.fail(entry, value: name, "is a field that every message has", "Give the field another name")
         continue
       }
       guard let text = reader.string(entry), let (type, encoding, isNullable) = fieldType(text, entry) else { continue }
       job.fields.append(InputField(ColumnDefinition(name, type, isNullable: isNullable), timestampEncoding: encoding))
+      fieldEntries.append((name, entry))
     }
+    recordSchema = job.recordSchema
     if job.fields.isEmpty { reader.fail(entry, "declares no usable field", "Write NAME: TYPE for each") }
-    if job.fields.count > 500 { reader.fail(entry, "declares more than 500 fields", "Declare those that the job needs") }
   }
 
   func fieldType(_ text: String, _ entry: YAMLReader.Entry) -> (ColumnType, TimestampEncoding, Bool)? {
@@ -143,13 +145,15 @@ extension JobParser {
     }
   }
 
-  /// Whether the name can be used; where it cannot, that is a fault already.
-  func checkColumnName(_ name: String, _ entry: YAMLReader.Entry, taken: [String]) -> Bool {
+  /// Whether the name can be used, and takes it; where it cannot, that is a fault already.
+  ///
+  /// - Parameter taken: In lower case.
+  func checkColumnName(_ name: String, _ entry: YAMLReader.Entry, taken: inout Set<String>) -> Bool {
     let isAllowed =
       (1...64).contains(name.utf8.count) && name.first?.isNumber == false
       && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
     if !isAllowed { reader.fail(entry, value: name, "is no name of a column", "Use up to 64 letters, digits and '_', no digit first") }
-    let isFree = !taken.contains { $0.lowercased() == name.lowercased() }
+    let isFree = taken.insert(name.lowercased()).inserted
     if !isFree { reader.fail(entry, value: name, "names two columns (case does not tell them apart)", "Give each its own name") }
     return isAllowed && isFree
   }

@@ -8,7 +8,13 @@ struct JobParser {
   let propertyFault: JobFile.PropertyCheck
   var job = Job.defaults
   var whereEntry: YAMLReader.Entry?
-  var selectEntries: [String: YAMLReader.Entry] = [:]
+  /// Where each column of the result gets its name: keys, measures and derived ones, in a row job the fields.
+  var resultEntries: [(name: String, entry: YAMLReader.Entry)] = []
+  var fieldEntries: [(name: String, entry: YAMLReader.Entry)] = []
+  /// Of the declared fields and what every message carries, made once.
+  var recordSchema = Schema(MessageField.allCases.map(\.column))
+  var nameLine: Int?
+  var placeLine: Int?
   var hasWindow = false
   var hasTo = false
   var hasAddressing = false
@@ -26,8 +32,11 @@ struct JobParser {
       reader.fail(root, "has no key \(required)", "See jobs/api-time-share.yaml")
     }
     if let entry = entries["name"], let name = reader.string(entry) { job.name = name }
+    nameLine = entries["name"]?.line
     checkName(entries["name"] ?? root)
     if let entry = entries["source"] { parseSource(entry) }
+    // Before select, whose values it bounds.
+    if let entry = entries["limits"] { parseLimits(entry) }
     if let entry = entries["trigger"] { parseTrigger(entry) }
     if let entry = entries["window"] { parseWindow(entry) }
     if let entry = entries["aggregate"] { parseAggregate(entry) }
@@ -35,9 +44,26 @@ struct JobParser {
     if let entry = entries["select"] { parseSelect(entry) }
     if let entry = entries["output"] { parseOutput(entry) }
     if let entry = entries["rejects"] { parseRejects(entry) }
-    if let entry = entries["limits"] { parseLimits(entry) }
     checkTogether(entries)
+    checkPathColumns()
     return job
+  }
+
+  /// A column that bears the name of a folder of the objects' path is lost: readers of such folders take the folder's value instead.
+  private func checkPathColumns() {
+    let taken: String
+    if case .tumbling = job.window, job.aggregate != nil {
+      taken = "window_start"
+    } else if job.output.keep == .each {
+      taken = "batch"
+    } else {
+      return
+    }
+    for (name, entry) in (job.aggregate == nil ? fieldEntries : []) + resultEntries where name.lowercased() == taken {
+      reader.fail(
+        entry, value: name, "is the name of the folders that the objects lie in (\(taken)=...), whose value readers take for the column's",
+        "Give the column another name, for example \(name)_value")
+    }
   }
 
   private func checkName(_ entry: YAMLReader.Entry) {
@@ -72,6 +98,7 @@ extension Job {
         maxPendingBytes: 64 << 20),
       rejects: RejectRules(policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100),
       limits: Limits(
-        batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000, windowsPerBatch: 10_000, keyBytes: 1 << 10))
+        batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000, windowsPerBatch: 10_000, keyBytes: 1 << 10,
+        valueBytes: Int64(Derivation.defaultValueByteLimit), objectBytes: 1 << 30))
   }
 }

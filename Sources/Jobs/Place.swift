@@ -14,6 +14,14 @@ extension Job.Output {
       }
     }
 
+    /// The names between the slashes, the bucket first.
+    package var segments: [String] {
+      switch self {
+      case .file(let path): path.split(separator: "/").map(String.init)
+      case .s3(let bucket, let prefix): [bucket] + prefix.split(separator: "/").map(String.init)
+      }
+    }
+
     /// Reads ``text``, with or without slashes at its end; nil when it is neither form. Whether the names are legal is not asked.
     package init?(text: String) {
       if text.hasPrefix("file:"), text.count > 5 {

@@ -20,6 +20,12 @@ final class YAMLReader {
   private let environment: [String: String]
   private let readFile: (String) -> String?
   private(set) var errors: [JobFileError] = []
+  /// After so many nobody reads on.
+  private static let errorLimit = 100
+  /// Of one value after substitution, and of all that is substituted.
+  private static let valueByteLimit = 1 << 20
+  private static let substitutedByteLimit = 4 << 20
+  private var substitutedByteCount = 0
 
   init(file: String, environment: [String: String], readFile: @escaping (String) -> String?) {
     self.file = file
@@ -28,19 +34,34 @@ final class YAMLReader {
   }
 
   func fail(_ entry: Entry, value: String? = nil, _ problem: String, _ remedy: String) {
-    errors.append(
+    append(
       JobFileError(
         file: file, line: entry.line, key: entry.key, value: entry.isSecret ? nil : value, problem: problem, remedy: remedy))
   }
 
   func fail(line: Int, _ problem: String, _ remedy: String) {
-    errors.append(JobFileError(file: file, line: line, key: "", value: nil, problem: problem, remedy: remedy))
+    append(JobFileError(file: file, line: line, key: "", value: nil, problem: problem, remedy: remedy))
+  }
+
+  private func append(_ error: JobFileError) {
+    if errors.count < Self.errorLimit {
+      errors.append(error)
+    } else if errors.count == Self.errorLimit {
+      errors.append(
+        JobFileError(file: file, line: error.line, key: "", value: nil, problem: "has more faults than these", remedy: "Correct them first")
+      )
+    }
   }
 
   // MARK: - Structure
 
   /// The file's one document, or nil after a fault.
   func root(_ text: String) -> Entry? {
+    // Aliases of aliases are a short text and a tree without end, which Yams goes through where it stands for a key.
+    if text.utf8.count > 65_536 || aliasCount(text) > 16, hasAnchor(text) {
+      fail(line: 1, "uses anchors (&name) in a file that is too large for them, or too many aliases (*name)", "Write the values out")
+      return nil
+    }
     do {
       // Values are taken as written: without rules for their kinds there are no regular expressions to build at every start.
       guard let node = try Yams.compose(yaml: text, .basic) else {
@@ -57,21 +78,44 @@ final class YAMLReader {
     return nil
   }
 
+  private func hasAnchor(_ text: String) -> Bool { indicatorCount(UInt8(ascii: "&"), text) > 0 }
+
+  private func aliasCount(_ text: String) -> Int { indicatorCount(UInt8(ascii: "*"), text) }
+
+  /// At most so often an anchor or alias stands there: the indicator at the start of a word, and a name behind it.
+  private func indicatorCount(_ indicator: UInt8, _ text: String) -> Int {
+    var count = 0
+    var previous = UInt8(ascii: "\n")
+    var isIndicated = false
+    for byte in text.utf8 {
+      if isIndicated && byte > 0x20 { count += 1 }
+      isIndicated = byte == indicator && (previous <= 0x20 || "[]{},:?-".utf8.contains(previous))
+      previous = byte
+    }
+    return count
+  }
+
   private static func explain(_ error: YamlError) -> (line: Int, problem: String) {
     switch error {
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
       (mark.line, "is not YAML: \(problem)")
     case .duplicatedKeysInMapping(let duplicates, let context):
-      (context.mark.line, "the key \(duplicates.joined(separator: ", ")) stands there twice")
+      (context.mark.line, "the key \(duplicates.prefix(5).joined(separator: ", ")) stands there twice")
     case .reader(let problem, _, _, _): (1, "is not YAML: \(problem)")
     case .no, .memory, .writer, .emitter, .representer, .dataCouldNotBeDecoded: (1, "is not YAML")
     }
   }
 
   /// The entries below a mapping, by name and in order. Names that ``JobKeys`` does not have are faults, unless the user names them.
-  func mapping(_ entry: Entry, namesAreFree: Bool = false) -> [(name: String, entry: Entry)] {
+  ///
+  /// - Parameter most: Entries; of more, none are returned, as what is done with them may be more than proportional.
+  func mapping(_ entry: Entry, namesAreFree: Bool = false, most: Int = 100) -> [(name: String, entry: Entry)] {
     guard case .mapping(let mapping) = entry.node else {
       fail(entry, value: text(entry.node), "is not a mapping", "Write keys and values below it")
+      return []
+    }
+    guard mapping.count <= most else {
+      fail(entry, "holds \(mapping.count) entries, and \(most) are the most", "Write those that the job needs")
       return []
     }
     let known = JobKeys.children(of: entry.pattern)
@@ -102,9 +146,13 @@ final class YAMLReader {
     return entries
   }
 
-  func items(_ entry: Entry) -> [Entry] {
+  func items(_ entry: Entry, most: Int) -> [Entry] {
     guard case .sequence(let sequence) = entry.node else {
       fail(entry, value: text(entry.node), "is not a list", "Write [ITEM, ...]")
+      return []
+    }
+    guard sequence.count <= most else {
+      fail(entry, "holds \(sequence.count) items, and \(most) are the most", "Write those that the job needs")
       return []
     }
     return sequence.enumerated().map { index, node in
@@ -145,6 +193,13 @@ final class YAMLReader {
         return nil
       }
       guard let value = value(of: String(rest[dollar.upperBound..<end]), entry) else { return nil }
+      substitutedByteCount += value.utf8.count
+      guard value.utf8.count + result.utf8.count <= Self.valueByteLimit, substitutedByteCount <= Self.substitutedByteLimit else {
+        fail(
+          entry, "is longer than \(Self.valueByteLimit) bytes after substitution, or all such values than \(Self.substitutedByteLimit)",
+          "Use shorter values")
+        return nil
+      }
       result += value
       rest = rest[rest.index(after: end)...]
     }
@@ -195,15 +250,17 @@ final class YAMLReader {
   }
 
   /// Bytes: `65536`, `64KiB`, `1MiB`, `2GiB`.
-  func size(_ entry: Entry) -> Int64? {
+  func size(_ entry: Entry, most: Int64 = .max) -> Int64? {
     guard let text = string(entry) else { return nil }
     let units: [(String, Int64)] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)]
     for (unit, factor) in units where text.hasSuffix(unit) {
       guard let number = Int64(text.dropLast(unit.count)), number > 0 else { continue }
       let (bytes, overflow) = number.multipliedReportingOverflow(by: factor)
-      if !overflow { return bytes }
+      if !overflow && bytes <= most { return bytes }
     }
-    fail(entry, value: text, "is not a number of bytes", "Write for example 65536, 64KiB, 1MiB or 2GiB")
+    fail(
+      entry, value: text, "is not a number of bytes" + (most == .max ? "" : " up to \(most)"),
+      "Write for example 65536, 64KiB, 1MiB or 2GiB")
     return nil
   }
 
@@ -240,6 +297,7 @@ final class YAMLReader {
   // MARK: - Words
 
   func suggestion(_ text: String, _ known: [String]) -> String {
+    guard errors.count < Self.errorLimit else { return "" }
     let near = known.min { distance(text, $0) < distance(text, $1) }
     if let near, distance(text, near) <= max(2, text.count / 3) { return "Did you mean \(near)?" }
     return "Use \(known.count > 12 ? known.prefix(12).joined(separator: ", ") + ", ..." : known.joined(separator: ", "))"

@@ -54,20 +54,26 @@ struct CheckpointOptions: ParsableArguments {
 }
 
 /// - Throws: `JobFileErrors`, or a ``RunError`` when the file cannot be read.
-func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job {
-  guard let data = FileManager.default.contents(atPath: path) else {
-    throw RunError(.data, "\(path): cannot be read. Is the path right, and are you allowed to read it?")
+func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job { try loadParsedJob(path, allowsCode: allowsCode).job }
+
+/// As ``loadJob(_:allowsCode:)``, with the lines that may clash with another job's.
+func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.Parsed {
+  guard let bytes = fileBytes(path, byteLimit: JobFile.byteLimit) else {
+    throw RunError(
+      .data,
+      "\(path): cannot be read. Is the path right, and are you allowed to read it? A job file has at most \(JobFile.byteLimit) bytes.")
   }
-  guard let text = String(data: data, encoding: .utf8) else {
+  guard let text = String(validating: bytes, as: UTF8.self) else {
     throw RunError(.data, "\(path): is not UTF-8 text.")
   }
-  return try JobFile.parse(
+  return try JobFile.parsed(
     text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile,
     propertyFault: { KafkaCluster.fault(ofProperty: $0, value: $1, allowsCode: allowsCode) })
 }
 
+/// Nil for what is no text of at most 1 MiB.
 @Sendable func readFile(_ path: String) -> String? {
-  FileManager.default.contents(atPath: path).flatMap { String(data: $0, encoding: .utf8) }
+  fileBytes(path, byteLimit: 1 << 20).flatMap { String(validating: $0, as: UTF8.self) }
 }
 
 func makeStore(_ job: Job, at place: Job.Output.Place, step: @escaping @Sendable () -> Void) throws -> any ObjectStore {
