@@ -22,7 +22,9 @@ struct Renderer {
     self.release = release
     derivation =
       job.select.isEmpty
-      ? nil : try Derivation(job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema)
+      ? nil
+      : try Derivation(
+        job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema, valueByteLimit: Int(job.limits.valueBytes))
   }
 
   /// - Parameters:
@@ -30,7 +32,7 @@ struct Renderer {
   ///   - shown: How many of them, from the first, stand in the object before the derived ones.
   func table(_ input: [Column], shown: Int) throws(ExpressionError) -> Table {
     let rowCount = input.first?.count ?? 0
-    let derived = try derivation?.derive(input, rowCount: rowCount) ?? []
+    let derived = try derivation?.derive(input, rowCount: rowCount, byteLimit: job.limits.objectBytes) ?? []
     return Table(job.outputSchema, columns: Array(input[..<shown]) + derived)
   }
 
@@ -46,15 +48,27 @@ struct Renderer {
   }
 
   /// The one place where an output format becomes bytes.
-  func encode(_ table: Table, _ origin: Origin, _ lineage: [Lineage]) throws(ParquetError) -> [UInt8] {
+  ///
+  /// - Throws: ``ParquetError``, or ``EncodedTooLong`` where there would be more of them than `limits.object_bytes`.
+  func encode(_ table: Table, _ origin: Origin, _ lineage: [Lineage]) throws -> [UInt8] {
     switch job.output.format {
     case .parquet:
-      try ParquetEncoder.encode(
-        table, ParquetOptions(metadata: metadata(origin, lineage), createdBy: "tranche version \(release)"))
-    case .csv: CSVEncoder.encode(table)
-    case .json: JSONLinesEncoder.encode(table)
+      var file: [UInt8] = []
+      var isTooLong = false
+      try ParquetEncoder.write(
+        table, ParquetOptions(metadata: metadata(origin, lineage), createdBy: "tranche version \(release)")
+      ) { piece in
+        isTooLong = isTooLong || piece.count > byteLimit - file.count
+        if isTooLong { file = [] } else { file.append(contentsOf: piece) }
+      }
+      if isTooLong { throw EncodedTooLong(byteLimit: byteLimit) }
+      return file
+    case .csv: return try CSVEncoder.encode(table, byteLimit: byteLimit)
+    case .json: return try JSONLinesEncoder.encode(table, byteLimit: byteLimit)
     }
   }
+
+  private var byteLimit: Int { Int(job.limits.objectBytes) }
 
   /// What the footer says, see docs/design.md. Nothing that changes from one rendering of the same state to the next.
   private func metadata(_ origin: Origin, _ lineage: [Lineage]) -> [(key: String, value: String)] {
@@ -73,11 +87,16 @@ struct Renderer {
   func bytes(of output: Output, _ content: OutputContent, _ stopwatch: Stopwatch) throws -> [UInt8] {
     switch content {
     case .bytes(let bytes): return bytes
-    case .rejects(let rejects): return stopwatch.measure(.encode) { JSONLinesEncoder.encode(rejectTable(rejects)) }
+    case .rejects(let rejects):
+      return try stopwatch.measure(.encode) {
+        do { return try JSONLinesEncoder.encode(rejectTable(rejects), byteLimit: byteLimit) } catch {
+          throw RunError(.data, "job \(job.name), rejects of batch \(output.number): \(error).")
+        }
+      }
     case .window(let groups, let lineage):
       do {
         let shown = try stopwatch.measure(.render) { () throws(ExpressionError) in try table(groups.columns, shown: groups.columns.count) }
-        return try stopwatch.measure(.encode) { () throws(ParquetError) in try encode(shown, .window(output.number), lineage) }
+        return try stopwatch.measure(.encode) { try encode(shown, .window(output.number), lineage) }
       } catch {
         throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error).")
       }
