@@ -5,16 +5,23 @@ import Jobs
 struct ValidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "validate", abstract: "Check job files without a broker or a store.",
-    discussion: "Reports every fault with file, line, key and what would do. Exits with 65 when there is one.")
+    discussion: """
+      Reports every fault with file, line, key and what would do, and jobs given together that would share a place for results or a \
+      checkpoint. Loads and runs nothing that a file names. Exits with 65 when there is a fault.
+      """)
 
   @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))
   var files: [String]
 
   func run() throws {
     var isFaulty = false
+    var sides: [JobOverlap.Side] = []
+    var seen: Set<String> = []
     for file in files {
       do {
-        _ = try loadJob(file)
+        let parsed = try loadParsedJob(file)
+        // The same file twice is one job.
+        if seen.insert(resolvedPath(file)).inserted { sides.append(side(file, parsed)) }
         printText("\(file): valid")
       } catch let error as JobFileErrors {
         printFaults(error)
@@ -24,7 +31,16 @@ struct ValidateCommand: ParsableCommand {
         isFaulty = true
       }
     }
-    if isFaulty { throw ExitCode(65) }
+    let overlaps = JobOverlap.find(sides)
+    for overlap in overlaps { printError(overlap.error.description) }
+    if isFaulty || !overlaps.isEmpty { throw ExitCode(65) }
+  }
+
+  private func side(_ file: String, _ parsed: JobFile.Parsed) -> JobOverlap.Side {
+    let folder: String? = if case .file(let path) = parsed.job.output.place { resolvedPath(path) } else { nil }
+    // Two jobs of one name in one folder have one checkpoint, wherever that lies.
+    return JobOverlap.Side(
+      file: file, parsed: parsed, folder: folder, checkpointPlace: resolvedPath(file + "/.."))
   }
 }
 

@@ -190,6 +190,142 @@ struct JobFileTests {
     #expect(faults(String(repeating: "#", count: 1_100_000)).contains("is larger than"))
   }
 
+  @Test(
+    "that is hostile is refused before it costs anything",
+    arguments: [
+      ("many fields", "declares", 40_000, "entries, and 500 are the most"),
+      ("many unknown keys", "", 60_000, "holds 6"), ("many topics", "topics", 60_000, "holds 60000 items, and 1000 are the most"),
+      ("many clusters", "kafka", 5_000, "holds 5001 items, and 32 are the most"),
+      ("many properties", "properties", 20_000, "and 200 are the most"), ("many measures", "measures", 20_000, "and 500 are the most"),
+      ("many keys", "by", 50_000, "and 100 are the most"), ("many items", "select", 20_000, "and 500 are the most"),
+      ("many variables", "variables", 5_000, "is longer than 1048576 bytes after substitution"),
+      ("many files", "files", 5_000, "is longer than 1048576 bytes after substitution"),
+      ("aliases of aliases", "aliases", 40, "uses anchors"), ("aliases of aliases as a key", "key", 40, "uses anchors"),
+      ("an anchor in a large file", "large", 70_000, "uses anchors"), ("deep nesting", "deep", 200_000, "is not YAML"),
+      ("long names", "long", 200_000, "is not YAML"), ("the same key again and again", "same", 40_000, "stands there twice"),
+      ("a long number", "number", 900_000, "is not a whole number"), ("a long line of dollars", "dollars", 900_000, "is no type"),
+    ])
+  func hostile(name: String, kind: String, count: Int, message: String) {
+    func list(_ make: (Int) -> String) -> String { (0..<count).map(make).joined(separator: ", ") }
+    let levels = "x: &a0 [1]\n" + (1..<20).map { "y\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
+    let text: String =
+      switch kind {
+      case "declares": example.replacing("api_id: int32,", with: "api_id: int32, " + list { "f\($0): int32" } + ",")
+      case "topics": example.replacing("[orders]", with: "[\(list { "t\($0)" })]")
+      case "kafka":
+        example.replacing(
+          "      topics: [orders]\n", with: "      topics: [orders]\n" + (0..<count).map { "    - name: c\($0)\n" }.joined())
+      case "properties": example.replacing("sasl.password:", with: list { "p\($0): 1" } + ", sasl.password:")
+      case "measures": example.replacing("calls: count()", with: "calls: count(), " + list { "m\($0): count()" })
+      case "by": example.replacing("[api_id]", with: "[api_id, \(list { "k\($0)" })]")
+      case "select": example.replacing("  share:", with: (0..<count).map { "  s\($0): 1.0\n" }.joined() + "  share:")
+      case "variables": example.replacing("time_taken >= 0", with: String(repeating: "${BIG}", count: count))
+      case "files": example.replacing("time_taken >= 0", with: String(repeating: "${file:/big}", count: count))
+      case "aliases": levels + example
+      case "key": levels + "? *a19\n: 1\n" + example
+      case "large": example.replacing("orders]", with: "&x orders] # \(String(repeating: "x", count: count))")
+      case "deep": String(repeating: "[", count: count)
+      case "long": example.replacing("api_id: int32", with: String(repeating: "x", count: count) + ": int32")
+      case "same": example.replacing("api_id: int32,", with: list { _ in "f: int32" } + ",")
+      case "number": example.replacing("window: {", with: "trigger: { max_offsets: \(String(repeating: "9", count: count)) }\nwindow: {")
+      case "dollars": example.replacing("api_id: int32", with: "api_id: \"\(String(repeating: "$", count: count))\"")
+      default: example + (0..<count).map { "k\($0): 1\n" }.joined()
+      }
+    let big = String(repeating: "x", count: 100_000)
+    let started = ContinuousClock.now
+    var found = ""
+    do { _ = try parse(text, environment: ["BIG": big], files: ["/run/secret": "s", "/big": big]) } catch { found = "\(error)" }
+    #expect(found.contains(message), "\(found.prefix(2_000))")
+    #expect(found.utf8.count < 300_000 && found.split(separator: "\n").count <= 101)
+    // In a debug build beside other tests; each of these took minutes, or did not end.
+    #expect(ContinuousClock.now - started < .seconds(20), "\(ContinuousClock.now - started)")
+  }
+
+  @Test("may share values by anchors where it is small, and multiply in SQL as it likes")
+  func anchors() throws {
+    let job = try parse(
+      example.replacing(
+        "topics: [orders]",
+        with: "topics: &topics [orders]\n    - name: other\n      properties: { bootstrap.servers: x }\n      topics: *topics"))
+    #expect(job.clusters.map(\.topics) == [["orders"], ["orders"]])
+    let products = (0..<40).map { "time_taken *\($0)" }.joined(separator: " + ")
+    #expect(try parse(example.replacing("time_taken >= 0", with: "\(products) >= 0")).where?.contains("*39") == true)
+  }
+
+  @Test("shows keys and values of its own without what a terminal would obey, and not at any length")
+  func foreign() {
+    let found = faults(example.replacing("api_id: int32", with: "\"a\\e[31m\\u202e\\n\": \"\\a\(String(repeating: "y", count: 5_000))\""))
+    #expect(found.contains("source.fields.a\\u{1B}[31m\\u{202E}\\n"), "\(found)")
+    #expect(found.split(separator: "\n").allSatisfy { $0.utf8.count < 1_500 && $0.unicodeScalars.allSatisfy { $0.value >= 0x20 } })
+  }
+
+  @Test("finds at once what would only fail in a run: items that are too much for one statement together")
+  func together() {
+    let windows = (0..<40).map { "  w\($0): sum(time_taken + \($0)) OVER (PARTITION BY api_id % \($0 + 2) ORDER BY calls)\n" }.joined()
+    #expect(faults(example.replacing("  share:", with: windows + "  share:")).contains("Expression tree is too large"))
+  }
+
+  @Test(
+    "may not call a column what the objects' path calls a folder, whatever its case",
+    arguments: [
+      ("by: [api_id]", "by: [window_start]", "aggregate.by[0]: \"window_start\" is the name of the folders"),
+      ("calls: count()", "Window_Start: count()", "aggregate.measures.Window_Start: \"Window_Start\" is the name of the folders"),
+      ("  share:", "  WINDOW_START: 1.0\n  share:", "select.WINDOW_START: \"WINDOW_START\" is the name of the folders"),
+    ])
+  func pathColumns(old: String, new: String, message: String) {
+    let text = example.replacing("api_id: int32,", with: "api_id: int32, window_start: string,")
+    #expect(faults(text) == "")
+    let found = faults(text.replacing(old, with: new))
+    #expect(found.contains(message) && found.contains("Give the column another name, for example "), "\(found)")
+    // A global window has one object and no such folder.
+    #expect(faults(text.replacing(old, with: new).replacing("{ tumbling: 5m }", with: "global")) == "")
+  }
+
+  @Test("may not call a column batch where each batch has a folder", arguments: ["by", "measure", "select", "field"])
+  func batchColumns(kind: String) {
+    var text = example.replacing("{ tumbling: 5m }", with: "batch").replacing("format: csv }", with: "keep: each }")
+      .replacing("api_id: int32,", with: "api_id: int32, batch: int64,")
+    switch kind {
+    case "by": text = text.replacing("[api_id]", with: "[batch]")
+    case "measure": text = text.replacing("calls:", with: "batch:")
+    case "select": text = text.replacing("share:", with: "Batch:")
+    default:
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+      text = lines.prefix { !$0.hasPrefix("window") }.joined(separator: "\n") + "\noutput: { to: \"file:out\", keep: each }\n"
+    }
+    #expect(faults(text).contains("is the name of the folders that the objects lie in (batch=...)"), "\(faults(text))")
+    #expect(faults(text.replacing("keep: each", with: "keep: latest")) == "")
+  }
+
+  @Test(
+    "may not write into a folder _tranche, nor name what is no host or region",
+    arguments: [
+      ("s3://test-bucket/out", "s3://test-bucket/_tranche", "lies in a folder _tranche"),
+      ("s3://test-bucket/out", "s3://test-bucket/a/_tranche/b", "lies in a folder _tranche"),
+      ("s3://test-bucket/out", "file:out/_tranche/", "lies in a folder _tranche"),
+      ("to: \"s3", "s3: { region: \"eu\\r\\nX: 1\" }, to: \"s3", "is no name of a region"),
+      ("to: \"s3", "s3: { endpoint: \"http://a\\r\\nX: 1\" }, to: \"s3", "is no address of a server"),
+      ("to: \"s3", "s3: { endpoint: \"http://a b\" }, to: \"s3", "is no address of a server"),
+      ("output: {", "limits: { value_bytes: 9MiB }\noutput: {", "is not a number of bytes up to 8388608"),
+      ("output: {", "limits: { object_bytes: 6GiB }\noutput: {", "is not a number of bytes up to 5368709120"),
+      (
+        "  share:", "  wide: { sql: \"format('%1000000d', calls)\", type: string }\n  share:",
+        "makes a text of more than 262144 bytes (limits.value_bytes)"
+      ),
+    ])
+  func places(old: String, new: String, message: String) {
+    let found = faults(example.replacing(old, with: new))
+    #expect(found.contains(message), "\(found)")
+  }
+
+  @Test("may allow longer values where its select needs them")
+  func longValues() throws {
+    let job = try parse(
+      example.replacing("  share:", with: "  wide: { sql: \"format('%1000000d', calls)\", type: string }\n  share:")
+        .replacing("output: {", with: "limits: { value_bytes: 1MiB, object_bytes: 2GiB }\noutput: {"))
+    #expect(job.limits.valueBytes == 1 << 20 && job.limits.objectBytes == 2 << 30)
+  }
+
   @Test("never crashes the parser, whatever is done to it")
   func mutations() {
     let seed: UInt64 = 77
@@ -276,5 +412,75 @@ struct JobChangeTests {
   @Test("never shows or stores a secret")
   func secrets() throws {
     #expect(!"\(try parse(example).canonicalSettings)".contains("hunter2"))
+  }
+}
+
+@Suite("Two jobs")
+struct JobOverlapTests {
+  private func side(
+    _ file: String, name: String = "", to place: String, endpoint: String? = nil, checkpointPlace: String = "/jobs"
+  ) throws -> JobOverlap.Side {
+    let s3 = endpoint.map { ", s3: { endpoint: \"\($0)\" }" } ?? ""
+    let text = example.replacing("name: calls", with: "name: \(name.isEmpty ? file : name)")
+      .replacing("\"s3://test-bucket/out\"", with: "\"\(place)\"\(s3)")
+    let parsed = try JobFile.parsed(text: text, path: "\(file).yaml", environment: [:], readFile: { _ in "x" })
+    let folder: String? = if case .file(let path) = parsed.job.output.place { path } else { nil }
+    return JobOverlap.Side(file: "\(file).yaml", parsed: parsed, folder: folder, checkpointPlace: checkpointPlace)
+  }
+
+  @Test(
+    "overlap where one's place is the other's or lies below it",
+    arguments: [
+      ("s3://test-bucket/out", "s3://test-bucket/out", "is the same place as"),
+      ("s3://test-bucket/out", "s3://test-bucket/out/b", "lies below"),
+      ("s3://test-bucket/out/b", "s3://test-bucket/out", "lies above"), ("s3://test-bucket", "s3://test-bucket/x", "lies below"),
+      ("file:/a/b", "file:/a/b", "is the same place as"), ("file:/a/b", "file:/a/b/c/d", "lies below"),
+      ("file:/a/b/", "file:/a", "lies above"),
+      ("file:/", "file:/a", "lies below"),
+    ])
+  func overlapping(first: String, second: String, relation: String) throws {
+    let found = JobOverlap.find([try side("a", to: first), try side("b", to: second)])
+    let message = try #require(found.first).error.description
+    #expect(found.count == 1 && message.hasPrefix("b.yaml:17: output.to: \""), "\(message)")
+    #expect(message.contains("\(relation) ") && message.contains(" of a.yaml:17: "), "\(message)")
+  }
+
+  @Test(
+    "do not where their places lie side by side",
+    arguments: [
+      ("s3://test-bucket/a", "s3://test-bucket/ab"), ("s3://test-bucket/a", "s3://test-bucketb/a"), ("file:/a/b", "file:/a/bc"),
+      ("s3://test-bucket/a/b", "s3://test-bucket/a/c"), ("file:/test-bucket/a", "s3://test-bucket/a"),
+    ])
+  func apart(first: String, second: String) throws {
+    #expect(JobOverlap.find([try side("a", to: first), try side("b", to: second)]).isEmpty)
+  }
+
+  @Test("are held against each other on one store, however its endpoint is written")
+  func endpoints() throws {
+    func clash(_ first: String?, _ second: String?) throws -> Bool {
+      let place = "s3://test-bucket/a"
+      return !JobOverlap.find([try side("a", to: place, endpoint: first), try side("b", to: place, endpoint: second)]).isEmpty
+    }
+    #expect(try clash("http://minio:9000", "https://MINIO:9000/"))
+    #expect(try clash(nil, "https://s3.eu-west-1.amazonaws.com"))
+    #expect(try clash("https://store", "https://store:443"))
+    #expect(try !clash("http://minio:9000", "http://minio:9001"))
+    #expect(try !clash(nil, "http://minio:9000"))
+  }
+
+  @Test("of one name in one folder would have one checkpoint")
+  func names() throws {
+    let found = JobOverlap.find([try side("a", name: "x", to: "file:/a"), try side("b", name: "x", to: "file:/b")])
+    #expect(found.map(\.error.description).first?.hasPrefix("b.yaml:1: name: \"x\" is the name of the job of a.yaml:1 as well") == true)
+    let apart = [try side("a", name: "x", to: "file:/a"), try side("b", name: "x", to: "file:/b", checkpointPlace: "/other")]
+    #expect(JobOverlap.find(apart).isEmpty)
+  }
+
+  @Test("or more: every pair that clashes is told once")
+  func many() throws {
+    let found = JobOverlap.find([
+      try side("a", to: "file:/a"), try side("b", to: "file:/b"), try side("c", to: "file:/a"), try side("d", to: "file:/"),
+    ])
+    #expect(found.map(\.error.file) == ["c.yaml", "d.yaml", "d.yaml", "d.yaml"])
   }
 }
