@@ -42,7 +42,7 @@ final class BatchPipeline {
   /// Ranges whose rejects a person has accepted.
   private let accepted: [PartitionRange]
   /// How the newest batches decoded, asked for only where a batch has rejects.
-  private let history: () throws -> Checkpoint.RejectHistory
+  private let history: (_ recordCount: Int64) throws -> Checkpoint.RejectHistory
   private var decoder: RecordDecoder
   private let predicate: Predicate?
   private let fold: Fold?
@@ -55,7 +55,7 @@ final class BatchPipeline {
 
   init(
     _ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch, accepted: [PartitionRange],
-    history: @escaping () throws -> Checkpoint.RejectHistory
+    history: @escaping (_ recordCount: Int64) throws -> Checkpoint.RejectHistory
   ) throws(ExpressionError) {
     let release = options.release
     jobArguments = options.jobArguments
@@ -308,9 +308,11 @@ final class BatchPipeline {
     }
     let acceptedCount = Int64(batch.rejects.count - judged.count)
     guard let first = judged.first else { return acceptedCount }
+    // Of the batches before, as many records as this one leaves to be judged.
+    let wanted = job.rejects.maxShareOver - recordCount - Int64(judged.count)
     let facts = RejectFacts(
       policy: job.rejects.policy, maxShare: job.rejects.maxShare, minRecords: job.rejects.minRecords,
-      recordCount: recordCount, rejectedCount: Int64(judged.count), history: try history())
+      recordCount: recordCount, rejectedCount: Int64(judged.count), history: try history(max(0, wanted)))
     guard case .stop(let rule, let rejectedCount, let judgedCount) = rejectVerdict(facts) else {
       return acceptedCount
     }

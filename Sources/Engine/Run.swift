@@ -275,7 +275,7 @@ package final class Run {
   private func takeBatches(_ publisher: Publisher, _ reader: CheckpointReader) throws {
     let pipeline = try BatchPipeline(
       job, options, stopwatch, accepted: try checkpoint.acceptedRanges(),
-      history: { [checkpoint, job] in try checkpoint.rejectHistory(recordCount: job.rejects.maxShareOver) })
+      history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0) })
     var repeatable = repeatablePlan()
     while true {
       // What the last commit stored is what is planned now, unless something was passed over meanwhile.
