@@ -276,7 +276,7 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
           timeout: 30s
           max_attempts: 4
           ca_file: /etc/one.pem
-      rejects: { policy: quarantine, max_share: 50%, min_records: 100, max_share_over: 1000 }
+      rejects: { policy: quarantine, max_share: 50%, max_share_over: 1000, min_records: 100 }
       limits:
         batch_bytes: 256MiB
         record_bytes: 1MiB
@@ -530,23 +530,22 @@ extension KeyChange {
     }
     return [
       KeyChange(
-        "rejects", "rejects: { policy: quarantine, max_share: 50%,",
-        "rejects: { policy: drop, max_share: 50%,", dropsThem),
+        "rejects", "rejects: { policy: quarantine, ", "rejects: { policy: drop, ", dropsThem),
       KeyChange("rejects.policy", "policy: quarantine", "policy: drop", dropsThem),
       KeyChange("rejects.policy", "policy: quarantine", "policy: fail", isStopped),
-      // Each of the three stops the batch only where the others let it.
+      KeyChange("rejects.max_share", "max_share: 50%", "max_share: 0.1%", isStopped),
+      // 60 malformed messages are most of the last 100 records, and few of the last 1,000.
       KeyChange(
-        "rejects.max_share", "max_share: 50%", "max_share: 0.1%", isStopped,
-        also: [(old: "min_records: 100,", new: "min_records: 1,")]),
+        "rejects.max_share_over", "max_share_over: 1000", "max_share_over: 100",
+        .from(after: { $0.comeMalformed(messageCount: 60) }) {
+          $0.errorKind == .data && $1.error == nil
+        }),
+      // 400 are most of all there are, which are fewer than 1,000.
       KeyChange(
-        "rejects.min_records", "min_records: 100,", "min_records: 1,", isStopped,
-        also: [(old: "max_share: 50%", new: "max_share: 0.1%")]),
-      KeyChange(
-        "rejects.max_share_over", "max_share_over: 1000", "max_share_over: 1", isStopped,
-        also: [
-          (old: "max_share: 50%", new: "max_share: 9%"),
-          (old: "min_records: 100,", new: "min_records: 1,"),
-        ]),
+        "rejects.min_records", "min_records: 100", "min_records: 1000",
+        .from(after: { $0.comeMalformed(messageCount: 400) }) {
+          $0.error == nil && $1.errorKind == .data
+        }),
       KeyChange("limits", "groups_per_window: 1000000", "groups_per_window: 3", isStopped),
       KeyChange("limits.batch_bytes", "batch_bytes: 256MiB", "batch_bytes: 100", isFelt),
       KeyChange("limits.record_bytes", "record_bytes: 1MiB", "record_bytes: 12", isFelt),
@@ -625,6 +624,10 @@ final class Bench {
 
   /// 30 more messages in each topic, one of them malformed.
   func comeMore() { addBatches(messageCount: 30) }
+
+  func comeMalformed(messageCount: Int) {
+    for _ in 0..<messageCount { main.topics["u"]?[0].append(Array("oops\n".utf8)) }
+  }
 
   /// More records, of which the broker then removes the first, unread.
   func loseUnread() {

@@ -7,9 +7,12 @@ package final class MemoryPlaces: Sendable {
     var objects: [String: [String: [UInt8]]] = [:]
     var isDown = false
   }
-  private let state = Mutex(State())
+  private let state: Mutex<State>
 
-  package init() {}
+  /// - Parameter objects: What stands there at first, by location and key.
+  package init(_ objects: [String: [String: [UInt8]]] = [:]) {
+    state = Mutex(State(objects: objects))
+  }
 
   package func store(at location: String) -> MemoryStore { MemoryStore(self, location) }
 

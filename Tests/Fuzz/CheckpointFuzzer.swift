@@ -18,6 +18,7 @@ struct CheckpointFuzzer {
   private let seed: UInt64
   private let template: CheckpointTemplate
   private let folder: String
+  private let places: MemoryPlaces
   /// What was done to the file.
   private var changes: [String] = []
 
@@ -26,6 +27,7 @@ struct CheckpointFuzzer {
     random = SeededRandom(seed: seed)
     template = templates[Int(seed % UInt64(templates.count))]
     self.folder = folder
+    places = MemoryPlaces(template.objects)
   }
 
   // MARK: - One checkpoint
@@ -40,7 +42,8 @@ struct CheckpointFuzzer {
     try FileManager.default.copyItem(atPath: template.path, toPath: path)
     try change()
     // Before the commands: if one of them ends the process, this is what the parent knows.
-    say("seed \(seed) \(template.job.name): \(changes.joined(separator: "; "))")
+    let told = changes.joined(separator: "; ").replacing("\n", with: " ")
+    say("seed \(seed) \(template.job.name): \(told)")
     var ends: [String] = []
     for (name, command) in [
       ("status", status), ("show", show), ("plan", plan),
@@ -58,8 +61,10 @@ struct CheckpointFuzzer {
           || error is ObjectStoreError
         let known = RunError(wrapping: error)
         end = "\(known.kind)"
-        if !isKnown { say("unclean \(name): \(error)") }
-        if known.kind == .internalFault { say("internal \(name): \(known)") }
+        if !isKnown { say("unclean \(name): \(error)".replacing("\n", with: " ")) }
+        if known.kind == .internalFault {
+          say("internal \(name): \(known)".replacing("\n", with: " "))
+        }
       }
       ends.append("\(name) \(end)")
     }
@@ -101,10 +106,9 @@ struct CheckpointFuzzer {
   private func run() throws {
     let checkpoint = try Checkpoint(
       job: template.job, folder: folder, holder: "fuzz", now: 0, release: "fuzz")
-    let places = MemoryPlaces()
     let run = try Run(
       job: template.job, checkpoint: checkpoint, sources: sources,
-      storeAt: { places.store(at: $0.text) }, options: runOptions(),
+      storeAt: { [places] in places.store(at: $0.text) }, options: runOptions(),
       logger: quietLogger())
     if let error = run.execute().error { throw error }
   }
@@ -334,7 +338,7 @@ struct CheckpointFuzzer {
   /// What is the same of a fault whichever value showed it.
   private static func digest(_ message: String) -> String {
     let place = message.replacing(/\/dev\/shm\/[^:]*:/, with: "CHECKPOINT:")
-    let column = place.replacing(/from database value .* - column: ("[^"]*").*/) {
+    let column = place.replacing(/from database value .*? - column: ("[^"]*").*/) {
       "from a value of column \($0.1)"
     }
     return String(column.replacing(/[0-9]+/, with: "N").prefix(200))

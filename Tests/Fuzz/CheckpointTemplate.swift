@@ -17,6 +17,8 @@ struct CheckpointTemplate {
   let schema: [String: String]
   /// Every column of every table of ours.
   let columns: [(table: String, column: String)]
+  /// What stood in the stores when the run died.
+  let objects: [String: [String: [UInt8]]]
 
   private static let computations = [
     """
@@ -88,28 +90,26 @@ struct CheckpointTemplate {
     let files = FileManager.default
     let path = "\(folder)/\(job.name).template"
     self.path = path
+    let left = Mutex<[String: [String: [UInt8]]]?>(nil)
     do {
       let checkpoint = try Checkpoint(
         job: job, folder: folder, holder: "fuzz", now: 0, release: "fuzz")
+      let places = MemoryPlaces()
       var options = runOptions()
-      let isCopied = Mutex(false)
       options.onProgress = { progress in
-        guard progress.batchCount == 5,
-          isCopied.withLock({
-            let old = $0; $0 = true; return !old
-          })
-        else { return }
+        guard progress.batchCount == 5 else { return }
         // What a death at this instant leaves, merged by whoever opens it next.
         for ending in ["", "-wal"] {
           try? files.copyItem(atPath: original + ending, toPath: path + ending)
         }
+        left.withLock { $0 = places.all }
       }
-      let places = MemoryPlaces()
       let run = try Run(
         job: job, checkpoint: checkpoint, sources: [MemorySource("main", Self.cluster())],
         storeAt: { places.store(at: $0.text) }, options: options, logger: quietLogger())
       if let error = run.execute().error { throw error }
     }
+    objects = left.withLock { $0 } ?? [:]
     let database = try HostileDatabase(path: path)
     try database.execute(
       """
@@ -151,26 +151,30 @@ struct CheckpointTemplate {
     let stored = try JSONDecoder().decode(Stored.self, from: data)
     return CheckpointTemplate(
       job: try job(index), path: "\(folder)/fuzz\(index).template", schema: stored.schema,
-      columns: stored.columns.map { ($0[0], $0[1]) })
+      columns: stored.columns.map { ($0[0], $0[1]) }, objects: stored.objects)
   }
 
   func save(_ index: Int, folder: String) throws {
-    let stored = Stored(schema: schema, columns: columns.map { [$0.table, $0.column] })
+    let stored = Stored(
+      schema: schema, columns: columns.map { [$0.table, $0.column] }, objects: objects)
     try JSONEncoder().encode(stored).write(to: URL(fileURLWithPath: "\(folder)/fuzz\(index).json"))
   }
 
   private struct Stored: Codable {
     let schema: [String: String]
     let columns: [[String]]
+    let objects: [String: [String: [UInt8]]]
   }
 
   private init(
-    job: Job, path: String, schema: [String: String], columns: [(table: String, column: String)]
+    job: Job, path: String, schema: [String: String], columns: [(table: String, column: String)],
+    objects: [String: [String: [UInt8]]]
   ) {
     self.job = job
     self.path = path
     self.schema = schema
     self.columns = columns
+    self.objects = objects
   }
 }
 

@@ -35,7 +35,6 @@ struct SourceContractTests {
       case (.mock, .times): "the mock cluster answers no question about times"
       case (.memory, .openTransactions): "a log in memory has one end"
       case (.simulation, .openTransactions): "histories never ask for high watermarks"
-      case (.simulation, .times): "histories never start at a time"
       case (.simulation, .unknownTopics): "histories never name a topic that is not there"
       case (.simulation, .nulls): "histories have records of one form, without keys"
       default: nil
