@@ -4,6 +4,7 @@ import Engine
 import Foundation
 import Jobs
 import Offsets
+import Reports
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -124,7 +125,7 @@ private struct Report: Encodable {
   var text: String {
     var lines = [job]
     func add(_ label: String, _ value: String) {
-      lines.append("  \(label.padding(toLength: 13, withPad: " ", startingAt: 0)) \(value)")
+      lines.append("  \(label.padding(toLength: 13, withPad: " ", startingAt: 0)) \(ForeignText.escaped(value))")
     }
     if let running { add("running", running) }
     if let last_commit, let last_batch {
