@@ -26,6 +26,8 @@ struct Account {
   private(set) var skipped: [PartitionID: [OffsetRange]] = [:]
   /// The largest "oldest offset held" that a broker has told of.
   private(set) var removedBelow: [PartitionID: Offset] = [:]
+  /// Whose rejects a person has accepted.
+  private(set) var accepted: [PartitionRange] = []
   /// Of the run at hand, and of partitions whose start is not durable yet.
   private var answers: [PartitionID: Answer] = [:]
 
@@ -52,6 +54,8 @@ struct Account {
   mutating func skip(_ range: PartitionRange) {
     skipped[range.partition, default: []].append(range.range)
   }
+
+  mutating func accept(_ ranges: [PartitionRange]) { accepted += ranges }
 
   /// The run has made something durable. The first such step after an answer stores the start,
   /// which holds for ever: of a topic met for the first time by the job's rule, of a partition

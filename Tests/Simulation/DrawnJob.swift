@@ -74,7 +74,7 @@ struct DrawnJob: Sendable {
   var output = OutputFormat.csv
   /// `keep: each`, for batch windows and row jobs.
   var keepsEach = false
-  var quarantines = true
+  var rejects = RejectRule()
   /// `limits`; nil for the default, which no record here reaches.
   var recordByteLimit: Int?
   var keyByteLimit: Int?
@@ -91,7 +91,14 @@ struct DrawnJob: Sendable {
     condition = chance(60, &random) ? Condition.allCases.randomElement(using: &random) : nil
     output = OutputFormat.allCases.randomElement(using: &random) ?? .csv
     start = Account.Start.allCases.randomElement(using: &random) ?? .earliest
-    quarantines = chance(70, &random)
+    rejects.quarantines = chance(70, &random)
+    if chance(25, &random) {
+      rejects.maxShare = Int.random(in: 5...60, using: &random)
+      rejects.minRecords = Int.random(in: 1...12, using: &random)
+      rejects.maxShareOver = Int.random(in: 1...40, using: &random)
+    } else if chance(5, &random) {
+      (rejects.fails, rejects.quarantines) = (true, false)
+    }
     if chance(25, &random) {
       derived = [nil, .shareOfValue, .place].randomElement(using: &random) ?? nil
     } else {
@@ -262,14 +269,14 @@ struct DrawnJob: Sendable {
       lines.append("aggregate: { by: [\(keys)], measures: { \(measured) } }")
     }
     if let derived { lines += ["select:", "  \(derived.rawValue)"] }
-    let (keep, policy) = (keepsEach ? "each" : "latest", quarantines ? "quarantine" : "drop")
+    let keep = keepsEach ? "each" : "latest"
     lines.append("output: { to: \"file:out\", format: \(output.rawValue), keep: \(keep) }")
     let limits = [
       ("record_bytes", recordByteLimit), ("key_bytes", keyByteLimit),
       ("batch_bytes", batchByteLimit),
     ].compactMap { name, limit in limit.map { "\(name): \($0)" } }
     if !limits.isEmpty { lines.append("limits: { \(limits.joined(separator: ", ")) }") }
-    lines.append("rejects: { policy: \(policy), max_share: 100% }")
+    lines.append("rejects: \(rejects.text)")
     return lines.joined(separator: "\n") + "\n"
   }
 

@@ -40,20 +40,26 @@ struct Expectation {
   /// By key below the output.
   private(set) var objects: [String: Object] = [:]
   private(set) var rejects: Set<Reject> = []
+  /// Of each batch.
+  private(set) var tallies: [RejectRule.Tally] = []
   /// A batch that counts its records otherwise.
   private(set) var problem: String?
 
   /// - Parameters:
   ///   - batches: How the job cut what it read, which is its own affair: the account has seen that
   ///     nothing is left out.
+  ///   - accepted: Whose rejects a person has accepted.
   ///   - log: The messages of a partition; nil is a hole.
-  init(_ job: DrawnJob, batches: [Claim.Batch], log: (PartitionID) -> [DrawnMessage?]) {
+  init(
+    _ job: DrawnJob, batches: [Claim.Batch], accepted: [PartitionRange],
+    log: (PartitionID) -> [DrawnMessage?]
+  ) {
     self.job = job
     var all: [Row] = []
     for batch in batches {
       var recordCount = 0
       var counted: [Row] = []
-      let rejectsBefore = rejects.count
+      let rejectsBefore = rejects
       var byteCount = 0
       for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
         let messages = log(range.partition)
@@ -65,11 +71,15 @@ struct Expectation {
           if !isTooLarge(message) { byteCount += message.byteCount }
         }
       }
+      let judged = rejects.subtracting(rejectsBefore).filter { reject in
+        !accepted.contains { $0.partition == reject.partition && $0.range.contains(reject.offset) }
+      }
+      tallies.append(.init(recordCount: recordCount, judgedRejectCount: judged.count))
       if let limit = job.batchByteLimit, byteCount > limit, problem == nil {
         problem = "batch \(batch.number): holds \(byteCount) bytes of at most \(limit)"
       }
       let claimed = [batch.recordCount, batch.countedCount, batch.rejectedCount].map(Int.init)
-      let known = [recordCount, counted.count, rejects.count - rejectsBefore]
+      let known = [recordCount, counted.count, rejects.count - rejectsBefore.count]
       if claimed != known && problem == nil {
         problem = "batch \(batch.number): \(claimed) for \(known) records, counted, rejected"
       }

@@ -115,7 +115,12 @@ package final class Simulation {
     change(isLast: true)
     isCalm = true
     // The first catches up, the second finds nothing new and settles what the first left unsettled.
-    for _ in 0..<2 { if let problem = try run() { return problem } }
+    var calmRuns = 0
+    while calmRuns < 2 {
+      if let problem = try run() { return problem }
+      if !isStoppedByRejects { calmRuns += 1 }
+      if runCount > 500 { return "a person accepts rejects again and again" }
+    }
     if sabotage == .lossWithoutGap { try edit("DELETE FROM gaps") }
     return try difference()
   }
@@ -166,6 +171,24 @@ package final class Simulation {
         account.skip(gap)
       }
     }
+  }
+
+  /// A person accepts the rejects that have stopped a run, if they have: nothing becomes a gap.
+  private func acceptRejects() throws -> String? {
+    let claim = try claim()
+    let checkpoint = try Checkpoint(
+      job: job, folder: folder, holder: "resolve", now: 0, release: "0")
+    let ranges = try checkpoint.acceptRejects(now: 0)
+    if ranges.isEmpty { return "rejects have stopped a run, and there is nothing to accept" }
+    let count = ranges.reduce(0) { $0 + $1.range.count }
+    let stopped = Claim.Batch(
+      number: Int64(claim.batches.count + 1), ranges: ranges, offsetCount: count, recordCount: 0,
+      countedCount: 0, rejectedCount: 0)
+    if !drawn.rejects.stops(expectation(claim.batches + [stopped]).tallies) {
+      return "rejects have stopped a batch of \(ranges) that they must not stop"
+    }
+    account.accept(ranges)
+    return nil
   }
 
   // MARK: - Chance, steps and the clock, from either thread
@@ -229,7 +252,9 @@ package final class Simulation {
     if let problem = account.difference(from: try claim(), maxOffsets: largestMaxOffsets) {
       return problem
     }
-    guard let snapshot else { return nil }
+    guard let snapshot else {
+      return try isStoppedByRejects && (isCalm || chance(70)) ? acceptRejects() : nil
+    }
     crashCount += 1
     for name in ["sqlite", "sqlite-wal", "sqlite-shm"] {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(job.name).\(name)")
@@ -244,6 +269,7 @@ package final class Simulation {
   }
 
   private weak var lastCheckpoint: Checkpoint?
+  private var isStoppedByRejects = false
 
   private func execute() throws -> String? {
     // A publisher's thread that has told its end may hold the last run's checkpoint for an instant,
@@ -286,10 +312,12 @@ package final class Simulation {
       options: options, logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
     let (summary, error) = run.execute()
     batchCount += summary.batchCount
-    if let error {
+    isStoppedByRejects =
+      error?.kind == .data && error?.description.hasSuffix("--accept-rejects") ?? false
+    if let error, !isStoppedByRejects {
       if isCalm { return "a calm run failed: \(error)" }
       if error.kind != .unreachable { return "a run failed with \(error.kind): \(error)" }
-    } else if summary.dirtyCount > 0 && !summary.isStopped {
+    } else if error == nil && summary.dirtyCount > 0 && !summary.isStopped {
       return "a run ended well with \(summary.dirtyCount) dirty objects"
     }
     return nil
@@ -335,9 +363,17 @@ package final class Simulation {
         return "\(partition): next offset \(next.map(String.init) ?? "none") of \(log.end)"
       }
     }
-    let expectation = Expectation(drawn, batches: claim.batches) { logs[$0]?.messages ?? [] }
+    let expectation = expectation(claim.batches)
+    for count in 1..<(claim.batches.count + 1)
+    where drawn.rejects.stops(Array(expectation.tallies.prefix(count))) {
+      return "batch \(count) was committed with too many rejects"
+    }
     return try expectation.problem ?? differenceOfRejects(expectation)
       ?? differenceOfObjects(expectation)
+  }
+
+  private func expectation(_ batches: [Claim.Batch]) -> Expectation {
+    Expectation(drawn, batches: batches, accepted: account.accepted) { logs[$0]?.messages ?? [] }
   }
 
   private func differenceOfObjects(_ expectation: Expectation) throws -> String? {
@@ -383,7 +419,7 @@ package final class Simulation {
         if !isNew { return "\(key): names a reject twice" }
       }
     }
-    let expected = drawn.quarantines ? expectation.rejects : []
+    let expected = drawn.rejects.quarantines ? expectation.rejects : []
     if found == expected { return nil }
     func texts(_ rejects: Set<Expectation.Reject>) -> [String] {
       rejects.map { "\($0.partition) \($0.offset) record \($0.record)" }.sorted()
