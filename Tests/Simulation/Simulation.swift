@@ -159,7 +159,7 @@ package final class Simulation {
 
   /// Somebody passes over offsets by hand, some of them ahead of progress, as `tranche skip` does.
   private func skip() throws {
-    let checkpoint = try Checkpoint(job: job, folder: folder, holder: "skip", now: 0, release: "0")
+    let checkpoint = try open("skip")
     for (partition, progress) in checkpoint.progress.sorted(by: { $0.key < $1.key }) {
       guard let end = logs[partition]?.end else { continue }
       for _ in 0..<2 {
@@ -176,8 +176,7 @@ package final class Simulation {
   /// A person accepts the rejects that have stopped a run, if they have: nothing becomes a gap.
   private func acceptRejects() throws -> String? {
     let claim = try claim()
-    let checkpoint = try Checkpoint(
-      job: job, folder: folder, holder: "resolve", now: 0, release: "0")
+    let checkpoint = try open("resolve")
     let ranges = try checkpoint.acceptRejects(now: 0)
     if ranges.isEmpty { return "rejects have stopped a run, and there is nothing to accept" }
     let count = ranges.reduce(0) { $0 + $1.range.count }
@@ -213,7 +212,7 @@ package final class Simulation {
     }
   }
 
-  private var runThread = Thread.current
+  private let runThread = Thread.current
   private var isOnRunThread: Bool { Thread.current === runThread }
 
   /// The checkpoint has changed on disk. The publisher writes there too, but no starts.
@@ -268,19 +267,25 @@ package final class Simulation {
     return nil
   }
 
+  /// A publisher's thread that has told its end may hold the last run's checkpoint for an instant,
+  /// and with it the lock.
+  private func open(
+    _ holder: String, now: Int64 = 0, step: @escaping @Sendable () -> Void = {}
+  ) throws -> Checkpoint {
+    while lastCheckpoint != nil { sched_yield() }
+    let checkpoint = try Checkpoint(
+      job: job, folder: folder, holder: holder, now: now, release: "0", step: step)
+    lastCheckpoint = checkpoint
+    return checkpoint
+  }
   private weak var lastCheckpoint: Checkpoint?
+
   private var isStoppedByRejects = false
 
   private func execute() throws -> String? {
-    // A publisher's thread that has told its end may hold the last run's checkpoint for an instant,
-    // and with it the lock.
-    while lastCheckpoint != nil { sched_yield() }
     let now = pick(0...2_000_000_000_000)
     nonisolated(unsafe) let simulation = self
-    let checkpoint = try Checkpoint(
-      job: job, folder: folder, holder: "simulation", now: now, release: "0",
-      step: { simulation.durableStep() })
-    lastCheckpoint = checkpoint
+    let checkpoint = try open("a run", now: now, step: { simulation.durableStep() })
     if chance(5) {
       do {
         _ = try Checkpoint(job: job, folder: folder, holder: "second", now: now, release: "0")
