@@ -123,6 +123,12 @@ extension Checkpoint {
     package var rejectedCount: Int64 = 0
     /// Whether any record of this job has ever decoded.
     package var hasDecoded = false
+
+    package init(judgedCount: Int64 = 0, rejectedCount: Int64 = 0, hasDecoded: Bool = false) {
+      self.judgedCount = judgedCount
+      self.rejectedCount = rejectedCount
+      self.hasDecoded = hasDecoded
+    }
   }
 
   /// - Parameter count: Batches are taken, newest first, until they hold this many judged records.

@@ -29,6 +29,7 @@ struct NextStepTests {
     #expect(nextStep(Self.facts { $0.planned = Self.empty }) == .finish)
     #expect(nextStep(Self.facts { $0.maxBatches = 2 }) == .finish)
     #expect(nextStep(Self.facts { $0.isStopRequested = true }) == .finish)
+    #expect(nextStep(Self.facts { $0.isPlaceRefused = true }) == .finish)
     #expect(nextStep(Self.facts { $0.maxBatches = 3 }) == .read(Self.planned))
   }
 
