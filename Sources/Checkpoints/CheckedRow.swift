@@ -286,12 +286,23 @@ extension Database {
     of table: String, _ sql: String, arguments: StatementArguments = StatementArguments(),
     identifiedBy: Int32, _ body: (CheckedRow) throws -> Void
   ) throws {
+    try forRows(of: table, sql, arguments: arguments, identifiedBy: identifiedBy) { row in
+      try body(row)
+      return true
+    }
+  }
+
+  /// As ``forEachRow(of:_:arguments:identifiedBy:_:)``, until `body` says that it has seen enough.
+  func forRows(
+    of table: String, _ sql: String, arguments: StatementArguments = StatementArguments(),
+    identifiedBy: Int32, _ body: (CheckedRow) throws -> Bool
+  ) throws {
     let statement = try cachedStatement(sql: sql)
     // GRDB steps, resets and knows errors; the values are taken from SQLite itself.
     let cursor = try Row.fetchCursor(statement, arguments: arguments)
     let row = CheckedRow(
       table: table, identifyingCount: identifiedBy, statement: statement.sqliteStatement)
-    while try cursor.next() != nil { try body(row) }
+    while try cursor.next() != nil, try body(row) {}
   }
 
   /// As ``forEachRow(of:_:arguments:identifiedBy:_:)``, with a value for each row.

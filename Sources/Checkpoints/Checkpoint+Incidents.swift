@@ -34,17 +34,20 @@ extension Checkpoint {
   /// In the order in which they were noticed; none where the file was made by a release without them.
   static func openIncidents(in database: Database) throws -> [Incident] {
     guard try database.tableExists("incidents") else { return [] }
-    return try Row.fetchAll(
-      database,
-      sql: """
-        SELECT kind, source, topic, partition, next_offset, log_end, detail, noticed_at, last_seen_at
-        FROM incidents WHERE resolved_at IS NULL ORDER BY incident
-        """
-    ).compactMap { row in
-      guard let kind = Incident.Kind(rawValue: row[0]) else { return nil }
+    return try database.checkedRows(
+      of: "incidents",
+      """
+      SELECT incident, kind, source, topic, partition, next_offset, log_end, detail, noticed_at, last_seen_at
+      FROM incidents WHERE resolved_at IS NULL ORDER BY incident
+      """, identifiedBy: 1
+    ) { row in
+      guard let kind = Incident.Kind(rawValue: try row.text(1)) else {
+        throw row.fault(1, "is no kind of incident")
+      }
       return Incident(
-        kind: kind, partition: PartitionID(source: row[1], topic: row[2], partition: row[3]),
-        nextOffset: row[4], logEnd: row[5], detail: row[6], noticedAt: row[7], lastSeenAt: row[8])
+        kind: kind, partition: try row.partition(at: 2), nextOffset: try row.count(5),
+        logEnd: row.isNull(6) ? nil : try row.count(6), detail: try row.text(7),
+        noticedAt: try row.text(8), lastSeenAt: try row.text(9))
     }
   }
 
@@ -102,15 +105,13 @@ extension Checkpoint {
   static func keptPartitions(in database: Database) throws -> [PartitionID: Offset] {
     guard try database.tableExists("incidents") else { return [:] }
     var kept: [PartitionID: Offset] = [:]
-    for row in try Row.fetchAll(
-      database,
-      sql: """
-        SELECT source, topic, partition, next_offset FROM incidents
-        WHERE kind = 'log_replaced' AND resolution = 'keep' ORDER BY incident
-        """)
-    {
-      kept[PartitionID(source: row[0], topic: row[1], partition: row[2])] = row[3]
-    }
+    try database.forEachRow(
+      of: "incidents",
+      """
+      SELECT incident, source, topic, partition, next_offset FROM incidents
+      WHERE kind = 'log_replaced' AND resolution = 'keep' ORDER BY incident
+      """, identifiedBy: 1
+    ) { row in kept[try row.partition(at: 1)] = try row.count(4) }
     return kept
   }
 
@@ -135,11 +136,19 @@ extension Checkpoint {
   package func rejectHistory(recordCount count: Int64) throws(CheckpointError) -> RejectHistory {
     try read { database in
       var history = RejectHistory()
-      let rows = try Row.fetchCursor(
-        database, sql: "SELECT records, rejected - accepted FROM batches ORDER BY batch DESC LIMIT 10000")
-      while history.judgedCount < count, let row = try rows.next() {
-        history.judgedCount += (row[0] as Int64) + (row[1] as Int64)
-        history.rejectedCount += row[1] as Int64
+      // So far below int64's end that ten thousand of them can be added up.
+      let countRange: ClosedRange<Int64> = 0...1 << 48
+      try database.forRows(
+        of: "batches",
+        "SELECT batch, records, rejected, accepted FROM batches ORDER BY batch DESC LIMIT 10000",
+        identifiedBy: 1
+      ) { row in
+        guard history.judgedCount < count else { return false }
+        let rejected = try row.integer(2, in: countRange)
+        let judged = rejected - (try row.integer(3, in: 0...rejected))
+        history.judgedCount += try row.integer(1, in: countRange) + judged
+        history.rejectedCount += judged
+        return true
       }
       history.hasDecoded =
         try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM batches WHERE records > 0)") ?? false
@@ -153,9 +162,11 @@ extension Checkpoint {
   ) throws(CheckpointError) {
     let time = TimestampText.format(milliseconds: now)
     try write { database in
-      let noticed = try String.fetchOne(
-        database,
-        sql: "SELECT noticed_at FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
+      let noticed = try database.checkedRow(
+        of: "incidents",
+        "SELECT incident, noticed_at FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL",
+        identifiedBy: 1
+      ) { try $0.text(1) }
       try database.execute(
         sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
       try database.execute(
@@ -177,10 +188,8 @@ extension Checkpoint {
   /// - Returns: The ranges that this holds for; none where no batch was stopped by rejects.
   package func acceptRejects(now: Int64) throws(CheckpointError) -> [PartitionRange] {
     let ranges = try read { database in
-      try String.fetchAll(
-        database,
-        sql: "SELECT ranges FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
-    }.flatMap { RangesText.parse($0) ?? [] }
+      try Self.ranges(ofIncidents: "kind = 'rejects' AND resolved_at IS NULL", in: database)
+    }
     guard !ranges.isEmpty else { return [] }
     try write { database in
       try database.execute(
@@ -195,11 +204,18 @@ extension Checkpoint {
   /// Ranges whose rejects a person has accepted, as far as they are not committed yet.
   package func acceptedRanges() throws(CheckpointError) -> [PartitionRange] {
     try read { database in
-      try String.fetchAll(
-        database, sql: "SELECT ranges FROM incidents WHERE kind = 'rejects' AND resolution = 'accepted'")
-    }.flatMap { RangesText.parse($0) ?? [] }.filter { range in
+      try Self.ranges(ofIncidents: "kind = 'rejects' AND resolution = 'accepted'", in: database)
+    }.filter { range in
       progress[range.partition].map { $0.nextOffset < range.range.to } ?? false
     }
+  }
+
+  private static func ranges(
+    ofIncidents condition: String, in database: Database
+  ) throws -> [PartitionRange] {
+    try database.checkedRows(
+      of: "incidents", "SELECT incident, ranges FROM incidents WHERE \(condition)", identifiedBy: 1
+    ) { try $0.ranges(1) }.flatMap(\.self)
   }
 
   /// Closes an open incident of rejects when progress has passed the first of them after all.

@@ -8,7 +8,9 @@ extension Checkpoint {
   /// Random; the same as long as this file lives, and in its copies.
   package func identifier() throws(CheckpointError) -> String {
     try read { database in
-      try String.fetchOne(database, sql: "SELECT checkpoint_id FROM checkpoint") ?? ""
+      try database.checkedRow(
+        of: "checkpoint", "SELECT checkpoint_id FROM checkpoint", identifiedBy: 0
+      ) { try $0.text(0) } ?? ""
     }
   }
 
@@ -48,7 +50,10 @@ extension Checkpoint {
 
   package func ownerTokens() throws(CheckpointError) -> Set<String> {
     try read { database in
-      Set(try String.fetchAll(database, sql: "SELECT token FROM owner_tokens"))
+      Set(
+        try database.checkedRows(
+          of: "owner_tokens", "SELECT number, token FROM owner_tokens", identifiedBy: 1
+        ) { try $0.text(1) })
     }
   }
 

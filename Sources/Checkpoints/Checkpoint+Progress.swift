@@ -82,7 +82,10 @@ extension Checkpoint {
     let stored: String?
     do {
       stored = try queue.read { database in
-        try String.fetchOne(database, sql: "SELECT cluster_id FROM clusters WHERE source = ?", arguments: [source])
+        try database.checkedRow(
+          of: "clusters", "SELECT source, cluster_id FROM clusters WHERE source = ?",
+          arguments: [source], identifiedBy: 1
+        ) { try $0.text(1) }
       }
     } catch {
       throw CheckpointError(wrapping: error, path: path)

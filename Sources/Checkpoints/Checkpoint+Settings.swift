@@ -20,14 +20,18 @@ extension Checkpoint {
       if let layout { try database.execute(sql: Self.groupsTable(layout)) }
       let isStartChanged = stored["source.start"].map { $0 != settings["source.start"] } ?? false
       let topics = Set(job.clusters.flatMap { cluster in cluster.topics.map { [cluster.name, $0] } })
-      for row in try Row.fetchAll(database, sql: "SELECT DISTINCT source, topic FROM partitions") {
-        let (source, topic): (String, String) = (row[0], row[1])
+      let met = try database.checkedRows(
+        of: "partitions", "SELECT DISTINCT source, topic FROM partitions", identifiedBy: 2
+      ) { (source: try $0.text(0), topic: try $0.text(1)) }
+      for (source, topic) in met {
         guard isStartChanged || !topics.contains([source, topic]) else { continue }
         try Self.forgetPartitions(ofTopic: topic, source: source, in: database)
       }
       let names = job.clusters.map(\.name)
-      for source in try String.fetchAll(database, sql: "SELECT source FROM clusters")
-      where !names.contains(source) {
+      let sources = try database.checkedRows(
+        of: "clusters", "SELECT source FROM clusters", identifiedBy: 1
+      ) { try $0.text(0) }
+      for source in sources where !names.contains(source) {
         try database.execute(sql: "DELETE FROM clusters WHERE source = ?", arguments: [source])
       }
       try database.execute(sql: "DELETE FROM in_flight")
