@@ -240,6 +240,7 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         """
         window: global
         aggregate: { by: [name], measures: { calls: count() } }
+        select: { label: { sql: "'label of ' || name", type: string } }
         """
       case .batches:
         """
@@ -280,6 +281,8 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
       limits:
         batch_bytes: 256MiB
         record_bytes: 1MiB
+        value_bytes: 256KiB
+        object_bytes: 1GiB
         groups_per_window: 1000000
         windows_per_batch: 10000
         key_bytes: 1KiB
@@ -548,6 +551,9 @@ extension KeyChange {
         }),
       KeyChange("limits", "groups_per_window: 1000000", "groups_per_window: 3", isStopped),
       KeyChange("limits.batch_bytes", "batch_bytes: 256MiB", "batch_bytes: 100", isFelt),
+      KeyChange(
+        "limits.value_bytes", "value_bytes: 256KiB", "value_bytes: 12", in: .texts, isStopped),
+      KeyChange("limits.object_bytes", "object_bytes: 1GiB", "object_bytes: 100", isStopped),
       KeyChange("limits.record_bytes", "record_bytes: 1MiB", "record_bytes: 12", isFelt),
       KeyChange(
         "limits.groups_per_window", "groups_per_window: 1000000", "groups_per_window: 3",

@@ -117,6 +117,11 @@ struct CheckpointTemplate {
         WHERE object_key IN (SELECT object_key FROM outputs LIMIT 2);
       INSERT INTO retired_objects (place, object_key)
         VALUES ('file:former', 'part-0.csv'), ('s3://former/prefix', 'a/b.csv');
+      INSERT INTO incidents (kind, source, topic, partition, next_offset, log_end, ranges, detail,
+          noticed_at, last_seen_at, resolved_at, resolution) VALUES
+        ('log_replaced', 'main', 't', 0, 1, 0, NULL, 'shorter', 'x', 'x', 'x', 'keep'),
+        ('rejects', 'main', 't', 1, 2, NULL, (SELECT ranges FROM in_flight), 'many', 'x', 'x', 'x',
+          'accepted');
       INSERT INTO gaps SELECT source, topic, partition, next_offset + 1, next_offset + 2,
         'skipped', '' FROM partitions;
       """)
