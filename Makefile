@@ -2,7 +2,7 @@
 # make test        everything: packages, lint, unit and system tests on real servers
 # make mutants     breaks the product on purpose, some 40 times, and shows which test sees each
 # make acceptance  before an issue is closed: mutants, long histories, fuzzers, sanitizers; some hours
-# make fuzz        mutated inputs for every parser, for SECONDS=600
+# make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
 # make torture     random histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
 # make sanitize    the unit tests under the address and the thread sanitizer
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
@@ -71,6 +71,7 @@ test: packages lint
 	$(RELEASE_BUILD) --product hotloops
 	.build/release/hotloops
 	.build/release/fuzz 30
+	.build/release/fuzz checkpoint 20
 	.build/release/simulate 0 10000 & first=$$!
 	.build/release/simulate 10000 20000
 	wait $$first
@@ -108,6 +109,7 @@ torture: packages
 fuzz: packages
 	$(RELEASE_BUILD) --product fuzz
 	.build/release/fuzz $(SECONDS) $$RANDOM
+	.build/release/fuzz checkpoint $(SECONDS) $$RANDOM
 
 sanitize: packages
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
