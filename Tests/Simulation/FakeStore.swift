@@ -9,6 +9,8 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     var objects: [String: [UInt8]] = [:]
     /// Requests without an answer that are still on their way.
     var late: [String: [UInt8]] = [:]
+    /// Of them, those of a run before the last: what is promised holds if they arrive by now.
+    var old: Set<String> = []
   }
   var state = State()
   private unowned let simulation: Simulation
@@ -25,9 +27,20 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
       code, place: "\(key)", reason: "injected", hadUnansweredAttempt: code == .unreachable)
   }
 
+  /// Between runs half of the late requests arrive, and all that have survived a run.
   func applyLateWrites() {
-    for (key, bytes) in state.late { state.objects[key] = bytes }
-    state.late = [:]
+    for key in state.late.keys.sorted() {
+      if state.old.contains(key) || simulation.chance(50) {
+        applyLateWrite(key)
+      } else {
+        state.old.insert(key)
+      }
+    }
+  }
+
+  private func applyLateWrite(_ key: String) {
+    state.old.remove(key)
+    if let bytes = state.late.removeValue(forKey: key) { state.objects[key] = bytes }
   }
 
   func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
@@ -53,7 +66,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     }
     state.objects[key.value] = bytes
     acknowledged[key.value] = etag(bytes)
-    if let late = state.late.removeValue(forKey: key.value) { state.objects[key.value] = late }
+    applyLateWrite(key.value)
     let isAmbiguous = simulation.fails(simulation.sabotage == .neverSettles ? 75 : 25)
     if isAmbiguous { state.late[key.value] = bytes }
     simulation.step()
@@ -71,6 +84,8 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     simulation.lock.lock()
     defer { simulation.lock.unlock() }
     try ask(key)
+    // It arrives before the last moment at which anyone asks.
+    applyLateWrite(key.value)
     if simulation.sabotage == .neverSettles, let etag = acknowledged[key.value] {
       return ObjectFacts(byteCount: 0, etag: etag)
     }
