@@ -348,6 +348,10 @@ package final class Checkpoint {
         let partition = try row.partition(at: 0)
         let offsets = try row.offsets(at: 3, mayBeEmpty: true)
         guard progress[partition] == nil else { throw row.fault(2, "is there twice") }
+        // Under another name the partition would be met anew, and all of it counted twice.
+        guard job.reads(partition) || offsets.isEmpty else {
+          throw row.fault(1, "is not a topic of this job's source")
+        }
         progress[partition] = Progress(
           startOffset: offsets.from, nextOffset: offsets.to, identifier: try row.integer(5))
       }
@@ -426,6 +430,13 @@ package final class Checkpoint {
     } catch {
       throw CheckpointError(wrapping: error, path: path)
     }
+  }
+}
+
+extension Job {
+  /// Whether the job file names the partition's topic.
+  func reads(_ partition: PartitionID) -> Bool {
+    clusters.contains { $0.name == partition.source && $0.topics.contains(partition.topic) }
   }
 }
 

@@ -57,6 +57,9 @@ extension CheckpointReader {
         let (partition, offsets) = (
           try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: true)
         )
+        if let job, !job.reads(partition), !offsets.isEmpty {
+          throw row.fault(1, "is not a topic of this job's source")
+        }
         return CheckpointStatus.Partition(
           partition: partition, startOffset: offsets.from, nextOffset: offsets.to)
       }
@@ -72,6 +75,7 @@ extension CheckpointReader {
         return CheckpointStatus.Gap(range: range, reason: try row.text(5))
       }
       let totals = try totals(in: database)
+      try confirmOutputs(in: database)
       let windows = try database.checkedRow(
         of: "windows", "SELECT count(*), max(window) FROM windows", identifiedBy: 0
       ) { row in (count: try row.count(0), latest: row.isNull(1) ? nil : try window(row, 1)) }
@@ -106,6 +110,24 @@ extension CheckpointReader {
       throw RowFault(
         table: "batches", row: "of all batches",
         problem: "the counts have no sum (\(error.message ?? ""))")
+    }
+  }
+
+  /// An edited revision could hide that an object is to be published, so all of them are looked at;
+  /// a run finds those to publish by an index, and does not.
+  private func confirmOutputs(in database: Database) throws {
+    let isWhole =
+      "typeof(revision) = 'integer' AND typeof(published_revision) = 'integer' AND revision >= 1 "
+      + "AND published_revision BETWEEN 0 AND revision AND checks_left IN (0, 1, 2)"
+    try database.forEachRow(
+      of: "outputs",
+      """
+      SELECT object_key, revision, published_revision, checks_left FROM outputs
+      WHERE (\(isWhole)) IS NOT TRUE LIMIT 1
+      """, identifiedBy: 1
+    ) { row in
+      _ = try row.integer(2, in: 0...(try row.number(1)))
+      _ = try row.integer(3, in: 0...2)
     }
   }
 

@@ -8,7 +8,7 @@ internal import Windows
 /// A second, read-only connection to a checkpoint: for the publisher beside a run, and for `status` and `show` from any process.
 package final class CheckpointReader {
   package let path: String
-  private let job: Job?
+  let job: Job?
   private var queue: DatabaseQueue
   /// The file's version where it is read without locks; see ``open(_:)``.
   private var unlockedVersion: FileVersion?
@@ -178,9 +178,7 @@ package final class CheckpointReader {
       let content: OutputContent =
         switch output.kind {
         case .window:
-          .window(
-            try table(ofWindow: newest.number, job: job, in: database),
-            lineage: try lineage(ofWindow: newest.number, in: database))
+          try windowContent(newest.number, job: job, in: database)
         case .batch:
           .bytes(try bytes(of: output, in: database))
         case .rejects:
@@ -190,11 +188,41 @@ package final class CheckpointReader {
     }
   }
 
+  /// A window that has an object has groups, and its lineage tells of as many records as it holds.
+  private func windowContent(
+    _ window: Int64, job: Job, in database: Database
+  ) throws -> OutputContent {
+    let table = try table(ofWindow: window, job: job, in: database)
+    let lineage = try lineage(ofWindow: window, in: database)
+    let lineageCount = lineage.reduce(0) { $0 + $1.recordCount }
+    let isThere: Void? = try database.checkedRow(
+      of: "windows", "SELECT window, records FROM windows WHERE window = ?", arguments: [window],
+      identifiedBy: 1
+    ) { row in
+      guard try row.count(1) == lineageCount else {
+        throw row.fault(1, "is \(try row.count(1)), and window_offsets tells of \(lineageCount)")
+      }
+    }
+    guard isThere != nil else {
+      throw RowFault(table: "windows", row: "\(window)", problem: "is gone")
+    }
+    guard table.rowCount > 0 else {
+      throw RowFault(table: "groups", row: "\(window)", problem: "is gone: the window has no group")
+    }
+    return .window(table, lineage: lineage)
+  }
+
   private func bytes(of output: Output, in database: Database) throws -> [UInt8] {
     let bytes = try database.checkedRow(
-      of: "results", "SELECT object_key, bytes FROM results WHERE object_key = ?",
+      of: "results", "SELECT object_key, byte_count, bytes FROM results WHERE object_key = ?",
       arguments: [output.objectKey], identifiedBy: 1
-    ) { try $0.bytes(1) }
+    ) { row in
+      let bytes = try row.bytes(2)
+      guard try row.count(1) == bytes.count else {
+        throw row.fault(1, "is \(try row.count(1)), and there are \(bytes.count) bytes")
+      }
+      return bytes
+    }
     guard let bytes else {
       throw RowFault(table: "results", row: "'\(output.objectKey)'", problem: "is gone")
     }
@@ -314,20 +342,30 @@ package final class CheckpointReader {
     ) { row in partitions[try row.integer(3)] = try row.partition(at: 0) }
   }
 
+  /// An object of rejects has at least one.
   private func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
-    try database.checkedRows(
+    try loadPartitions(database)
+    let known = Set(partitions.values)
+    let rejects = try database.checkedRows(
       of: "rejects",
       """
       SELECT source, topic, partition, offset, record, reason, field, raw FROM rejects
       WHERE batch = ? ORDER BY source, topic, partition, offset, record
       """, arguments: [batch], identifiedBy: 5
     ) { row in
-      StoredReject(
-        partition: try row.partition(at: 0), offset: try row.count(3),
-        record: Int(try row.integer(4, in: 0...Int64(Int32.max))), reason: try row.text(5),
-        field: try row.optionalText(6),
-        raw: try row.optionalBytes(7))
+      let partition = try row.partition(at: 0)
+      guard known.contains(partition) else { throw row.fault(2, "is of no partition of this job") }
+      let reason = try row.text(5)
+      guard Reject.Reason(rawValue: reason) != nil else { throw row.fault(5, "is no known reason") }
+      return StoredReject(
+        partition: partition, offset: try row.count(3),
+        record: Int(try row.integer(4, in: 0...Int64(Int32.max))), reason: reason,
+        field: try row.optionalText(6), raw: try row.optionalBytes(7))
     }
+    guard !rejects.isEmpty else {
+      throw RowFault(table: "rejects", row: "of batch \(batch)", problem: "is gone")
+    }
+    return rejects
   }
 
   /// Objects of a former place or format, to be deleted when nothing is dirty any more.
