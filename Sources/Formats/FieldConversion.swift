@@ -31,9 +31,9 @@ extension RecordDecoder {
         }
       case .unixSeconds:
         convertIntegers(index, chunk, to: &column) { text, _ in
-          DecimalText.parse(text, precision: 18, scale: 3, dropsExtraDigits: true)
+          inCalendar(DecimalText.parse(text, precision: 18, scale: 3, dropsExtraDigits: true))
         }
-      case .unixMilliseconds: convertIntegers(index, chunk, to: &column) { text, _ in parseInteger(text) }
+      case .unixMilliseconds: convertIntegers(index, chunk, to: &column) { text, _ in inCalendar(parseInteger(text)) }
       }
     case .double: convertDoubles(index, chunk, to: &column)
     case .string: convertTexts(index, chunk, to: &column)
@@ -197,6 +197,12 @@ private func parseBool(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
   if text.elementsEqual("true".utf8) { return .value(1) }
   if text.elementsEqual("false".utf8) { return .value(0) }
   return .wrongType
+}
+
+/// Instants that a text can say, years 0001 to 9999; milliseconds where seconds were meant are 50,000 years beyond.
+private func inCalendar(_ milliseconds: Parsed<Int64>) -> Parsed<Int64> {
+  if case .value(let value) = milliseconds, !TimestampText.instants.contains(value) { return .outOfRange }
+  return milliseconds
 }
 
 /// `nan`, `inf`, `-Infinity`: numbers in other systems, in any case.

@@ -111,7 +111,7 @@ private let powersOfTen: [Double] = [
 
 /// Decimal numbers of a fixed scale, kept as whole numbers of units of 10^-scale.
 package enum DecimalText {
-  /// `12.34` of scale 2 is 1234. No exponent.
+  /// `12.34` of scale 2 is 1234, and so is `1.234e1`.
   ///
   /// - Parameter dropsExtraDigits: Whether digits beyond the scale may be anything; else they must be zeros.
   static func parse(_ text: UnsafeRawBufferPointer, precision: Int, scale: Int, dropsExtraDigits: Bool = false) -> Parsed<Int64> {
@@ -131,6 +131,10 @@ package enum DecimalText {
         fractionDigits = 0
         continue
       }
+      if byte | 0x20 == UInt8(ascii: "e"), sawDigit {
+        return parseScientific(
+          text, exponentAt: position, precision: precision, scale: scale, dropsExtraDigits: dropsExtraDigits)
+      }
       guard let digit = digit(byte) else { return .wrongType }
       sawDigit = true
       if fractionDigits >= scale {
@@ -148,6 +152,51 @@ package enum DecimalText {
     }
     if isTooLong || isTooFine || digitCount > precision { return .outOfRange }
     return .value(isNegative ? -number : number)
+  }
+
+  /// As ``parse(_:precision:scale:dropsExtraDigits:)``, for a number whose sign, digits and point before the `e` are right.
+  ///
+  /// - Parameter start: Where the exponent's sign or digits begin.
+  private static func parseScientific(
+    _ text: UnsafeRawBufferPointer, exponentAt start: Int, precision: Int, scale: Int, dropsExtraDigits: Bool
+  ) -> Parsed<Int64> {
+    var position = start
+    let isMinus = position < text.count && text[position] == UInt8(ascii: "-")
+    if isMinus || (position < text.count && text[position] == UInt8(ascii: "+")) { position += 1 }
+    guard position < text.count else { return .wrongType }
+    var exponent = 0
+    while position < text.count {
+      guard let digit = digit(text[position]) else { return .wrongType }
+      // Far beyond what any digit can reach, whatever follows.
+      exponent = min(exponent * 10 + Int(digit), 1_000_000_000)
+      position += 1
+    }
+    let mantissa = text[..<(start - 1)]
+    let point = mantissa.firstIndex(of: UInt8(ascii: ".")) ?? mantissa.endIndex
+    let sign = text[0] == UInt8(ascii: "-") || text[0] == UInt8(ascii: "+") ? 1 : 0
+    // So many digits, from the first on, are whole units of the scale.
+    let wholeCount = point - sign + (isMinus ? -exponent : exponent) + scale
+    var number: Int64 = 0
+    var digitCount = 0
+    var place = 0
+    for byte in mantissa.dropFirst(sign) {
+      guard let digit = digit(byte) else { continue }
+      if place < wholeCount {
+        if number != 0 || digit != 0 { digitCount += 1 }
+        guard digitCount <= 18 else { return .outOfRange }
+        number = number * 10 + digit
+      } else if digit != 0 && !dropsExtraDigits {
+        return .outOfRange
+      }
+      place += 1
+    }
+    while number != 0 && place < wholeCount {
+      digitCount += 1
+      guard digitCount <= 18 else { return .outOfRange }
+      number *= 10
+      place += 1
+    }
+    return digitCount > precision ? .outOfRange : .value(text[0] == UInt8(ascii: "-") ? -number : number)
   }
 
   /// 1234 of scale 2 is `12.34`; all digits of the scale are written.

@@ -140,7 +140,9 @@ package struct RecordDecoder {
       scanned.refuse(scanned.places.count - 1, Fault(.recordTooLarge))
       return
     }
-    var position = 0
+    // A byte order mark belongs to no record (Unicode Standard, 23.8).
+    let hasMark = value.count >= 3 && value[0] == 0xEF && value[1] == 0xBB && value[2] == 0xBF
+    var position = hasMark ? 3 : 0
     var record = 0
     while position < value.count {
       // Blank lines between records are passed over.

@@ -60,6 +60,9 @@ package enum TimestampText {
 
   static let millisecondsPerDay: Int64 = 86_400_000
 
+  /// The years 0001 to 9999.
+  static let instants: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
+
   private static func clock(_ seconds: Int64) -> String {
     "\(padded(seconds / 3_600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))"
   }

@@ -262,10 +262,25 @@ struct ValueTextTests {
     }
   }
 
+  @Test("a byte order mark at a message's start is no part of it, and one elsewhere is", arguments: [InputFormat.csv, .json])
+  func byteOrderMark(format: InputFormat) {
+    func text(_ value: String) -> String { format == .csv ? "\(value),1\n" : "{\"k\":\"\(value)\",\"n\":1}\n" }
+    let fields = [field("k", .string), field("n", .int32)]
+    let marked = decode(format, fields, "\u{FEFF}" + text("alpha") + text("\u{FEFF}beta"))
+    #expect(marked.rowCount == 2 && marked.columns[0].text[0] == "alpha" && marked.columns[0].text[1] == "\u{FEFF}beta")
+    #expect(decode(format, fields, "\u{FEFF}").rejects.count == 1)
+    #expect(decode(.csv, [field("n", .int32)], "\u{FEFF}7\n").columns[0].integers == [7])
+  }
+
   @Test(
     "decimals keep their digits, and refuse what they cannot keep",
     arguments: [
-      ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil), ("12345678.90", nil), ("1e2", nil), ("", nil),
+      ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil), ("12345678.90", nil), ("1e2", 10_000),
+      ("", nil), ("0E-8", 0), ("1.5e3", 150_000),
+      ("1E+3", 100_000), ("1e-7", nil), ("-123.4e-1", -1_234), ("12340e-3", 1_234), ("1e6", nil), ("0e999999999999999999999", 0),
+      ("1e999999999999999999999", nil), ("1e", nil), ("1e+", nil), ("e5", nil), ("1e5x", nil), ("1e1.5", nil), (".5e1", 500),
+      ("5.e1", 5_000), ("1234567890123456789e-18", nil), ("1230000000000000000000e-21", 123), ("+0.001e3", 100), ("1e2e2", nil),
+
       (".5", 50),
     ])
   func decimals(text: String, expected: Int64?) {
@@ -284,7 +299,11 @@ struct ValueTextTests {
       ("2026-11-23T12:05:00+02", .text, 1_795_428_300_000), ("2026-11-23T12:05:00+02:", .text, nil),
       ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil), ("2026-11-23T10:05:60Z", .text, nil),
       ("1763892300", .unixSeconds, 1_763_892_300_000), ("1763892300.5", .unixSeconds, 1_763_892_300_500), ("-1", .unixMilliseconds, -1),
-      ("12x", .unixMilliseconds, nil),
+      ("12x", .unixMilliseconds, nil), ("1795600000000", .unixSeconds, nil), ("1.7956e9", .unixSeconds, 1_795_600_000_000),
+      ("253402300799", .unixSeconds, 253_402_300_799_000), ("253402300800", .unixSeconds, nil),
+      ("-62135596800", .unixSeconds, -62_135_596_800_000),
+      ("-62135596801", .unixSeconds, nil), ("253402300800000", .unixMilliseconds, nil), ("9223372036854775807", .unixMilliseconds, nil),
+      ("1e-9", .unixSeconds, 0), ("-62135596800001", .unixMilliseconds, nil),
     ])
   func times(text: String, encoding: TimestampEncoding, expected: Int64?) {
     #expect(decode(.csv, [field("t", .timestamp, encoding)], text).columns[0].integers.first == expected)

@@ -9,6 +9,6 @@ def refuse(name):
 
 for line in sys.stdin:
     try:
-        print(int(isinstance(json.loads(bytes.fromhex(line).decode(), parse_constant=refuse), dict)))
+        print(int(isinstance(json.loads(bytes.fromhex(line).decode("utf-8-sig"), parse_constant=refuse), dict)))
     except ValueError:
         print(0)

@@ -114,7 +114,13 @@ struct ValueFuzzer {
       let number = strtod(text, nil)
       return number.isFinite ? .double((number == 0 ? 0 : number).bitPattern) : .outOfRange
     case .decimal: return decimal(text, precision: precision, scale: scale, dropsExtraDigits: false)
-    case .unixSeconds: return decimal(text, precision: 18, scale: 3, dropsExtraDigits: true)
+    case .unixSeconds:
+      let reading = decimal(text, precision: 18, scale: 3, dropsExtraDigits: true)
+      // From the year 0001 to the end of 9999.
+      if case .integer(let number) = reading, number < -62_135_596_800_000 || number >= 253_402_300_800_000 {
+        return .outOfRange
+      }
+      return reading
     }
   }
 
@@ -135,13 +141,26 @@ struct ValueFuzzer {
     return parts.count <= 2 && isDigits(all[...])
   }
 
-  /// By cutting the text at its point and padding what is behind it.
+  /// By cutting the text at its point, moved by the exponent, and padding what is behind it.
   private static func decimal(_ text: String, precision: Int, scale: Int, dropsExtraDigits: Bool)
     -> Reading
   {
-    guard isDecimal(text) else { return .wrongType }
-    let parts = withoutSign(text).split(separator: ".", omittingEmptySubsequences: false)
-    let fraction = parts.count == 2 ? String(parts[1]) : ""
+    let halves = text.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "e" || $0 == "E" })
+    guard halves.count <= 2, isDecimal(String(halves[0])), halves.count == 1 || isInteger(String(halves[1])) else {
+      return .wrongType
+    }
+    var parts = withoutSign(String(halves[0])).split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    if parts.count == 1 { parts.append("") }
+    if halves.count == 2 {
+      // Further than this no digit of such short texts reaches.
+      let exponent = min(max(Int(halves[1]) ?? (halves[1].hasPrefix("-") ? -2_000 : 2_000), -2_000), 2_000)
+      let digits = parts[0] + parts[1]
+      let zeros = String(repeating: "0", count: abs(exponent))
+      let point = parts[0].count + exponent + (exponent < 0 ? zeros.count : 0)
+      let padded = exponent < 0 ? zeros + digits : digits + zeros
+      parts = [String(padded.prefix(point)), String(padded.dropFirst(point))]
+    }
+    let fraction = parts[1]
     let extra = fraction.dropFirst(scale)
     if !dropsExtraDigits && extra.contains(where: { $0 != "0" }) { return .outOfRange }
     let kept = fraction.prefix(scale)
