@@ -261,7 +261,10 @@ package final class S3Store: ObjectStore {
 
   private func failure(_ answer: Answer, place: String) -> ObjectStoreError {
     let code = XMLText.first("Code", in: answer.text).map { ForeignText.quoted($0, byteLimit: 60) }
-    let message = XMLText.first("Message", in: answer.text).map { ForeignText.quoted($0, byteLimit: 150) }
+    // Our own sentence goes on behind it.
+    let message = XMLText.first("Message", in: answer.text).map {
+      ForeignText.quoted($0.hasSuffix(".") ? String($0.dropLast()) : $0, byteLimit: 150)
+    }
     var reason = "the store answered \(answer.status)" + (code.map { " \($0)" } ?? "") + (message.map { ": \($0)" } ?? "")
     if code == "RequestTimeTooSkewed" { reason += "; this machine's clock is wrong" }
     let region = answer.headers["x-amz-bucket-region"]
