@@ -26,20 +26,21 @@ struct RejectRule: Sendable {
 
   /// Whether the last of some batches may not be committed.
   ///
-  /// The share is one of this batch and of the newest before it, until those hold `maxShareOver`
+  /// The share is one of this batch and of the newest before it, until they hold `maxShareOver`
   /// records: a single bad record behind many good ones stops nothing.
   func stops(_ tallies: [Tally]) -> Bool {
     guard let last = tallies.last, last.judgedRejectCount > 0 else { return false }
     if fails { return true }
     if maxShare == 100 { return false }
     if tallies.allSatisfy({ $0.recordCount == 0 }) { return true }
-    var (before, rejected) = (0, last.judgedRejectCount)
+    var (judged, rejected) = (
+      last.recordCount + last.judgedRejectCount, last.judgedRejectCount
+    )
     for tally in tallies.dropLast().reversed() {
-      if before >= maxShareOver { break }
-      before += tally.recordCount + tally.judgedRejectCount
+      if judged >= maxShareOver { break }
+      judged += tally.recordCount + tally.judgedRejectCount
       rejected += tally.judgedRejectCount
     }
-    let judged = before + last.recordCount + last.judgedRejectCount
     return judged >= minRecords && 100 * rejected > maxShare * judged
   }
 }
