@@ -27,10 +27,10 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
       code, place: "\(key)", reason: "injected", hadUnansweredAttempt: code == .unreachable)
   }
 
-  /// Between runs half of the late requests arrive, and all that have survived a run.
+  /// Between runs some of the late requests arrive, and all that have survived a run.
   func applyLateWrites() {
     for key in state.late.keys.sorted() {
-      if state.old.contains(key) || simulation.chance(50) {
+      if state.old.contains(key) || simulation.chance(30) {
         applyLateWrite(key)
       } else {
         state.old.insert(key)
@@ -52,7 +52,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
       state.objects[key.value] = bytes
       throw fault(.unreachable, key)
     }
-    if simulation.fails(3) {
+    if simulation.fails(7) {
       state.late[key.value] = bytes
       throw fault(.unreachable, key)
     }
