@@ -68,7 +68,9 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .noCheckpoint:
       "\(path): there is no checkpoint yet. Run the job once first."
     case .corrupt(let reason):
-      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy, or move it away, with its -wal and -shm, to read the topics anew."
+      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy. Or move it away, with its "
+        + "-wal and -shm: the topics are read anew, and the place of the results is taken over with "
+        + "tranche resolve JOB --adopt."
     case .leftover:
       "\(path): is left of a checkpoint that was moved or deleted without it. Move it along, or delete it if that checkpoint is not needed."
     case .foreign(let reason):
@@ -81,8 +83,9 @@ package struct CheckpointError: Error, CustomStringConvertible {
       """
       \(path): the job file no longer means what this state was built from:
       \(changes.map { "  \($0)" }.joined(separator: "\n"))
-      Undo the change, give the job a new name (a new state from \
-      source.start on), or move the checkpoint away, with its -wal and -shm, to build the state anew.
+      Undo the change. Or give the job a new name and another output.to: a new state from source.start on. \
+      Or move the checkpoint away, with its -wal and -shm: the state is built anew, and the place of the \
+      results is taken over with tranche resolve JOB --adopt.
       """
     case .resultsWait(let count, let format):
       "\(path): output.format changed while \(count) results wait to be published as \(format). Set it back, run the job until nothing is "

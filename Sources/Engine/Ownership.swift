@@ -229,6 +229,12 @@ final class PlaceClaim: @unchecked Sendable {
   private func words(_ refusal: Ownership.Refusal) -> String {
     let adopt = "tranche resolve \(remedyArguments) --adopt"
     switch refusal {
+    case .otherJob(let marker) where marker.job == job:
+      return """
+        was written by another checkpoint of this job (\(marker.checkpoint)). Nothing was written there. \
+        Does this job's state lie in another folder? Name it with --checkpoints. If that state is lost or \
+        done with, take the place with this new one: \(adopt)
+        """
     case .otherJob(let marker):
       return """
         belongs to the job \(marker.job) (checkpoint \(marker.checkpoint)). Nothing was written there. \

@@ -225,7 +225,10 @@ struct CheckpointFilesTests {
     unlink("\(checkpoints)/job.sqlite")
     #expect(mode("job.sqlite-wal") != nil)
     let run = try scenario.run()
-    #expect(run.exitCode == 0 && run.errors.contains("first run"), "\(run.errors)")
+    #expect(run.exitCode == 78 && run.errors.contains("first run"), "\(run.errors)")
+    #expect(run.errors.contains("was written by another checkpoint of this job"), "\(run.errors)")
+    #expect(try scenario.tranche("resolve", "job.yaml", "--adopt").exitCode == 0)
+    #expect(try scenario.run().exitCode == 0)
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 
