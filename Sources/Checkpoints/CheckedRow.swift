@@ -125,12 +125,19 @@ struct CheckedRow {
     return key
   }
 
-  /// Plain names with slashes between them, of at most the 1,024 bytes that S3 allows.
+  /// Names as ``ObjectKeys`` makes them, with slashes between them, of at most the 1,024 bytes that
+  /// S3 allows.
   private static func isObjectKey(_ key: String) -> Bool {
+    let others = Set("=._+-/".utf8)
     guard (1...1_024).contains(key.utf8.count) else { return false }
-    guard key.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "\\") }) else {
-      return false
+    let isPlain = key.utf8.allSatisfy { byte in
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
+      case UInt8(ascii: "0")...UInt8(ascii: "9"): true
+      default: others.contains(byte)
+      }
     }
+    guard isPlain else { return false }
     return key.split(separator: "/", omittingEmptySubsequences: false)
       .allSatisfy { !["", ".", ".."].contains($0) }
   }

@@ -133,9 +133,12 @@ package final class CheckpointReader {
         }
         let revision = try row.number(3)
         _ = try row.integer(6, in: 0...2)
+        let (key, number) = (try row.objectKey(0), try number(row, 2, kind))
+        guard Self.isKey(key, of: kind, number: number) else {
+          throw row.fault(2, "is \(number), whose object has another key")
+        }
         return Output(
-          objectKey: try row.objectKey(0), kind: kind, number: try number(row, 2, kind),
-          revision: revision,
+          objectKey: key, kind: kind, number: number, revision: revision,
           publishedRevision: try row.integer(4, in: 0...revision), etag: try row.optionalText(5))
       }
     }
@@ -146,6 +149,19 @@ package final class CheckpointReader {
     switch kind {
     case .window: try window(row, column)
     case .batch, .rejects: try row.number(column)
+    }
+  }
+
+  /// Whether a key can be that of a batch's object. Windows are looked at with their job, when they
+  /// are rendered; keys of rejects may be an older release's.
+  private static func isKey(_ key: String, of kind: Output.Kind, number: Int64) -> Bool {
+    let named = key.split(separator: "/").compactMap { part in
+      part.hasPrefix("batch=") ? Int64(part.dropFirst(6).prefix { $0.isNumber }) : nil
+    }
+    switch kind {
+    case .window: return true
+    case .batch: return named == [number] || (named.isEmpty && key.hasPrefix("part-0."))
+    case .rejects: return named == [number]
     }
   }
 
