@@ -66,7 +66,12 @@ package final class RunLock {
     }
   }
 
-  deinit { close(descriptor) }
+  deinit {
+    // A child that another thread has just begun holds a copy of the descriptor until it executes
+    // its program; unlocking takes the lock from all copies, closing only this one away (flock(2)).
+    flock(descriptor, LOCK_UN)
+    close(descriptor)
+  }
 
   /// A few times within 10 ms: whoever asks for the holder's name has a lock for some microseconds.
   private static func take(_ descriptor: Int32) -> Bool {
