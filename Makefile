@@ -4,6 +4,7 @@
 # make acceptance  before an issue is closed: mutants, long histories, fuzzers, sanitizers; some hours
 # make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
 # make torture     random histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
+# make hostile     full disks of every size, and every hostile value in every column of a checkpoint
 # make sanitize    the unit tests under the address and the thread sanitizer
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
@@ -16,7 +17,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test mutants acceptance torture fuzz sanitize bench stack stack-down format lint golden clean packages
+.PHONY: help build run test mutants acceptance torture fuzz hostile sanitize bench stack stack-down format lint golden clean packages
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -95,6 +96,7 @@ acceptance: packages
 	part "histories with the publisher on its own thread" .build/release/simulate threads $(SECONDS)
 	part "random histories and random kills" $(MAKE) torture
 	part "mutated inputs" $(MAKE) fuzz
+	part "every size of a full disk, every hostile value of a checkpoint" $(MAKE) hostile
 	part "address and thread sanitizer" $(MAKE) sanitize
 
 torture: packages
@@ -110,6 +112,13 @@ fuzz: packages
 	$(RELEASE_BUILD) --product fuzz
 	.build/release/fuzz $(SECONDS) $$RANDOM
 	.build/release/fuzz checkpoint $(SECONDS) $$RANDOM
+
+hostile: packages
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	swift build --build-tests
+	$(WITH_STACK)
+	export TRANCHE_DISK_STEP_KIB=4 TRANCHE_HOSTILE_VALUES=all
+	swift test --skip-build --filter 'DiskTests|HostileCheckpointTests'
 
 sanitize: packages
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
