@@ -15,8 +15,15 @@ extension Checkpoint {
   }
 
   /// Stores a token before it is written to a place, so that a run after a crash knows it again.
-  package func addOwnerToken(_ token: String) throws(CheckpointError) {
+  ///
+  /// - Parameter seen: One of ours that the place bears now. It becomes the newest but one: were it
+  ///   forgotten while no new one can be written, the place would look like another's.
+  package func addOwnerToken(_ token: String, seen: String?) throws(CheckpointError) {
     try write { database in
+      if let seen {
+        try database.execute(sql: "DELETE FROM owner_tokens WHERE token = ?", arguments: [seen])
+        try database.execute(sql: "INSERT INTO owner_tokens (token) VALUES (?)", arguments: [seen])
+      }
       try database.execute(
         sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING", arguments: [token])
       try database.execute(

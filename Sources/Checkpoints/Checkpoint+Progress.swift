@@ -41,6 +41,7 @@ extension Checkpoint {
         let statement = try BoundStatement(database, sql: Self.moveProgress)
         try moveProgress(of: gap.partition, from: gap.range.from, to: landing, statement, in: database)
       }
+      if hasOpenRejects { try closeRejectIncidents(now: now, in: database) }
       // What was in flight may hold these offsets; it is planned anew.
       try database.execute(sql: "DELETE FROM in_flight")
     }

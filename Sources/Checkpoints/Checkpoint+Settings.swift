@@ -35,7 +35,7 @@ extension Checkpoint {
         try database.execute(sql: "DELETE FROM clusters WHERE source = ?", arguments: [source])
       }
       try database.execute(sql: "DELETE FROM in_flight")
-      try database.execute(sql: "DELETE FROM incidents")
+      try database.execute(sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
       try Self.store(settings, in: database)
     }
   }
@@ -44,7 +44,7 @@ extension Checkpoint {
   private static func forgetPartitions(
     ofTopic topic: String, source: String, in database: Database
   ) throws {
-    for table in ["partitions", "gaps"] {
+    for table in ["partitions", "gaps", "incidents"] {
       try database.execute(
         sql: "DELETE FROM \(table) WHERE source = ? AND topic = ?", arguments: [source, topic])
     }
@@ -53,7 +53,7 @@ extension Checkpoint {
   /// Another cluster takes the place of one of which nothing was committed.
   func replaceCluster(source: String, clusterID: String) throws(CheckpointError) {
     try write { database in
-      for table in ["partitions", "gaps", "clusters"] {
+      for table in ["partitions", "gaps", "incidents", "clusters"] {
         try database.execute(sql: "DELETE FROM \(table) WHERE source = ?", arguments: [source])
       }
       try database.execute(sql: "DELETE FROM in_flight")

@@ -72,7 +72,7 @@ package struct CheckpointError: Error, CustomStringConvertible {
         + "-wal and -shm: the topics are read anew, and the place of the results is taken over with "
         + "tranche resolve JOB --adopt."
     case .leftover:
-      "\(path): is left of a checkpoint that was moved or deleted without it. Move it along, or delete it if that checkpoint is not needed."
+      "\(path): belongs to a checkpoint that was moved or deleted without it. Move it too, or delete it if that checkpoint is not needed."
     case .foreign(let reason):
       "\(path): is not a checkpoint of Tranche (\(reason)). Nothing was changed. Move the file away, or name another folder."
     case .newer:
@@ -92,7 +92,7 @@ package struct CheckpointError: Error, CustomStringConvertible {
         + "left unpublished, and change it then."
     case .wrongCluster(let source, let stored, let found):
       "\(path): source \(source) is another cluster than before: cluster id \(found), and the offsets stored are those of \(stored). "
-        + "Point bootstrap.servers at the old cluster, or give the source a new name."
+        + "Point bootstrap.servers at the old cluster; or, to start over, give the job a new name and another output.to."
     case .full(let reason):
       "\(path): no room to write (\(reason)). Nothing of the batch was committed. Free space and run again."
     case .inputOutput(let reason):

@@ -108,9 +108,14 @@ package final class CheckpointReader {
     try outputs(where: "revision > published_revision")
   }
 
-  /// Outputs at the job's place of which the store has acknowledged any revision.
+  /// Outputs at the job's place of which the store has acknowledged a revision, and no request is on
+  /// its way. Of those of single batches the newest hundred are enough to know the place by.
   package func publishedOutputs() throws(CheckpointError) -> [Output] {
-    try outputs(where: "published_revision > 0 AND etag IS NOT NULL")
+    try outputs(
+      where: """
+        published_revision > 0 AND etag IS NOT NULL AND checks_left = 0 AND (
+          kind <> 'batch' OR number > (SELECT max(batch) FROM batches) - 100)
+        """)
   }
 
   /// Outputs that the store must be asked about.

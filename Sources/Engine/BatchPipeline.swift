@@ -327,10 +327,17 @@ final class BatchPipeline {
       case .nothingDecoded:
         "no record of this job has decoded yet, and \(rejectedCount) were rejected"
       }
+    let correct =
+      switch first.reason {
+      case .keyTooLong: "Raise limits.key_bytes"
+      case .recordTooLarge: "Raise limits.record_bytes or limits.batch_bytes"
+      case .expressionFailed: "Correct \(first.field ?? "the expression")"
+      default: "Correct source.format or source.fields"
+      }
     let remedy =
       rule == .nothingDecoded
-      ? "Correct source.format or source.fields and run again. If the records are bad"
-      : "Correct source.format or source.fields, or wait for good records. To keep these rejects and go on"
+      ? "\(correct) and run again. If the records are bad"
+      : "\(correct), or wait for good records. To keep these rejects and go on"
     throw TooManyRejects(
       partition: partition, offset: first.offset,
       cause: RunError(
@@ -391,7 +398,12 @@ final class BatchPipeline {
       let table = try stopwatch.measure(.render) { try renderer.table(columns, shown: shown) }
       return try stopwatch.measure(.encode) { try renderer.encode(table, .batch(plan.batch), lineage) }
     } catch {
-      throw RunError(.data, "job \(job.name), batch \(plan.batch): \(error). Nothing was committed.")
+      throw RunError(
+        .data,
+        """
+        batch \(plan.batch), \(RunError.list(plan.ranges)): \(error). Nothing of it was committed. \
+        Correct select, or lower trigger.max_offsets where the object is too large.
+        """)
     }
   }
 }

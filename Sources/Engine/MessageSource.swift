@@ -50,7 +50,7 @@ package struct SourceError: Error, Equatable, CustomStringConvertible {
     /// The broker no longer holds the start of the range.
     case truncated(oldestHeld: Offset)
     /// The range lies beyond the log's end: the topic was made anew, or lost data.
-    case beyondEnd
+    case beyondEnd(PartitionID, end: Offset)
     /// Messages that cannot be decompressed or are damaged, from this offset on.
     case undecodable(PartitionID, baseOffset: Offset)
     case misconfigured

@@ -127,18 +127,23 @@ final class PlaceClaim: @unchecked Sendable {
   private let job: String
   private let checkpoint: String
   private let remedyArguments: String
-  private let remember: (String) throws -> Void
+  private let remember: (_ token: String, _ seen: String?) throws -> Void
   private let token: String
   private var tokens: Set<String>
   private var state = State.notAsked
+  /// Ours, as the place bore it before this run.
+  private var seen: String?
+  /// Whether the place is another's, or another process holds it.
+  private(set) var isRefused = false
 
   /// - Parameters:
   ///   - token: This run's, which no other run has.
   ///   - tokens: The checkpoint's when the run began.
-  ///   - remember: Commits this run's token. Called from another thread than the run's.
+  ///   - remember: Commits this run's token, and keeps the one that was seen at the place. Called from
+  ///     another thread than the run's.
   init(
     _ store: any ObjectStore, job: String, checkpoint: String, token: String, tokens: Set<String>,
-    remedyArguments: String, remember: @escaping (String) throws -> Void
+    remedyArguments: String, remember: @escaping (_ token: String, _ seen: String?) throws -> Void
   ) {
     self.store = store
     self.job = job
@@ -152,8 +157,14 @@ final class PlaceClaim: @unchecked Sendable {
   /// Asks whose the place is, and marks it where it is ours. Does so once.
   func begin() throws {
     guard state == .notAsked else { return }
-    try store.holdPlace()
+    do {
+      try store.holdPlace()
+    } catch {
+      isRefused = error.code == .held
+      throw error
+    }
     let facts = PlaceFacts(marker: try marker(), checkpoint: checkpoint, tokens: tokens)
+    if case .found(let marker) = facts.marker { seen = marker.token }
     switch ownership(byMarker: facts) {
     case .ours: try mark()
     case .unmarked: state = .unmarked
@@ -175,12 +186,15 @@ final class PlaceClaim: @unchecked Sendable {
     for output in published where output.revision == output.publishedRevision {
       let key = ObjectKey(output.objectKey)
       if try store.head(key)?.etag != output.etag { facts.strangeObjects.append(key.value) }
+      // Enough to refuse the place and to name some.
+      if facts.strangeObjects.count > 3 { break }
     }
     // A checkpoint that has published nothing has nothing to replace.
     if published.isEmpty {
       for output in try reader.dirtyOutputs() {
         let key = ObjectKey(output.objectKey)
         if try store.head(key) != nil { facts.occupiedKeys.append(key.value) }
+        if facts.occupiedKeys.count > 3 { break }
       }
     }
     if case .refused(let refusal) = ownership(facts) { throw error(refusal) }
@@ -198,7 +212,7 @@ final class PlaceClaim: @unchecked Sendable {
 
   /// Puts this run's token and reads it back.
   private func mark() throws {
-    try remember(token)
+    try remember(token, seen)
     tokens.insert(token)
     let new = OwnerMarker(checkpoint: checkpoint, job: job, token: token)
     _ = try store.put(new.bytes, at: ObjectKey(ObjectKeys.owner))
@@ -213,17 +227,34 @@ final class PlaceClaim: @unchecked Sendable {
     let facts = PlaceFacts(marker: marker, checkpoint: checkpoint, tokens: tokens)
     switch ownership(byMarker: facts) {
     case .ours: return
-    case .refused(let refusal): throw error(refusal)
+    case .refused:
+      isRefused = true
+      throw RunError(
+        .jobChanged,
+        """
+        \(store.location): another run has marked this place while this run wrote to it, so objects of either \
+        may have been replaced by the other's. Find it: \(markerText(marker)). Give one of the two another \
+        output.to, then write every window's object of the other again: \
+        tranche resolve \(remedyArguments) --adopt
+        """)
     case .unmarked:
       throw RunError(
         .jobChanged,
-        "\(store.location): the marker \(ObjectKeys.owner) that this run wrote is gone. Something deletes "
-          + "objects there. Nothing more was written; find out what it is, and run again.")
+        """
+        \(store.location): the marker \(ObjectKeys.owner) that this run wrote is gone. Something else deletes \
+        objects there. Nothing more was written. Find it, and run again.
+        """)
     }
   }
 
+  private func markerText(_ marker: PlaceFacts.Marker) -> String {
+    guard case .found(let marker) = marker else { return "the marker cannot be read" }
+    return "it is the job \(marker.job), checkpoint \(marker.checkpoint)"
+  }
+
   private func error(_ refusal: Ownership.Refusal) -> RunError {
-    RunError(.jobChanged, "\(store.location): \(words(refusal))")
+    isRefused = true
+    return RunError(.jobChanged, "\(store.location): \(words(refusal))")
   }
 
   private func words(_ refusal: Ownership.Refusal) -> String {
@@ -289,7 +320,9 @@ package func takeOver(
     return nil
   }
   if try checkpoint.ownerTokens().contains(marker.token) {
-    throw RunError(.data, "\(store.location): is this checkpoint's already. There is nothing to decide.")
+    // Whoever says so has reason to doubt what lies there.
+    try checkpoint.takeOver(token: marker.token)
+    return marker
   }
   let isOwn = marker.checkpoint == (try checkpoint.identifier())
   if isOwn != isRestored {

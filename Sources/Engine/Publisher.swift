@@ -16,6 +16,7 @@ final class Publisher: @unchecked Sendable {
   private var hasEnded = false
   private var marks: [PublishMark] = []
   private var failure: RunError?
+  private var isRefused = false
   private var publishedCount = 0
 
   private let job: Job
@@ -120,7 +121,7 @@ final class Publisher: @unchecked Sendable {
   var isPlaceRefused: Bool {
     condition.lock()
     defer { condition.unlock() }
-    return failure.map { $0.kind == .jobChanged || $0.kind == .locked } ?? false
+    return isRefused
   }
 
   /// Publishes everything that is dirty, ends the thread and tells how it went.
@@ -167,6 +168,7 @@ final class Publisher: @unchecked Sendable {
     } catch {
       condition.lock()
       failure = RunError(wrapping: error)
+      isRefused = claim.isRefused
       condition.unlock()
     }
   }

@@ -25,7 +25,7 @@ package struct RunOptions: Sendable {
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
   /// Publishes on the run's own thread, so that the same run goes the same way twice.
   package var publishesInline = false
-  /// Of Tranche: `0.1.0`.
+  /// Of Tranche: `0.2.0`.
   package var release: String
   /// Random, and another for every run: marks a place as written by this run.
   package var token: @Sendable () -> String = {
@@ -119,7 +119,7 @@ package final class Run {
       claim = PlaceClaim(
         store, job: job.name, checkpoint: try checkpoint.identifier(), token: options.token(),
         tokens: try checkpoint.ownerTokens(), remedyArguments: options.jobArguments,
-        remember: { try checkpoint.addOwnerToken($0) })
+        remember: { try checkpoint.addOwnerToken($0, seen: $1) })
       publisher = try Publisher(
         job: job, store: store, claim: claim, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
         options: options)
@@ -173,7 +173,7 @@ package final class Run {
     for cluster in job.clusters {
       let source = source(cluster.name)
       // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for it otherwise.
-      let partitions = try Self.partitions(of: cluster, in: source)
+      let partitions = try partitions(of: cluster, source)
       if let clusterID = try source.clusterID() { try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID) }
       let ends = try source.ends(of: partitions)
       met.merge(ends) { _, new in new }
@@ -195,22 +195,66 @@ package final class Run {
             + "and made again with fewer partitions", now: options.clock())
       }
     }
-    let incidents = try checkpoint.openIncidents().filter { $0.kind == .logReplaced }
+    let incidents = try replacedLogs()
     if !incidents.isEmpty { throw incidentError(incidents) }
     if !lost.isEmpty { throw lossError() }
+  }
+
+  private func replacedLogs() throws(CheckpointError) -> [Incident] {
+    try checkpoint.openIncidents().filter { $0.kind == .logReplaced }
+  }
+
+  private func noteShorterLog(_ partition: PartitionID, end: Offset) throws(CheckpointError) {
+    let next = checkpoint.progress[partition]?.nextOffset ?? end
+    try checkpoint.noteReplacedLog(
+      partition, logEnd: end,
+      detail: "the next offset is \(next) and the log ended at \(end): the topic was deleted and made "
+        + "again, or the broker lost data", now: options.clock())
+  }
+
+  /// The partitions that a cluster has; a topic that was read and is gone is an incident.
+  private func partitions(of cluster: Job.Cluster, _ source: any MessageSource) throws -> [PartitionID] {
+    let failure: SourceError
+    do { return try Self.partitions(of: cluster, in: source) } catch { failure = error }
+    guard failure.code == .unknownTopic else { throw failure }
+    for topic in cluster.topics {
+      // Asked once more, by itself: only one of several topics may be gone.
+      if isKnown(topic, to: source) { continue }
+      for (partition, progress) in checkpoint.progress.sorted(by: { $0.key < $1.key })
+      where partition.source == cluster.name && partition.topic == topic
+        && progress.nextOffset > progress.startOffset
+      {
+        try checkpoint.noteReplacedLog(
+          partition, logEnd: nil,
+          detail: "the job has read this topic and the brokers do not know it any more: it was deleted",
+          now: options.clock())
+      }
+    }
+    let incidents = try replacedLogs()
+    throw incidents.isEmpty ? RunError(failure) : incidentError(incidents)
+  }
+
+  private func isKnown(_ topic: String, to source: any MessageSource) -> Bool {
+    do {
+      _ = try source.partitionCounts(of: [topic])
+      return true
+    } catch {
+      return error.code != .unknownTopic
+    }
   }
 
   /// What was noticed once ends every run, whatever the log has become since, until a person decides.
   private func incidentError(_ incidents: [Incident]) -> RunError {
     let lines = incidents.map { "\($0.partition): \($0.detail) (noticed \($0.noticedAt))" }
     let partition = incidents[0].partition
+    let isOne = incidents.count == 1
     return RunError(
       .dataLoss,
       """
       \(lines.joined(separator: "\n")). Nothing was read. Offsets below the job's progress are not read again: \
-      to count the new topic from its start, give the job a new name. If the topic was restored, or its records \
+      to count the new topic from its start, give the job a new name and another output.to. If the topic was restored, or its records \
       from progress on are the ones to go on with: tranche resolve \(options.jobArguments) --source \(partition.source) \
-      --topic \(partition.topic) --partition \(partition.partition) --keep
+      --topic \(partition.topic)\(isOne ? " --partition \(partition.partition)" : "") --keep
       """)
   }
 
@@ -225,11 +269,7 @@ package final class Run {
   private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?, keptAt: Offset?) throws {
     guard let end, let next = checkpoint.progress[partition]?.nextOffset else { return }
     if next > end.end && keptAt != next {
-      try checkpoint.noteReplacedLog(
-        partition, logEnd: end.end,
-        detail: "the next offset is \(next) and the log ended at \(end.end): the topic was deleted and made "
-          + "again, or the broker lost data", now: options.clock())
-      return
+      return try noteShorterLog(partition, end: end.end)
     }
     if next < end.low { try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low))) }
   }
@@ -318,9 +358,18 @@ package final class Run {
           // The next run plans anew: what has come meanwhile, or was changed, may let the batch pass.
           try checkpoint.forgetPlan()
           throw error
+        } catch let error as ExpressionError {
+          try checkpoint.forgetPlan()
+          throw RunError(
+            .data,
+            "batch \(plan.batch), \(RunError.list(plan.ranges)): \(error) Nothing of it was committed. Correct where or select.")
         } catch let error as SourceError {
           if case .undecodable(let partition, _) = error.code {
             throw undecodableError(error, partition, plan)
+          }
+          if case .beyondEnd(let partition, let end) = error.code {
+            try noteShorterLog(partition, end: end)
+            throw incidentError(try replacedLogs())
           }
           guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else { throw error }
           try passOverTruncation(plan, oldestHeld: oldestHeld)
@@ -377,7 +426,8 @@ package final class Run {
     commit.acceptedCount = batch.acceptedCount
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.batch(plan.batch, of: job), $0) }
-    commit.rejects = job.rejects.policy == .quarantine ? batch.rejects : []
+    // Under the policy fail only those come here that a person has accepted.
+    commit.rejects = job.rejects.policy == .drop ? [] : batch.rejects
     commit.nextPlan = next
     commit.marks = publisher.takeMarks()
     do {

@@ -61,12 +61,14 @@ struct Settlement {
       guard let place = Job.Output.Place(text: text) else {
         throw RunError(
           .inputOutput,
-          "\(checkpoint.path): table retired_objects names the place \(text), which is none. Restore the checkpoint from a copy.")
+          "\(checkpoint.path): table retired_objects names the place \(text), which is not a place. Restore the checkpoint from a copy.")
       }
       do {
         let former = place == job.output.place ? store : try storeAt(place)
-        // Another spelling of the same folder: what stands there is current.
-        if former.identity == store.identity {
+        // Another spelling of the same place: what stands there is current.
+        if try isSamePlace(former) {
+          try claim.begin()
+          try claim.finish(reader)
           let current = Set(try reader.objectKeys())
           for object in objects {
             if !current.contains(object.objectKey) { try delete(object, in: former, isOurs: true) }
@@ -80,6 +82,13 @@ struct Settlement {
           "objects at a former place could not be deleted", metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
       }
     }
+  }
+
+  /// Also where a bind mount or an access point gives one place two names: both show the same marker.
+  private func isSamePlace(_ former: any ObjectStore) throws -> Bool {
+    if former.identity == store.identity { return true }
+    let marker = try OwnerMarker.read(from: former)
+    return try marker != .none && marker == OwnerMarker.read(from: store)
   }
 
   /// Deletes our objects at a place that this job has left, and our marker last.
@@ -97,8 +106,8 @@ struct Settlement {
       if marker != .none { try former.holdPlace() }
       for object in objects { try delete(object, in: former, isOurs: isOurs) }
     }
-    for object in objects { try checkpoint.forgetRetired(object) }
     if isOurs { try former.delete(ObjectKey(ObjectKeys.owner)) }
+    for object in objects { try checkpoint.forgetRetired(object) }
   }
 
   /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose ETag

@@ -381,7 +381,7 @@ package final class KafkaCluster {
           .truncated(oldestHeld: ends.low), place: place, reason: "the broker no longer holds these offsets; it starts at \(ends.low)")
       }
       if range.range.to > ends.end {
-        return KafkaError(.beyondEnd(end: ends.end), place: place, reason: "the log ends at \(ends.end)")
+        return KafkaError(.beyondEnd(range.partition, end: ends.end), place: place, reason: "the log ends at \(ends.end)")
       }
       return KafkaError(
         .unreachable, place: place, reason: "a broker called the offset out of range while the log is \(ends.low) to \(ends.end)")

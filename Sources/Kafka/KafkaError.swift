@@ -12,7 +12,7 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     /// The broker no longer holds the start of the range.
     case truncated(oldestHeld: Offset)
     /// The range begins beyond the end of the log.
-    case beyondEnd(end: Offset)
+    case beyondEnd(PartitionID, end: Offset)
     /// A batch of messages, as a producer sent it, that cannot be decompressed or is damaged.
     case undecodable(PartitionID, baseOffset: Offset)
     case badProperty
@@ -35,8 +35,9 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     case .unknownTopic: "Check the name, or make the topic; Tranche never makes one by reading."
     case .truncated: "Set source.on_data_loss: skip to record a gap and go on, or restore the data."
     case .beyondEnd:
-      "The topic was deleted and made again, or the broker lost data. Give the job a new name to start over, or restore the topic."
-    case .undecodable: "Restore them from another copy of the topic, or pass over them with tranche skip --undecodable."
+      "The topic was deleted and made again, or the broker lost data. Restore the topic; or, to start over, give "
+        + "the job a new name and another output.to."
+    case .undecodable: "Restore them from another copy of the topic, or pass over them."
     case .badProperty: "Correct the source's properties."
     case .other: "Look at the broker's log, and try again."
     }

@@ -193,7 +193,12 @@ final class PartitionReader {
         if message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF {
           position = max(position, message.offset)
         } else {
-          failureAtPosition = failureAtPosition ?? failure(message.err, at: message.offset)
+          let failure = failure(message.err, at: message.offset)
+          // All below the damaged batch has come, holes included: it concerns no range that ends there.
+          if case .undecodable(let baseOffset) = failure, failureAtPosition == nil {
+            position = max(position, baseOffset)
+          }
+          failureAtPosition = failureAtPosition ?? failure
         }
         continue
       }

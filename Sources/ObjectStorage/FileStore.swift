@@ -36,19 +36,21 @@ package final class FileStore: ObjectStore {
 
   /// flock(2) on the folder of the marker, which stays the same file whatever is renamed in it.
   package func holdPlace() throws(ObjectStoreError) {
+    if heldFolder.withLock({ $0 >= 0 }) { return }
     let key = ObjectKey("_tranche/owner")
     try makeFolder(of: key)
     let folder = folder(of: path(key))
     let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw failure("the folder \(folder) cannot be opened", key) }
     guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
+      let error =
+        errno == EWOULDBLOCK
+        ? ObjectStoreError(.held, place: location, reason: "another run writes to this folder now")
+        : failure("the folder \(folder) cannot be locked", key)
       close(descriptor)
-      throw ObjectStoreError(.held, place: location, reason: "another run writes to this folder now")
+      throw error
     }
-    heldFolder.withLock { held in
-      if held >= 0 { close(held) }
-      held = descriptor
-    }
+    heldFolder.withLock { $0 = descriptor }
   }
 
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {

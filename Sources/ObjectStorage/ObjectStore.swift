@@ -140,7 +140,9 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     switch code {
     case .unreachable: "Is the store up, and is output.s3.endpoint right? What is not published stays in the checkpoint; run again."
     case .serverError: "The store is in trouble. What is not published stays in the checkpoint; run again."
-    case .refused: "Check the credentials (temporary ones expire) and their right to put, get and delete objects there."
+    case .refused:
+      "Check the credentials (temporary ones expire) and their right to put, get and delete objects "
+        + "there. Without the right to list the bucket, S3 refuses to say that an object is not there."
     case .noSuchBucket: "Make the bucket, or correct output.to; Tranche never makes one."
     case .full: "Free space, then run again."
     case .readOnly: "Make the folder writable, or name another in output.to."

@@ -81,7 +81,7 @@ extension SourceError {
       case .refused: .refused
       case .unknownTopic: .unknownTopic
       case .truncated(let oldestHeld): .truncated(oldestHeld: oldestHeld)
-      case .beyondEnd: .beyondEnd
+      case .beyondEnd(let partition, let end): .beyondEnd(partition, end: end)
       case .undecodable(let partition, let baseOffset): .undecodable(partition, baseOffset: baseOffset)
       case .badProperty: .misconfigured
       case .other: .other

@@ -30,6 +30,7 @@ struct PlanCommand: ParsableCommand {
       var remarks: [String] = []
       if partition.isNew { remarks.append("new") }
       if partition.heldBackCount > 0 { remarks.append("\(grouped(partition.heldBackCount)) held back by an open transaction") }
+      if partition.end.end < partition.nextOffset { remarks.append("the log ends before the next offset") }
       if partition.lostCount > 0 { remarks.append("\(grouped(partition.lostCount)) no longer held by the broker") }
       return [
         partition.partition.description, grouped(partition.nextOffset), grouped(partition.end.end), grouped(partition.lag),
@@ -96,7 +97,9 @@ struct IncidentReport: Encodable {
 extension Incident {
   var text: String {
     switch kind {
-    case .logReplaced: "\(partition): \(detail), noticed \(noticedAt), last seen \(lastSeenAt)"
+    case .logReplaced:
+      "\(partition): \(detail), noticed \(noticedAt), last seen \(lastSeenAt): restore the topic, or tranche "
+        + "resolve JOB --topic \(partition.topic) --partition \(partition.partition) --keep"
     case .rejects: "\(detail) (noticed \(noticedAt))"
     }
   }

@@ -14,10 +14,10 @@ struct ResolveCommand: ParsableCommand {
 
       --accept-rejects: keep the rejects of the batch that they stopped, and count its good records. Holds \
       for the ranges of that batch, once.
-      --keep, with --topic and --partition: the topic was made anew or was restored. Go on at the job's \
-      progress; what lies below it is not counted again.
-      --adopt: the place of the results has no marker, or another job's. Take it, and write every object again.
-      --restored: this checkpoint is a backup or a copy. Go on with it, and write every object again. Stop \
+      --keep, with --topic and perhaps --partition: the topic was made anew or was restored. Go on at the \
+      job's progress; what lies below it is not counted again.
+      --adopt: the place of the results has no marker, or another job's. Take it, and write every window's object again (objects of single batches cannot be made again).
+      --restored: this checkpoint is a backup or a copy. Go on with it, and write every window's object again. Stop \
       the other one first.
       """)
 
@@ -28,21 +28,21 @@ struct ResolveCommand: ParsableCommand {
   @Flag(help: "Go on with a checkpoint that was restored or copied.") var restored = false
   @Option(help: "The source's name; may be left out when the job has one.") var source: String?
   @Option(help: "The topic, for --keep.") var topic: String?
-  @Option(help: "The partition's number, for --keep.") var partition: Int32?
+  @Option(help: "The partition's number, for --keep; without it all of the topic.") var partition: Int32?
 
   func validate() throws {
     guard [acceptRejects, keep, adopt, restored].count(where: { $0 }) == 1 else {
       throw ValidationError("Give one of --accept-rejects, --keep, --adopt and --restored.")
     }
-    if keep != (topic != nil && partition != nil) || (!keep && (topic != nil || partition != nil)) {
-      throw ValidationError("--keep needs --topic and --partition, and nothing else takes them.")
+    if keep != (topic != nil) || (!keep && partition != nil) {
+      throw ValidationError("--keep needs --topic and takes --partition; nothing else takes them.")
     }
   }
 
   func run() throws {
     try exiting {
       let job = try self.job.load()
-      let checkpoint = try openCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
+      let checkpoint = try openExistingCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
       if acceptRejects {
         try acceptRejects(checkpoint)
       } else if keep {
@@ -63,22 +63,30 @@ struct ResolveCommand: ParsableCommand {
 
   private func keepProgress(_ job: Job, _ checkpoint: Checkpoint) throws {
     let name = try job.cluster(named: source).cluster.name
-    guard let topic, let partition else { return }
-    let identifier = PartitionID(source: name, topic: topic, partition: partition)
-    guard try checkpoint.keepProgress(of: identifier, now: nowMilliseconds()),
-      let next = checkpoint.progress[identifier]?.nextOffset
-    else {
-      throw RunError(.data, "\(identifier): nothing is to be resolved here. See what is: tranche status \(self.job.commandLine)")
+    guard let topic else { return }
+    let open = try checkpoint.openIncidents().filter {
+      $0.kind == .logReplaced && $0.partition.source == name && $0.partition.topic == topic
+        && (partition == nil || $0.partition.partition == partition)
     }
-    printText("\(identifier): goes on at offset \(next); what lies below it is not counted again")
+    let identifier = partition.map { "\(name)/\(topic)[\($0)]" } ?? "\(name)/\(topic)"
+    if open.isEmpty {
+      throw RunError(
+        .data, "\(identifier): there is nothing to resolve here. What there is: tranche status \(self.job.commandLine(of: job))")
+    }
+    for incident in open {
+      guard let next = checkpoint.progress[incident.partition]?.nextOffset,
+        try checkpoint.keepProgress(of: incident.partition, now: nowMilliseconds())
+      else { continue }
+      printText("\(incident.partition): goes on at offset \(next); what lies below it is not counted again")
+    }
   }
 
   private func takePlace(_ job: Job, _ checkpoint: Checkpoint) throws {
     let store = try makeStore(job, at: job.output.place) {}
     try store.holdPlace()
     let taken = try takeOver(store, checkpoint, isRestored: restored)
-    let former = taken.map { ", which bore the mark of the job \($0.job)" } ?? ""
-    printText("\(store.location): belongs to \(job.name) now\(former); the next run writes every object again")
+    let former = taken.map { ", which was marked by the job \($0.job)" } ?? ""
+    printText("\(store.location): belongs to \(job.name) now\(former); the next run writes every window's object again")
   }
 }
 

@@ -57,7 +57,7 @@ struct RunCommand: ParsableCommand {
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
       var options = RunOptions(clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
       options.maxBatches = maxBatches
-      options.jobArguments = self.job.commandLine
+      options.jobArguments = self.job.commandLine(of: job)
       options.failpoint = failpoint
       options.isStopRequested = { StopSignal.received != 0 }
       options.graceMilliseconds = grace * 1_000

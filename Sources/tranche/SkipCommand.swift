@@ -38,7 +38,7 @@ struct SkipCommand: ParsableCommand {
       let job = try self.job.load()
       let (index, cluster) = try job.cluster(named: source)
       let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
-      let checkpoint = try openCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
+      let checkpoint = try openExistingCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
       let source = try KafkaSource(job.clusters[index], job: job)
       let gap: PartitionRange
       if let from, let to {

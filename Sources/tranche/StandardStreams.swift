@@ -41,7 +41,9 @@ enum StandardStreams {
       return failure
     }
     if let failure, failure != EPIPE {
-      printError("tranche: standard output cannot be written: \(String(cString: strerror(failure))). Free its disk, or give another file.")
+      printError(
+        "tranche: standard output cannot be written: \(String(cString: strerror(failure))). Free space there, or redirect the output to another file."
+      )
     }
   }
 

@@ -89,6 +89,25 @@ extension CheckpointOptions {
   /// - Parameter file: The job file, as the command line names it.
   /// - Throws: ``RunError`` where two files could be meant.
   func folder(of job: Job, file: String) throws -> String {
+    let chosen = chosenFolder(of: job, file: file)
+    if let notice = chosen.notice(job: job.name) { printError(notice) }
+    let path = try chosen.path(job: job.name)
+    // SQLite takes a path that begins so for a URI.
+    return path.hasPrefix("file:") ? "./\(path)" : path
+  }
+
+  /// Which option names the folder again from anywhere, for commands in messages; empty where a shell
+  /// without this process's variables finds it by itself.
+  func words(of job: Job, file: String) -> [String] {
+    if let folder { return ["--checkpoints", folder] }
+    guard let path = try? chosenFolder(of: job, file: file).path(job: job.name) else { return [] }
+    if path == folderBesideJob(resolvedFolder(of: file)) { return [] }
+    guard let resolved = realpath(path, nil) else { return ["--checkpoints", path] }
+    defer { free(resolved) }
+    return ["--checkpoints", String(cString: resolved)]
+  }
+
+  private func chosenFolder(of job: Job, file: String) -> StateFolder {
     let environment = ProcessInfo.processInfo.environment
     var facts = StateFolderFacts(
       option: folder, trancheCheckpoints: environment["TRANCHE_CHECKPOINTS"],
@@ -96,20 +115,7 @@ extension CheckpointOptions {
     let beside = folderBesideJob(facts.jobFolder)
     facts.besideJob = identity(Checkpoint.path(ofJob: job.name, folder: beside))
     facts.inWorkingFolder = identity(Checkpoint.path(ofJob: job.name, folder: "checkpoints"))
-    let chosen = stateFolder(facts)
-    if let notice = chosen.notice(job: job.name) { printError(notice) }
-    let path = try chosen.path(job: job.name)
-    // SQLite takes a path that begins so for a URI.
-    return path.hasPrefix("file:") ? "./\(path)" : path
-  }
-
-  /// Of the folder as it is named; a link that the job file itself is leads nowhere else.
-  private func resolvedFolder(of file: String) -> String {
-    let folder =
-      file.contains("/") ? String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)]) : "."
-    guard let resolved = realpath(folder.isEmpty ? "/" : folder, nil) else { return folder }
-    defer { free(resolved) }
-    return String(cString: resolved)
+    return stateFolder(facts)
   }
 
   private func identity(_ path: String) -> FileIdentity? {
@@ -117,6 +123,15 @@ extension CheckpointOptions {
     guard stat(path, &facts) == 0 else { return nil }
     return FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))
   }
+}
+
+/// Of the folder as it is named; a link that the job file itself is leads nowhere else.
+func resolvedFolder(of file: String) -> String {
+  let folder =
+    file.contains("/") ? String(file[..<(file.lastIndex(of: "/") ?? file.startIndex)]) : "."
+  guard let resolved = realpath(folder.isEmpty ? "/" : folder, nil) else { return folder }
+  defer { free(resolved) }
+  return String(cString: resolved)
 }
 
 /// The rights of files that are made, as chmod(1) takes them.

@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 
 /// The release, in `--version`, in checkpoints and in the files' metadata.
-let release = "0.1.0"
+let release = "0.2.0"
 
 @main
 struct Tranche: ParsableCommand {

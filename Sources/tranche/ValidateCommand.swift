@@ -38,9 +38,10 @@ struct ValidateCommand: ParsableCommand {
 
   private func side(_ file: String, _ parsed: JobFile.Parsed) -> JobOverlap.Side {
     let folder: String? = if case .file(let path) = parsed.job.output.place { resolvedPath(path) } else { nil }
-    // Two jobs of one name in one folder have one checkpoint, wherever that lies.
+    // Two jobs of one name whose files lead to one folder have one checkpoint.
     return JobOverlap.Side(
-      file: file, parsed: parsed, folder: folder, checkpointPlace: resolvedPath(file + "/.."))
+      file: file, parsed: parsed, folder: folder,
+      checkpointPlace: folderBesideJob(resolvedFolder(of: file)))
   }
 }
 

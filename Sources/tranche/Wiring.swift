@@ -24,9 +24,9 @@ struct JobOptions: ParsableArguments {
   func load() throws -> Job { try loadJob(file, allowsCode: code.allowCodeProperties) }
 
   /// As a shell takes them, for messages that end in a command.
-  var commandLine: String {
+  func commandLine(of job: Job) -> String {
     let words =
-      [file] + (checkpoints.folder.map { ["--checkpoints", $0] } ?? [])
+      [file] + checkpoints.words(of: job, file: file)
       + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
     return words.map { word in
       let isPlain = word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
@@ -116,6 +116,17 @@ func openCheckpoint(
     release: "tranche \(release)", step: step)
   if checkpoint.isNew { printError("\(job.name): first run: new checkpoint at \(checkpoint.path)") }
   return checkpoint
+}
+
+/// For commands that decide something about a job's state: a new one would be another's.
+///
+/// - Throws: ``CheckpointError`` with code `noCheckpoint`, else as ``openCheckpoint(_:folder:mode:step:)``.
+func openExistingCheckpoint(_ job: Job, folder: String) throws -> Checkpoint {
+  let path = Checkpoint.path(ofJob: job.name, folder: folder)
+  guard FileManager.default.fileExists(atPath: path) else {
+    throw CheckpointError(.noCheckpoint, path: path)
+  }
+  return try openCheckpoint(job, folder: folder)
 }
 
 private func hostName() -> String {

@@ -180,7 +180,7 @@ package final class MemorySource: MessageSource {
             .truncated(oldestHeld: log.low), "\(range): the log starts at \(log.low)")
         }
         if next[index] > log.end {
-          throw SourceError(.beyondEnd, "\(range): the log ends at \(log.end)")
+          throw SourceError(.beyondEnd(range.partition, end: log.end), "\(range): the log ends at \(log.end)")
         }
         let to = min(range.range.to, log.end)
         guard next[index] < to else { continue }

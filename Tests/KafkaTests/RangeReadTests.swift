@@ -166,7 +166,9 @@ struct RangeReadTests {
     #expect { _ = try read(cluster, 0, 2) } throws: { ($0 as? KafkaError)?.code == .truncated(oldestHeld: 3) }
     // librdkafka has given the partition up; a run with on_data_loss: skip goes on all the same.
     #expect(try read(cluster, 3, 4) == ["d"])
-    #expect { _ = try read(cluster, 9, 10) } throws: { ($0 as? KafkaError)?.code == .beyondEnd(end: 4) }
+    #expect { _ = try read(cluster, 9, 10) } throws: {
+      ($0 as? KafkaError)?.code == .beyondEnd(PartitionID(source: "main", topic: topic, partition: 0), end: 4)
+    }
     #expect(try read(cluster, 3, 4) == ["d"])
   }
 

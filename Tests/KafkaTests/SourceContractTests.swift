@@ -278,7 +278,7 @@ struct SourceContractTests {
     let bench = try kind.bench()
     try bench.append(LogPiece.records(0..<5), to: 0)
     #expect { try read(bench, [(0, 9, 10)]) } throws: {
-      ($0 as? SourceError)?.code == .beyondEnd
+      ($0 as? SourceError)?.code == .beyondEnd(bench.partition(0), end: 5)
     }
     #expect(try read(bench, [(0, 3, 5)]).values == [bench.values(3..<5)])
   }

@@ -97,7 +97,7 @@ struct DrawnJob: Sendable {
       rejects.minRecords = Int.random(in: 1...12, using: &random)
       rejects.maxShareOver = Int.random(in: 1...40, using: &random)
     } else if chance(5, &random) {
-      (rejects.fails, rejects.quarantines) = (true, false)
+      rejects.fails = true
     }
     if chance(25, &random) {
       derived = [nil, .shareOfValue, .place].randomElement(using: &random) ?? nil

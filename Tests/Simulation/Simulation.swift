@@ -424,7 +424,9 @@ package final class Simulation {
         if !isNew { return "\(key): names a reject twice" }
       }
     }
-    let expected = drawn.rejects.quarantines ? expectation.rejects : []
+    // Under the policy fail only those are committed that a person has accepted, and they are kept.
+    let isKept = drawn.rejects.quarantines || drawn.rejects.fails
+    let expected = isKept ? expectation.rejects : []
     if found == expected { return nil }
     func texts(_ rejects: Set<Expectation.Reject>) -> [String] {
       rejects.map { "\($0.partition) \($0.offset) record \($0.record)" }.sorted()

@@ -46,6 +46,44 @@ struct IncidentTests {
     #expect(try scenario.tranche("resolve", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--keep").exitCode == 65)
   }
 
+  @Test("because the topic is gone is stored as well, and a new topic of that name is not read")
+  func deleted() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1], row(scenario, "1,1\n")])
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.stack.kafka(scenario.stack.broker, [["op": "delete_topic", "topic": scenario.topic]])
+    let gone = try scenario.run()
+    #expect(gone.exitCode == 76 && gone.errors.contains("the brokers do not know it any more"), "\(gone.errors)")
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1]] + (0..<3).map { row(scenario, "\($0),1\n") })
+    #expect(try scenario.run().exitCode == 76)
+    #expect(try scenario.tranche("resolve", "job.yaml", "--topic", scenario.topic, "--keep").exitCode == 0)
+    #expect(try scenario.run().summary["records"] as? Int == 2)
+  }
+
+  @Test("names a command that finds the same checkpoint from anywhere, and makes none")
+  func commands() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1], row(scenario, "x\n")])
+    let state = ["STATE_DIRECTORY": scenario.folder.path + "/state"]
+    let run = try scenario.tranche("run", "job.yaml", environment: state)
+    #expect(run.exitCode == 65)
+    let command = try #require(run.errors.firstRange(of: "tranche resolve ")).upperBound
+    let words = run.errors[command...].split(whereSeparator: \.isWhitespace).map(String.init)
+    #expect(words.contains("--checkpoints"), "\(words)")
+    #expect(try scenario.tranche("resolve", "job.yaml", "--accept-rejects").exitCode == 65)
+    #expect(!FileManager.default.fileExists(atPath: scenario.folder.path + "/checkpoints/job.sqlite"))
+    #expect(try scenario.stack.tranche(["resolve"] + words, in: scenario.folder.path).exitCode == 0)
+    #expect(try scenario.tranche("run", "job.yaml", environment: state).exitCode == 0)
+  }
+
   @Test("and resolved with a log that still ends before progress reads nothing until the log gets there")
   func keptEarly() throws {
     let scenario = try Scenario()

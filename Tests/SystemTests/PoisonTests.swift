@@ -93,6 +93,18 @@ final class PoisonTests {
     #expect(try scenario.tranche("resolve", "job.yaml", "--accept-rejects").exitCode == 65)
   }
 
+  @Test("is kept when a person accepts it under rejects.policy: fail, too")
+  func acceptedUnderFail() throws {
+    let scenario = try Scenario()
+    try scenario.write(more: "rejects: { policy: fail }")
+    try produce(scenario, ["1,1\n", "x\n", "2,1\n"])
+    #expect(try scenario.run().exitCode == 65)
+    #expect(try scenario.tranche("resolve", "job.yaml", "--accept-rejects").exitCode == 0)
+    let run = try scenario.run()
+    #expect(run.exitCode == 0 && run.summary["records"] as? Int == 2, "\(run.errors)")
+    #expect(try rejects(scenario).map { $0["raw"] as? String } == ["x"])
+  }
+
   @Test("because its key is too long, or it is too large, is a reject with its bytes, under every policy but fail")
   func tooLong() throws {
     let scenario = try Scenario()
