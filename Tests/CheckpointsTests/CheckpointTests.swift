@@ -291,7 +291,7 @@ struct CheckpointTests {
     let folder = try TemporaryFolder()
     try folder.write("the log of another", to: "calls.sqlite-wal")
     #expect { _ = try open(folder, job()) } throws: {
-      "\($0)".contains("calls.sqlite-wal: is left of a checkpoint that was moved or deleted without it")
+      "\($0)".contains("calls.sqlite-wal: belongs to a checkpoint that was moved or deleted without it")
     }
     #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/calls.sqlite"))
     try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite-wal")
