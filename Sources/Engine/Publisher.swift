@@ -25,6 +25,8 @@ final class Publisher: @unchecked Sendable {
   private let claim: PlaceClaim
   /// A batch is being read, so that there will be something to put.
   private var expectsCommit = false
+  /// Whether the thread was told so; used by the run's thread alone.
+  private var hasExpected = false
   private let reader: CheckpointReader
   private let failpoint: @Sendable (Failpoint) -> Void
   private let nanoseconds: @Sendable () -> Int64
@@ -76,8 +78,10 @@ final class Publisher: @unchecked Sendable {
     thread.start()
   }
 
-  /// A batch is about to be read: asks whose the place is meanwhile.
+  /// A batch is about to be read: asks whose the place is meanwhile. Does so once.
   func expectCommit() {
+    if hasExpected { return }
+    hasExpected = true
     condition.lock()
     expectsCommit = true
     condition.signal()
