@@ -43,7 +43,7 @@ def groups(stack, figures, in_turn):
         job = stack.job(topic, topic, 100_000, publish="run_end")
         figures[making] = [stack.tranche(job, count)]
         built = f"{job.checkpoints}-built"
-        shutil.copytree(job.checkpoints, built)
+        stack.keep(job, built)
         helper("topics.py", stack.broker, "touches", topic, stack.topics[topic], count, GROUP_BATCHES)
         job = stack.job(topic, topic, 1_000, publish="run_end")
 
@@ -71,7 +71,7 @@ def history(stack, figures, in_turn, topic, batches):
     stack.tranche(job, HISTORIES[0] * 1000, batches=HISTORIES[0])
     made = {count: f"{job.checkpoints}-{count}" for count in HISTORIES}
     for count, folder in made.items():
-        shutil.copytree(job.checkpoints, folder)
+        stack.keep(job, folder)
         remember(os.path.join(folder, "history.sqlite"), count)
     runs = {history_name(count): lambda folder=folder: stack.tranche(job, batches * 1000, batches=batches, checkpoint=folder)
             for count, folder in made.items()}

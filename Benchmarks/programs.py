@@ -4,6 +4,7 @@ Every figure is of a whole process, from its start to its end, as the operating 
 """
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -67,6 +68,7 @@ class Job:
     path: str
     checkpoints: str
     output: str  # folder with its objects, also on S3
+    name: str
 
 
 class Stack:
@@ -80,6 +82,7 @@ class Stack:
         if library:
             self.environment["LD_LIBRARY_PATH"] = library
         self.topics = {}
+        self.moves = 0
         os.makedirs(folder, exist_ok=True)
 
     def topic(self, kind, name, count, *more, partitions=PARTITIONS):
@@ -111,7 +114,7 @@ select: {{ percentage_time: 100.0 * time_taken / sum(time_taken) OVER () }}
 output: {{ {to}, format: parquet, publish: {publish} }}
 limits: {{ groups_per_window: 4000000 }}
 """)
-        return Job(path, os.path.join(self.folder, "checkpoints", name), output)
+        return Job(path, os.path.join(self.folder, "checkpoints", name), output, name)
 
     def measure(self, command):
         os.sync()  # so that nothing of an earlier process is written during this one
@@ -127,7 +130,7 @@ limits: {{ groups_per_window: 4000000 }}
         return ["run", job.path, "--checkpoints", job.checkpoints, "--json", *(["--batches", str(batches)] if batches else [])]
 
     def tranche(self, job, records, batches=None, checkpoint=None):
-        """Runs a job from the beginning, or from a checkpoint: a folder, of which it takes a copy unless it is the job's own."""
+        """Runs a job from the beginning, or from a checkpoint: the job's own, or one that keep() has copied."""
         if checkpoint != job.checkpoints:
             self.restore(job, checkpoint)
         measured = self.measure([TRANCHE, *self.tranche_arguments(job, batches)])
@@ -136,10 +139,30 @@ limits: {{ groups_per_window: 4000000 }}
             sys.exit(f"{job.path}: {measured.report['records']} records were read instead of {records}")
         return measured
 
-    def restore(self, job, checkpoint=None):
+    def keep(self, job, folder):
+        """Copies a job's checkpoint, and its objects beside it: a checkpoint that is older than its place is refused."""
+        shutil.copytree(job.checkpoints, folder)
+        shutil.copytree(job.output, f"{folder}-objects")
+
+    def restore(self, job, folder=None):
+        """Puts back what keep() has copied, or lets the job begin anew at an empty place."""
         shutil.rmtree(job.checkpoints, ignore_errors=True)
-        if checkpoint:
-            shutil.copytree(checkpoint, job.checkpoints)
+        if self.s3 and job.output.startswith(self.s3[1]):
+            return self.move(job)
+        shutil.rmtree(job.output, ignore_errors=True)
+        if folder:
+            shutil.copytree(folder, job.checkpoints)
+            shutil.copytree(f"{folder}-objects", job.output)
+
+    def move(self, job):
+        """Another prefix: what is deleted behind the S3 server's back stays in its cache."""
+        self.moves += 1
+        place = f"{job.name}-{self.moves}"
+        with open(job.path) as file:
+            text = file.read()
+        with open(job.path, "w") as file:
+            file.write(re.sub(rf"s3://{BUCKET}/[^\"]*", f"s3://{BUCKET}/{place}", text))
+        job.output = os.path.join(self.s3[1], BUCKET, place)
 
     def limit(self, topic, records, max_offsets, mode="sum", queues=None):
         output = self.sums(topic)
