@@ -1,17 +1,16 @@
-# make run         the example job on a local broker and S3 server, from nothing
-# make test        everything: packages, lint, unit and system tests on real servers
-# make mutants     breaks the product on purpose, some 40 times, and shows which test sees each
-# make acceptance  before an issue is closed: mutants, long histories, fuzzers, sanitizers; some hours
-# make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
-# make torture     random histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
+# make run         the example job on a local broker and S3 server, from nothing make test
+# everything: packages, lint, unit and system tests on real servers make mutants     breaks the
+# product on purpose, some 40 times, and shows which test sees each make acceptance  before an issue
+# is closed: mutants, long histories, fuzzers, sanitizers; some hours make fuzz        mutated
+# inputs for every parser, then mutated checkpoints, for SECONDS=600 each make torture     random
+# histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
 # make hostile     full disks of every size, and every hostile value in every column of a checkpoint
-# make sanitize    the unit tests under the address and the thread sanitizer
-# make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
-# make build       the release binary: .build/release/tranche
-# make stack       start the local broker and S3 server; make stack-down stops them
-# make format      rewrite the sources in our format; make lint only looks
-# make golden      rewrite jobs/job.schema.json and the golden Parquet files
-# make clean       remove what was built and the local stack's data
+# make sanitize    the unit tests under the address and the thread sanitizer make bench       ratios
+# against a C program and Python peers, written to Benchmarks/results.md make build       the
+# release binary: .build/release/tranche make stack       start the local broker and S3 server; make
+# stack-down stops them make format      rewrite the sources in our format; make lint only looks
+# make golden      rewrite jobs/job.schema.json and the golden Parquet files make clean       remove
+# what was built and the local stack's data
 
 SHELL := /bin/bash
 .ONESHELL:
@@ -21,7 +20,8 @@ SHELL := /bin/bash
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
-# With Swift's own libraries inside, so that the binary runs where no Swift is, and starts in half the time.
+# With Swift's own libraries inside, so that the binary runs where no Swift is, and starts in half
+# the time.
 RELEASE_BUILD := swift build -c release --static-swift-stdlib -Xswiftc -use-ld=lld
 
 # For the rest of a recipe: every server that the tests need, stopped at its end.
@@ -127,7 +127,8 @@ sanitize: packages
 	export ASAN_OPTIONS=detect_leaks=0 SANITIZE=1
 	for kind in address thread; do
 	  swift build --build-tests --sanitize=$$kind --scratch-path .build-$$kind
-	  # The thread sanitizer does not see librdkafka's threads begin, and does not always survive randomised addresses.
+	  # The thread sanitizer does not see librdkafka's threads begin, and does not always survive
+	  # randomised addresses.
 	  skip=SystemTests; [ $$kind = address ] || skip='SystemTests|KafkaTests'
 	  setarch "$$(uname -m)" -R swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind --skip "$$skip"
 	done

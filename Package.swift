@@ -1,13 +1,15 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-// Every import is internal unless it says otherwise, so a C or third-party type cannot leak from the module that wraps it.
+// Every import is internal unless it says otherwise, so a C or third-party type cannot leak from
+// the module that wraps it.
 let settings: [SwiftSetting] = [
   .enableUpcomingFeature("InternalImportsByDefault"),
   .enableUpcomingFeature("ExistentialAny"),
   .enableUpcomingFeature("MemberImportVisibility"),
   .treatAllWarnings(as: .error),
-  // Decode and fold work on columns of another module; without this their accessors would be calls in the hot loops.
+  // Decode and fold work on columns of another module; without this their accessors would be calls
+  // in the hot loops.
   .unsafeFlags(["-cross-module-optimization"], .when(configuration: .release)),
 ]
 
@@ -19,17 +21,20 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String
   .testTarget(name: name, dependencies: dependencies, exclude: exclude, swiftSettings: settings)
 }
 
-// Messages are freed by another thread than the one that allocated them, where glibc's malloc takes a lock and mimalloc takes none. It replaces malloc
-// in the whole process, librdkafka and SQLite included: a third less CPU in a catch-up.
-// A sanitizer brings an allocator of its own (make sanitize sets SANITIZE).
-let allocator = Context.environment["SANITIZE"] == nil ? [LinkerSetting.linkedLibrary("mimalloc")] : []
+// Messages are freed by another thread than the one that allocated them, where glibc's malloc takes
+// a lock and mimalloc takes none. It replaces malloc in the whole process, librdkafka and SQLite
+// included: a third less CPU in a catch-up. A sanitizer brings an allocator of its own (make
+// sanitize sets SANITIZE).
+let allocator =
+  Context.environment["SANITIZE"] == nil ? [LinkerSetting.linkedLibrary("mimalloc")] : []
 
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
-let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
   name: "tranche",
@@ -59,61 +64,81 @@ let package = Package(
     module(
       "Engine",
       [
-        "Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints", "ObjectStorage", logging,
+        "Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints",
+        "ObjectStorage", logging,
       ]),
     module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets"]),
     .executableTarget(
       name: "tranche",
       dependencies: [
-        "Offsets", "Reports", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage", "Checkpoints", "Engine",
+        "Offsets", "Reports", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
+        "Checkpoints", "Engine",
         "Wiring",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),
     .executableTarget(
-      name: "ParquetBenchmark", dependencies: ["Parquet", "Tables"], path: "Benchmarks/ParquetBenchmark", swiftSettings: settings),
+      name: "ParquetBenchmark", dependencies: ["Parquet", "Tables"],
+      path: "Benchmarks/ParquetBenchmark", swiftSettings: settings),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     .target(
       name: "Simulation",
       dependencies: [
-        "Engine", "Checkpoints", "Jobs", "ObjectStorage", "Offsets", "Parquet", "Tables", "TestSupport", grdb, logging,
+        "Engine", "Checkpoints", "Jobs", "ObjectStorage", "Offsets", "Parquet", "Tables",
+        "TestSupport", grdb, logging,
       ],
       path: "Tests/Simulation",
       swiftSettings: settings),
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "Checkpoints", "Engine", "Expressions", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Tables", "TestSupport",
+        "Checkpoints", "Engine", "Expressions", "Fakes", "Formats", "Jobs", "ObjectStorage",
+        "Offsets", "Tables", "TestSupport",
         logging, sqlite,
       ],
       path: "Tests/Fuzz",
       swiftSettings: settings),
     .target(
-      name: "Fakes", dependencies: ["Engine", "ObjectStorage", "Offsets"], path: "Tests/Fakes", swiftSettings: settings),
+      name: "Fakes", dependencies: ["Engine", "ObjectStorage", "Offsets"], path: "Tests/Fakes",
+      swiftSettings: settings),
     .target(name: "MallocCounter", path: "Tests/MallocCounter"),
     .executableTarget(
       name: "hotloops",
-      dependencies: ["Checkpoints", "Engine", "Expressions", "Fakes", "Jobs", "MallocCounter", "TestSupport", logging],
+      dependencies: [
+        "Checkpoints", "Engine", "Expressions", "Fakes", "Jobs", "MallocCounter", "TestSupport",
+        logging,
+      ],
       path: "Tests/HotLoops",
       swiftSettings: settings),
     .executableTarget(
-      name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate", swiftSettings: settings, linkerSettings: allocator),
+      name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate",
+      swiftSettings: settings, linkerSettings: allocator),
     tests("ReportsTests", ["Reports", "TestSupport"]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
-    tests("FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]),
+    tests(
+      "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]
+    ),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),
-    tests("ParquetTests", ["Parquet", "Tables", "TestSupport"], exclude: ["readers.py", "spark.py", "golden"]),
+    tests(
+      "ParquetTests", ["Parquet", "Tables", "TestSupport"],
+      exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
     tests("ObjectStorageTests", ["Fakes", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
     tests(
       "KafkaTests",
-      ["CRdKafka", "Engine", "Fakes", "Jobs", "Kafka", "Offsets", "Simulation", "TestSupport", "Wiring"]),
-    tests("CheckpointsTests", ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
+      [
+        "CRdKafka", "Engine", "Fakes", "Jobs", "Kafka", "Offsets", "Simulation", "TestSupport",
+        "Wiring",
+      ]),
+    tests(
+      "CheckpointsTests",
+      ["Checkpoints", "Jobs", "Windows", "Formats", "Offsets", "Tables", "TestSupport", grdb]),
     tests(
       "EngineTests",
       [
-        "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport", logging,
+        "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets",
+        "Simulation", "TestSupport", logging,
       ]),
     tests("TrancheTests", ["tranche", "Engine"]),
     tests(

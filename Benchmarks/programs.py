@@ -93,7 +93,8 @@ class Stack:
         return name
 
     def job(self, name, topic, max_offsets, window="global", format="csv", publish="batch", to_s3=False):
-        # The limit of groups is far from what any job holds: at the limit, each batch counts them all.
+        # The limit of groups is far from what any job holds: at the limit, each batch counts them
+        # all.
         path = os.path.join(self.folder, f"{name}.yaml")
         output = os.path.join(self.folder, "out", name)
         to = f'to: "file:{output}"'

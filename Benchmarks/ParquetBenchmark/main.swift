@@ -1,5 +1,7 @@
-// Encodes one window's table and one of 1,000,000 rows, again and again and at several levels of compression, and prints the medians as JSON; and what
-// memory a table of 10,000,000 rows takes besides itself. The large file goes to the path given, for bench.py to hand the same table to pyarrow.
+// Encodes one window's table and one of 1,000,000 rows, again and again and at several levels of
+// compression, and prints the medians as JSON; and what memory a table of 10,000,000 rows takes
+// besides itself. The large file goes to the path given, for bench.py to hand the same table to
+// pyarrow.
 import Foundation
 import Parquet
 import Tables
@@ -18,7 +20,8 @@ func medianMilliseconds(runs: Int, _ body: () throws -> Void) rethrows -> Double
 /// int32 key, int64, double, a string of 200 distinct values, a timestamp.
 func table(rowCount: Int) -> Table {
   let schema = Schema([
-    ColumnDefinition("key", .int32), ColumnDefinition("amount", .int64), ColumnDefinition("share", .double),
+    ColumnDefinition("key", .int32), ColumnDefinition("amount", .int64),
+    ColumnDefinition("share", .double),
     ColumnDefinition("name", .string), ColumnDefinition("at", .timestamp),
   ])
   var columns = schema.columns.map { Column($0.type) }
@@ -38,7 +41,8 @@ func table(rowCount: Int) -> Table {
 /// Of this process, in KiB.
 func peakKibibytes() -> Int {
   let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
-  return status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }?.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+  return status.split(separator: "\n").first { $0.hasPrefix("VmHWM") }?.split(separator: " ")
+    .dropFirst().first.flatMap { Int($0) } ?? 0
 }
 
 /// Its column is all that grows with its rows.
@@ -48,7 +52,10 @@ func writtenInPieces(rowCount: Int) throws -> (tableMebibytes: Int, moreMebibyte
   for row in 0..<rowCount { column.append(integer: Int64(row &* 2_654_435_761 % 1_000_003)) }
   let before = peakKibibytes()
   nonisolated(unsafe) var byteCount = 0
-  try ParquetEncoder.write(Schema([ColumnDefinition("n", .int64)]), [column], ParquetOptions(createdBy: "tranche version benchmark")) {
+  try ParquetEncoder.write(
+    Schema([ColumnDefinition("n", .int64)]), [column],
+    ParquetOptions(createdBy: "tranche version benchmark")
+  ) {
     byteCount += $0.count
   }
   return ((rowCount * 9) >> 20, (peakKibibytes() - before) / 1_024)
@@ -61,13 +68,20 @@ let large = table(rowCount: 1_000_000)
 let small = table(rowCount: 200)
 let file = try ParquetEncoder.encode(large, options)
 try Data(file).write(to: URL(fileURLWithPath: CommandLine.arguments[1]))
-let largeMilliseconds = try medianMilliseconds(runs: 7) { _ = try ParquetEncoder.encode(large, options) }
-let smallMilliseconds = try medianMilliseconds(runs: 501) { _ = try ParquetEncoder.encode(small, options) }
+let largeMilliseconds = try medianMilliseconds(runs: 7) {
+  _ = try ParquetEncoder.encode(large, options)
+}
+let smallMilliseconds = try medianMilliseconds(runs: 501) {
+  _ = try ParquetEncoder.encode(small, options)
+}
 var levels: [String] = []
 for level: Int32 in [1, 3, 6, 9] {
-  let options = ParquetOptions(compression: .zstd(level: level), createdBy: "tranche version benchmark")
+  let options = ParquetOptions(
+    compression: .zstd(level: level), createdBy: "tranche version benchmark")
   let byteCount = try ParquetEncoder.encode(large, options).count
-  levels.append("[\(level), \(try medianMilliseconds(runs: 3) { _ = try ParquetEncoder.encode(large, options) }), \(byteCount)]")
+  levels.append(
+    "[\(level), \(try medianMilliseconds(runs: 3) { _ = try ParquetEncoder.encode(large, options) }), \(byteCount)]"
+  )
 }
 print(
   """

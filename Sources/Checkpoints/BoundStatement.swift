@@ -2,9 +2,11 @@ internal import GRDB
 internal import GRDBSQLite
 internal import Tables
 
-/// A cached statement that is bound and stepped directly: for the writes of which a batch has hundreds.
+/// A cached statement that is bound and stepped directly: for the writes of which a batch has
+/// hundreds.
 ///
-/// GRDB boxes every argument, which costs more than SQLite takes for a row. Transactions, errors and the cache stay GRDB's.
+/// GRDB boxes every argument, which costs more than SQLite takes for a row. Transactions, errors
+/// and the cache stay GRDB's.
 /// - SeeAlso: sqlite.org/c3ref/bind_blob.html.
 struct BoundStatement {
   private let statement: Statement
@@ -16,9 +18,12 @@ struct BoundStatement {
   }
 
   /// - Parameter index: From 1, as SQLite counts.
-  func bind(_ value: Int64, at index: Int32) throws { try check(sqlite3_bind_int64(statement.sqliteStatement, index, value)) }
+  func bind(_ value: Int64, at index: Int32) throws {
+    try check(sqlite3_bind_int64(statement.sqliteStatement, index, value))
+  }
 
-  /// Binds what a column holds in a row; a null as NULL, or as 0 or '' where a key column stands beside an `_is_null` column.
+  /// Binds what a column holds in a row; a null as NULL, or as 0 or '' where a key column stands
+  /// beside an `_is_null` column.
   func bind(_ column: Tables.Column, row: Int, nullAsDefault: Bool, at index: Int32) throws {
     let handle = statement.sqliteStatement
     if column.isNull[row] && !nullAsDefault {
@@ -29,7 +34,8 @@ struct BoundStatement {
     case .doubles: try check(sqlite3_bind_double(handle, index, column.doubles[row]))
     case .text:
       try column.text.withBytes(of: row) { bytes in
-        // SQLITE_TRANSIENT: SQLite copies the text. An empty one has no address, which would mean NULL.
+        // SQLITE_TRANSIENT: SQLite copies the text. An empty one has no address, which would mean
+        // NULL.
         let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
         let address = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
         try check(

@@ -143,16 +143,17 @@ struct CheckedRow {
   }
 
   /// A place that a job file could name.
-  func place(_ column: Int32) throws -> Job.Output.Place {
+  func place(_ column: Int32) throws -> Job.Output.Destination {
     let text = try text(column)
-    guard let place = Job.Output.Place(text: text), place.text == text, Self.isLegal(place) else {
+    guard let place = Job.Output.Destination(text: text), place.text == text, Self.isLegal(place)
+    else {
       throw fault(column, "is not a place of objects")
     }
     return place
   }
 
   /// What the job file's own check lets through.
-  private static func isLegal(_ place: Job.Output.Place) -> Bool {
+  private static func isLegal(_ place: Job.Output.Destination) -> Bool {
     switch place {
     case .file(let path): return !path.utf8.contains(0)
     case .s3(let bucket, let prefix):

@@ -47,10 +47,14 @@ package struct PublishMark: Sendable, Equatable {
   package let etag: String
   package let byteCount: Int
   package let renderedBy: String
-  /// A request without an answer may still be applied after this one, so the store is to be asked again.
+  /// A request without an answer may still be applied after this one, so the store is to be asked
+  /// again.
   package let isUnsettled: Bool
 
-  package init(objectKey: String, revision: Int64, etag: String, byteCount: Int, renderedBy: String, isUnsettled: Bool) {
+  package init(
+    objectKey: String, revision: Int64, etag: String, byteCount: Int, renderedBy: String,
+    isUnsettled: Bool
+  ) {
     self.objectKey = objectKey
     self.revision = revision
     self.etag = etag
@@ -61,31 +65,43 @@ package struct PublishMark: Sendable, Equatable {
 }
 
 extension Checkpoint {
-  /// Commits a batch: progress, state, outputs, rejects, history, the next plan and the marks of what was published, or nothing.
+  /// Commits a batch: progress, state, outputs, rejects, history, the next plan and the marks of
+  /// what was published, or nothing.
   ///
-  /// - Throws: ``CheckpointError``; `overflow` when a sum of the state no longer fits, `tooManyGroups` over the limit.
+  /// - Throws: ``CheckpointError``; `overflow` when a sum of the state no longer fits,
+  ///   `tooManyGroups` over the limit.
   package func commit(_ batch: BatchCommit) throws(CheckpointError) {
-    precondition(batch.plan.batch == nextBatch, "batch \(batch.plan.batch) committed where \(nextBatch) is next")
+    precondition(
+      batch.plan.batch == nextBatch,
+      "batch \(batch.plan.batch) committed where \(nextBatch) is next")
     try write { database in
       try advanceProgress(batch.plan, in: database)
       if let delta = batch.delta { try merge(delta, of: batch.plan, in: database) }
       if let result = batch.result {
         try bumpOutput(result.objectKey, kind: "batch", number: batch.plan.batch, in: database)
         try database.cachedStatement(
-          sql: "INSERT INTO results VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET byte_count = excluded.byte_count, bytes = excluded.bytes"
+          sql:
+            "INSERT INTO results VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET byte_count = "
+            + "excluded.byte_count, bytes = excluded.bytes"
         ).execute(arguments: [result.objectKey, result.bytes.count, Data(result.bytes)])
       }
       try keep(batch.rejects, of: batch.plan, in: database)
-      try database.cachedStatement(sql: "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)").execute(arguments: [
-        batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount, batch.recordCount, batch.countedCount,
-        batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
-      ])
+      try database.cachedStatement(sql: "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
+        .execute(arguments: [
+          batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount,
+          batch.recordCount, batch.countedCount,
+          batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
+        ])
       if hasOpenRejects { try closeRejectIncidents(now: batch.now, in: database) }
-      try database.cachedStatement(sql: "UPDATE checkpoint SET next_batch = ?").execute(arguments: [batch.plan.batch + 1])
+      try database.cachedStatement(sql: "UPDATE checkpoint SET next_batch = ?").execute(arguments: [
+        batch.plan.batch + 1
+      ])
       try store(batch.nextPlan, now: batch.now, in: database)
       try mark(batch.marks, in: database)
     }
-    for range in batch.plan.ranges { progress[range.partition]?.nextOffset = landing(range.partition, range.range.to) }
+    for range in batch.plan.ranges {
+      progress[range.partition]?.nextOffset = landing(range.partition, range.to)
+    }
     nextBatch = batch.plan.batch + 1
     inFlight = batch.nextPlan
   }
@@ -94,14 +110,17 @@ extension Checkpoint {
     let statement = try BoundStatement(database, sql: Self.moveProgress)
     for range in plan.ranges {
       try moveProgress(
-        of: range.partition, from: range.range.from, to: landing(range.partition, range.range.to), statement, in: database)
+        of: range.partition, from: range.from, to: landing(range.partition, range.to),
+        statement, in: database)
     }
   }
 
-  static let moveProgress = "UPDATE partitions SET next_offset = ?1 WHERE partition_id = ?2 AND next_offset = ?3"
+  static let moveProgress =
+    "UPDATE partitions SET next_offset = ?1 WHERE partition_id = ?2 AND next_offset = ?3"
 
   func moveProgress(
-    of partition: PartitionID, from: Offset, to: Offset, _ statement: BoundStatement, in database: Database
+    of partition: PartitionID, from: Offset, to: Offset, _ statement: BoundStatement,
+    in database: Database
   ) throws {
     guard let held = progress[partition] else {
       throw CheckpointError(.invariant("\(partition) has no start offset"), path: path)
@@ -111,7 +130,9 @@ extension Checkpoint {
     try statement.bind(from, at: 3)
     try statement.execute()
     guard database.changesCount == 1 else {
-      throw CheckpointError(.invariant("a range of \(partition) from \(from) does not begin at its progress"), path: path)
+      throw CheckpointError(
+        .invariant("a range of \(partition) from \(from) does not begin at its progress"),
+        path: path)
     }
   }
 
@@ -138,7 +159,9 @@ extension Checkpoint {
         try offsets.bind(contribution.recordCount, at: 5)
         try offsets.execute()
       }
-      try bumpOutput(ObjectKeys.window(window.window, of: job), kind: "window", number: window.window, in: database)
+      try bumpOutput(
+        ObjectKeys.window(window.window, of: job), kind: "window", number: window.window,
+        in: database)
     }
   }
 
@@ -167,8 +190,9 @@ extension Checkpoint {
     }
   }
 
-  /// `INSERT ... ON CONFLICT DO UPDATE`, one parameter per column. SQLite turns an integer sum that overflows into a REAL; such a sum, a
-  /// decimal of more than 18 digits or an infinite one becomes a text instead, which the STRICT table refuses.
+  /// `INSERT ... ON CONFLICT DO UPDATE`, one parameter per column. SQLite turns an integer sum that
+  /// overflows into a REAL; such a sum, a decimal of more than 18 digits or an infinite one becomes
+  /// a text instead, which the STRICT table refuses.
   static func upsert(_ layout: StateLayout) -> String {
     var names = ["window"]
     var key = ["window"]
@@ -201,7 +225,8 @@ extension Checkpoint {
       }
       updates.append(
         column.isNullable
-          ? "\(name) = CASE WHEN excluded.\(name) IS NULL THEN groups.\(name) WHEN groups.\(name) IS NULL THEN excluded.\(name) ELSE \(merged) END"
+          ? "\(name) = CASE WHEN excluded.\(name) IS NULL THEN groups.\(name) WHEN groups.\(name) "
+            + "IS NULL THEN excluded.\(name) ELSE \(merged) END"
           : "\(name) = \(merged)")
     }
     return """
@@ -211,7 +236,8 @@ extension Checkpoint {
   }
 
   private func overflow(
-    _ group: Int, of delta: Delta, _ layout: StateLayout, cause: DatabaseError, in database: Database
+    _ group: Int, of delta: Delta, _ layout: StateLayout, cause: DatabaseError,
+    in database: Database
   ) throws -> CheckpointError {
     var conditions = ["window = ?"]
     var arguments: [any DatabaseValueConvertible] = [delta.groupWindows[group]]
@@ -226,7 +252,9 @@ extension Checkpoint {
     for (index, column) in layout.columns.enumerated() where column.merge == .add {
       let row = try Row.fetchOne(
         database,
-        sql: "SELECT \(column.name.quotedDatabaseIdentifier) FROM groups WHERE \(conditions.joined(separator: " AND "))",
+        sql:
+          "SELECT \(column.name.quotedDatabaseIdentifier) FROM groups WHERE "
+          + "\(conditions.joined(separator: " AND "))",
         arguments: StatementArguments(arguments))
       var held = Column(column.type)
       if let row { held.append(row, at: 0) }
@@ -237,7 +265,8 @@ extension Checkpoint {
     return CheckpointError(.database(cause.message ?? "a constraint failed"), path: path)
   }
 
-  /// Holds a window's groups against the limit. Most batches meet groups that exist, so the cheap upper bound is made exact only at the limit.
+  /// Holds a window's groups against the limit. Most batches meet groups that exist, so the cheap
+  /// upper bound is made exact only at the limit.
   private func countGroups(_ window: Delta.Window, in database: Database) throws {
     let records = window.contributions.reduce(0) { $0 + $1.recordCount }
     try database.cachedStatement(
@@ -248,12 +277,15 @@ extension Checkpoint {
     ).execute(arguments: [window.window, records, window.groupCount])
     let limit = job.limits.groupsPerWindow
     let bound = try Int64.fetchOne(
-      database.cachedStatement(sql: "SELECT group_count_at_most FROM windows WHERE window = ?"), arguments: [window.window])
+      database.cachedStatement(sql: "SELECT group_count_at_most FROM windows WHERE window = ?"),
+      arguments: [window.window])
     guard let bound, bound > limit else { return }
     let count = try Int64.fetchOne(
-      database.cachedStatement(sql: "SELECT count(*) FROM groups WHERE window = ?"), arguments: [window.window])
+      database.cachedStatement(sql: "SELECT count(*) FROM groups WHERE window = ?"),
+      arguments: [window.window])
     guard let count, count <= limit else {
-      throw CheckpointError(.tooManyGroups(window: window.window, count: count ?? bound, limit: limit), path: path)
+      throw CheckpointError(
+        .tooManyGroups(window: window.window, count: count ?? bound, limit: limit), path: path)
     }
     try database.cachedStatement(sql: "UPDATE windows SET group_count_at_most = ? WHERE window = ?")
       .execute(arguments: [count, window.window])
@@ -261,7 +293,8 @@ extension Checkpoint {
 
   // MARK: - Outputs, rejects, plan
 
-  private func bumpOutput(_ key: String, kind: String, number: Int64, in database: Database) throws {
+  private func bumpOutput(_ key: String, kind: String, number: Int64, in database: Database) throws
+  {
     try database.cachedStatement(
       sql: """
         INSERT INTO outputs (object_key, kind, number, revision) VALUES (?, ?, ?, 1)
@@ -272,23 +305,29 @@ extension Checkpoint {
 
   private func keep(_ rejects: [Reject], of plan: BatchPlan, in database: Database) throws {
     guard !rejects.isEmpty else { return }
-    let statement = try database.cachedStatement(sql: "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    let statement = try database.cachedStatement(
+      sql: "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
     for reject in rejects {
       let partition = plan.ranges[reject.partitionIndex].partition
       try statement.execute(arguments: [
-        plan.batch, partition.source, partition.topic, partition.partition, reject.offset, reject.record, reject.reason.rawValue,
+        plan.batch, partition.source, partition.topic, partition.partition, reject.offset,
+        reject.record, reject.reason.rawValue,
         reject.field, reject.raw.map { Data($0) },
       ])
     }
-    try bumpOutput(ObjectKeys.rejects(batch: plan.batch), kind: "rejects", number: plan.batch, in: database)
+    try bumpOutput(
+      ObjectKeys.rejects(batch: plan.batch), kind: "rejects", number: plan.batch, in: database)
   }
 
   private func store(_ plan: BatchPlan?, now: Int64, in database: Database) throws {
     if let plan {
       try database.cachedStatement(
         sql:
-          "INSERT INTO in_flight VALUES (1, ?, ?, ?) ON CONFLICT DO UPDATE SET batch = excluded.batch, planned_at = excluded.planned_at, ranges = excluded.ranges"
-      ).execute(arguments: [plan.batch, TimestampText.format(milliseconds: now), RangesText.format(plan.ranges)])
+          "INSERT INTO in_flight VALUES (1, ?, ?, ?) ON CONFLICT DO UPDATE SET batch = "
+          + "excluded.batch, planned_at = excluded.planned_at, ranges = excluded.ranges"
+      ).execute(arguments: [
+        plan.batch, TimestampText.format(milliseconds: now), RangesText.format(plan.ranges),
+      ])
     } else {
       try database.cachedStatement(sql: "DELETE FROM in_flight").execute()
     }
@@ -303,9 +342,12 @@ extension Checkpoint {
         WHERE object_key = ?6 AND published_revision < ?1
         """)
     for mark in marks {
-      try statement.execute(arguments: [mark.revision, mark.etag, mark.byteCount, mark.renderedBy, mark.isUnsettled, mark.objectKey])
+      try statement.execute(arguments: [
+        mark.revision, mark.etag, mark.byteCount, mark.renderedBy, mark.isUnsettled, mark.objectKey,
+      ])
     }
-    // The bytes of a batch have done their work when its object stands and no check may ask for them.
+    // The bytes of a batch have done their work when its object stands and no check may ask for
+    // them.
     try dropPublishedResults(in: database)
   }
 
@@ -332,8 +374,12 @@ extension Checkpoint {
     guard !objectKeys.isEmpty else { return }
     try write { database in
       for key in objectKeys {
-        try database.cachedStatement(sql: "UPDATE outputs SET checks_left = checks_left - 1 WHERE object_key = ? AND checks_left > 0")
-          .execute(arguments: [key])
+        try database.cachedStatement(
+          sql:
+            "UPDATE outputs SET checks_left = checks_left - 1 WHERE object_key = ? AND "
+            + "checks_left > 0"
+        )
+        .execute(arguments: [key])
       }
       try dropPublishedResults(in: database)
     }
@@ -344,7 +390,9 @@ extension Checkpoint {
     guard !objectKeys.isEmpty else { return }
     try write { database in
       for key in objectKeys {
-        try database.execute(sql: "UPDATE outputs SET revision = revision + 1, checks_left = 2 WHERE object_key = ?", arguments: [key])
+        try database.execute(
+          sql: "UPDATE outputs SET revision = revision + 1, checks_left = 2 WHERE object_key = ?",
+          arguments: [key])
       }
     }
   }
@@ -353,7 +401,8 @@ extension Checkpoint {
   package func forgetRetired(_ object: RetiredObject) throws(CheckpointError) {
     try write { database in
       try database.execute(
-        sql: "DELETE FROM retired_objects WHERE place = ? AND object_key = ?", arguments: [object.place, object.objectKey])
+        sql: "DELETE FROM retired_objects WHERE place = ? AND object_key = ?",
+        arguments: [object.place, object.objectKey])
     }
   }
 }

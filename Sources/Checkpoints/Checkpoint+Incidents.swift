@@ -5,8 +5,8 @@ package import Offsets
 /// A loss or doubt that a person must decide. It stays until it is resolved.
 package struct Incident: Sendable, Equatable {
   package enum Kind: String, Sendable {
-    /// The log of a partition ends before progress, or the partition is gone: the topic was made anew,
-    /// or the broker lost data.
+    /// The log of a partition ends before progress, or the partition is gone: the topic was made
+    /// anew, or the broker lost data.
     case logReplaced = "log_replaced"
     /// Too many records of a batch did not decode.
     case rejects
@@ -31,7 +31,8 @@ extension Checkpoint {
     try read { database in try Self.openIncidents(in: database) }
   }
 
-  /// In the order in which they were noticed; none where the file was made by a release without them.
+  /// In the order in which they were noticed; none where the file was made by a release without
+  /// them.
   static func openIncidents(in database: Database) throws -> [Incident] {
     guard try database.tableExists("incidents") else { return [] }
     return try database.checkedRows(
@@ -97,7 +98,8 @@ extension Checkpoint {
     }
   }
 
-  /// Partitions whose log a person knows to end before progress, with the progress that this holds for.
+  /// Partitions whose log a person knows to end before progress, with the progress that this holds
+  /// for.
   package func keptPartitions() throws(CheckpointError) -> [PartitionID: Offset] {
     try read { database in try Self.keptPartitions(in: database) }
   }
@@ -151,7 +153,8 @@ extension Checkpoint {
         return true
       }
       history.hasDecoded =
-        try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM batches WHERE records > 0)") ?? false
+        try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM batches WHERE records > 0)")
+        ?? false
       return history
     }
   }
@@ -176,14 +179,16 @@ extension Checkpoint {
           VALUES ('rejects', ?, ?, ?, ?, ?, ?, ?, ?)
           """,
         arguments: [
-          first.source, first.topic, first.partition, offset, RangesText.format(plan.ranges), detail,
+          first.source, first.topic, first.partition, offset, RangesText.format(plan.ranges),
+          detail,
           noticed ?? time, time,
         ])
     }
     hasOpenRejects = true
   }
 
-  /// A person accepts the rejects of the batch that they stopped: the next run counts its good records.
+  /// A person accepts the rejects of the batch that they stopped: the next run counts its good
+  /// records.
   ///
   /// - Returns: The ranges that this holds for; none where no batch was stopped by rejects.
   package func acceptRejects(now: Int64) throws(CheckpointError) -> [PartitionRange] {
@@ -206,7 +211,7 @@ extension Checkpoint {
     try read { database in
       try Self.ranges(ofIncidents: "kind = 'rejects' AND resolution = 'accepted'", in: database)
     }.filter { range in
-      progress[range.partition].map { $0.nextOffset < range.range.to } ?? false
+      progress[range.partition].map { $0.nextOffset < range.to } ?? false
     }
   }
 

@@ -7,7 +7,8 @@ import Windows
 let applicationID: Int32 = 0x5472_6E63
 
 extension Checkpoint {
-  /// Every version of the schema, oldest first. A published migration is never edited; a change is a new one.
+  /// Every version of the schema, oldest first. A published migration is never edited; a change is
+  /// a new one.
   static var migrator: DatabaseMigrator {
     var migrator = DatabaseMigrator()
     migrator.registerMigration("1") { database in
@@ -176,7 +177,8 @@ extension Checkpoint {
       published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0 WHERE kind = 'rejects';
     """
 
-  /// The state of an aggregate job: one row per group of a window, with columns named as in the job file.
+  /// The state of an aggregate job: one row per group of a window, with columns named as in the job
+  /// file.
   static func groupsTable(_ layout: StateLayout) -> String {
     var columns = ["  window INTEGER NOT NULL"]
     var primaryKey = ["window"]
@@ -191,7 +193,10 @@ extension Checkpoint {
       primaryKey.append(name)
     }
     for column in layout.columns {
-      columns.append("  \(column.name.quotedDatabaseIdentifier) \(column.type.sqlType)\(column.isNullable ? "" : " NOT NULL")")
+      columns.append(
+        "  \(column.name.quotedDatabaseIdentifier) "
+          + "\(column.type.sqlType)\(column.isNullable ? "" : " NOT NULL")"
+      )
     }
     columns.append("  PRIMARY KEY (\(primaryKey.joined(separator: ", ")))")
     return """

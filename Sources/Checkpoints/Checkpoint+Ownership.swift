@@ -1,8 +1,10 @@
 internal import GRDB
 
-/// What tells the place of this checkpoint's results from another's: an id, and the tokens that it wrote there.
+/// What tells the place of this checkpoint's results from another's: an id, and the tokens that it
+/// wrote there.
 extension Checkpoint {
-  /// How many tokens are remembered: a request that got no answer may still put an older one into place.
+  /// How many tokens are remembered: a request that got no answer may still put an older one into
+  /// place.
   private static let rememberedTokenCount = 64
 
   /// Random; the same as long as this file lives, and in its copies.
@@ -25,7 +27,8 @@ extension Checkpoint {
         try database.execute(sql: "INSERT INTO owner_tokens (token) VALUES (?)", arguments: [seen])
       }
       try database.execute(
-        sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING", arguments: [token])
+        sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING",
+        arguments: [token])
       try database.execute(
         sql: """
           DELETE FROM owner_tokens
@@ -34,14 +37,15 @@ extension Checkpoint {
     }
   }
 
-  /// A person said that the place is this job's whatever stands there: the token seen there becomes one
-  /// of ours, and every window's object is published again.
+  /// A person said that the place is this job's whatever stands there: the token seen there becomes
+  /// one of ours, and every window's object is published again.
   ///
   /// - Parameter token: Empty where the place has no marker.
   package func takeOver(token: String) throws(CheckpointError) {
     try write { database in
       try database.execute(
-        sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING", arguments: [token])
+        sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING",
+        arguments: [token])
       try database.execute(
         sql: "UPDATE outputs SET revision = revision + 1 WHERE kind IN ('window', 'rejects')")
     }

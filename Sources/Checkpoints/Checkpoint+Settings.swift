@@ -2,16 +2,18 @@ internal import GRDB
 internal import Jobs
 internal import Offsets
 
-/// A checkpoint in which nothing was committed yet: a changed job file simply replaces what it said.
+/// A checkpoint in which nothing was committed yet: a changed job file simply replaces what it
+/// said.
 extension Checkpoint {
   /// Whether no batch was ever committed.
   static func isUntouched(_ database: Database) throws -> Bool {
     try Bool.fetchOne(
-      database, sql: "SELECT next_batch = 1 AND NOT EXISTS (SELECT 1 FROM batches) FROM checkpoint") ?? false
+      database, sql: "SELECT next_batch = 1 AND NOT EXISTS (SELECT 1 FROM batches) FROM checkpoint")
+      ?? false
   }
 
-  /// Takes the job file as if the checkpoint had been made with it. Starts that were resolved stay, as
-  /// another look at `latest` would pass records over, unless `source.start` itself was changed.
+  /// Takes the job file as if the checkpoint had been made with it. Starts that were resolved stay,
+  /// as another look at `latest` would pass records over, unless `source.start` itself was changed.
   ///
   /// - Parameter stored: What the job file said before.
   func beginAnew(with settings: [String: String], stored: [String: String]) throws {
@@ -19,7 +21,8 @@ extension Checkpoint {
       try database.execute(sql: "DROP TABLE IF EXISTS groups")
       if let layout { try database.execute(sql: Self.groupsTable(layout)) }
       let isStartChanged = stored["source.start"].map { $0 != settings["source.start"] } ?? false
-      let topics = Set(job.clusters.flatMap { cluster in cluster.topics.map { [cluster.name, $0] } })
+      let topics = Set(
+        job.clusters.flatMap { cluster in cluster.topics.map { [cluster.name, $0] } })
       let met = try database.checkedRows(
         of: "partitions", "SELECT DISTINCT source, topic FROM partitions", identifiedBy: 2
       ) { (source: try $0.text(0), topic: try $0.text(1)) }
@@ -35,7 +38,8 @@ extension Checkpoint {
         try database.execute(sql: "DELETE FROM clusters WHERE source = ?", arguments: [source])
       }
       try database.execute(sql: "DELETE FROM in_flight")
-      try database.execute(sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
+      try database.execute(
+        sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
       try Self.store(settings, in: database)
     }
   }

@@ -6,9 +6,11 @@ package import Jobs
 package import Offsets
 internal import Windows
 
-/// A job's checkpoint, opened for writing by the one run that holds its lock: progress, window state, outputs, rejects, history.
+/// A job's checkpoint, opened for writing by the one run that holds its lock: progress, window
+/// state, outputs, rejects, history.
 ///
-/// Every change is one SQLite transaction, synced before the call returns (WAL with `synchronous = FULL`).
+/// Every change is one SQLite transaction, synced before the call returns (WAL with `synchronous =
+/// FULL`).
 /// - SeeAlso: docs/design.md, "The checkpoint"; sqlite.org/pragma.html#pragma_synchronous.
 package final class Checkpoint {
   package struct Progress: Equatable, Sendable {
@@ -27,7 +29,8 @@ package final class Checkpoint {
   var gapsAhead: [PartitionID: [OffsetRange]] = [:]
   /// The number that the next committed batch gets.
   package internal(set) var nextBatch: Int64 = 1
-  /// The batch that is planned and not committed: by a dead run, or stored with this run's last commit. A gap makes it void.
+  /// The batch that is planned and not committed: by a dead run, or stored with this run's last
+  /// commit. A gap makes it void.
   package internal(set) var inFlight: BatchPlan?
   /// Whether an incident of rejects is open, which a commit may close.
   var hasOpenRejects = false
@@ -46,11 +49,16 @@ package final class Checkpoint {
   private let step: @Sendable () -> Void
 
   /// `FOLDER/NAME.sqlite`
-  package static func path(ofJob name: String, folder: String) -> String { "\(folder)/\(name).sqlite" }
+  package static func path(ofJob name: String, folder: String) -> String {
+    "\(folder)/\(name).sqlite"
+  }
   /// `FOLDER/NAME.lock`
-  package static func lockPath(ofJob name: String, folder: String) -> String { "\(folder)/\(name).lock" }
+  package static func lockPath(ofJob name: String, folder: String) -> String {
+    "\(folder)/\(name).lock"
+  }
 
-  /// Takes the job's lock, opens its checkpoint or makes it, brings its schema up to date and holds the job file against it.
+  /// Takes the job's lock, opens its checkpoint or makes it, brings its schema up to date and holds
+  /// the job file against it.
   ///
   /// - Parameters:
   ///   - folder: Made when missing.
@@ -66,10 +74,14 @@ package final class Checkpoint {
     self.job = job
     self.step = step
     path = Self.path(ofJob: job.name, folder: folder)
-    layout = job.aggregate == nil || job.window == .batch ? nil : StateLayout(job, batchSchema: job.recordSchema)
+    layout =
+      job.aggregate == nil || job.window == .batch
+      ? nil : StateLayout(job, batchSchema: job.recordSchema)
     upsert = layout.map(Self.upsert) ?? ""
     try makeFolder(folder)
-    if let name = networkFileSystem(at: folder) { throw CheckpointError(.networkFileSystem(name: name), path: folder) }
+    if let name = networkFileSystem(at: folder) {
+      throw CheckpointError(.networkFileSystem(name: name), path: folder)
+    }
     lock = try RunLock(
       path: Self.lockPath(ofJob: job.name, folder: folder), holder: holder, mode: mode)
     step()
@@ -181,10 +193,12 @@ package final class Checkpoint {
         try turnOnWriteAheadLog(database, path)
         try database.execute(sql: "PRAGMA synchronous = FULL")
         try keepLog(database)
-        // The log is merged after 16 MiB instead of 4: a batch that touches 200 of a million groups writes 200 pages, which then are merged less often.
+        // The log is merged after 16 MiB instead of 4: a batch that touches 200 of a million groups
+        // writes 200 pages, which then are merged less often.
         try database.execute(sql: "PRAGMA wal_autocheckpoint = 4000")
         guard try Int.fetchOne(database, sql: "PRAGMA synchronous") == 2 else {
-          throw CheckpointError(.unusableFolder(reason: "commits cannot be synced (PRAGMA synchronous)"), path: path)
+          throw CheckpointError(
+            .unusableFolder(reason: "commits cannot be synced (PRAGMA synchronous)"), path: path)
         }
       }
       try migrator.migrate(queue)
@@ -198,7 +212,9 @@ package final class Checkpoint {
     let mode = try String.fetchOne(database, sql: "PRAGMA journal_mode = WAL")
     guard mode == "wal" else {
       throw CheckpointError(
-        .unusableFolder(reason: "the write-ahead log cannot be used here (journal_mode \(mode ?? "?"))"), path: path)
+        .unusableFolder(
+          reason: "the write-ahead log cannot be used here (journal_mode \(mode ?? "?"))"),
+        path: path)
     }
   }
 
@@ -249,9 +265,11 @@ package final class Checkpoint {
       if changes.contains(where: { $0.effect == .publishAgain }) {
         try moveOutputs(in: database, from: stored)
       } else if changes.contains(where: { $0.effect == .renderAgain }) {
-        try database.execute(sql: "UPDATE outputs SET revision = revision + 1 WHERE kind = 'window'")
+        try database.execute(
+          sql: "UPDATE outputs SET revision = revision + 1 WHERE kind = 'window'")
       }
-      // Also where all changes are harmless: a topic that was added is one that may not be taken away.
+      // Also where all changes are harmless: a topic that was added is one that may not be taken
+      // away.
       try Self.store(settings, in: database)
     }
     appliedChanges = changes
@@ -284,31 +302,46 @@ package final class Checkpoint {
     }
   }
 
-  /// Every window's object gets its key at the new place or in the new format, and the old object is remembered for deletion.
+  /// Every window's object gets its key at the new place or in the new format, and the old object
+  /// is remembered for deletion.
   ///
-  /// Objects of batches that are published and whose bytes are gone stay where they are: they cannot be made again. Bytes that wait go to the
-  /// new place, but only in the format that they have. What stands on another server is left there: a delete would go to the wrong one.
+  /// Objects of batches that are published and whose bytes are gone stay where they are: they
+  /// cannot be made again. Bytes that wait go to the new place, but only in the format that they
+  /// have. What stands on another server is left there: a delete would go to the wrong one.
   private func moveOutputs(in database: Database, from stored: [String: String]) throws {
     let waiting =
-      try Int.fetchOne(database, sql: "SELECT count(*) FROM outputs JOIN results USING (object_key) WHERE revision > published_revision")
+      try Int.fetchOne(
+        database,
+        sql:
+          "SELECT count(*) FROM outputs JOIN results USING (object_key) WHERE revision > "
+          + "published_revision"
+      )
       ?? 0
     guard waiting == 0 || stored["output.format"] == job.output.format.rawValue else {
-      throw CheckpointError(.resultsWait(count: waiting, format: stored["output.format"] ?? "?"), path: path)
+      throw CheckpointError(
+        .resultsWait(count: waiting, format: stored["output.format"] ?? "?"), path: path)
     }
-    let oldPlace = stored["output.to"] ?? ""
+    let oldDestination = stored["output.to"] ?? ""
     let isSameServer = stored["output.s3.endpoint"] == job.canonicalSettings["output.s3.endpoint"]
-    if !isSameServer { try database.execute(sql: "DELETE FROM retired_objects WHERE place LIKE 's3:%'") }
+    if !isSameServer {
+      try database.execute(sql: "DELETE FROM retired_objects WHERE place LIKE 's3:%'")
+    }
     func retire(_ key: String, etag: String?, for newKey: String) throws {
       // Also an object that no mark tells of: its run may have died between the put and the mark.
-      guard isSameServer || oldPlace.hasPrefix("file:"), key != newKey || oldPlace != job.output.place.text else { return }
+      guard isSameServer || oldDestination.hasPrefix("file:"),
+        key != newKey || oldDestination != job.output.destination.text
+      else { return }
       try database.execute(
         sql: "INSERT OR IGNORE INTO retired_objects (place, object_key, etag) VALUES (?, ?, ?)",
-        arguments: [oldPlace, key, etag])
+        arguments: [oldDestination, key, etag])
     }
     let windows = try database.checkedRows(
       of: "outputs",
-      "SELECT object_key, number, \(Self.knownETag) FROM outputs WHERE kind = 'window'", identifiedBy: 1
-    ) { (key: try $0.objectKey(0), window: try $0.window(1, of: job), etag: try $0.optionalText(2)) }
+      "SELECT object_key, number, \(Self.knownETag) FROM outputs WHERE kind = 'window'",
+      identifiedBy: 1
+    ) {
+      (key: try $0.objectKey(0), window: try $0.window(1, of: job), etag: try $0.optionalText(2))
+    }
     for (oldKey, window, etag) in windows {
       let newKey = ObjectKeys.window(window, of: job)
       try retire(oldKey, etag: etag, for: newKey)
@@ -324,18 +357,26 @@ package final class Checkpoint {
       identifiedBy: 1
     ) { (key: try $0.objectKey(0), etag: try $0.optionalText(1)) }
     for (key, etag) in rejects { try retire(key, etag: etag, for: key) }
-    try database.execute(sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
+    try database.execute(
+      sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
     // What stays at the former place is not looked for at the new one.
     try database.execute(
-      sql: "UPDATE outputs SET etag = NULL, checks_left = 0 WHERE kind = 'batch' AND revision = published_revision")
+      sql:
+        "UPDATE outputs SET etag = NULL, checks_left = 0 WHERE kind = 'batch' AND revision = "
+        + "published_revision"
+    )
     // Whoever goes back to a former place makes its objects current again.
     try database.execute(
-      sql: "DELETE FROM retired_objects WHERE place = ? AND object_key IN (SELECT object_key FROM outputs)",
-      arguments: [job.output.place.text])
+      sql:
+        "DELETE FROM retired_objects WHERE place = ? AND object_key IN (SELECT object_key FROM "
+        + "outputs)",
+      arguments: [job.output.destination.text])
   }
 
-  /// The ETag that an object has for certain: a put that got no mark, or is unsettled, may have made another.
-  private static let knownETag = "iif(revision = published_revision AND checks_left = 0, etag, NULL)"
+  /// The ETag that an object has for certain: a put that got no mark, or is unsettled, may have
+  /// made another.
+  private static let knownETag =
+    "iif(revision = published_revision AND checks_left = 0, etag, NULL)"
 
   private func load() throws {
     try queue.read { database in
@@ -395,7 +436,8 @@ package final class Checkpoint {
     }
   }
 
-  /// Closes the file, its log merged, for a process that ends without unwinding. The lock is held on.
+  /// Closes the file, its log merged, for a process that ends without unwinding. The lock is held
+  /// on.
   package func close() { try? queue.close() }
 
   /// The database and its log's files as they stand.
@@ -465,7 +507,8 @@ extension CheckpointError {
     case .SQLITE_FULL: self.init(.full(reason: reason), path: path)
     case .SQLITE_IOERR: self.init(.inputOutput(reason: reason), path: path)
     case .SQLITE_CANTOPEN where isFull(at: path): self.init(.full(reason: reason), path: path)
-    case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM: self.init(.readOnly(reason: reason), path: path)
+    case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM:
+      self.init(.readOnly(reason: reason), path: path)
     case .SQLITE_BUSY, .SQLITE_LOCKED: self.init(.busy(reason: reason), path: path)
     default: self.init(.database(reason), path: path)
     }

@@ -1,7 +1,8 @@
 package import Jobs
 package import Tables
 
-/// Why a checkpoint cannot be used, or why a batch cannot be committed to it. The state on disk is as before in every case.
+/// Why a checkpoint cannot be used, or why a batch cannot be committed to it. The state on disk is
+/// as before in every case.
 package struct CheckpointError: Error, CustomStringConvertible {
   package enum Code: Sendable {
     /// Another process runs the job.
@@ -28,11 +29,13 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case resultsWait(count: Int, format: String)
     case wrongCluster(source: String, stored: String, found: String)
     case full(reason: String)
-    /// A read or write that the disk refused. A full one shows like this too, where SQLite cannot enlarge its shared memory.
+    /// A read or write that the disk refused. A full one shows like this too, where SQLite cannot
+    /// enlarge its shared memory.
     case inputOutput(reason: String)
     case readOnly(reason: String)
     case busy(reason: String)
-    /// A sum of the state and the batch no longer fits: group number of the delta, and the state column with the row that the state holds.
+    /// A sum of the state and the batch no longer fits: group number of the delta, and the state
+    /// column with the row that the state holds.
     case overflow(group: Int, stateColumn: Int, held: Column)
     case tooManyGroups(window: Int64, count: Int64, limit: Int64)
     case invariant(String)
@@ -52,9 +55,11 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .locked(let holder):
       "\(path): another run of this job is going on: \(holder). Try again when it has ended."
     case .unusableFolder(let reason):
-      "\(path): cannot be opened for writing: \(reason). Make the folder writable, or name another one with --checkpoints."
+      "\(path): cannot be opened for writing: \(reason). Make the folder writable, or name "
+        + "another one with --checkpoints."
     case .networkFileSystem(let name):
-      "\(path): is on \(name), where SQLite's write-ahead log is not safe. Put checkpoints on a local disk, with --checkpoints."
+      "\(path): is on \(name), where SQLite's write-ahead log is not safe. Put checkpoints on a "
+        + "local disk, with --checkpoints."
     case .noPermission(let user, let owner, let mode):
       "\(path): user \(user) may not use it: it belongs to user \(owner) and its mode is 0"
         + String(mode, radix: 8) + ". Run as that user, or let this one in with chmod and chgrp; "
@@ -68,43 +73,58 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .noCheckpoint:
       "\(path): there is no checkpoint yet. Run the job once first."
     case .corrupt(let reason):
-      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy. Or move it away, with its "
-        + "-wal and -shm: the topics are read anew, and the place of the results is taken over with "
+      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy. Or move it "
+        + "away, with its "
+        + "-wal and -shm: the topics are read anew, and the place of the results is taken over "
+        + "with "
         + "tranche resolve JOB --adopt."
     case .leftover:
-      "\(path): belongs to a checkpoint that was moved or deleted without it. Move it too, or delete it if that checkpoint is not needed."
+      "\(path): belongs to a checkpoint that was moved or deleted without it. Move it too, or "
+        + "delete it if that checkpoint is not needed."
     case .foreign(let reason):
-      "\(path): is not a checkpoint of Tranche (\(reason)). Nothing was changed. Move the file away, or name another folder."
+      "\(path): is not a checkpoint of Tranche (\(reason)). Nothing was changed. Move the file "
+        + "away, or name another folder."
     case .newer:
-      "\(path): was written by a newer release of Tranche. Nothing was changed. Install that release or a later one."
+      "\(path): was written by a newer release of Tranche. Nothing was changed. Install that "
+        + "release or a later one."
     case .otherJob(let name):
-      "\(path): belongs to the job \(name). Give this job another name, or name another folder with --checkpoints."
+      "\(path): belongs to the job \(name). Give this job another name, or name another folder "
+        + "with --checkpoints."
     case .jobChanged(let changes):
       """
       \(path): the job file no longer means what this state was built from:
       \(changes.map { "  \($0)" }.joined(separator: "\n"))
-      Undo the change. Or give the job a new name and another output.to: a new state from source.start on. \
-      Or move the checkpoint away, with its -wal and -shm: the state is built anew, and the place of the \
+      Undo the change. Or give the job a new name and another output.to: a new state from \
+      source.start on. \
+      Or move the checkpoint away, with its -wal and -shm: the state is built anew, and the place \
+      of the \
       results is taken over with tranche resolve JOB --adopt.
       """
     case .resultsWait(let count, let format):
-      "\(path): output.format changed while \(count) results wait to be published as \(format). Set it back, run the job until nothing is "
+      "\(path): output.format changed while \(count) results wait to be published as \(format). "
+        + "Set it back, run the job until nothing is "
         + "left unpublished, and change it then."
     case .wrongCluster(let source, let stored, let found):
-      "\(path): source \(source) is another cluster than before: cluster id \(found), and the offsets stored are those of \(stored). "
-        + "Point bootstrap.servers at the old cluster; or, to start over, give the job a new name and another output.to."
+      "\(path): source \(source) is another cluster than before: cluster id \(found), and the "
+        + "offsets stored are those of \(stored). "
+        + "Point bootstrap.servers at the old cluster; or, to start over, give the job a new name "
+        + "and another output.to."
     case .full(let reason):
-      "\(path): no room to write (\(reason)). Nothing of the batch was committed. Free space and run again."
+      "\(path): no room to write (\(reason)). Nothing of the batch was committed. Free space and "
+        + "run again."
     case .inputOutput(let reason):
-      "\(path): \(reason). Nothing of the batch was committed. Free space, or look at the disk (dmesg), and run again."
+      "\(path): \(reason). Nothing of the batch was committed. Free space, or look at the disk "
+        + "(dmesg), and run again."
     case .readOnly(let reason):
-      "\(path): cannot be written (\(reason)). Make the file and its folder writable, or name another folder with --checkpoints."
+      "\(path): cannot be written (\(reason)). Make the file and its folder writable, or name "
+        + "another folder with --checkpoints."
     case .busy(let reason):
       "\(path): is locked by another program (\(reason)). Close what has it open and run again."
     case .overflow(let group, let column, _):
       "\(path): state column \(column) of group \(group) no longer fits."
     case .tooManyGroups(let window, let count, let limit):
-      "\(path): window \(window) would hold \(count) groups and limits.groups_per_window is \(limit). Raise it, or group by less. "
+      "\(path): window \(window) would hold \(count) groups and limits.groups_per_window is "
+        + "\(limit). Raise it, or group by less. "
         + "Nothing of the batch was committed."
     case .invariant(let what):
       "\(path): \(what). This is a fault of Tranche or an edited checkpoint; nothing was committed."

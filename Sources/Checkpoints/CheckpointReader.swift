@@ -5,7 +5,8 @@ package import Offsets
 package import Tables
 internal import Windows
 
-/// A second, read-only connection to a checkpoint: for the publisher beside a run, and for `status` and `show` from any process.
+/// A second, read-only connection to a checkpoint: for the publisher beside a run, and for `status`
+/// and `show` from any process.
 package final class CheckpointReader {
   package let path: String
   let job: Job?
@@ -15,7 +16,8 @@ package final class CheckpointReader {
   private var partitions: [Int64: PartitionID] = [:]
 
   /// - Parameter job: Whose checkpoint it must be; nil inside a run, which has made sure.
-  /// - Throws: ``CheckpointError`` with code `noCheckpoint` when there is no file, else as for ``Checkpoint``.
+  /// - Throws: ``CheckpointError`` with code `noCheckpoint` when there is no file, else as for
+  ///   ``Checkpoint``.
   package init(path: String, job: Job? = nil) throws(CheckpointError) {
     self.path = path
     self.job = job
@@ -108,8 +110,8 @@ package final class CheckpointReader {
     try outputs(where: "revision > published_revision")
   }
 
-  /// Outputs at the job's place of which the store has acknowledged a revision, and no request is on
-  /// its way. Of those of single batches the newest hundred are enough to know the place by.
+  /// Outputs at the job's place of which the store has acknowledged a revision, and no request is
+  /// on its way. Of those of single batches the newest hundred are enough to know the place by.
   package func publishedOutputs() throws(CheckpointError) -> [Output] {
     try outputs(
       where: """
@@ -177,7 +179,9 @@ package final class CheckpointReader {
   }
 
   /// The newest committed content of an output and its revision, read in one transaction.
-  package func content(of output: Output, job: Job) throws(CheckpointError) -> (revision: Int64, content: OutputContent) {
+  package func content(of output: Output, job: Job) throws(CheckpointError) -> (
+    revision: Int64, content: OutputContent
+  ) {
     try read { database in
       let newest = try database.checkedRow(
         of: "outputs", "SELECT object_key, revision, number FROM outputs WHERE object_key = ?",
@@ -259,9 +263,12 @@ package final class CheckpointReader {
     }
   }
 
-  /// What the job file means to change of the state; empty when it fits. `show` renders with the file at hand.
+  /// What the job file means to change of the state; empty when it fits. `show` renders with the
+  /// file at hand.
   package func changes(for job: Job) throws(CheckpointError) -> [JobChange] {
-    try read { database in JobChange.compare(old: try Checkpoint.settings(in: database), new: job.canonicalSettings) }
+    try read { database in
+      JobChange.compare(old: try Checkpoint.settings(in: database), new: job.canonicalSettings)
+    }
   }
 
   /// The keys and measures of a window's groups, sorted by key, NULL first.
@@ -269,7 +276,8 @@ package final class CheckpointReader {
     try read { database in try table(ofWindow: window, job: job, in: database) }
   }
 
-  private func table(ofWindow window: Int64, job: Job, in database: Database) throws -> Tables.Table {
+  private func table(ofWindow window: Int64, job: Job, in database: Database) throws -> Tables.Table
+  {
     let layout = StateLayout(job, batchSchema: job.recordSchema)
     // Per key its `_is_null` column, where it has one, and its value.
     var names: [String] = []
@@ -394,8 +402,12 @@ package final class CheckpointReader {
     try read { database in
       try database.checkedRows(
         of: "retired_objects",
-        "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key", identifiedBy: 2
-      ) { RetiredObject(place: try $0.place(0).text, objectKey: try $0.objectKey(1), etag: try $0.optionalText(2)) }
+        "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key",
+        identifiedBy: 2
+      ) {
+        RetiredObject(
+          place: try $0.place(0).text, objectKey: try $0.objectKey(1), etag: try $0.optionalText(2))
+      }
     }
   }
 
@@ -444,7 +456,9 @@ package struct Lineage: Sendable, Equatable {
   package let largestOffset: Offset
   package let recordCount: Int64
 
-  package init(partition: PartitionID, smallestOffset: Offset, largestOffset: Offset, recordCount: Int64) {
+  package init(
+    partition: PartitionID, smallestOffset: Offset, largestOffset: Offset, recordCount: Int64
+  ) {
     self.partition = partition
     self.smallestOffset = smallestOffset
     self.largestOffset = largestOffset

@@ -1,7 +1,8 @@
 import Formats
 package import Jobs
 
-/// The keys of a job's objects below `output.to`: stable, in the hive style that Athena, Spark and duckdb read as partition columns.
+/// The keys of a job's objects below `output.to`: stable, in the hive style that Athena, Spark and
+/// duckdb read as partition columns.
 package enum ObjectKeys {
   /// `window_start=2026-11-23T10-05-00Z/part-0.csv`; `part-0.csv` for the global window.
   package static func window(_ window: Int64, of job: Job) -> String {
@@ -31,7 +32,8 @@ package enum ObjectKeys {
     "\(ownFolder)/rejects/batch=\(padded(batch)).ndjson"
   }
 
-  /// `2026-11-23T10-05-00Z`: ISO 8601 with hyphens in the time, because a colon is not welcome in every path; milliseconds only if not 0.
+  /// `2026-11-23T10-05-00Z`: ISO 8601 with hyphens in the time, because a colon is not welcome in
+  /// every path; milliseconds only if not 0.
   package static func label(ofWindow window: Int64) -> String {
     let text = TimestampText.format(milliseconds: window).replacing(":", with: "-")
     return text.replacing(".000Z", with: "Z")

@@ -1,7 +1,8 @@
 internal import Foundation
 import Offsets
 
-/// Offset ranges as the JSON that the checkpoint keeps, readable and queryable with SQLite's json functions: one object a topic, one array a partition.
+/// Offset ranges as the JSON that the checkpoint keeps, readable and queryable with SQLite's json
+/// functions: one object a topic, one array a partition.
 ///
 ///     [{"source":"main","topic":"calls","ranges":[[0,1200,1367],[1,980,1147]]}]
 ///
@@ -15,7 +16,9 @@ enum RangesText {
 
   /// Partition, from, to.
   static func format(_ ranges: [PartitionRange]) -> String {
-    format(ranges, name: "ranges", partition: \.partition) { [Int64($0.partition.partition), $0.range.from, $0.range.to] }
+    format(ranges, name: "ranges", partition: \.partition) {
+      [Int64($0.partition.partition), $0.range.from, $0.range.to]
+    }
   }
 
   /// Which offsets contributed to an object: partition, smallest and largest offset, records.
@@ -28,7 +31,9 @@ enum RangesText {
   /// Nil when the text is not what ``format(_:)`` writes of a plan: ranges that are not empty, each
   /// partition once, fewer than 2^62 offsets in all.
   static func parse(_ text: String) -> [PartitionRange]? {
-    guard let entries = try? JSONDecoder().decode([Entry].self, from: Data(text.utf8)) else { return nil }
+    guard let entries = try? JSONDecoder().decode([Entry].self, from: Data(text.utf8)) else {
+      return nil
+    }
     var ranges: [PartitionRange] = []
     var met: Set<PartitionID> = []
     var offsetCount: Int64 = 0
@@ -61,7 +66,9 @@ enum RangesText {
         bytes.append(UInt8(ascii: ","))
       } else {
         if open != nil { bytes += "]},".utf8 }
-        bytes += "{\"source\":\(quoted(identifier.source)),\"topic\":\(quoted(identifier.topic)),\"\(name)\":[".utf8
+        bytes +=
+          "{\"source\":\(quoted(identifier.source)),\"topic\":\(quoted(identifier.topic)),\"\(name)\":["
+          .utf8
       }
       open = identifier
       var separator = UInt8(ascii: "[")
@@ -88,7 +95,8 @@ enum RangesText {
     bytes[first...].reverse()
   }
 
-  /// Names of sources and topics hold no control characters (the job file is checked), so two escapes do.
+  /// Names of sources and topics hold no control characters (the job file is checked), so two
+  /// escapes do.
   private static func quoted(_ text: String) -> String {
     "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
   }

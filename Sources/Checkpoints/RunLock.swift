@@ -1,8 +1,10 @@
 internal import Glibc
 
-/// The exclusive right to run a job: `flock` on `NAME.lock`, held from open to exit and released by the kernel however the process ends.
+/// The exclusive right to run a job: `flock` on `NAME.lock`, held from open to exit and released by
+/// the kernel however the process ends.
 ///
-/// The file is never removed: unlinking it would let two processes hold locks on two files of one name.
+/// The file is never removed: unlinking it would let two processes hold locks on two files of one
+/// name.
 /// - SeeAlso: flock(2).
 package final class RunLock {
   private let path: String
@@ -26,7 +28,9 @@ package final class RunLock {
       throw CheckpointError(.locked(holder: current), path: path)
     }
     var line = holder + "\n"
-    let isWritten = ftruncate(descriptor, 0) == 0 && line.withUTF8 { pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count }
+    let isWritten =
+      ftruncate(descriptor, 0) == 0
+      && line.withUTF8 { pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count }
     guard isWritten else {
       let number = errno
       close(descriptor)
@@ -101,9 +105,11 @@ package final class RunLock {
   }
 }
 
-/// Names the file system when it is one on which SQLite's write-ahead log cannot share memory between processes.
+/// Names the file system when it is one on which SQLite's write-ahead log cannot share memory
+/// between processes.
 ///
-/// - SeeAlso: proc(5) for /proc/self/mounts; sqlite.org/wal.html, "all processes using a database must be on the same host".
+/// - SeeAlso: proc(5) for /proc/self/mounts; sqlite.org/wal.html, "all processes using a database
+///   must be on the same host".
 func networkFileSystem(at path: String, mounts: String? = nil) -> String? {
   guard let resolved = realpath(path, nil) else { return nil }
   defer { free(resolved) }
@@ -113,14 +119,20 @@ func networkFileSystem(at path: String, mounts: String? = nil) -> String? {
     let fields = line.split(separator: " ")
     guard fields.count >= 3 else { continue }
     // Mount points write a blank as \040.
-    let point = fields[1].utf8.contains(UInt8(ascii: "\\")) ? fields[1].replacing("\\040", with: " ") : fields[1]
+    let point =
+      fields[1].utf8.contains(UInt8(ascii: "\\"))
+      ? fields[1].replacing("\\040", with: " ") : fields[1]
     let isAbove = folder.hasPrefix(point.hasSuffix("/") ? point : point + "/")
-    if isAbove && point.count >= nearest.point.count { nearest = (String(point), String(fields[2])) }
+    if isAbove && point.count >= nearest.point.count {
+      nearest = (String(point), String(fields[2]))
+    }
   }
   let networked = [
-    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs", "afs", "ocfs2", "gfs2", "virtiofs",
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "gpfs", "beegfs",
+    "afs", "ocfs2", "gfs2", "virtiofs",
   ]
-  // Of the file systems in user space those on a block device ("fuseblk") are local, and the root of rootless containers is.
+  // Of the file systems in user space those on a block device ("fuseblk") are local, and the root
+  // of rootless containers is.
   let isInUserSpace = nearest.type.hasPrefix("fuse.") && nearest.type != "fuse.fuse-overlayfs"
   return networked.contains(nearest.type) || isInUserSpace ? nearest.type : nil
 }

@@ -6,7 +6,8 @@ internal import Offsets
 internal import Tables
 internal import Windows
 
-/// The way of one batch from messages to what is committed: read, decode, filter, fold; for batch windows and row jobs also render and encode.
+/// The way of one batch from messages to what is committed: read, decode, filter, fold; for batch
+/// windows and row jobs also render and encode.
 ///
 /// Buffers live from batch to batch.
 final class BatchPipeline {
@@ -65,7 +66,8 @@ final class BatchPipeline {
     self.stopwatch = stopwatch
     let time: String? = if case .tumbling(_, let time) = job.window { time } else { nil }
     decoder = RecordDecoder(
-      format: job.format, fields: job.fields, messageFields: job.messageFieldsRead, requiredTimeColumn: time,
+      format: job.format, fields: job.fields, messageFields: job.messageFieldsRead,
+      requiredTimeColumn: time,
       recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes))
     let schema = decoder.schema
     batch = RecordBatch(schema)
@@ -81,8 +83,8 @@ final class BatchPipeline {
       }
   }
 
-  /// The records of a batch while they are read, one part per range of its plan: partitions take turns as their messages come, and the batch holds them one
-  /// after the other.
+  /// The records of a batch while they are read, one part per range of its plan: partitions take
+  /// turns as their messages come, and the batch holds them one after the other.
   private struct Parts {
     var plan: BatchPlan?
     var batches: [RecordBatch] = []
@@ -93,9 +95,12 @@ final class BatchPipeline {
     mutating func begin(_ plan: BatchPlan?, _ schema: Schema) {
       self.plan = plan
       ranges = plan?.ranges ?? []
-      // A partition that gives most of a batch has another place in every plan where partitions take turns; its room must not stay behind in each.
+      // A partition that gives most of a batch has another place in every plan where partitions
+      // take turns; its room must not stay behind in each.
       let rowCount = batches.reduce(0) { $0 + $1.rowCount }
-      if batches.reduce(0, { $0 + $1.offsets.capacity }) > 4 * rowCount + 65_536 { batches.removeAll() }
+      if batches.reduce(0, { $0 + $1.offsets.capacity }) > 4 * rowCount + 65_536 {
+        batches.removeAll()
+      }
       while batches.count < ranges.count { batches.append(RecordBatch(schema)) }
       for index in batches.indices { batches[index].removeAllKeepingCapacity() }
       byteCount = 0
@@ -111,12 +116,14 @@ final class BatchPipeline {
 
   /// - Parameters:
   ///   - next: The plan after this one, if the run goes on with it.
-  ///   - read: Reads what is left of the plan's ranges, in their order, and lends the messages with the position of their range, in the order of their offsets
-  ///     within a range; also some of `next`, with the position of the range before.
+  ///   - read: Reads what is left of the plan's ranges, in their order, and lends the messages with
+  ///     the position of their range, in the order of their offsets within a range; also some of
+  ///     `next`, with the position of the range before.
   /// - Throws: ``TooLarge``, ``TooManyRejects``, `RunError`, or what `read` throws.
   func process(
     _ plan: BatchPlan, next: BatchPlan?,
-    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void
+    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws ->
+      Void
   ) throws -> Outcome {
     do {
       return try processOnce(plan, next: next, read: read)
@@ -134,7 +141,8 @@ final class BatchPipeline {
 
   private func processOnce(
     _ plan: BatchPlan, next: BatchPlan?,
-    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws -> Void
+    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws ->
+      Void
   ) throws -> Outcome {
     if ahead.plan == plan { swap(&parts, &ahead) } else { parts.begin(plan, decoder.schema) }
     ahead.begin(next, decoder.schema)
@@ -142,7 +150,9 @@ final class BatchPipeline {
     try stopwatch.measure(.read) { () throws in
       try read(parts.ranges) { index, messages in
         let range = plan.ranges[index]
-        if let first = messages.first, first.offset >= range.range.to { return decodeAhead(messages, of: range.partition) }
+        if let first = messages.first, first.offset >= range.to {
+          return decodeAhead(messages, of: range.partition)
+        }
         parts.count(messages, limit: job.limits.batchBytes)
         try checkBytes(of: plan)
         decode(messages, index, &parts)
@@ -163,8 +173,10 @@ final class BatchPipeline {
           throw RunError(
             .data,
             """
-            batch \(plan.batch), \(RunError.list(plan.ranges)): holds \(delta.groupCount) groups and limits.groups_per_window is \
-            \(job.limits.groupsPerWindow). Raise it, or lower trigger.max_offsets. Nothing of the batch was committed.
+            batch \(plan.batch), \(RunError.list(plan.ranges)): holds \(delta.groupCount) groups \
+            and limits.groups_per_window is \
+            \(job.limits.groupsPerWindow). Raise it, or lower trigger.max_offsets. Nothing of the \
+            batch was committed.
             """)
         }
         outcome.result = try renderGroups(delta, fold, plan)
@@ -187,32 +199,38 @@ final class BatchPipeline {
     guard case .overflow(let group, let column, let held) = error.code, let fold,
       let delta = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
       let row = fold.firstOverflow(
-        in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta, stateColumn: column, held: held),
+        in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta,
+        stateColumn: column, held: held),
       let slice = batch.slices.first(where: { $0.rows.contains(row) })
     else { return nil }
     let cause = FoldError(
-      code: .overflow(measure: fold.layout.columns[column].name, group: fold.describe(group: group, of: delta)),
+      code: .overflow(
+        measure: fold.layout.columns[column].name, group: fold.describe(group: group, of: delta)),
       partitionIndex: slice.partitionIndex, offset: batch.offsets[row])
     return RunError(cause, jobArguments: jobArguments, plan: plan)
   }
 
   // MARK: - Steps
 
-  private func decode(_ messages: UnsafeBufferPointer<Message>, _ index: Int, _ parts: inout Parts) {
+  private func decode(_ messages: UnsafeBufferPointer<Message>, _ index: Int, _ parts: inout Parts)
+  {
     let partition = parts.ranges[index].partition
     stopwatch.measure(.decode) {
       decoder.decode(
-        messages, topic: partition.topic, partition: partition.partition, partitionIndex: index, into: &parts.batches[index])
+        messages, topic: partition.topic, partition: partition.partition, partitionIndex: index,
+        into: &parts.batches[index])
     }
   }
 
   private func decodeAhead(_ messages: UnsafeBufferPointer<Message>, of partition: PartitionID) {
-    guard let first = messages.first, let last = messages.last, let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
+    guard let first = messages.first, let last = messages.last,
+      let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
       first.offset >= ahead.ranges[index].range.from, last.offset < ahead.ranges[index].range.to
     else { preconditionFailure("messages of \(partition) ahead that were not asked for") }
     ahead.count(messages, limit: job.limits.batchBytes)
     decode(messages, index, &ahead)
-    ahead.ranges[index] = PartitionRange(partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].range.to))
+    ahead.ranges[index] = PartitionRange(
+      partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].range.to))
   }
 
   private func checkBytes(of plan: BatchPlan) throws(TooLarge) {
@@ -229,7 +247,8 @@ final class BatchPipeline {
     do {
       try predicate.evaluate(batch.columns, rows: 0..<batch.rowCount, matches: &matches)
     } catch {
-      // One record for which the expression has no value must not keep the others from being counted.
+      // One record for which the expression has no value must not keep the others from being
+      // counted.
       var verdicts = [Bool](repeating: false, count: batch.rowCount)
       let failing = try failingRows(Array(0..<batch.rowCount)) { rows in
         var some: [Bool] = []
@@ -261,7 +280,8 @@ final class BatchPipeline {
 
   /// Which rows an evaluation fails for, found by halving.
   ///
-  /// - Parameter evaluate: Is called with fewer and fewer rows, until each either passed or failed alone.
+  /// - Parameter evaluate: Is called with fewer and fewer rows, until each either passed or failed
+  ///   alone.
   private func failingRows(_ rows: [Int], _ evaluate: ([Int]) throws -> Void) throws -> [Int] {
     do {
       try evaluate(rows)
@@ -289,7 +309,8 @@ final class BatchPipeline {
       batch.rejects.append(
         Reject(
           partitionIndex: slice.partitionIndex, offset: batch.offsets[row], record: record.record,
-          reason: reason, field: field, raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes)))))
+          reason: reason, field: field,
+          raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes)))))
     }
   }
 
@@ -311,8 +332,10 @@ final class BatchPipeline {
     // Of the batches before, as many records as this one leaves to be judged.
     let wanted = job.rejects.maxShareOver - recordCount - Int64(judged.count)
     let facts = RejectFacts(
-      policy: job.rejects.policy, maxShare: job.rejects.maxShare, minRecords: job.rejects.minRecords,
-      recordCount: recordCount, rejectedCount: Int64(judged.count), history: try history(max(0, wanted)))
+      policy: job.rejects.policy, maxShare: job.rejects.maxShare,
+      minRecords: job.rejects.minRecords,
+      recordCount: recordCount, rejectedCount: Int64(judged.count),
+      history: try history(max(0, wanted)))
     guard case .stop(let rule, let rejectedCount, let judgedCount) = rejectVerdict(facts) else {
       return acceptedCount
     }
@@ -323,7 +346,8 @@ final class BatchPipeline {
       switch rule {
       case .none: "\(judged.count) of the batch's records were rejected, and rejects.policy is fail"
       case .share:
-        "\(rejectedCount) of the newest \(judgedCount) records were rejected: more than rejects.max_share (\(share))"
+        "\(rejectedCount) of the newest \(judgedCount) records were rejected: more than "
+          + "rejects.max_share (\(share))"
       case .nothingDecoded:
         "no record of this job has decoded yet, and \(rejectedCount) were rejected"
       }
@@ -343,8 +367,10 @@ final class BatchPipeline {
       cause: RunError(
         .data,
         """
-        \(partition) offset \(first.offset), record \(first.record): \(first.reason.rawValue)\(field). \(why). \
-        Nothing of batch \(plan.batch) was committed. \(remedy): tranche resolve \(jobArguments) --accept-rejects
+        \(partition) offset \(first.offset), record \(first.record): \
+        \(first.reason.rawValue)\(field). \(why). \
+        Nothing of batch \(plan.batch) was committed. \(remedy): tranche resolve \(jobArguments) \
+        --accept-rejects
         """))
   }
 
@@ -354,10 +380,12 @@ final class BatchPipeline {
     let groups = Table(job.selectInputSchema, columns: columns).sorted(byFirst: delta.keys.count)
     let lineage = delta.windows.flatMap(\.contributions).map {
       Lineage(
-        partition: plan.ranges[$0.partitionIndex].partition, smallestOffset: $0.smallestOffset, largestOffset: $0.largestOffset,
+        partition: plan.ranges[$0.partitionIndex].partition, smallestOffset: $0.smallestOffset,
+        largestOffset: $0.largestOffset,
         recordCount: $0.recordCount)
     }
-    return try encoded(renderer, groups.columns, shown: groups.columns.count, lineage, plan)
+    return try encoded(
+      renderer, groups.columns, visibleColumnCount: groups.columns.count, lineage, plan)
   }
 
   /// The object of a row job; a record for which `select` has no value becomes a reject.
@@ -369,7 +397,7 @@ final class BatchPipeline {
       let rows = matches.indices.filter { matches[$0] }
       let all = Table(batch.schema, columns: batch.columns)
       let failing = try failingRows(rows) { some in
-        _ = try renderer.table(all.selecting(some).columns, shown: job.fields.count)
+        _ = try renderer.table(all.selecting(some).columns, visibleColumnCount: job.fields.count)
       }
       // Where every record passes alone, the fault is in all of them together.
       if failing.isEmpty { throw error }
@@ -380,23 +408,31 @@ final class BatchPipeline {
 
   private func renderMatchingRows(_ renderer: Renderer, _ plan: BatchPlan) throws -> [UInt8] {
     let rows = matches.indices.filter { matches[$0] }
-    let counted = rows.count == batch.rowCount ? batch.columns : Table(batch.schema, columns: batch.columns).selecting(rows).columns
+    let counted =
+      rows.count == batch.rowCount
+      ? batch.columns : Table(batch.schema, columns: batch.columns).selecting(rows).columns
     let lineage = batch.slices.compactMap { slice -> Lineage? in
       let counted = slice.rows.filter { matches[$0] }
       guard let first = counted.first, let last = counted.last else { return nil }
       return Lineage(
-        partition: plan.ranges[slice.partitionIndex].partition, smallestOffset: batch.offsets[first], largestOffset: batch.offsets[last],
+        partition: plan.ranges[slice.partitionIndex].partition,
+        smallestOffset: batch.offsets[first], largestOffset: batch.offsets[last],
         recordCount: Int64(counted.count))
     }
-    return try encoded(renderer, counted, shown: job.fields.count, lineage, plan)
+    return try encoded(renderer, counted, visibleColumnCount: job.fields.count, lineage, plan)
   }
 
   private func encoded(
-    _ renderer: Renderer, _ columns: [Column], shown: Int, _ lineage: [Lineage], _ plan: BatchPlan
+    _ renderer: Renderer, _ columns: [Column], visibleColumnCount: Int, _ lineage: [Lineage],
+    _ plan: BatchPlan
   ) throws(RunError) -> [UInt8] {
     do {
-      let table = try stopwatch.measure(.render) { try renderer.table(columns, shown: shown) }
-      return try stopwatch.measure(.encode) { try renderer.encode(table, .batch(plan.batch), lineage) }
+      let table = try stopwatch.measure(.render) {
+        try renderer.table(columns, visibleColumnCount: visibleColumnCount)
+      }
+      return try stopwatch.measure(.encode) {
+        try renderer.encode(table, .batch(plan.batch), lineage)
+      }
     } catch {
       throw RunError(
         .data,
@@ -409,12 +445,15 @@ final class BatchPipeline {
 }
 
 extension Job {
-  /// The message's own fields that the job reads anywhere. A name that merely occurs in an expression costs a column and nothing else.
+  /// The message's own fields that the job reads anywhere. A name that merely occurs in an
+  /// expression costs a column and nothing else.
   var messageFieldsRead: [MessageField] {
     let expressions = ([self.where ?? ""] + select.map(\.sql)).joined(separator: " ").lowercased()
     var names = Set((aggregate?.by ?? []) + (aggregate?.measures.compactMap(\.field) ?? []))
     if case .tumbling(_, let time) = window { names.insert(time) }
     let lowercased = Set(names.map { $0.lowercased() })
-    return MessageField.allCases.filter { lowercased.contains($0.rawValue) || expressions.contains($0.rawValue) }
+    return MessageField.allCases.filter {
+      lowercased.contains($0.rawValue) || expressions.contains($0.rawValue)
+    }
   }
 }

@@ -2,7 +2,8 @@ package import Offsets
 
 /// One Kafka cluster as the engine needs it: metadata, ends, ranged reads.
 ///
-/// A call may be repeated; each has a deadline of its own, so that a run cannot hold its lock for ever. Used from one thread.
+/// A call may be repeated; each has a deadline of its own, so that a run cannot hold its lock for
+/// ever. Used from one thread.
 package protocol MessageSource: AnyObject {
   /// The name under which the job file and the checkpoint know the cluster.
   var source: String { get }
@@ -12,22 +13,29 @@ package protocol MessageSource: AnyObject {
   /// The number of partitions of each topic; a topic that does not exist is an error.
   func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32]
   func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd]
-  /// The offset after the newest there is: above the end while a transaction is open. For people who ask, not for runs.
+  /// The offset after the newest there is: above the end while a transaction is open. For people
+  /// who ask, not for runs.
   func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
   /// The first offset at or after an instant; the end when there is none.
-  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset]
-  /// Says which ranges will be read: now, so that they are fetched while another source is read, or after those.
+  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError)
+    -> [PartitionID: Offset]
+  /// Says which ranges will be read: now, so that they are fetched while another source is read, or
+  /// after those.
   func prepare(_ ranges: [PartitionRange]) throws(SourceError)
-  /// Lends all messages of some ranges, of one partition each: some at a time, with the position of their range. Those of a range come in the
-  /// order of their offsets; ranges take turns as their messages arrive. The bytes die when `body` returns.
+  /// Lends all messages of some ranges, of one partition each: some at a time, with the position of
+  /// their range. Those of a range come in the order of their offsets; ranges take turns as their
+  /// messages arrive. The bytes die when `body` returns.
   ///
-  /// It may also lend messages ahead, with the position of the range that they follow: of a range that ``prepare(_:)`` was told of and that begins where this
-  /// one ends, in order, from its start, in calls of their own. They are lent again only if a later read asks for them.
+  /// It may also lend messages ahead, with the position of the range that they follow: of a range
+  /// that ``prepare(_:)`` was told of and that begins where this one ends, in order, from its
+  /// start, in calls of their own. They are lent again only if a later read asks for them.
   ///
-  /// While nothing comes, `body` is called with no messages now and then, so that it can end the wait by throwing.
+  /// While nothing comes, `body` is called with no messages now and then, so that it can end the
+  /// wait by throwing.
   /// - Parameter ranges: A range may be empty.
   /// - Throws: ``SourceError``, or what `body` throws.
-  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws
+  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void)
+    throws
 }
 
 /// Between which offsets a partition can be read now.

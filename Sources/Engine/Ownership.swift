@@ -28,7 +28,8 @@ package struct OwnerMarker: Codable, Equatable, Sendable {
   }
 
   /// What stands at a place.
-  static func read(from store: any ObjectStore) throws(ObjectStoreError) -> PlaceFacts.Marker {
+  static func read(from store: any ObjectStore) throws(ObjectStoreError) -> DestinationFacts.Marker
+  {
     let bytes: [UInt8]?
     do {
       bytes = try store.get(ObjectKey(ObjectKeys.owner), byteLimit: byteLimit)
@@ -43,13 +44,15 @@ package struct OwnerMarker: Codable, Equatable, Sendable {
   package var bytes: [UInt8] {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(self) else { preconditionFailure("texts that are no JSON") }
+    guard let data = try? encoder.encode(self) else {
+      preconditionFailure("texts that are no JSON")
+    }
     return Array(data) + [UInt8(ascii: "\n")]
   }
 }
 
 /// What a run knows of the place that it is about to write to.
-package struct PlaceFacts: Equatable, Sendable {
+package struct DestinationFacts: Equatable, Sendable {
   package enum Marker: Equatable, Sendable {
     case none
     case found(OwnerMarker)
@@ -60,10 +63,11 @@ package struct PlaceFacts: Equatable, Sendable {
   package var checkpoint: String
   /// What this checkpoint wrote into markers, or was told to accept; an empty one for "no marker".
   package var tokens: Set<String>
-  /// Where there is no marker: objects that were published, are not to be replaced now, and are missing
-  /// or have another ETag.
+  /// Where there is no marker: objects that were published, are not to be replaced now, and are
+  /// missing or have another ETag.
   package var strangeObjects: [String] = []
-  /// Where there is no marker: objects that stand at keys which were never published and are to be now.
+  /// Where there is no marker: objects that stand at keys which were never published and are to be
+  /// now.
   package var occupiedKeys: [String] = []
 }
 
@@ -84,7 +88,7 @@ package enum Ownership: Equatable, Sendable {
 }
 
 /// Who owns a place, by its marker alone.
-package func ownership(byMarker facts: PlaceFacts) -> Ownership {
+package func ownership(byMarker facts: DestinationFacts) -> Ownership {
   switch facts.marker {
   case .none: facts.tokens.contains("") ? .ours : .unmarked
   case .unreadable: .refused(.unreadableMarker)
@@ -102,7 +106,7 @@ package func ownership(byMarker facts: PlaceFacts) -> Ownership {
 /// Who owns a place; where it has no marker, by its objects.
 ///
 /// A release before 0.2 wrote no marker: such a place is ours if it holds what we published.
-package func ownership(_ facts: PlaceFacts) -> Ownership {
+package func ownership(_ facts: DestinationFacts) -> Ownership {
   let byMarker = ownership(byMarker: facts)
   guard byMarker == .unmarked else { return byMarker }
   if !facts.strangeObjects.isEmpty { return .refused(.strangeObjects(facts.strangeObjects)) }
@@ -115,7 +119,7 @@ package func ownership(_ facts: PlaceFacts) -> Ownership {
 /// One GET, then a PUT of the new token and a GET, and one more at the end of the run. Without
 /// conditional writes two runs that start in the same instant can both pass; the last GET of one of
 /// them, or the first of the next run, finds it.
-final class PlaceClaim: @unchecked Sendable {
+final class DestinationClaim: @unchecked Sendable {
   // @unchecked: used by the publisher's thread until that has ended, then by the run's.
   private enum State {
     case notAsked
@@ -139,8 +143,8 @@ final class PlaceClaim: @unchecked Sendable {
   /// - Parameters:
   ///   - token: This run's, which no other run has.
   ///   - tokens: The checkpoint's when the run began.
-  ///   - remember: Commits this run's token, and keeps the one that was seen at the place. Called from
-  ///     another thread than the run's.
+  ///   - remember: Commits this run's token, and keeps the one that was seen at the place. Called
+  ///     from another thread than the run's.
   init(
     _ store: any ObjectStore, job: String, checkpoint: String, token: String, tokens: Set<String>,
     remedyArguments: String, remember: @escaping (_ token: String, _ seen: String?) throws -> Void
@@ -163,7 +167,7 @@ final class PlaceClaim: @unchecked Sendable {
       isRefused = error.code == .held
       throw error
     }
-    let facts = PlaceFacts(marker: try marker(), checkpoint: checkpoint, tokens: tokens)
+    let facts = DestinationFacts(marker: try marker(), checkpoint: checkpoint, tokens: tokens)
     if case .found(let marker) = facts.marker { seen = marker.token }
     switch ownership(byMarker: facts) {
     case .ours: try mark()
@@ -181,7 +185,7 @@ final class PlaceClaim: @unchecked Sendable {
     case .notAsked: preconditionFailure("an object is put before the place was asked for")
     case .unmarked: break
     }
-    var facts = PlaceFacts(marker: .none, checkpoint: checkpoint, tokens: tokens)
+    var facts = DestinationFacts(marker: .none, checkpoint: checkpoint, tokens: tokens)
     let published = try reader.publishedOutputs()
     for output in published where output.revision == output.publishedRevision {
       let key = ObjectKey(output.objectKey)
@@ -220,11 +224,12 @@ final class PlaceClaim: @unchecked Sendable {
     state = .claimed
   }
 
-  private func marker() throws -> PlaceFacts.Marker { try OwnerMarker.read(from: store) }
+  private func marker() throws -> DestinationFacts.Marker { try OwnerMarker.read(from: store) }
 
-  /// An older token of ours may come back by a request that was applied late; any other is another's.
-  private func check(_ marker: PlaceFacts.Marker) throws {
-    let facts = PlaceFacts(marker: marker, checkpoint: checkpoint, tokens: tokens)
+  /// An older token of ours may come back by a request that was applied late; any other is
+  /// another's.
+  private func check(_ marker: DestinationFacts.Marker) throws {
+    let facts = DestinationFacts(marker: marker, checkpoint: checkpoint, tokens: tokens)
     switch ownership(byMarker: facts) {
     case .ours: return
     case .refused:
@@ -232,8 +237,10 @@ final class PlaceClaim: @unchecked Sendable {
       throw RunError(
         .jobChanged,
         """
-        \(store.location): another run has marked this place while this run wrote to it, so objects of either \
-        may have been replaced by the other's. Find it: \(markerText(marker)). Give one of the two another \
+        \(store.location): another run has marked this place while this run wrote to it, so \
+        objects of either \
+        may have been replaced by the other's. Find it: \(markerText(marker)). Give one of the two \
+        another \
         output.to, then write every window's object of the other again: \
         tranche resolve \(remedyArguments) --adopt
         """)
@@ -241,13 +248,14 @@ final class PlaceClaim: @unchecked Sendable {
       throw RunError(
         .jobChanged,
         """
-        \(store.location): the marker \(ObjectKeys.owner) that this run wrote is gone. Something else deletes \
+        \(store.location): the marker \(ObjectKeys.owner) that this run wrote is gone. Something \
+        else deletes \
         objects there. Nothing more was written. Find it, and run again.
         """)
     }
   }
 
-  private func markerText(_ marker: PlaceFacts.Marker) -> String {
+  private func markerText(_ marker: DestinationFacts.Marker) -> String {
     guard case .found(let marker) = marker else { return "the marker cannot be read" }
     return "it is the job \(marker.job), checkpoint \(marker.checkpoint)"
   }
@@ -262,35 +270,44 @@ final class PlaceClaim: @unchecked Sendable {
     switch refusal {
     case .otherJob(let marker) where marker.job == job:
       return """
-        was written by another checkpoint of this job (\(marker.checkpoint)). Nothing was written there. \
-        Does this job's state lie in another folder? Name it with --checkpoints. If that state is lost or \
+        was written by another checkpoint of this job (\(marker.checkpoint)). Nothing was written \
+        there. \
+        Does this job's state lie in another folder? Name it with --checkpoints. If that state is \
+        lost or \
         done with, take the place with this new one: \(adopt)
         """
     case .otherJob(let marker):
       return """
-        belongs to the job \(marker.job) (checkpoint \(marker.checkpoint)). Nothing was written there. \
+        belongs to the job \(marker.job) (checkpoint \(marker.checkpoint)). Nothing was written \
+        there. \
         Give this job another output.to; or, if that job is done with, take its place: \(adopt)
         """
     case .olderOrCopy:
       return """
-        was written by a newer state of this checkpoint: this file is a restored backup, or a copy of one \
-        that is in use elsewhere. Nothing was written there. If this is the one to go on with, and the \
+        was written by a newer state of this checkpoint: this file is a restored backup, or a copy \
+        of one \
+        that is in use elsewhere. Nothing was written there. If this is the one to go on with, and \
+        the \
         other is stopped: tranche resolve \(remedyArguments) --restored
         """
     case .unreadableMarker:
       return """
-        holds a marker \(ObjectKeys.owner) that Tranche did not write. Nothing was written there. Give this \
+        holds a marker \(ObjectKeys.owner) that Tranche did not write. Nothing was written there. \
+        Give this \
         job another output.to; or take the place: \(adopt)
         """
     case .strangeObjects(let keys):
       return """
-        does not hold what this job published: \(list(keys)) \(keys.count == 1 ? "is" : "are") missing or \
-        different. Is output.to right, and relative to the right folder? Nothing was written there. To write \
+        does not hold what this job published: \(list(keys)) \(keys.count == 1 ? "is" : "are") \
+        missing or \
+        different. Is output.to right, and relative to the right folder? Nothing was written \
+        there. To write \
         every object again: \(adopt)
         """
     case .occupiedKeys(let keys):
       return """
-        holds objects that this checkpoint did not write, at keys that it would replace: \(list(keys)). \
+        holds objects that this checkpoint did not write, at keys that it would replace: \
+        \(list(keys)). \
         Nothing was written there. Give this job another output.to; or replace them: \(adopt)
         """
     }
@@ -301,8 +318,8 @@ final class PlaceClaim: @unchecked Sendable {
   }
 }
 
-/// A person's decision that a place is this checkpoint's, whatever stands there: what its marker says now
-/// is accepted, and every object is to be written again.
+/// A person's decision that a place is this checkpoint's, whatever stands there: what its marker
+/// says now is accepted, and every object is to be written again.
 ///
 /// - Parameter isRestored: The checkpoint was restored or copied: only its own marker is taken.
 /// - Returns: The marker that stands there.
@@ -313,7 +330,9 @@ package func takeOver(
   let found = try OwnerMarker.read(from: store)
   guard case .found(let marker) = found else {
     if isRestored {
-      throw RunError(.data, "\(store.location): bears no marker of this checkpoint. For a place of nobody's: --adopt.")
+      throw RunError(
+        .data,
+        "\(store.location): bears no marker of this checkpoint. For a place of nobody's: --adopt.")
     }
     if found == .unreadable { try store.delete(ObjectKey(ObjectKeys.owner)) }
     try checkpoint.takeOver(token: "")
@@ -329,8 +348,11 @@ package func takeOver(
     throw RunError(
       .data,
       isOwn
-        ? "\(store.location): was written by a newer state of this checkpoint, not by another job. If this one is to go on: --restored."
-        : "\(store.location): belongs to another checkpoint, of the job \(marker.job). To take its place: --adopt.")
+        ? "\(store.location): was written by a newer state of this checkpoint, not by another "
+          + "job. If this one is to go on: --restored."
+        : "\(store.location): belongs to another checkpoint, of the job \(marker.job). To take "
+          + "its place: --adopt."
+    )
   }
   try checkpoint.takeOver(token: marker.token)
   return marker

@@ -29,30 +29,39 @@ package struct PlanPreview: Sendable {
   package var lag: Int64 { partitions.reduce(0) { $0 + $1.lag } }
 
   /// - Parameter status: Nil when the job has never run.
-  package init(job: Job, status: CheckpointStatus?, sources: [any MessageSource]) throws(SourceError) {
+  package init(job: Job, status: CheckpointStatus?, sources: [any MessageSource])
+    throws(SourceError)
+  {
     var partitions: [Partition] = []
     for (cluster, source) in zip(job.clusters, sources) {
       let identifiers = try Run.partitions(of: cluster, in: source)
       let ends = try source.ends(of: identifiers)
       let highWatermarks = try source.highWatermarks(of: identifiers)
-      let held = Dictionary(uniqueKeysWithValues: (status?.partitions ?? []).map { ($0.partition, $0.nextOffset) })
+      let held = Dictionary(
+        uniqueKeysWithValues: (status?.partitions ?? []).map { ($0.partition, $0.nextOffset) })
       let starts = try startOffsets(
-        of: identifiers.filter { held[$0] == nil }, knownTopics: Set(held.keys.filter { $0.source == cluster.name }.map(\.topic)),
+        of: identifiers.filter { held[$0] == nil },
+        knownTopics: Set(held.keys.filter { $0.source == cluster.name }.map(\.topic)),
         start: job.start, ends: ends, source: source)
       for identifier in identifiers {
-        guard let end = ends[identifier], let next = held[identifier] ?? starts[identifier] else { continue }
+        guard let end = ends[identifier], let next = held[identifier] ?? starts[identifier] else {
+          continue
+        }
         partitions.append(
           Partition(
-            partition: identifier, nextOffset: next, end: end, highWatermark: highWatermarks[identifier] ?? end.end,
+            partition: identifier, nextOffset: next, end: end,
+            highWatermark: highWatermarks[identifier] ?? end.end,
             isNew: held[identifier] == nil))
       }
     }
     let batch = status?.lastCommit.map { $0.batch + 1 } ?? 1
     let unread = partitions.map { partition in
-      let gap = status?.gaps.filter { $0.range.partition == partition.partition && $0.range.range.from >= partition.nextOffset }
-        .min { $0.range.range.from < $1.range.range.from }
+      let gap = status?.gaps.filter {
+        $0.range.partition == partition.partition && $0.range.from >= partition.nextOffset
+      }
+      .min { $0.range.from < $1.range.from }
       let from = max(partition.nextOffset, partition.end.low)
-      let to = min(partition.end.end, gap?.range.range.from ?? partition.end.end)
+      let to = min(partition.end.end, gap?.range.from ?? partition.end.end)
       return PartitionRange(partition.partition, OffsetRange(from: from, to: max(from, to)))
     }
     incidents = status?.incidents ?? []
@@ -60,7 +69,9 @@ package struct PlanPreview: Sendable {
     if incidents.contains(where: { $0.kind == .logReplaced }) {
       plan = BatchPlan(batch: batch, ranges: [])
       isRepeated = false
-    } else if let left = status?.inFlight.flatMap({ repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets) }) {
+    } else if let left = status?.inFlight.flatMap({
+      repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets)
+    }) {
       plan = left
       isRepeated = true
     } else {
@@ -73,5 +84,6 @@ package struct PlanPreview: Sendable {
 /// The table that a window's object shows now, from committed state.
 package func resultTable(of window: Int64, job: Job, reader: CheckpointReader) throws -> Table {
   let groups = try reader.table(ofWindow: window, job: job)
-  return try Renderer(job, inputSchema: job.selectInputSchema, release: "").table(groups.columns, shown: groups.columns.count)
+  return try Renderer(job, inputSchema: job.selectInputSchema, release: "").table(
+    groups.columns, visibleColumnCount: groups.columns.count)
 }

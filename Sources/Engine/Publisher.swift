@@ -4,12 +4,15 @@ internal import Foundation
 internal import Jobs
 internal import ObjectStorage
 
-/// Publishes what is dirty on a thread of its own, with its own read connection, while the run reads and commits.
+/// Publishes what is dirty on a thread of its own, with its own read connection, while the run
+/// reads and commits.
 ///
-/// It meets the run only in the checkpoint and through three calls: a commit happened, give me your marks, finish. The newest committed
-/// revision of each object goes next, so revisions that were overtaken are never written.
+/// It meets the run only in the checkpoint and through three calls: a commit happened, give me your
+/// marks, finish. The newest committed revision of each object goes next, so revisions that were
+/// overtaken are never written.
 final class Publisher: @unchecked Sendable {
-  // @unchecked: every property below is read and written under `condition`, but for those that only the publisher's thread uses, or only the run's.
+  // @unchecked: every property below is read and written under `condition`, but for those that only
+  // the publisher's thread uses, or only the run's.
   private let condition = NSCondition()
   private var hasNews: Bool
   private var isFinishing = false
@@ -22,7 +25,7 @@ final class Publisher: @unchecked Sendable {
   private let job: Job
   private let store: any ObjectStore
   /// Used by the thread alone until it has ended.
-  private let claim: PlaceClaim
+  private let claim: DestinationClaim
   /// A batch is being read, so that there will be something to put.
   private var expectsCommit = false
   /// Whether the thread was told so; used by the run's thread alone.
@@ -39,10 +42,12 @@ final class Publisher: @unchecked Sendable {
   /// When the thread was last told to look; used by the run's thread alone.
   private var lastNews: Int64
   private let release: String
-  /// Publishes in the caller's thread when a commit is noticed: for simulations, which must go the same way for the same seed.
+  /// Publishes in the caller's thread when a commit is noticed: for simulations, which must go the
+  /// same way for the same seed.
   private let isInline: Bool
   private var inlineRenderer: Renderer?
-  /// Used by the thread alone: what it has published that no commit has marked yet, or could not render.
+  /// Used by the thread alone: what it has published that no commit has marked yet, or could not
+  /// render.
   private var attemptedRevisions: [String: Int64] = [:]
   /// By object key, what keeps it from being rendered.
   private var renderFailures: [String: String] = [:]
@@ -51,7 +56,8 @@ final class Publisher: @unchecked Sendable {
 
   /// - Parameter reader: A connection of its own, but for publishing inline.
   init(
-    job: Job, store: any ObjectStore, claim: PlaceClaim, reader: CheckpointReader, options: RunOptions
+    job: Job, store: any ObjectStore, claim: DestinationClaim, reader: CheckpointReader,
+    options: RunOptions
   ) throws(CheckpointError) {
     self.job = job
     self.store = store
@@ -66,7 +72,8 @@ final class Publisher: @unchecked Sendable {
     isInline = options.publishesInline
     self.reader = reader
     unsettledFromStart = Set(try reader.dirtyOutputs().map(\.objectKey))
-    // Nothing to look for before a commit: a thread that begins late would publish in the middle of a run that is to publish at its end.
+    // Nothing to look for before a commit: a thread that begins late would publish in the middle of
+    // a run that is to publish at its end.
     hasNews = !unsettledFromStart.isEmpty
   }
 
@@ -122,7 +129,7 @@ final class Publisher: @unchecked Sendable {
   }
 
   /// Whether the place turned out to be another's.
-  var isPlaceRefused: Bool {
+  var isDestinationRefused: Bool {
     condition.lock()
     defer { condition.unlock() }
     return isRefused
@@ -137,7 +144,8 @@ final class Publisher: @unchecked Sendable {
     while !hasEnded && !isInline { condition.wait() }
     condition.unlock()
     if isInline { publishInline() }
-    return Outcome(count: publishedCount, failure: failure, renderFailure: renderFailure, times: stopwatch.times)
+    return Outcome(
+      count: publishedCount, failure: failure, renderFailure: renderFailure, times: stopwatch.times)
   }
 
   struct Outcome {
@@ -151,8 +159,14 @@ final class Publisher: @unchecked Sendable {
 
   private var renderFailure: RunError? {
     guard let first = renderFailures.min(by: { $0.key < $1.key }) else { return nil }
-    let others = renderFailures.count == 1 ? "" : " The same holds for \(renderFailures.count - 1) other objects."
-    return RunError(.data, "\(first.value) It was not published; what else could be, was.\(others) Correct select, and run again.")
+    let others =
+      renderFailures.count == 1
+      ? "" : " The same holds for \(renderFailures.count - 1) other objects."
+    return RunError(
+      .data,
+      "\(first.value) It was not published; what else could be, was.\(others) Correct select, and "
+        + "run again."
+    )
   }
 
   // MARK: - The thread
@@ -160,7 +174,8 @@ final class Publisher: @unchecked Sendable {
   private func publishInline() {
     guard isUp else { return }
     recordingFailure {
-      let renderer = try inlineRenderer ?? Renderer(job, inputSchema: job.selectInputSchema, release: release)
+      let renderer =
+        try inlineRenderer ?? Renderer(job, inputSchema: job.selectInputSchema, release: release)
       inlineRenderer = renderer
       try publishDirty(renderer)
     }
@@ -221,7 +236,9 @@ final class Publisher: @unchecked Sendable {
 
   private func publishDirty(_ renderer: Renderer) throws {
     while true {
-      let dirty = try reader.dirtyOutputs().filter { $0.revision > attemptedRevisions[$0.objectKey] ?? 0 }
+      let dirty = try reader.dirtyOutputs().filter {
+        $0.revision > attemptedRevisions[$0.objectKey] ?? 0
+      }
       guard !dirty.isEmpty else { return }
       var group: [Rendered] = []
       var byteCount = 0
@@ -243,7 +260,8 @@ final class Publisher: @unchecked Sendable {
     }
   }
 
-  /// Whether a run that was told to stop has published for as long as it may. What is left stays dirty, for the next run.
+  /// Whether a run that was told to stop has published for as long as it may. What is left stays
+  /// dirty, for the next run.
   private func isGraceOver() -> Bool {
     guard isStopRequested() else { return false }
     let now = nanoseconds()
@@ -256,9 +274,12 @@ final class Publisher: @unchecked Sendable {
   private let groupSize = 64
   private let groupByteCount = 8 << 20
 
-  /// Nil where a window cannot be rendered, which no new attempt changes: the others are published all the same, and the run tells at its end.
+  /// Nil where a window cannot be rendered, which no new attempt changes: the others are published
+  /// all the same, and the run tells at its end.
   private func rendered(_ output: Output, _ renderer: Renderer) throws -> Rendered? {
-    let (revision, content) = try stopwatch.measure(.render) { try reader.content(of: output, job: job) }
+    let (revision, content) = try stopwatch.measure(.render) {
+      try reader.content(of: output, job: job)
+    }
     attemptedRevisions[output.objectKey] = revision
     do {
       let bytes = try renderer.bytes(of: output, content, stopwatch)
@@ -274,15 +295,19 @@ final class Publisher: @unchecked Sendable {
     guard !group.isEmpty else { return }
     try claim.begin()
     try claim.finish(reader)
-    let receipts = try stopwatch.measure(.publish) { try store.put(group: group.map { (ObjectKey($0.key), $0.bytes) }) }
+    let receipts = try stopwatch.measure(.publish) {
+      try store.put(group: group.map { (ObjectKey($0.key), $0.bytes) })
+    }
     failpoint(.objectsPut)
     condition.lock()
     for (object, receipt) in zip(group, receipts) {
       marks.append(
         PublishMark(
-          objectKey: object.key, revision: object.revision, etag: receipt.etag, byteCount: object.bytes.count,
+          objectKey: object.key, revision: object.revision, etag: receipt.etag,
+          byteCount: object.bytes.count,
           renderedBy: Renderer.renderedBy(release: release),
-          isUnsettled: receipt.hadUnansweredAttempt || unsettledFromStart.remove(object.key) != nil))
+          isUnsettled: receipt.hadUnansweredAttempt || unsettledFromStart.remove(object.key) != nil)
+      )
     }
     publishedCount += group.count
     condition.unlock()
@@ -291,7 +316,8 @@ final class Publisher: @unchecked Sendable {
 
 /// The durable steps of a run, where a test may end the process.
 package enum Failpoint: String, Sendable, CaseIterable {
-  /// The lock is taken, the checkpoint is made, or a transaction of it is committed: start offsets, a batch with its plan, marks, gaps.
+  /// The lock is taken, the checkpoint is made, or a transaction of it is committed: start offsets,
+  /// a batch with its plan, marks, gaps.
   case checkpointStep
   /// A temporary file is written, or an object is replaced.
   case storeStep

@@ -29,13 +29,14 @@ enum RejectRule: Equatable {
   case nothingDecoded
 }
 
-/// A share is one of enough records: one bad record at the end of a topic, in a batch of its own, must
-/// not stop a job that decodes well.
+/// A share is one of enough records: one bad record at the end of a topic, in a batch of its own,
+/// must not stop a job that decodes well.
 func rejectVerdict(_ facts: RejectFacts) -> RejectVerdict {
   if facts.rejectedCount == 0 { return .commit }
   if facts.policy == .fail {
     return .stop(
-      .none, rejectedCount: facts.rejectedCount, judgedCount: facts.recordCount + facts.rejectedCount)
+      .none, rejectedCount: facts.rejectedCount,
+      judgedCount: facts.recordCount + facts.rejectedCount)
   }
   let rejected = facts.rejectedCount + facts.history.rejectedCount
   let judged = facts.recordCount + facts.rejectedCount + facts.history.judgedCount

@@ -6,16 +6,18 @@ internal import Offsets
 internal import Parquet
 internal import Tables
 
-/// Turns committed content into an object's bytes: derived columns by SQL, then the output format. The same content gives the same bytes.
+/// Turns committed content into an object's bytes: derived columns by SQL, then the output format.
+/// The same content gives the same bytes.
 ///
 /// Holds compiled SQL, so each thread has its own.
 struct Renderer {
   private let job: Job
   private let release: String
-  private let derivation: Derivation?
+  private let derivation: DerivedColumns?
 
   /// - Parameters:
-  ///   - inputSchema: The columns that `select` reads: keys and measures, or in a row job the batch's columns.
+  ///   - inputSchema: The columns that `select` reads: keys and measures, or in a row job the
+  ///     batch's columns.
   ///   - release: Tranche's, for what an object says about itself.
   init(_ job: Job, inputSchema: Schema, release: String) throws(ExpressionError) {
     self.job = job
@@ -23,22 +25,24 @@ struct Renderer {
     derivation =
       job.select.isEmpty
       ? nil
-      : try Derivation(
-        job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema, valueByteLimit: Int(job.limits.valueBytes))
+      : try DerivedColumns(
+        job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema,
+        valueByteLimit: Int(job.limits.valueBytes))
   }
 
   /// - Parameters:
   ///   - input: The columns that `select` reads.
-  ///   - shown: How many of them, from the first, stand in the object before the derived ones.
-  func table(_ input: [Column], shown: Int) throws(ExpressionError) -> Table {
+  ///   - visibleColumnCount: How many of them, from the first, stand in the object before the derived ones.
+  func table(_ input: [Column], visibleColumnCount: Int) throws(ExpressionError) -> Table {
     let rowCount = input.first?.count ?? 0
-    let derived = try derivation?.derive(input, rowCount: rowCount, byteLimit: job.limits.objectBytes) ?? []
-    return Table(job.outputSchema, columns: Array(input[..<shown]) + derived)
+    let derived =
+      try derivation?.derive(input, rowCount: rowCount, byteLimit: job.limits.objectBytes) ?? []
+    return Table(job.outputSchema, columns: Array(input[..<visibleColumnCount]) + derived)
   }
 
   /// What the same bytes depend on besides the state.
   static func renderedBy(release: String) -> String {
-    "tranche \(release), SQLite \(Derivation.sqliteVersion), zstd \(ParquetEncoder.zstdVersion)"
+    "tranche \(release), SQLite \(DerivedColumns.sqliteVersion), zstd \(ParquetEncoder.zstdVersion)"
   }
 
   /// What an object is a result of: a window, or a single batch.
@@ -49,14 +53,16 @@ struct Renderer {
 
   /// The one place where an output format becomes bytes.
   ///
-  /// - Throws: ``ParquetError``, or ``EncodedTooLong`` where there would be more of them than `limits.object_bytes`.
+  /// - Throws: ``ParquetError``, or ``EncodedTooLong`` where there would be more of them than
+  ///   `limits.object_bytes`.
   func encode(_ table: Table, _ origin: Origin, _ lineage: [Lineage]) throws -> [UInt8] {
     switch job.output.format {
     case .parquet:
       var file: [UInt8] = []
       var isTooLong = false
       try ParquetEncoder.write(
-        table, ParquetOptions(metadata: metadata(origin, lineage), createdBy: "tranche version \(release)")
+        table,
+        ParquetOptions(metadata: metadata(origin, lineage), createdBy: "tranche version \(release)")
       ) { piece in
         isTooLong = isTooLong || piece.count > byteLimit - file.count
         if isTooLong { file = [] } else { file.append(contentsOf: piece) }
@@ -70,7 +76,8 @@ struct Renderer {
 
   private var byteLimit: Int { Int(job.limits.objectBytes) }
 
-  /// What the footer says, see docs/design.md. Nothing that changes from one rendering of the same state to the next.
+  /// What the footer says, see docs/design.md. Nothing that changes from one rendering of the same
+  /// state to the next.
   private func metadata(_ origin: Origin, _ lineage: [Lineage]) -> [(key: String, value: String)] {
     let of =
       switch origin {
@@ -84,18 +91,22 @@ struct Renderer {
     ]
   }
 
-  func bytes(of output: Output, _ content: OutputContent, _ stopwatch: Stopwatch) throws -> [UInt8] {
+  func bytes(of output: Output, _ content: OutputContent, _ stopwatch: Stopwatch) throws -> [UInt8]
+  {
     switch content {
     case .bytes(let bytes): return bytes
     case .rejects(let rejects):
       return try stopwatch.measure(.encode) {
-        do { return try JSONLinesEncoder.encode(rejectTable(rejects), byteLimit: byteLimit) } catch {
+        do { return try JSONLinesEncoder.encode(rejectTable(rejects), byteLimit: byteLimit) } catch
+        {
           throw RunError(.data, "job \(job.name), rejects of batch \(output.number): \(error).")
         }
       }
     case .window(let groups, let lineage):
       do {
-        let shown = try stopwatch.measure(.render) { () throws(ExpressionError) in try table(groups.columns, shown: groups.columns.count) }
+        let shown = try stopwatch.measure(.render) { () throws(ExpressionError) in
+          try table(groups.columns, visibleColumnCount: groups.columns.count)
+        }
         return try stopwatch.measure(.encode) { try encode(shown, .window(output.number), lineage) }
       } catch {
         throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error).")
@@ -114,9 +125,12 @@ struct Renderer {
   /// One row a reject; its bytes as text where they are text, in base64 where they are not.
   private func rejectTable(_ rejects: [StoredReject]) -> Table {
     let schema = Schema([
-      ColumnDefinition("source", .string), ColumnDefinition("topic", .string), ColumnDefinition("partition", .int32),
-      ColumnDefinition("offset", .int64), ColumnDefinition("record", .int32), ColumnDefinition("reason", .string),
-      ColumnDefinition("field", .string, isNullable: true), ColumnDefinition("raw", .string, isNullable: true),
+      ColumnDefinition("source", .string), ColumnDefinition("topic", .string),
+      ColumnDefinition("partition", .int32),
+      ColumnDefinition("offset", .int64), ColumnDefinition("record", .int32),
+      ColumnDefinition("reason", .string),
+      ColumnDefinition("field", .string, isNullable: true),
+      ColumnDefinition("raw", .string, isNullable: true),
       ColumnDefinition("raw_base64", .string, isNullable: true),
     ])
     var columns = schema.columns.map { Column($0.type) }
@@ -127,10 +141,18 @@ struct Renderer {
       columns[3].append(integer: reject.offset)
       columns[4].append(integer: Int64(reject.record))
       columns[5].append(string: reject.reason)
-      if let field = reject.field { columns[6].append(string: field) } else { columns[6].appendNull() }
+      if let field = reject.field {
+        columns[6].append(string: field)
+      } else {
+        columns[6].appendNull()
+      }
       let text = reject.raw.flatMap { String(validating: $0, as: UTF8.self) }
       if let text { columns[7].append(string: text) } else { columns[7].appendNull() }
-      if let raw = reject.raw, text == nil { columns[8].append(string: base64(raw)) } else { columns[8].appendNull() }
+      if let raw = reject.raw, text == nil {
+        columns[8].append(string: base64(raw))
+      } else {
+        columns[8].appendNull()
+      }
     }
     return Table(schema, columns: columns)
   }
@@ -151,18 +173,28 @@ private func base64(_ bytes: [UInt8]) -> String {
 }
 
 extension Table {
-  /// The rows in the order of the first columns, NULL first, texts by their bytes: how a batch's groups are written.
+  /// The rows in the order of the first columns, NULL first, texts by their bytes: how a batch's
+  /// groups are written.
   func sorted(byFirst keyCount: Int) -> Table {
     let order = (0..<rowCount).sorted { left, right in
       for column in columns[..<keyCount] {
         if column.isNull[left] != column.isNull[right] { return column.isNull[left] }
         switch column.type.storage {
-        case .integers: if column.integers[left] != column.integers[right] { return column.integers[left] < column.integers[right] }
-        case .doubles: if column.doubles[left] != column.doubles[right] { return column.doubles[left] < column.doubles[right] }
+        case .integers:
+          if column.integers[left] != column.integers[right] {
+            return column.integers[left] < column.integers[right]
+          }
+        case .doubles:
+          if column.doubles[left] != column.doubles[right] {
+            return column.doubles[left] < column.doubles[right]
+          }
         case .text:
           let (isLess, isGreater) = column.text.withBytes(of: left) { leftBytes in
             column.text.withBytes(of: right) { rightBytes in
-              (leftBytes.lexicographicallyPrecedes(rightBytes), rightBytes.lexicographicallyPrecedes(leftBytes))
+              (
+                leftBytes.lexicographicallyPrecedes(rightBytes),
+                rightBytes.lexicographicallyPrecedes(leftBytes)
+              )
             }
           }
           if isLess || isGreater { return isLess }

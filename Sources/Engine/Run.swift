@@ -14,9 +14,11 @@ package struct RunOptions: Sendable {
   package var maxBatches: Int?
   /// Milliseconds since 1970 UTC. Only history columns show it; no result depends on it.
   package var clock: @Sendable () -> Int64
-  /// Asked while a batch is read and between batches; true leaves the batch at hand, which is not committed yet, and ends the run well.
+  /// Asked while a batch is read and between batches; true leaves the batch at hand, which is not
+  /// committed yet, and ends the run well.
   package var isStopRequested: @Sendable () -> Bool = { false }
-  /// How long a run that was told to stop goes on publishing what it has committed; objects that are left stay dirty.
+  /// How long a run that was told to stop goes on publishing what it has committed; objects that
+  /// are left stay dirty.
   package var graceMilliseconds: Int64 = 20_000
   /// Nanoseconds of a clock that never goes back: for measuring, and for `output.publish: every`.
   package var nanoseconds: @Sendable () -> Int64
@@ -29,12 +31,16 @@ package struct RunOptions: Sendable {
   package var release: String
   /// Random, and another for every run: marks a place as written by this run.
   package var token: @Sendable () -> String = {
-    String(UInt64.random(in: .min ... .max), radix: 16) + String(UInt64.random(in: .min ... .max), radix: 16)
+    String(UInt64.random(in: .min ... .max), radix: 16)
+      + String(UInt64.random(in: .min ... .max), radix: 16)
   }
   /// What names the job on the command line, for remedies that are commands: `jobs/calls.yaml`.
   package var jobArguments = "JOB"
 
-  package init(clock: @escaping @Sendable () -> Int64, nanoseconds: @escaping @Sendable () -> Int64, release: String) {
+  package init(
+    clock: @escaping @Sendable () -> Int64, nanoseconds: @escaping @Sendable () -> Int64,
+    release: String
+  ) {
     self.clock = clock
     self.nanoseconds = nanoseconds
     self.release = release
@@ -68,19 +74,22 @@ package struct RunSummary: Sendable, Equatable {
   package var publisherTimes = StepTimes()
 }
 
-/// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes batches until the ends seen at its start.
+/// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes
+/// batches until the ends seen at its start.
 ///
-/// Reading, folding and committing go on in the caller's thread; rendering and publishing on the ``Publisher``'s.
+/// Reading, folding and committing go on in the caller's thread; rendering and publishing on the
+/// ``Publisher``'s.
 package final class Run {
   private let job: Job
   private let checkpoint: Checkpoint
   private let sources: [String: any MessageSource]
   private let store: any ObjectStore
-  private let storeAt: (Job.Output.Place) throws -> any ObjectStore
+  private let storeAt: (Job.Output.Destination) throws -> any ObjectStore
   private let options: RunOptions
   private let logger: Logger
   private let stopwatch: Stopwatch
-  /// Of every partition, as seen at the start, in the order of the partitions: so a plan has nothing to sort.
+  /// Of every partition, as seen at the start, in the order of the partitions: so a plan has
+  /// nothing to sort.
   private var ends: [(partition: PartitionID, end: PartitionEnd)] = []
   /// Most offsets of a batch now: fewer than the job's where a batch was too large.
   private var offsetLimit: Int64
@@ -90,16 +99,18 @@ package final class Run {
 
   /// - Parameters:
   ///   - sources: One per cluster of the job.
-  ///   - storeAt: Opens the store of a place: now the job's own, later a former one from which objects are to be deleted.
+  ///   - storeAt: Opens the store of a place: now the job's own, later a former one from which
+  ///     objects are to be deleted.
   /// - Throws: What `storeAt` throws.
   package init(
-    job: Job, checkpoint: Checkpoint, sources: [any MessageSource], storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
+    job: Job, checkpoint: Checkpoint, sources: [any MessageSource],
+    storeAt: @escaping (Job.Output.Destination) throws -> any ObjectStore,
     options: RunOptions, logger: Logger
   ) throws {
     self.job = job
     self.checkpoint = checkpoint
     self.sources = Dictionary(uniqueKeysWithValues: sources.map { ($0.source, $0) })
-    store = try storeAt(job.output.place)
+    store = try storeAt(job.output.destination)
     self.storeAt = storeAt
     self.options = options
     self.logger = logger
@@ -108,20 +119,22 @@ package final class Run {
     summary = RunSummary(job: job.name)
   }
 
-  /// - Returns: The summary, and the error that ended the run early or kept it from publishing; what was committed before it stays.
+  /// - Returns: The summary, and the error that ended the run early or kept it from publishing;
+  ///   what was committed before it stays.
   package func execute() -> (summary: RunSummary, error: RunError?) {
     let publisher: Publisher
     let reader: CheckpointReader
-    let claim: PlaceClaim
+    let claim: DestinationClaim
     do {
       reader = try CheckpointReader(path: checkpoint.path)
       let checkpoint = checkpoint
-      claim = PlaceClaim(
+      claim = DestinationClaim(
         store, job: job.name, checkpoint: try checkpoint.identifier(), token: options.token(),
         tokens: try checkpoint.ownerTokens(), remedyArguments: options.jobArguments,
         remember: { try checkpoint.addOwnerToken($0, seen: $1) })
       publisher = try Publisher(
-        job: job, store: store, claim: claim, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
+        job: job, store: store, claim: claim,
+        reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
         options: options)
     } catch {
       return (summary, RunError(error))
@@ -129,7 +142,7 @@ package final class Run {
     publisher.start()
     var failure: RunError?
     do {
-      try stopwatch.measure(.meet) { try meetSources() }
+      try stopwatch.measure(.discover) { try discoverPartitions() }
       try takeBatches(publisher, reader)
     } catch {
       failure = RunError(wrapping: error)
@@ -152,7 +165,9 @@ package final class Run {
     } catch {
       failure = failure ?? RunError(wrapping: error)
     }
-    do { summary.dirtyCount = try reader.dirtyOutputs().count } catch { failure = failure ?? RunError(error) }
+    do { summary.dirtyCount = try reader.dirtyOutputs().count } catch {
+      failure = failure ?? RunError(error)
+    }
     summary.lag = lag
     summary.runTimes = stopwatch.times
     return (summary, failure ?? published.failure ?? published.renderFailure)
@@ -166,20 +181,24 @@ package final class Run {
   }
 
   /// Confirms each cluster, starts partitions met for the first time, and asks for the ends, once.
-  private func meetSources() throws {
+  private func discoverPartitions() throws {
     var met: [PartitionID: PartitionEnd] = [:]
     let kept = try checkpoint.keptPartitions()
     defer { ends = met.sorted { $0.key < $1.key }.map { (partition: $0.key, end: $0.value) } }
     for cluster in job.clusters {
       let source = source(cluster.name)
-      // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for it otherwise.
+      // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for it
+      // otherwise.
       let partitions = try partitions(of: cluster, source)
-      if let clusterID = try source.clusterID() { try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID) }
+      if let clusterID = try source.clusterID() {
+        try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID)
+      }
       let ends = try source.ends(of: partitions)
       met.merge(ends) { _, new in new }
       let known = Set(checkpoint.progress.keys.filter { $0.source == cluster.name }.map(\.topic))
       let starts = try startOffsets(
-        of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known, start: job.start, ends: ends, source: source)
+        of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known,
+        start: job.start, ends: ends, source: source)
       try checkpoint.start(starts)
       // A start may lie beyond an end that was asked for a moment earlier.
       for partition in partitions where starts[partition] == nil {
@@ -191,7 +210,8 @@ package final class Run {
       for partition in gone where kept[partition] != checkpoint.progress[partition]?.nextOffset {
         try checkpoint.noteReplacedLog(
           partition, logEnd: nil,
-          detail: "the job has read this partition and the topic no longer has it: the topic was deleted "
+          detail:
+            "the job has read this partition and the topic no longer has it: the topic was deleted "
             + "and made again with fewer partitions", now: options.clock())
       }
     }
@@ -208,12 +228,15 @@ package final class Run {
     let next = checkpoint.progress[partition]?.nextOffset ?? end
     try checkpoint.noteReplacedLog(
       partition, logEnd: end,
-      detail: "the next offset is \(next) and the log ended at \(end): the topic was deleted and made "
+      detail:
+        "the next offset is \(next) and the log ended at \(end): the topic was deleted and made "
         + "again, or the broker lost data", now: options.clock())
   }
 
   /// The partitions that a cluster has; a topic that was read and is gone is an incident.
-  private func partitions(of cluster: Job.Cluster, _ source: any MessageSource) throws -> [PartitionID] {
+  private func partitions(of cluster: Job.Cluster, _ source: any MessageSource) throws
+    -> [PartitionID]
+  {
     let failure: SourceError
     do { return try Self.partitions(of: cluster, in: source) } catch { failure = error }
     guard failure.code == .unknownTopic else { throw failure }
@@ -226,7 +249,8 @@ package final class Run {
       {
         try checkpoint.noteReplacedLog(
           partition, logEnd: nil,
-          detail: "the job has read this topic and the brokers do not know it any more: it was deleted",
+          detail:
+            "the job has read this topic and the brokers do not know it any more: it was deleted",
           now: options.clock())
       }
     }
@@ -243,7 +267,8 @@ package final class Run {
     }
   }
 
-  /// What was noticed once ends every run, whatever the log has become since, until a person decides.
+  /// What was noticed once ends every run, whatever the log has become since, until a person
+  /// decides.
   private func incidentError(_ incidents: [Incident]) -> RunError {
     let lines = incidents.map { "\($0.partition): \($0.detail) (noticed \($0.noticedAt))" }
     let partition = incidents[0].partition
@@ -251,27 +276,37 @@ package final class Run {
     return RunError(
       .dataLoss,
       """
-      \(lines.joined(separator: "\n")). Nothing was read. Offsets below the job's progress are not read again: \
-      to count the new topic from its start, give the job a new name and another output.to. If the topic was restored, or its records \
-      from progress on are the ones to go on with: tranche resolve \(options.jobArguments) --source \(partition.source) \
+      \(lines.joined(separator: "\n")). Nothing was read. Offsets below the job's progress are not \
+      read again: \
+      to count the new topic from its start, give the job a new name and another output.to. If the \
+      topic was restored, or its records \
+      from progress on are the ones to go on with: tranche resolve \(options.jobArguments) \
+      --source \(partition.source) \
       --topic \(partition.topic)\(isOne ? " --partition \(partition.partition)" : "") --keep
       """)
   }
 
-  static func partitions(of cluster: Job.Cluster, in source: any MessageSource) throws(SourceError) -> [PartitionID] {
+  static func partitions(of cluster: Job.Cluster, in source: any MessageSource) throws(SourceError)
+    -> [PartitionID]
+  {
     let counts = try source.partitionCounts(of: cluster.topics)
     return cluster.topics.flatMap { topic in
-      (0..<(counts[topic] ?? 0)).map { PartitionID(source: cluster.name, topic: topic, partition: $0) }
+      (0..<(counts[topic] ?? 0)).map {
+        PartitionID(source: cluster.name, topic: topic, partition: $0)
+      }
     }.sorted()
   }
 
   /// - Parameter keptAt: Progress of which a person said that it stands, whatever the log holds.
-  private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?, keptAt: Offset?) throws {
+  private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?, keptAt: Offset?) throws
+  {
     guard let end, let next = checkpoint.progress[partition]?.nextOffset else { return }
     if next > end.end && keptAt != next {
       return try noteShorterLog(partition, end: end.end)
     }
-    if next < end.low { try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low))) }
+    if next < end.low {
+      try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low)))
+    }
   }
 
   /// All ranges are named, so that an operator sees the whole of the loss at once.
@@ -281,7 +316,8 @@ package final class Run {
       .dataLoss,
       """
       \(ranges.map { "\($0): the broker no longer holds these offsets; it starts at \($0.range.to)" }.joined(separator: "\n")). \
-      Set source.on_data_loss: skip to record \(ranges.count == 1 ? "a gap" : "gaps") and go on, or restore the data. Nothing was read.
+      Set source.on_data_loss: skip to record \(ranges.count == 1 ? "a gap" : "gaps") and go on, \
+      or restore the data. Nothing was read.
       """)
   }
 
@@ -289,8 +325,10 @@ package final class Run {
     switch job.onDataLoss {
     case .fail: self.lost.append(lost)
     case .skip:
-      // A gap recorded ahead by hand may begin inside the lost range: record up to it, pass over it, and look again.
-      guard let part = checkpoint.unread(lost.partition, end: lost.range.to), !part.range.isEmpty else { return }
+      // A gap recorded ahead by hand may begin inside the lost range: record up to it, pass over
+      // it, and look again.
+      guard let part = checkpoint.unread(lost.partition, end: lost.range.to), !part.range.isEmpty
+      else { return }
       try checkpoint.recordGap(part, reason: .lost, now: options.clock())
       summary.lostOffsetCount += part.range.count
       logger.warning("offsets were lost and passed over", metadata: ["range": "\(part)"])
@@ -308,7 +346,9 @@ package final class Run {
 
   private var lag: Int64 {
     ends.reduce(0) { sum, entry in
-      sum + max(0, entry.end.end - (checkpoint.progress[entry.partition]?.nextOffset ?? entry.end.end))
+      sum
+        + max(
+          0, entry.end.end - (checkpoint.progress[entry.partition]?.nextOffset ?? entry.end.end))
     }
   }
 
@@ -318,20 +358,29 @@ package final class Run {
       history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0) })
     var repeatable = repeatablePlan()
     while true {
-      // What the last commit stored is what is planned now, unless something was passed over meanwhile.
+      // What the last commit stored is what is planned now, unless something was passed over
+      // meanwhile.
       let planned =
-        checkpoint.inFlight.flatMap { repeatable == nil && $0.batch == checkpoint.nextBatch && summary.batchCount > 0 ? $0 : nil }
-        ?? stopwatch.measure(.plan) { planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: offsetLimit) }
+        checkpoint.inFlight.flatMap {
+          repeatable == nil && $0.batch == checkpoint.nextBatch && summary.batchCount > 0 ? $0 : nil
+        }
+        ?? stopwatch.measure(.plan) {
+          planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: offsetLimit)
+        }
       let isStoreUp = publisher.isUp
       let facts = RunFacts(
-        batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable, planned: planned,
+        batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable,
+        planned: planned,
         pendingBytes: isStoreUp ? 0 : try reader.pendingByteCount(),
-        maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp, isPlaceRefused: publisher.isPlaceRefused,
+        maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp,
+        isDestinationRefused: publisher.isDestinationRefused,
         isStopRequested: options.isStopRequested())
       switch nextStep(facts) {
       case .finish: return
       case .stopForPendingResults:
-        logger.warning("results wait for the store and output.max_pending_bytes is reached", metadata: ["job": "\(job.name)"])
+        logger.warning(
+          "results wait for the store and output.max_pending_bytes is reached",
+          metadata: ["job": "\(job.name)"])
         return
       case .read(let plan):
         if repeatable != nil { summary.repeatedBatch = plan.batch }
@@ -347,7 +396,9 @@ package final class Run {
           try checkpoint.forgetPlan()
           logger.debug(
             "batch planned again with fewer offsets: it holds more than limits.batch_bytes",
-            metadata: ["job": "\(job.name)", "batch": "\(plan.batch)", "max_offsets": "\(offsetLimit)"])
+            metadata: [
+              "job": "\(job.name)", "batch": "\(plan.batch)", "max_offsets": "\(offsetLimit)",
+            ])
         } catch let error as BatchPipeline.TooManyRejects {
           try checkpoint.forgetPlan()
           try checkpoint.noteRejects(
@@ -355,14 +406,17 @@ package final class Run {
             now: options.clock())
           throw error.cause
         } catch let error as RunError where error.kind == .data {
-          // The next run plans anew: what has come meanwhile, or was changed, may let the batch pass.
+          // The next run plans anew: what has come meanwhile, or was changed, may let the batch
+          // pass.
           try checkpoint.forgetPlan()
           throw error
         } catch let error as ExpressionError {
           try checkpoint.forgetPlan()
           throw RunError(
             .data,
-            "batch \(plan.batch), \(RunError.list(plan.ranges)): \(error) Nothing of it was committed. Correct where or select.")
+            "batch \(plan.batch), \(RunError.list(plan.ranges)): \(error) Nothing of it was "
+              + "committed. Correct where or select."
+          )
         } catch let error as SourceError {
           if case .undecodable(let partition, _) = error.code {
             throw undecodableError(error, partition, plan)
@@ -371,7 +425,9 @@ package final class Run {
             try noteShorterLog(partition, end: end)
             throw incidentError(try replacedLogs())
           }
-          guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else { throw error }
+          guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else {
+            throw error
+          }
           try passOverTruncation(plan, oldestHeld: oldestHeld)
         }
       }
@@ -384,31 +440,38 @@ package final class Run {
     RunError(
       .data,
       """
-      \(error.description) Nothing of batch \(plan.batch) was committed. The command is: tranche skip \
+      \(error.description) Nothing of batch \(plan.batch) was committed. The command is: tranche \
+      skip \
       \(options.jobArguments) --source \(partition.source) --topic \(partition.topic) \
       --partition \(partition.partition) --undecodable
       """)
   }
 
-  /// The broker removed the start of a planned range between plan and read: the watermarks are asked again and the loss is recorded.
+  /// The broker removed the start of a planned range between plan and read: the watermarks are
+  /// asked again and the loss is recorded.
   private func passOverTruncation(_ plan: BatchPlan, oldestHeld: Offset) throws {
     for (name, ranges) in plan.rangesBySource {
       let lows = try source(name).ends(of: ranges.map(\.partition))
       for range in ranges {
-        guard let low = lows[range.partition]?.low, low > range.range.from else { continue }
-        try handleLoss(PartitionRange(range.partition, OffsetRange(from: range.range.from, to: low)))
+        guard let low = lows[range.partition]?.low, low > range.from else { continue }
+        try handleLoss(
+          PartitionRange(range.partition, OffsetRange(from: range.from, to: low)))
       }
     }
   }
 
   private func repeatablePlan() -> BatchPlan? {
-    checkpoint.inFlight.flatMap { repeatable($0, nextBatch: checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets) }
+    checkpoint.inFlight.flatMap {
+      repeatable($0, nextBatch: checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets)
+    }
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     let next = stopwatch.measure(.plan) { planAfter(plan) }
     try stopwatch.measure(.read) { () throws in
-      for (name, ranges) in plan.rangesBySource + (next?.rangesBySource ?? []) { try source(name).prepare(Array(ranges)) }
+      for (name, ranges) in plan.rangesBySource + (next?.rangesBySource ?? []) {
+        try source(name).prepare(Array(ranges))
+      }
     }
     let batch = try pipeline.process(plan, next: next) { left, body in
       for (name, ranges) in BatchPlan.bySource(left) {
@@ -445,10 +508,12 @@ package final class Run {
     logger.debug(
       "batch committed",
       metadata: [
-        "job": "\(job.name)", "batch": "\(plan.batch)", "offsets": "\(plan.offsetCount)", "records": "\(batch.recordCount)",
+        "job": "\(job.name)", "batch": "\(plan.batch)", "offsets": "\(plan.offsetCount)",
+        "records": "\(batch.recordCount)",
         "rejected": "\(batch.rejects.count)",
       ])
-    options.onProgress?(RunProgress(batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag))
+    options.onProgress?(
+      RunProgress(batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag))
   }
 
   /// What this run executes after a plan, stored with its commit; nil when the run ends with it.
@@ -468,9 +533,11 @@ package final class Run {
 
 private struct StopRequested: Error {}
 
-/// Where partitions met for the first time are to be read from: a new topic by the job's rule, a new partition of a known topic from its oldest offset.
+/// Where partitions met for the first time are to be read from: a new topic by the job's rule, a
+/// new partition of a known topic from its oldest offset.
 func startOffsets(
-  of partitions: [PartitionID], knownTopics: Set<String>, start: Job.StartPosition, ends: [PartitionID: PartitionEnd],
+  of partitions: [PartitionID], knownTopics: Set<String>, start: Job.StartPosition,
+  ends: [PartitionID: PartitionEnd],
   source: any MessageSource
 ) throws(SourceError) -> [PartitionID: Offset] {
   var starts: [PartitionID: Offset] = [:]
@@ -481,6 +548,8 @@ func startOffsets(
   case .timestamp(let milliseconds):
     if !new.isEmpty { starts = try source.offsets(at: milliseconds, of: new) }
   }
-  for partition in partitions where knownTopics.contains(partition.topic) { starts[partition] = ends[partition]?.low }
+  for partition in partitions where knownTopics.contains(partition.topic) {
+    starts[partition] = ends[partition]?.low
+  }
   return starts
 }

@@ -4,7 +4,8 @@ package import ObjectStorage
 package import Offsets
 package import Windows
 
-/// Why a run ended without having done everything. What was committed stays, and the next run goes on from there.
+/// Why a run ended without having done everything. What was committed stays, and the next run goes
+/// on from there.
 package struct RunError: Error, CustomStringConvertible {
   /// What an operator does about it; `tranche` gives each an exit code.
   package enum Kind: Sendable, CaseIterable {
@@ -78,14 +79,18 @@ package struct RunError: Error, CustomStringConvertible {
     self.init(
       .data,
       """
-      \(partition) offset \(error.offset): \(error.description). Nothing of batch \(plan.batch) was committed. \(error.remedy): \
+      \(partition) offset \(error.offset): \(error.description). Nothing of batch \(plan.batch) \
+      was committed. \(error.remedy): \
       \(Self.skipCommand(jobArguments, partition, error.offset))
       """)
   }
 
   /// The command that leaves one offset out.
-  static func skipCommand(_ jobArguments: String, _ partition: PartitionID, _ offset: Offset) -> String {
-    "tranche skip \(jobArguments) --source \(partition.source) --topic \(partition.topic) --partition \(partition.partition) "
+  static func skipCommand(_ jobArguments: String, _ partition: PartitionID, _ offset: Offset)
+    -> String
+  {
+    "tranche skip \(jobArguments) --source \(partition.source) --topic \(partition.topic) "
+      + "--partition \(partition.partition) "
       + "--from \(offset) --to \(offset + 1)"
   }
 
@@ -100,7 +105,8 @@ package struct RunError: Error, CustomStringConvertible {
 
   /// At most three ranges.
   static func list(_ ranges: [PartitionRange]) -> String {
-    ranges.prefix(3).map(\.description).joined(separator: ", ") + (ranges.count > 3 ? " and \(ranges.count - 3) more" : "")
+    ranges.prefix(3).map(\.description).joined(separator: ", ")
+      + (ranges.count > 3 ? " and \(ranges.count - 3) more" : "")
   }
 
   /// Any error that crossed the engine, in the words of its module.

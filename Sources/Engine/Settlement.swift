@@ -4,23 +4,26 @@ internal import Jobs
 internal import Logging
 internal import ObjectStorage
 
-/// The end of a run: asks the store about objects whose writing got no clear answer, and deletes objects that a change of place left behind.
+/// The end of a run: asks the store about objects whose writing got no clear answer, and deletes
+/// objects that a change of place left behind.
 ///
-/// A request without an answer may be applied after a newer one was acknowledged. So an unsettled object is asked for at the end of this run
-/// and at the end of the next, and published again where the store holds something else.
+/// A request without an answer may be applied after a newer one was acknowledged. So an unsettled
+/// object is asked for at the end of this run and at the end of the next, and published again where
+/// the store holds something else.
 struct Settlement {
   private let job: Job
   private let checkpoint: Checkpoint
   private let reader: CheckpointReader
   private let store: any ObjectStore
-  private let claim: PlaceClaim
-  private let storeAt: (Job.Output.Place) throws -> any ObjectStore
+  private let claim: DestinationClaim
+  private let storeAt: (Job.Output.Destination) throws -> any ObjectStore
   private let options: RunOptions
   private let logger: Logger
 
   init(
     _ job: Job, _ checkpoint: Checkpoint, _ reader: CheckpointReader, _ store: any ObjectStore,
-    _ claim: PlaceClaim, storeAt: @escaping (Job.Output.Place) throws -> any ObjectStore,
+    _ claim: DestinationClaim,
+    storeAt: @escaping (Job.Output.Destination) throws -> any ObjectStore,
     _ options: RunOptions, _ logger: Logger
   ) {
     self.job = job
@@ -36,11 +39,14 @@ struct Settlement {
   func settle(_ summary: inout RunSummary) throws {
     let unsettled = try reader.unsettledOutputs()
     if !unsettled.isEmpty {
-      let differing = try unsettled.filter { try store.head(ObjectKey($0.objectKey))?.etag != $0.etag }.map(\.objectKey)
+      let differing = try unsettled.filter {
+        try store.head(ObjectKey($0.objectKey))?.etag != $0.etag
+      }.map(\.objectKey)
       if !differing.isEmpty {
         try checkpoint.publishAgain(differing)
         let publisher = try Publisher(
-          job: job, store: store, claim: claim, reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
+          job: job, store: store, claim: claim,
+          reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
           options: options)
         publisher.start()
         let published = publisher.finish()
@@ -54,17 +60,20 @@ struct Settlement {
     if try reader.dirtyOutputs().isEmpty { try deleteRetired(try reader.retiredObjects()) }
   }
 
-  /// Deletes what stands at a former place or in a former format, where it is still what we published.
-  /// What cannot be deleted now is tried again by the next run.
+  /// Deletes what stands at a former place or in a former format, where it is still what we
+  /// published. What cannot be deleted now is tried again by the next run.
   private func deleteRetired(_ objects: [RetiredObject]) throws {
-    for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }) {
-      guard let place = Job.Output.Place(text: text) else {
+    for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }
+    ) {
+      guard let place = Job.Output.Destination(text: text) else {
         throw RunError(
           .inputOutput,
-          "\(checkpoint.path): table retired_objects names the place \(text), which is not a place. Restore the checkpoint from a copy.")
+          "\(checkpoint.path): table retired_objects names the place \(text), which is not a "
+            + "place. Restore the checkpoint from a copy."
+        )
       }
       do {
-        let former = place == job.output.place ? store : try storeAt(place)
+        let former = place == job.output.destination ? store : try storeAt(place)
         // Another spelling of the same place: what stands there is current.
         if try isSamePlace(former) {
           try claim.begin()
@@ -79,12 +88,14 @@ struct Settlement {
         }
       } catch let error as ObjectStoreError {
         logger.warning(
-          "objects at a former place could not be deleted", metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
+          "objects at a former place could not be deleted",
+          metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
       }
     }
   }
 
-  /// Also where a bind mount or an access point gives one place two names: both show the same marker.
+  /// Also where a bind mount or an access point gives one place two names: both show the same
+  /// marker.
   private func isSamePlace(_ former: any ObjectStore) throws -> Bool {
     if former.identity == store.identity { return true }
     let marker = try OwnerMarker.read(from: former)
@@ -101,7 +112,9 @@ struct Settlement {
     if marker != .none && !isOurs {
       logger.warning(
         "objects at a former place were left: it belongs to another job now",
-        metadata: ["job": "\(job.name)", "place": "\(former.location)", "objects": "\(objects.count)"])
+        metadata: [
+          "job": "\(job.name)", "place": "\(former.location)", "objects": "\(objects.count)",
+        ])
     } else {
       if marker != .none { try former.holdPlace() }
       for object in objects { try delete(object, in: former, isOurs: isOurs) }
@@ -110,8 +123,8 @@ struct Settlement {
     for object in objects { try checkpoint.forgetRetired(object) }
   }
 
-  /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose ETag
-  ///   is not known for certain, because the run that put it died.
+  /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose
+  ///   ETag is not known for certain, because the run that put it died.
   private func delete(_ object: RetiredObject, in store: any ObjectStore, isOurs: Bool) throws {
     let key = ObjectKey(object.objectKey)
     guard let facts = try store.head(key) else { return }

@@ -1,9 +1,10 @@
-/// Where a thread of a run spent its time, by step; a step that is begun inside another one is not counted twice.
+/// Where a thread of a run spent its time, by step; a step that is begun inside another one is not
+/// counted twice.
 package struct StepTimes: Sendable, Equatable {
   /// In the order in which a batch goes through them.
   package enum Step: String, Sendable, CaseIterable {
     /// Metadata, the cluster's id, ends and start offsets.
-    case meet
+    case discover
     case plan, read, decode
     /// `where`.
     case filter
@@ -37,7 +38,9 @@ final class Stopwatch {
   /// - Parameter clock: Nanoseconds of a clock that never goes back.
   init(clock: @escaping @Sendable () -> Int64) { self.clock = clock }
 
-  func measure<Result, Failure: Error>(_ step: StepTimes.Step, _ body: () throws(Failure) -> Result) throws(Failure) -> Result {
+  func measure<Result, Failure: Error>(_ step: StepTimes.Step, _ body: () throws(Failure) -> Result)
+    throws(Failure) -> Result
+  {
     let outer = current
     change(to: step)
     defer { change(to: outer) }

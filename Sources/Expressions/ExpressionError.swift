@@ -46,32 +46,46 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case .unbalanced: "has parentheses that do not match. Close each one that is opened"
     case .unterminatedQuote: "has a quote that is not closed"
     case .unknownColumn(let name, let candidates):
-      "there is no column \(ForeignText.quoted(name, byteLimit: 100)). " + Self.suggestion(name, candidates)
+      "there is no column \(ForeignText.quoted(name, byteLimit: 100)). "
+        + Self.suggestion(name, candidates)
     case .forbiddenFunction(let name):
-      "\(ForeignText.quoted(name, byteLimit: 100)) is not allowed here: expressions may use SQLite's deterministic built-in functions only"
-    case .subquery: "holds a SELECT. Write an expression over the columns; a window function such as sum(x) OVER () sees all rows"
-    case .changesRowCount: "changes the number of rows. Write the aggregate as a window function, for example sum(x) OVER ()"
+      "\(ForeignText.quoted(name, byteLimit: 100)) is not allowed here: expressions may use "
+        + "SQLite's deterministic built-in functions only"
+    case .subquery:
+      "holds a SELECT. Write an expression over the columns; a window function such as sum(x) "
+        + "OVER () sees all rows"
+    case .changesRowCount:
+      "changes the number of rows. Write the aggregate as a window function, for example sum(x) "
+        + "OVER ()"
     case .syntax(let message): "SQLite refuses it: \(ForeignText.quoted(message))"
     case .tooMuchWork: "takes too much work. Make it simpler"
     case .quadratic(let rowCount, let limit):
       "computes a frame with EXCLUDE anew for each of \(rowCount) rows, and \(limit) is the most. "
         + "Take the row's own value from the whole instead, for example sum(x) OVER () - x"
     case .valueTooLong(let limit):
-      "makes a text of more than \(limit) bytes (limits.value_bytes). Shorten it, for example with substr(x, 1, 1000), or raise the limit"
-    case .workTooLong(let limit): "takes a text or a row of more than \(limit) bytes. Shorten what it works with"
+      "makes a text of more than \(limit) bytes (limits.value_bytes). Shorten it, for example "
+        + "with substr(x, 1, 1000), or raise the limit"
+    case .workTooLong(let limit):
+      "takes a text or a row of more than \(limit) bytes. Shorten what it works with"
     case .tableTooLong(let limit):
-      "makes texts of more than \(limit) bytes in one object (limits.object_bytes). Shorten them, or raise the limit"
+      "makes texts of more than \(limit) bytes in one object (limits.object_bytes). Shorten them, "
+        + "or raise the limit"
     case .conversion(let value, let type, let row):
-      "the value \(value) of row \(row) is no \(type). Declare another type, or convert it with CAST or round()"
-    case .evaluation("integer overflow"): "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
+      "the value \(value) of row \(row) is no \(type). Declare another type, or convert it with "
+        + "CAST or round()"
+    case .evaluation("integer overflow"):
+      "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
     case .evaluation(let message): "cannot be computed: \(ForeignText.quoted(message))"
     }
   }
 
   private static func suggestion(_ name: String, _ candidates: [String]) -> String {
     let near = candidates.min { editDistance(name, $0) < editDistance(name, $1) }
-    if let near, editDistance(name, near) <= max(2, name.count / 3) { return "Did you mean \(near)?" }
-    return "There are: \(candidates.prefix(12).joined(separator: ", "))\(candidates.count > 12 ? ", ..." : "")"
+    if let near, editDistance(name, near) <= max(2, name.count / 3) {
+      return "Did you mean \(near)?"
+    }
+    return
+      "There are: \(candidates.prefix(12).joined(separator: ", "))\(candidates.count > 12 ? ", ..." : "")"
   }
 }
 
@@ -83,7 +97,8 @@ func editDistance(_ left: String, _ right: String) -> Int {
   for (i, byte) in left.enumerated() {
     var current = [i + 1]
     for (j, other) in right.enumerated() {
-      current.append(min(previous[j + 1] + 1, current[j] + 1, previous[j] + (byte == other ? 0 : 1)))
+      current.append(
+        min(previous[j + 1] + 1, current[j] + 1, previous[j] + (byte == other ? 0 : 1)))
     }
     previous = current
   }

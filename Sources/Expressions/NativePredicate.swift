@@ -1,9 +1,11 @@
 internal import Tables
 
-/// `field op literal` with AND, OR, NOT and IS NULL, evaluated column by column in SQL's three-valued logic.
+/// `field op literal` with AND, OR, NOT and IS NULL, evaluated column by column in SQL's
+/// three-valued logic.
 ///
-/// It takes only comparisons in which SQLite converts nothing: numbers with number columns, texts with text columns. Literals get their
-/// values from SQLite, so both paths read `0.1` or 9223372036854775808 alike.
+/// It takes only comparisons in which SQLite converts nothing: numbers with number columns, texts
+/// with text columns. Literals get their values from SQLite, so both paths read `0.1` or
+/// 9223372036854775808 alike.
 /// - SeeAlso: sqlite.org/datatype3.html, "Comparison expressions".
 struct NativePredicate {
   enum Comparison { case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual }
@@ -48,9 +50,13 @@ struct NativePredicate {
     case .not(let operand):
       return evaluate(operand, columns, rowCount).map { Self.yes - $0 }
     case .and(let left, let right):
-      return zip(evaluate(left, columns, rowCount), evaluate(right, columns, rowCount)).map { min($0, $1) }
+      return zip(evaluate(left, columns, rowCount), evaluate(right, columns, rowCount)).map {
+        min($0, $1)
+      }
     case .or(let left, let right):
-      return zip(evaluate(left, columns, rowCount), evaluate(right, columns, rowCount)).map { max($0, $1) }
+      return zip(evaluate(left, columns, rowCount), evaluate(right, columns, rowCount)).map {
+        max($0, $1)
+      }
     case .compareInteger(let column, let comparison, let literal):
       return compareInteger(columns[column], comparison, literal)
     case .compareReal(let column, let comparison, let literal):
@@ -58,12 +64,15 @@ struct NativePredicate {
     case .compareText(let column, let comparison, let literal):
       let values = columns[column]
       return values.isNull.indices.map { row in
-        values.isNull[row] ? Self.unknown : verdict(compareBytes(values.text, row, literal), comparison)
+        values.isNull[row]
+          ? Self.unknown : verdict(compareBytes(values.text, row, literal), comparison)
       }
     }
   }
 
-  private func compareInteger(_ values: Column, _ comparison: Comparison, _ literal: Int64) -> [UInt8] {
+  private func compareInteger(_ values: Column, _ comparison: Comparison, _ literal: Int64)
+    -> [UInt8]
+  {
     var verdicts = [UInt8](repeating: Self.unknown, count: values.count)
     switch values.type {
     case .double:
@@ -72,7 +81,8 @@ struct NativePredicate {
       }
     case .decimal(_, let scale):
       for row in verdicts.indices where !values.isNull[row] {
-        verdicts[row] = verdict(-order(literal, decimalValue(values.integers[row], scale: scale)), comparison)
+        verdicts[row] = verdict(
+          -order(literal, decimalValue(values.integers[row], scale: scale)), comparison)
       }
     default:
       for row in verdicts.indices where !values.isNull[row] {
@@ -83,7 +93,8 @@ struct NativePredicate {
     return verdicts
   }
 
-  private func compareReal(_ values: Column, _ comparison: Comparison, _ literal: Double) -> [UInt8] {
+  private func compareReal(_ values: Column, _ comparison: Comparison, _ literal: Double) -> [UInt8]
+  {
     var verdicts = [UInt8](repeating: Self.unknown, count: values.count)
     for row in verdicts.indices where !values.isNull[row] {
       let value: Double
@@ -112,7 +123,8 @@ struct NativePredicate {
     return holds ? Self.yes : Self.no
   }
 
-  /// Below 0, 0 or above 0: an integer against a double by their exact values, not by the integer rounded to a double.
+  /// Below 0, 0 or above 0: an integer against a double by their exact values, not by the integer
+  /// rounded to a double.
   private func order(_ integer: Int64, _ real: Double) -> Int {
     if real >= 9_223_372_036_854_775_808 { return -1 }
     if real < -9_223_372_036_854_775_808 { return 1 }
@@ -148,7 +160,9 @@ private struct Parser {
   var isAtEnd: Bool { position == tokens.count }
 
   private mutating func take(word: String) -> Bool {
-    guard position < tokens.count, case .word(let found) = tokens[position], found.uppercased() == word else { return false }
+    guard position < tokens.count, case .word(let found) = tokens[position],
+      found.uppercased() == word
+    else { return false }
     position += 1
     return true
   }
@@ -180,7 +194,9 @@ private struct Parser {
   private mutating func negation() throws(ExpressionError.Code) -> NativePredicate.Node? {
     if take(word: "NOT") { return try negation().map { .not($0) } }
     let start = position
-    if take(symbol: "("), let node = try disjunction(), take(symbol: ")"), endsOperand { return node }
+    if take(symbol: "("), let node = try disjunction(), take(symbol: ")"), endsOperand {
+      return node
+    }
     position = start
     return try comparison()
   }
@@ -203,14 +219,17 @@ private struct Parser {
       guard case .column(let column) = left, endsOperand else { return nil }
       return isNull ? .isNull(column: column) : .not(.isNull(column: column))
     }
-    guard position < tokens.count, case .symbol(let symbol) = tokens[position], let comparison = Self.comparisons[symbol] else {
+    guard position < tokens.count, case .symbol(let symbol) = tokens[position],
+      let comparison = Self.comparisons[symbol]
+    else {
       return nil
     }
     position += 1
     guard let right = try operand(), endsOperand else { return nil }
     switch (left, right) {
     case (.column(let column), .literal(let value)): return node(column, comparison, value)
-    case (.literal(let value), .column(let column)): return node(column, Self.mirrored(comparison), value)
+    case (.literal(let value), .column(let column)):
+      return node(column, Self.mirrored(comparison), value)
     case (.column, .column), (.literal, .literal): return nil
     }
   }
@@ -231,10 +250,13 @@ private struct Parser {
   }
 
   private static let comparisons: [String: NativePredicate.Comparison] = [
-    "=": .equal, "==": .equal, "<>": .notEqual, "!=": .notEqual, "<": .less, "<=": .lessOrEqual, ">": .greater, ">=": .greaterOrEqual,
+    "=": .equal, "==": .equal, "<>": .notEqual, "!=": .notEqual, "<": .less, "<=": .lessOrEqual,
+    ">": .greater, ">=": .greaterOrEqual,
   ]
 
-  private static func mirrored(_ comparison: NativePredicate.Comparison) -> NativePredicate.Comparison {
+  private static func mirrored(_ comparison: NativePredicate.Comparison)
+    -> NativePredicate.Comparison
+  {
     switch comparison {
     case .equal, .notEqual: comparison
     case .less: .greater
@@ -254,11 +276,14 @@ private struct Parser {
       position += 1
       return .literal(try value(of: number))
     case .symbol("-"):
-      guard position + 1 < tokens.count, case .number(let number) = tokens[position + 1] else { return nil }
+      guard position + 1 < tokens.count, case .number(let number) = tokens[position + 1] else {
+        return nil
+      }
       position += 2
       return .literal(try value(of: "-" + number))
     case .word(let word):
-      // A column may be called as it likes, keywords that SQLite would take for something else excepted.
+      // A column may be called as it likes, keywords that SQLite would take for something else
+      // excepted.
       position += 1
       switch word.uppercased() {
       case "NULL": return .literal(.null)
@@ -276,15 +301,21 @@ private struct Parser {
   private func value(of literal: String) throws(ExpressionError.Code) -> SQLValue {
     let statement = try sandbox.prepare("SELECT \(literal) FROM \(Sandbox.tableName)")
     var value = SQLValue.null
-    try sandbox.run(statement, over: probe(schema, rowCount: 1), rowCount: 1) { statement in value = statement.value(0) }
+    try sandbox.run(statement, over: probe(schema, rowCount: 1), rowCount: 1) { statement in
+      value = statement.value(0)
+    }
     return value
   }
 
-  private func node(_ column: Int, _ comparison: NativePredicate.Comparison, _ literal: SQLValue) -> NativePredicate.Node? {
+  private func node(_ column: Int, _ comparison: NativePredicate.Comparison, _ literal: SQLValue)
+    -> NativePredicate.Node?
+  {
     switch (literal, schema.columns[column].type.storage) {
     case (.null, _): .unknown
-    case (.integer(let number), .integers), (.integer(let number), .doubles): .compareInteger(column: column, comparison, number)
-    case (.real(let number), .integers), (.real(let number), .doubles): .compareReal(column: column, comparison, number)
+    case (.integer(let number), .integers), (.integer(let number), .doubles):
+      .compareInteger(column: column, comparison, number)
+    case (.real(let number), .integers), (.real(let number), .doubles):
+      .compareReal(column: column, comparison, number)
     case (.text(let bytes), .text): .compareText(column: column, comparison, bytes)
     // The rest would be converted by SQLite's affinities: left to SQLite.
     case (.integer, .text), (.real, .text), (.text, .integers), (.text, .doubles), (.blob, _): nil

@@ -1,7 +1,8 @@
 package import Tables
 
-/// A `where` expression. It means what SQLite says over a table with the declared column types; comparisons of a field with a literal, joined
-/// by AND, OR and NOT, are evaluated natively with the same result. Used from one thread at a time.
+/// A `where` expression. It means what SQLite says over a table with the declared column types;
+/// comparisons of a field with a literal, joined by AND, OR and NOT, are evaluated natively with
+/// the same result. Used from one thread at a time.
 package final class Predicate {
   private let sql: String
   private let sandbox: Sandbox
@@ -33,7 +34,9 @@ package final class Predicate {
   /// Says for each row whether it satisfies the expression; NULL and false are both no.
   ///
   /// - Parameter matches: Gets one verdict per row.
-  package func evaluate(_ columns: [Column], rows: Range<Int>, matches: inout [Bool]) throws(ExpressionError) {
+  package func evaluate(_ columns: [Column], rows: Range<Int>, matches: inout [Bool])
+    throws(ExpressionError)
+  {
     if let native {
       native.evaluate(columns, rowCount: rows.count, matches: &matches)
     } else {
@@ -42,11 +45,16 @@ package final class Predicate {
   }
 
   /// The slow path, for everything; the native one is held against it in the tests.
-  func evaluateInSQLite(_ columns: [Column], rowCount: Int, matches: inout [Bool]) throws(ExpressionError) {
+  func evaluateInSQLite(_ columns: [Column], rowCount: Int, matches: inout [Bool])
+    throws(ExpressionError)
+  {
     var verdicts = [Bool](repeating: false, count: rowCount)
     do throws(ExpressionError.Code) {
-      try sandbox.run(statement, over: columns, rowCount: rowCount) { statement throws(ExpressionError.Code) in
-        guard case .integer(let row) = statement.value(0) else { throw .evaluation("a row lost its number") }
+      try sandbox.run(statement, over: columns, rowCount: rowCount) {
+        statement throws(ExpressionError.Code) in
+        guard case .integer(let row) = statement.value(0) else {
+          throw .evaluation("a row lost its number")
+        }
         verdicts[Int(row)] = true
       }
     } catch {

@@ -1,21 +1,29 @@
 internal import GRDBSQLite
 internal import Tables
 
-/// An in-memory SQLite connection with one read-only virtual table, the rows at hand, on which expressions are checked and evaluated.
+/// An in-memory SQLite connection with one read-only virtual table, the rows at hand, on which
+/// expressions are checked and evaluated.
 ///
-/// An authorizer lets through reads of that table and functions of an allow-list; a progress handler ends runaway work. The rows
-/// are lent for the length of a call and read in place, never copied.
+/// An authorizer lets through reads of that table and functions of an allow-list; a progress
+/// handler ends runaway work. The rows are lent for the length of a call and read in place, never
+/// copied.
 /// - SeeAlso: sqlite.org/c3ref/set_authorizer.html; sqlite.org/vtab.html.
 final class Sandbox {
-  /// Deterministic built-ins of SQLite. Dates are integers here, so the date functions, which know 'now', are left out.
+  /// Deterministic built-ins of SQLite. Dates are integers here, so the date functions, which know
+  /// 'now', are left out.
   static let allowedFunctions: Set<String> = [
-    "abs", "char", "coalesce", "format", "glob", "hex", "ifnull", "iif", "instr", "length", "like", "lower", "ltrim", "max", "min",
+    "abs", "char", "coalesce", "format", "glob", "hex", "ifnull", "iif", "instr", "length", "like",
+    "lower", "ltrim", "max", "min",
     "nullif",
-    "quote", "replace", "round", "rtrim", "sign", "substr", "substring", "trim", "typeof", "unicode", "upper",
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "ceiling", "cos", "cosh", "degrees", "exp", "floor", "ln", "log",
-    "log10", "log2", "mod", "pi", "pow", "power", "radians", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    "quote", "replace", "round", "rtrim", "sign", "substr", "substring", "trim", "typeof",
+    "unicode", "upper",
+    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "ceiling", "cos", "cosh",
+    "degrees", "exp", "floor", "ln", "log",
+    "log10", "log2", "mod", "pi", "pow", "power", "radians", "sin", "sinh", "sqrt", "tan", "tanh",
+    "trunc",
     "avg", "count", "sum", "total",
-    "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number",
+    "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile",
+    "percent_rank", "rank", "row_number",
   ]
   /// Names of our own that no expression may speak of.
   static let tableName = "tranche_rows"
@@ -23,23 +31,27 @@ final class Sandbox {
 
   let schema: Schema
   private let database: OpaquePointer
-  private let lent: LentRows
-  private let guardian = Guardian()
+  private let lent: RowsVirtualTable
+  private let authorizer = Authorizer()
   private let format: BoundedFormat
   /// Most bytes of a text or a row inside an expression, before it becomes a value.
   static let workByteLimit = 10_000_000
-  /// Most bytes of a text that `select` computes, and of one that `format` makes anywhere, unless the job says otherwise.
+  /// Most bytes of a text that `select` computes, and of one that `format` makes anywhere, unless
+  /// the job says otherwise.
   static let defaultValueByteLimit = 256 << 10
   let valueByteLimit: Int
 
   /// - Parameter valueByteLimit: Most bytes of a text that an expression makes.
-  init(_ schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit) throws(ExpressionError.Code) {
+  init(_ schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit) throws(ExpressionError
+    .Code)
+  {
     self.schema = schema
     self.valueByteLimit = min(valueByteLimit, Self.workByteLimit)
     format = BoundedFormat(byteLimit: self.valueByteLimit, workByteLimit: Int32(Self.workByteLimit))
-    lent = LentRows(schema)
+    lent = RowsVirtualTable(schema)
     var opened: OpaquePointer?
-    let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX
+    let flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX
     guard sqlite3_open_v2(":memory:", &opened, flags, nil) == SQLITE_OK, let opened else {
       sqlite3_close_v2(opened)
       throw .evaluation("SQLite could not be opened")
@@ -47,21 +59,31 @@ final class Sandbox {
     database = opened
     _disableDoubleQuotedStringLiterals(opened)
     for (limit, value) in [
-      (SQLITE_LIMIT_LENGTH, Int32(Self.workByteLimit)), (SQLITE_LIMIT_SQL_LENGTH, 1_000_000), (SQLITE_LIMIT_EXPR_DEPTH, 100),
-      (SQLITE_LIMIT_COMPOUND_SELECT, 1), (SQLITE_LIMIT_FUNCTION_ARG, 32), (SQLITE_LIMIT_ATTACHED, 0),
-      (SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000), (SQLITE_LIMIT_VARIABLE_NUMBER, 0), (SQLITE_LIMIT_TRIGGER_DEPTH, 0),
+      (SQLITE_LIMIT_LENGTH, Int32(Self.workByteLimit)), (SQLITE_LIMIT_SQL_LENGTH, 1_000_000),
+      (SQLITE_LIMIT_EXPR_DEPTH, 100),
+      (SQLITE_LIMIT_COMPOUND_SELECT, 1), (SQLITE_LIMIT_FUNCTION_ARG, 32),
+      (SQLITE_LIMIT_ATTACHED, 0),
+      (SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1_000), (SQLITE_LIMIT_VARIABLE_NUMBER, 0),
+      (SQLITE_LIMIT_TRIGGER_DEPTH, 0),
     ] as [(Int32, Int32)] { sqlite3_limit(opened, limit, value) }
-    guard LentRows.register(lent, in: opened, as: Self.tableName) else { throw .evaluation("SQLite refused the virtual table") }
-    guard format.register(in: opened) else { throw .evaluation("SQLite refused the function format") }
-    // Connecting the table runs a CREATE TABLE of SQLite's own, so it happens before the authorizer watches.
+    guard RowsVirtualTable.register(lent, in: opened, as: Self.tableName) else {
+      throw .evaluation("SQLite refused the virtual table")
+    }
+    guard format.register(in: opened) else {
+      throw .evaluation("SQLite refused the function format")
+    }
+    // Connecting the table runs a CREATE TABLE of SQLite's own, so it happens before the authorizer
+    // watches.
     guard sqlite3_exec(opened, "SELECT 1 FROM \(Self.tableName)", nil, nil, nil) == SQLITE_OK else {
       throw .evaluation(String(cString: sqlite3_errmsg(opened)))
     }
-    // The guardian, the lent rows and the function live as long as this object, which closes the connection first.
-    let context = Unmanaged.passUnretained(guardian).toOpaque()
+    // The authorizer, the lent rows and the function live as long as this object, which closes the
+    // connection first.
+    let context = Unmanaged.passUnretained(authorizer).toOpaque()
     sqlite3_set_authorizer(opened, authorize, context)
     sqlite3_progress_handler(
-      opened, Guardian.operationsPerStep, { Unmanaged<Guardian>.fromOpaque($0!).takeUnretainedValue().step() }, context)
+      opened, Authorizer.operationsPerStep,
+      { Unmanaged<Authorizer>.fromOpaque($0!).takeUnretainedValue().step() }, context)
   }
 
   deinit { sqlite3_close_v2(database) }
@@ -69,11 +91,13 @@ final class Sandbox {
   /// Compiles a SELECT of ours around expressions of the user.
   ///
   /// - Parameter work: What its rows may cost.
-  func prepare(_ sql: String, work: WorkBound = WorkBound()) throws(ExpressionError.Code) -> Statement {
-    guardian.reset(operationCount: WorkBound().operationCount(forRows: 0))
+  func prepare(_ sql: String, work: WorkBound = WorkBound()) throws(ExpressionError.Code)
+    -> Statement
+  {
+    authorizer.reset(operationCount: WorkBound().operationCount(forRows: 0))
     var statement: OpaquePointer?
     let status = sqlite3_prepare_v2(database, sql, -1, &statement, nil)
-    if let refusal = guardian.refusal {
+    if let refusal = authorizer.refusal {
       sqlite3_finalize(statement)
       throw refusal(schema)
     }
@@ -81,31 +105,41 @@ final class Sandbox {
       sqlite3_finalize(statement)
       throw explain(String(cString: sqlite3_errmsg(database)))
     }
-    return Statement(statement, columnNames: guardian.columnNames, work: work)
+    return Statement(statement, columnNames: authorizer.columnNames, work: work)
   }
 
   private func explain(_ message: String) -> ExpressionError.Code {
     if message.hasPrefix("no such column: ") {
-      return .unknownColumn(name: String(message.dropFirst("no such column: ".count)), candidates: schema.columns.map(\.name))
+      return .unknownColumn(
+        name: String(message.dropFirst("no such column: ".count)),
+        candidates: schema.columns.map(\.name))
     }
-    if message.hasPrefix("no such function: ") { return .forbiddenFunction(String(message.dropFirst("no such function: ".count))) }
+    if message.hasPrefix("no such function: ") {
+      return .forbiddenFunction(String(message.dropFirst("no such function: ".count)))
+    }
     return .syntax(message)
   }
 
   /// Runs a statement over rows that are lent to it.
   ///
   /// - Parameter body: Called per result row; reads columns through the statement.
-  /// - Throws: Before any work where the rows are more than the statement can be expected to get through.
-  func run(_ statement: Statement, over columns: [Column], rowCount: Int, _ body: (Statement) throws(ExpressionError.Code) -> Void)
+  /// - Throws: Before any work where the rows are more than the statement can be expected to get
+  ///   through.
+  func run(
+    _ statement: Statement, over columns: [Column], rowCount: Int,
+    _ body: (Statement) throws(ExpressionError.Code) -> Void
+  )
     throws(ExpressionError.Code)
   {
-    precondition(columns.count == schema.columns.count, "\(columns.count) columns lent for \(schema.columns.count)")
+    precondition(
+      columns.count == schema.columns.count,
+      "\(columns.count) columns lent for \(schema.columns.count)")
     if statement.work.isQuadratic && rowCount > WorkBound.quadraticRowLimit {
       throw .quadratic(rowCount: rowCount, limit: WorkBound.quadraticRowLimit)
     }
     lent.columns = columns
     lent.rowCount = rowCount
-    guardian.reset(operationCount: statement.work.operationCount(forRows: rowCount))
+    authorizer.reset(operationCount: statement.work.operationCount(forRows: rowCount))
     format.hasRefused = false
     defer {
       sqlite3_reset(statement.handle)
@@ -117,7 +151,9 @@ final class Sandbox {
       case SQLITE_ROW: try body(statement)
       case SQLITE_DONE: return
       case SQLITE_INTERRUPT: throw .tooMuchWork
-      case SQLITE_TOOBIG: throw format.hasRefused ? .valueTooLong(limit: valueByteLimit) : .workTooLong(limit: Self.workByteLimit)
+      case SQLITE_TOOBIG:
+        throw format.hasRefused
+          ? .valueTooLong(limit: valueByteLimit) : .workTooLong(limit: Self.workByteLimit)
       default: throw .evaluation(String(cString: sqlite3_errmsg(database)))
       }
     }
@@ -140,7 +176,8 @@ final class Sandbox {
 
     /// Of a text in a column, before it is taken; 0 for anything else.
     func textByteCount(_ index: Int) -> Int {
-      sqlite3_column_type(handle, Int32(index)) == SQLITE_TEXT ? Int(sqlite3_column_bytes(handle, Int32(index))) : 0
+      sqlite3_column_type(handle, Int32(index)) == SQLITE_TEXT
+        ? Int(sqlite3_column_bytes(handle, Int32(index))) : 0
     }
 
     func value(_ index: Int) -> SQLValue {
@@ -151,7 +188,8 @@ final class Sandbox {
       case SQLITE_NULL: return .null
       case SQLITE_TEXT:
         let count = Int(sqlite3_column_bytes(handle, index))
-        return .text([UInt8](UnsafeRawBufferPointer(start: sqlite3_column_text(handle, index), count: count)))
+        return .text(
+          [UInt8](UnsafeRawBufferPointer(start: sqlite3_column_text(handle, index), count: count)))
       default: return .blob
       }
     }
@@ -165,10 +203,12 @@ enum SQLValue: Equatable {
   case text([UInt8])
 }
 
-/// How many of SQLite's operations a statement may take: some times what it takes where its work grows with its rows.
+/// How many of SQLite's operations a statement may take: some times what it takes where its work
+/// grows with its rows.
 ///
-/// Measured with SQLite 3.40: a row costs 3 to 6 operations a token, and one that goes through four windows 170 in all. A frame with
-/// EXCLUDE is computed anew for every row: 100,000 rows would take 2 * 10^10 operations, minutes.
+/// Measured with SQLite 3.40: a row costs 3 to 6 operations a token, and one that goes through four
+/// windows 170 in all. A frame with EXCLUDE is computed anew for every row: 100,000 rows would take
+/// 2 * 10^10 operations, minutes.
 struct WorkBound {
   /// Rows up to which a frame that is computed anew for each row is done in a second.
   static let quadraticRowLimit = 5_000
@@ -185,22 +225,31 @@ struct WorkBound {
   init(_ expressions: [[SQLToken]]) {
     for tokens in expressions {
       tokenCount += tokens.count
-      let words = tokens.map { token -> String in if case .word(let word) = token { word.uppercased() } else { "" } }
+      let words = tokens.map { token -> String in
+        if case .word(let word) = token { word.uppercased() } else { "" }
+      }
       // EXCLUDE NO OTHERS as well, though it changes nothing. A column may have the name, too.
-      let hasExclude = zip(words, words.dropFirst()).contains { $0 == "EXCLUDE" && ["CURRENT", "GROUP", "NO", "TIES"].contains($1) }
+      let hasExclude = zip(words, words.dropFirst()).contains {
+        $0 == "EXCLUDE" && ["CURRENT", "GROUP", "NO", "TIES"].contains($1)
+      }
       guard hasExclude else { continue }
-      if words.contains("PARTITION") { isQuadraticWithinPartitions = true } else { isQuadratic = true }
+      if words.contains("PARTITION") {
+        isQuadraticWithinPartitions = true
+      } else {
+        isQuadratic = true
+      }
     }
   }
 
   func operationCount(forRows rowCount: Int) -> Int {
     if isQuadratic { return 10_000_000 + rowCount * rowCount * 20 }
-    return 10_000_000 + rowCount * (isQuadraticWithinPartitions ? 1_000 + 20 * tokenCount : 2_000 + 200 * tokenCount)
+    return 10_000_000 + rowCount
+      * (isQuadraticWithinPartitions ? 1_000 + 20 * tokenCount : 2_000 + 200 * tokenCount)
   }
 }
 
 /// What the authorizer has seen and the progress handler has counted.
-private final class Guardian {
+private final class Authorizer {
   static let operationsPerStep: Int32 = 10_000
   private(set) var refusal: ((Schema) -> ExpressionError.Code)?
   private(set) var columnNames: Set<String> = []
@@ -219,7 +268,8 @@ private final class Guardian {
 
   func judge(_ action: Int32, _ first: String?, _ second: String?) -> Int32 {
     switch action {
-    // SQLite turns a window function into a SELECT of its own making, so the user's are refused by their keywords: see checkText.
+    // SQLite turns a window function into a SELECT of its own making, so the user's are refused by
+    // their keywords: see checkText.
     case SQLITE_SELECT: break
     case SQLITE_READ:
       let column = second ?? ""
@@ -227,10 +277,17 @@ private final class Guardian {
       if column == Sandbox.rowNumberName || column.isEmpty { return SQLITE_OK }
       columnNames.insert(column.lowercased())
       let isRowID = ["rowid", "oid", "_rowid_"].contains(column.lowercased())
-      if isRowID { return refuse { $0.index(of: column) == nil ? .unknownColumn(name: column, candidates: $0.columns.map(\.name)) : nil } }
+      if isRowID {
+        return refuse {
+          $0.index(of: column) == nil
+            ? .unknownColumn(name: column, candidates: $0.columns.map(\.name)) : nil
+        }
+      }
     case SQLITE_FUNCTION:
       let name = (second ?? "").lowercased()
-      if !Sandbox.allowedFunctions.contains(name) { return refuse { _ in .forbiddenFunction(name) } }
+      if !Sandbox.allowedFunctions.contains(name) {
+        return refuse { _ in .forbiddenFunction(name) }
+      }
     default:
       return refuse { _ in .syntax("only an expression may stand here") }
     }
@@ -244,15 +301,16 @@ private final class Guardian {
 }
 
 private func authorize(
-  _ context: UnsafeMutableRawPointer?, _ action: Int32, _ first: UnsafePointer<CChar>?, _ second: UnsafePointer<CChar>?,
+  _ context: UnsafeMutableRawPointer?, _ action: Int32, _ first: UnsafePointer<CChar>?,
+  _ second: UnsafePointer<CChar>?,
   _ database: UnsafePointer<CChar>?, _ trigger: UnsafePointer<CChar>?
 ) -> Int32 {
   guard let context else { return SQLITE_DENY }
-  return Unmanaged<Guardian>.fromOpaque(context).takeUnretainedValue()
+  return Unmanaged<Authorizer>.fromOpaque(context).takeUnretainedValue()
     .judge(action, first.map { String(cString: $0) }, second.map { String(cString: $0) })
 }
 
-extension Derivation {
+extension DerivedColumns {
   /// Of the SQLite that evaluates: another one may round or rank differently.
   package static var sqliteVersion: String { String(cString: sqlite3_libversion()) }
 }

@@ -1,4 +1,5 @@
-/// The tokens of a SQL expression: enough to refuse what may not stand in one, and to find what the native path can evaluate.
+/// The tokens of a SQL expression: enough to refuse what may not stand in one, and to find what the
+/// native path can evaluate.
 ///
 /// - SeeAlso: sqlite.org/lang_expr.html, "Literal values"; sqlite.org/syntax/numeric-literal.html.
 enum SQLToken: Equatable {
@@ -27,10 +28,15 @@ func tokenize(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
     case UInt8(ascii: "-") where byte(position + 1) == UInt8(ascii: "-"): throw .comment
     case UInt8(ascii: "/") where byte(position + 1) == UInt8(ascii: "*"): throw .comment
     case UInt8(ascii: ";"): throw .semicolon
-    case UInt8(ascii: "?"), UInt8(ascii: ":"), UInt8(ascii: "@"), UInt8(ascii: "$"), UInt8(ascii: "#"): throw .parameter
-    case UInt8(ascii: "'"): tokens.append(.text(try quoted(bytes, &position, by: UInt8(ascii: "'"))))
-    case UInt8(ascii: "\""): tokens.append(.quotedName(try quoted(bytes, &position, by: UInt8(ascii: "\""))))
-    case UInt8(ascii: "`"): tokens.append(.quotedName(try quoted(bytes, &position, by: UInt8(ascii: "`"))))
+    case UInt8(ascii: "?"), UInt8(ascii: ":"), UInt8(ascii: "@"), UInt8(ascii: "$"),
+      UInt8(ascii: "#"):
+      throw .parameter
+    case UInt8(ascii: "'"):
+      tokens.append(.text(try quoted(bytes, &position, by: UInt8(ascii: "'"))))
+    case UInt8(ascii: "\""):
+      tokens.append(.quotedName(try quoted(bytes, &position, by: UInt8(ascii: "\""))))
+    case UInt8(ascii: "`"):
+      tokens.append(.quotedName(try quoted(bytes, &position, by: UInt8(ascii: "`"))))
     case UInt8(ascii: "["):
       while position < bytes.count, bytes[position] != UInt8(ascii: "]") { position += 1 }
       guard position < bytes.count else { throw .unterminatedQuote }
@@ -45,9 +51,11 @@ func tokenize(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
       guard depth >= 0 else { throw .unbalanced }
       tokens.append(.symbol(")"))
       position += 1
-    case let first where isDigit(first) || (first == UInt8(ascii: ".") && isDigit(byte(position + 1))):
+    case let first
+    where isDigit(first) || (first == UInt8(ascii: ".") && isDigit(byte(position + 1))):
       while isWordByte(byte(position)) || byte(position) == UInt8(ascii: ".")
-        || ((byte(position) == UInt8(ascii: "+") || byte(position) == UInt8(ascii: "-")) && byte(position - 1) | 0x20 == UInt8(ascii: "e")
+        || ((byte(position) == UInt8(ascii: "+") || byte(position) == UInt8(ascii: "-"))
+          && byte(position - 1) | 0x20 == UInt8(ascii: "e")
           && !string(start..<position).lowercased().hasPrefix("0x"))
       { position += 1 }
       tokens.append(.number(string(start..<position)))
@@ -56,7 +64,9 @@ func tokenize(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
       tokens.append(.word(string(start..<position)))
     default:
       let two = string(start..<min(start + 2, bytes.count))
-      let symbol = ["<=", ">=", "<>", "!=", "==", "||", "<<", ">>"].contains(two) ? two : string(start..<start + 1)
+      let symbol =
+        ["<=", ">=", "<>", "!=", "==", "||", "<<", ">>"].contains(two)
+        ? two : string(start..<start + 1)
       tokens.append(.symbol(symbol))
       position += symbol.utf8.count
     }
@@ -67,13 +77,17 @@ func tokenize(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
 }
 
 /// A text between quotes, doubled ones undone; leaves `position` behind the closing one.
-private func quoted(_ bytes: [UInt8], _ position: inout Int, by quote: UInt8) throws(ExpressionError.Code) -> String {
+private func quoted(_ bytes: [UInt8], _ position: inout Int, by quote: UInt8) throws(ExpressionError
+  .Code) -> String
+{
   var content: [UInt8] = []
   position += 1
   while position < bytes.count {
     if bytes[position] == quote {
       position += 1
-      guard position < bytes.count, bytes[position] == quote else { return String(decoding: content, as: UTF8.self) }
+      guard position < bytes.count, bytes[position] == quote else {
+        return String(decoding: content, as: UTF8.self)
+      }
     }
     content.append(bytes[position])
     position += 1

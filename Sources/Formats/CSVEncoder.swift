@@ -2,11 +2,14 @@ package import Tables
 
 /// A table as CSV after RFC 4180: a header with the column names, `\n` at line ends, NULL as `\N`.
 ///
-/// Numbers are written as in JSON, timestamps in ISO 8601 with milliseconds, decimals with all digits of their scale. A text is quoted where
-/// it holds a quote, a comma or a line end, is empty, or reads `\N`. The same table gives the same bytes.
+/// Numbers are written as in JSON, timestamps in ISO 8601 with milliseconds, decimals with all
+/// digits of their scale. A text is quoted where it holds a quote, a comma or a line end, is empty,
+/// or reads `\N`. The same table gives the same bytes.
 package enum CSVEncoder {
   /// - Parameter byteLimit: Looked at after every row.
-  package static func encode(_ table: Table, byteLimit: Int = .max) throws(EncodedTooLong) -> [UInt8] {
+  package static func encode(_ table: Table, byteLimit: Int = .max) throws(EncodedTooLong)
+    -> [UInt8]
+  {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(64 + table.rowCount * table.schema.columns.count * 8)
     for (index, column) in table.schema.columns.enumerated() {
@@ -39,7 +42,10 @@ package enum CSVEncoder {
   private static func appendText(_ text: UnsafeRawBufferPointer, to bytes: inout [UInt8]) {
     let needsQuotes =
       text.isEmpty || text.elementsEqual("\\N".utf8)
-      || text.contains { $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }
+      || text.contains {
+        $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: "\n")
+          || $0 == UInt8(ascii: "\r")
+      }
     guard needsQuotes else { return bytes.append(contentsOf: text) }
     bytes.append(UInt8(ascii: "\""))
     for byte in text {
@@ -57,14 +63,18 @@ package struct EncodedTooLong: Error, Equatable, CustomStringConvertible {
   package init(byteLimit: Int) { self.byteLimit = byteLimit }
 
   package var description: String {
-    "the object would have more than \(byteLimit) bytes (limits.object_bytes). Make it smaller by select, by or where, or raise the limit"
+    "the object would have more than \(byteLimit) bytes (limits.object_bytes). Make it smaller by "
+      + "select, by or where, or raise the limit"
   }
 }
 
-/// A table as JSON lines: one object per row, keys in the order of the columns, timestamps as ISO 8601 texts, decimals as numbers.
+/// A table as JSON lines: one object per row, keys in the order of the columns, timestamps as ISO
+/// 8601 texts, decimals as numbers.
 package enum JSONLinesEncoder {
   /// - Parameter byteLimit: Looked at after every row.
-  package static func encode(_ table: Table, byteLimit: Int = .max) throws(EncodedTooLong) -> [UInt8] {
+  package static func encode(_ table: Table, byteLimit: Int = .max) throws(EncodedTooLong)
+    -> [UInt8]
+  {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(table.rowCount * table.schema.columns.count * 20)
     let keys = table.schema.columns.enumerated().map { index, column -> [UInt8] in
@@ -123,8 +133,8 @@ package enum JSONLinesEncoder {
 
 /// A value that is not NULL and not a text, as CSV and JSON both write it.
 ///
-/// A double is the shortest text that reads back as the same number (`0.1`, `5.0`, `1e-07`), which is valid JSON. Infinities and NaN never
-/// reach a result; they would read `null`.
+/// A double is the shortest text that reads back as the same number (`0.1`, `5.0`, `1e-07`), which
+/// is valid JSON. Infinities and NaN never reach a result; they would read `null`.
 private func plainText(of column: Column, row: Int) -> String {
   switch column.type {
   case .int32, .int64: String(column.integers[row])

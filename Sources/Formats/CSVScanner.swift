@@ -1,17 +1,20 @@
 internal import Tables
 
-/// Finds the fields of one CSV record, from `position` on, and leaves `position` behind its line end.
+/// Finds the fields of one CSV record, from `position` on, and leaves `position` behind its line
+/// end.
 ///
-/// RFC 4180 as ClickHouse's Kafka engine writes it: fields in double quotes may hold commas, newlines and doubled quotes; `\N` without quotes
-/// is NULL.
+/// RFC 4180 as ClickHouse's Kafka engine writes it: fields in double quotes may hold commas,
+/// newlines and doubled quotes; `\N` without quotes is NULL.
 /// - Parameters:
 ///   - tokens: One per declared field.
 ///   - unescaped: Receives the bytes of fields that had doubled quotes.
-/// - Returns: What is wrong with the record, if something is. Behind a quote that does not close, or text behind a closing one, no line end can
-///   be trusted: the rest of the message belongs to the record.
+/// - Returns: What is wrong with the record, if something is. Behind a quote that does not close,
+///   or text behind a closing one, no line end can be trusted: the rest of the message belongs to
+///   the record.
 @inline(__always)
 func scanCSVRecord(
-  _ value: UnsafeRawBufferPointer, _ position: inout Int, into tokens: UnsafeMutableBufferPointer<Token>, unescaped: inout [UInt8]
+  _ value: UnsafeRawBufferPointer, _ position: inout Int,
+  into tokens: UnsafeMutableBufferPointer<Token>, unescaped: inout [UInt8]
 ) -> Fault? {
   var index = 0
   while true {
@@ -36,7 +39,9 @@ func scanCSVRecord(
 }
 
 @inline(__always)
-private func scanPlainField(_ value: UnsafeRawBufferPointer, _ position: inout Int) -> (token: Token, isRecordEnd: Bool) {
+private func scanPlainField(_ value: UnsafeRawBufferPointer, _ position: inout Int) -> (
+  token: Token, isRecordEnd: Bool
+) {
   let start = position
   var isRecordEnd = true
   while position < value.count {
@@ -51,7 +56,8 @@ private func scanPlainField(_ value: UnsafeRawBufferPointer, _ position: inout I
   var end = position
   if isRecordEnd && end > start && value[end - 1] == UInt8(ascii: "\r") { end -= 1 }
   if position < value.count { position += 1 }
-  let isNull = end - start == 2 && value[start] == UInt8(ascii: "\\") && value[start + 1] == UInt8(ascii: "N")
+  let isNull =
+    end - start == 2 && value[start] == UInt8(ascii: "\\") && value[start + 1] == UInt8(ascii: "N")
   return (Token(isNull ? .null : .plain, start..<end), isRecordEnd)
 }
 

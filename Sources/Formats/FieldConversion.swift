@@ -1,12 +1,18 @@
 internal import Offsets
 internal import Tables
 
-/// The second half of decoding: the scanned fields of a chunk become values, one column after the other.
+/// The second half of decoding: the scanned fields of a chunk become values, one column after the
+/// other.
 extension RecordDecoder {
-  /// Appends one row per scanned record: the field's value, or a row to be taken out again where the record is refused.
-  mutating func convert(field index: Int, of messages: UnsafeBufferPointer<Message>, to column: inout Column) {
+  /// Appends one row per scanned record: the field's value, or a row to be taken out again where
+  /// the record is refused.
+  mutating func convert(
+    field index: Int, of messages: UnsafeBufferPointer<Message>, to column: inout Column
+  ) {
     let unescaped = scanned.unescaped
-    unescaped.withUnsafeBytes { convert(index, Chunk(messages: messages, unescaped: $0), to: &column) }
+    unescaped.withUnsafeBytes {
+      convert(index, Chunk(messages: messages, unescaped: $0), to: &column)
+    }
   }
 
   private mutating func convert(_ index: Int, _ chunk: Chunk, to column: inout Column) {
@@ -21,23 +27,29 @@ extension RecordDecoder {
     case .int64: convertIntegers(index, chunk, to: &column) { text, _ in parseInteger(text) }
     case .bool: convertIntegers(index, chunk, to: &column) { text, _ in parseBool(text) }
     case .decimal(let precision, let scale):
-      convertIntegers(index, chunk, to: &column) { text, _ in DecimalText.parse(text, precision: precision, scale: scale) }
+      convertIntegers(index, chunk, to: &column) { text, _ in
+        DecimalText.parse(text, precision: precision, scale: scale)
+      }
     case .timestamp:
       switch field.timestampEncoding {
       case .text:
         convertIntegers(index, chunk, to: &column) { text, kind in
-          guard kind != .number, let milliseconds = TimestampText.parse(text) else { return .wrongType }
+          guard kind != .number, let milliseconds = TimestampText.parse(text) else {
+            return .wrongType
+          }
           return .value(milliseconds)
         }
       case .unixSeconds:
         convertIntegers(index, chunk, to: &column) { text, _ in
           inCalendar(DecimalText.parse(text, precision: 18, scale: 3, dropsExtraDigits: true))
         }
-      case .unixMilliseconds: convertIntegers(index, chunk, to: &column) { text, _ in inCalendar(parseInteger(text)) }
+      case .unixMilliseconds:
+        convertIntegers(index, chunk, to: &column) { text, _ in inCalendar(parseInteger(text)) }
       }
     case .double: convertDoubles(index, chunk, to: &column)
     case .string: convertTexts(index, chunk, to: &column)
-    case .timestampMicroseconds, .date: preconditionFailure("\(field.column.type) is no type of an input field")
+    case .timestampMicroseconds, .date:
+      preconditionFailure("\(field.column.type) is no type of an input field")
     }
   }
 
@@ -82,7 +94,8 @@ extension RecordDecoder {
           }
           switch parseDouble(text) {
           case .value(let value): values[row] = value
-          case .wrongType: scanned.refuse(row, Fault(isNotFinite(text) ? .notFinite : .wrongType, field: index))
+          case .wrongType:
+            scanned.refuse(row, Fault(isNotFinite(text) ? .notFinite : .wrongType, field: index))
           case .outOfRange: scanned.refuse(row, Fault(.outOfRange, field: index))
           }
         case .null where isNullable, .absent where isNullable: isNull[row] = true
@@ -116,7 +129,8 @@ extension RecordDecoder {
 
   /// Appends what the message itself says, once per scanned record.
   mutating func fill(
-    _ field: MessageField, _ index: Int, of messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, to column: inout Column
+    _ field: MessageField, _ index: Int, of messages: UnsafeBufferPointer<Message>, topic: String,
+    partition: Int32, to column: inout Column
   ) {
     for (row, place) in scanned.places.enumerated() {
       let message = messages[Int(place.message)]
@@ -131,11 +145,18 @@ extension RecordDecoder {
 
   /// - Precondition: a key is a valid text.
   @inline(__always)
-  func append(_ field: MessageField, of message: Message, topic: String, partition: Int32, to column: inout Column) {
+  func append(
+    _ field: MessageField, of message: Message, topic: String, partition: Int32,
+    to column: inout Column
+  ) {
     switch field {
     case .key: if let key = message.key { column.append(utf8: key) } else { column.appendNull() }
     case .timestamp:
-      if message.timestampMilliseconds < 0 { column.appendNull() } else { column.append(integer: message.timestampMilliseconds) }
+      if message.timestampMilliseconds < 0 {
+        column.appendNull()
+      } else {
+        column.append(integer: message.timestampMilliseconds)
+      }
     case .topic: column.append(string: topic)
     case .partition: column.append(integer: Int64(partition))
     case .offset: column.append(integer: message.offset)
@@ -199,15 +220,20 @@ private func parseBool(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
   return .wrongType
 }
 
-/// Instants that a text can say, years 0001 to 9999; milliseconds where seconds were meant are 50,000 years beyond.
+/// Instants that a text can say, years 0001 to 9999; milliseconds where seconds were meant are
+/// 50,000 years beyond.
 private func inCalendar(_ milliseconds: Parsed<Int64>) -> Parsed<Int64> {
-  if case .value(let value) = milliseconds, !TimestampText.instants.contains(value) { return .outOfRange }
+  if case .value(let value) = milliseconds, !TimestampText.instants.contains(value) {
+    return .outOfRange
+  }
   return milliseconds
 }
 
 /// `nan`, `inf`, `-Infinity`: numbers in other systems, in any case.
 private func isNotFinite(_ text: UnsafeRawBufferPointer) -> Bool {
   guard text.count <= 9 else { return false }
-  let lowercased = text.drop { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") }.map { $0 | 0x20 }
+  let lowercased = text.drop { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") }.map {
+    $0 | 0x20
+  }
   return ["nan", "inf", "infinity"].contains { $0.utf8.elementsEqual(lowercased) }
 }

@@ -1,10 +1,12 @@
 internal import Offsets
 internal import Tables
 
-/// The short way of decoding for the most common of messages: one CSV record of plain integers, `17,230\n`.
+/// The short way of decoding for the most common of messages: one CSV record of plain integers,
+/// `17,230\n`.
 ///
-/// It takes a run of messages that are nothing else and stops before the first that is: that one goes the general way, which knows
-/// quotes, NULLs, several records and every fault. What it takes, it decodes as the general way does.
+/// It takes a run of messages that are nothing else and stops before the first that is: that one
+/// goes the general way, which knows quotes, NULLs, several records and every fault. What it takes,
+/// it decodes as the general way does.
 struct IntegerRecords {
   private let fieldCount: Int
   /// For each field whether it is an int32.
@@ -21,7 +23,9 @@ struct IntegerRecords {
     format: InputFormat, fields: [InputField], recordByteLimit: Int, messageByteLimit: Int,
     needsTimestamp: Bool, needsKey: Bool
   ) {
-    guard format == .csv, fields.allSatisfy({ $0.column.type == .int32 || $0.column.type == .int64 }) else { return nil }
+    guard format == .csv,
+      fields.allSatisfy({ $0.column.type == .int32 || $0.column.type == .int64 })
+    else { return nil }
     fieldCount = fields.count
     isNarrow = fields.map { $0.column.type == .int32 }
     self.recordByteLimit = recordByteLimit
@@ -33,9 +37,12 @@ struct IntegerRecords {
   /// Appends the values of the messages from the first on, up to one that is not of the kind.
   ///
   /// - Returns: How many messages were taken, each one row.
-  mutating func take(_ messages: UnsafeBufferPointer<Message>, into columns: inout [Column]) -> Int {
+  mutating func take(_ messages: UnsafeBufferPointer<Message>, into columns: inout [Column]) -> Int
+  {
     let needed = messages.count * fieldCount
-    if values.count < needed { values.append(contentsOf: repeatElement(0, count: needed - values.count)) }
+    if values.count < needed {
+      values.append(contentsOf: repeatElement(0, count: needed - values.count))
+    }
     let isShort = isShort
     let count = values.withUnsafeMutableBufferPointer { values in
       isNarrow.withUnsafeBufferPointer { Self.parse(messages, $0, isShort, into: values) }
@@ -60,13 +67,17 @@ struct IntegerRecords {
 
   @inline(__always)
   private static func parse(
-    _ messages: UnsafeBufferPointer<Message>, _ isNarrow: UnsafeBufferPointer<Bool>, _ isShort: (Message) -> Bool,
+    _ messages: UnsafeBufferPointer<Message>, _ isNarrow: UnsafeBufferPointer<Bool>,
+    _ isShort: (Message) -> Bool,
     into values: UnsafeMutableBufferPointer<Int64>
   ) -> Int {
     let fieldCount = isNarrow.count
     for index in messages.indices {
       guard let value = messages[index].value, isShort(messages[index]),
-        parse(value, isNarrow, into: UnsafeMutableBufferPointer(rebasing: values[index * fieldCount..<(index + 1) * fieldCount]))
+        parse(
+          value, isNarrow,
+          into: UnsafeMutableBufferPointer(
+            rebasing: values[index * fieldCount..<(index + 1) * fieldCount]))
       else { return index }
     }
     return messages.count
@@ -74,7 +85,8 @@ struct IntegerRecords {
 
   @inline(__always)
   private static func parse(
-    _ bytes: UnsafeRawBufferPointer, _ isNarrow: UnsafeBufferPointer<Bool>, into values: UnsafeMutableBufferPointer<Int64>
+    _ bytes: UnsafeRawBufferPointer, _ isNarrow: UnsafeBufferPointer<Bool>,
+    into values: UnsafeMutableBufferPointer<Int64>
   ) -> Bool {
     var position = 0
     for field in isNarrow.indices {
@@ -85,7 +97,9 @@ struct IntegerRecords {
       }
       let first = position
       var number: Int64 = 0
-      while position < bytes.count, case let digit = bytes[position] &- UInt8(ascii: "0"), digit < 10 {
+      while position < bytes.count, case let digit = bytes[position] &- UInt8(ascii: "0"),
+        digit < 10
+      {
         // At most 18 digits are taken below, which cannot overflow.
         number = number &* 10 &+ Int64(digit)
         position += 1
@@ -99,6 +113,7 @@ struct IntegerRecords {
         position += 1
       }
     }
-    return position == bytes.count || (position == bytes.count - 1 && bytes[position] == UInt8(ascii: "\n"))
+    return position == bytes.count
+      || (position == bytes.count - 1 && bytes[position] == UInt8(ascii: "\n"))
   }
 }

@@ -1,9 +1,10 @@
 internal import Tables
 
-/// Finds the declared fields of a JSON object (RFC 8259), checking the whole object strictly and building nothing.
+/// Finds the declared fields of a JSON object (RFC 8259), checking the whole object strictly and
+/// building nothing.
 ///
-/// Keys of fields that are not declared are passed over, their values checked all the same. JSONEachRow writes fields in order, so the next
-/// declared name is tried first.
+/// Keys of fields that are not declared are passed over, their values checked all the same.
+/// JSONEachRow writes fields in order, so the next declared name is tried first.
 struct JSONScanner: Sendable {
   private let names: [[UInt8]]
   /// Deepest nesting of a value that is passed over.
@@ -16,7 +17,8 @@ struct JSONScanner: Sendable {
   ///   - unescaped: Receives the bytes of texts that had escapes.
   /// - Returns: What is wrong with the object, if something is.
   func scan(
-    _ value: UnsafeRawBufferPointer, _ range: Range<Int>, into tokens: UnsafeMutableBufferPointer<Token>, unescaped: inout [UInt8]
+    _ value: UnsafeRawBufferPointer, _ range: Range<Int>,
+    into tokens: UnsafeMutableBufferPointer<Token>, unescaped: inout [UInt8]
   ) -> Fault? {
     for index in tokens.indices { tokens[index] = .absent }
     var cursor = Cursor(bytes: value, position: range.lowerBound, end: range.upperBound)
@@ -33,7 +35,9 @@ struct JSONScanner: Sendable {
         guard cursor.take(UInt8(ascii: ":")) else { return Fault(.malformed) }
         cursor.skipSpace()
         let index = field(named: key, in: value, unescaped, expected: expected)
-        guard let token = cursor.value(unescaped: &unescaped, depth: Self.depthLimit) else { return Fault(.malformed, field: index) }
+        guard let token = cursor.value(unescaped: &unescaped, depth: Self.depthLimit) else {
+          return Fault(.malformed, field: index)
+        }
         if let index {
           if tokens[index].kind != .absent { fault = fault ?? Fault(.duplicateField, field: index) }
           tokens[index] = token
@@ -47,12 +51,16 @@ struct JSONScanner: Sendable {
     return cursor.isAtEnd ? fault : Fault(.malformed)
   }
 
-  private func field(named key: Token, in value: UnsafeRawBufferPointer, _ unescaped: [UInt8], expected: Int) -> Int? {
+  private func field(
+    named key: Token, in value: UnsafeRawBufferPointer, _ unescaped: [UInt8], expected: Int
+  ) -> Int? {
     if expected < names.count, isKey(key, names[expected], value, unescaped) { return expected }
     return names.firstIndex { isKey(key, $0, value, unescaped) }
   }
 
-  private func isKey(_ key: Token, _ name: [UInt8], _ value: UnsafeRawBufferPointer, _ unescaped: [UInt8]) -> Bool {
+  private func isKey(
+    _ key: Token, _ name: [UInt8], _ value: UnsafeRawBufferPointer, _ unescaped: [UInt8]
+  ) -> Bool {
     guard key.range.count == name.count else { return false }
     switch key.kind {
     case .quoted: return value[key.range].elementsEqual(name)
@@ -102,7 +110,9 @@ private struct Cursor {
   private mutating func word(_ word: StaticString, _ kind: Token.Kind) -> Token? {
     let start = position
     guard end - position >= word.utf8CodeUnitCount else { return nil }
-    for index in 0..<word.utf8CodeUnitCount where bytes[position + index] != word.utf8Start[index] { return nil }
+    for index in 0..<word.utf8CodeUnitCount where bytes[position + index] != word.utf8Start[index] {
+      return nil
+    }
     position += word.utf8CodeUnitCount
     return Token(kind, start..<position)
   }
@@ -191,7 +201,8 @@ private struct Cursor {
       case UInt8(ascii: "\\"):
         guard let scalar = escape() else { return nil }
         switch scalar {
-        case .text(let scalar): unescaped.append(contentsOf: UTF8.encode(scalar) ?? UTF8.EncodedScalar())
+        case .text(let scalar):
+          unescaped.append(contentsOf: UTF8.encode(scalar) ?? UTF8.EncodedScalar())
         case .loneSurrogate: isText = false
         }
       case 0..<0x20: return nil
@@ -213,7 +224,8 @@ private struct Cursor {
     let byte = bytes[position]
     position += 1
     switch byte {
-    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return .text(Unicode.Scalar(byte))
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"):
+      return .text(Unicode.Scalar(byte))
     case UInt8(ascii: "b"): return .text("\u{8}")
     case UInt8(ascii: "f"): return .text("\u{C}")
     case UInt8(ascii: "n"): return .text("\n")
@@ -223,13 +235,17 @@ private struct Cursor {
       guard let unit = hexadecimal() else { return nil }
       if let scalar = Unicode.Scalar(unit) { return .text(scalar) }
       let isHigh = (0xD800..<0xDC00).contains(unit)
-      guard isHigh, position + 1 < end, bytes[position] == UInt8(ascii: "\\"), bytes[position + 1] == UInt8(ascii: "u") else {
+      guard isHigh, position + 1 < end, bytes[position] == UInt8(ascii: "\\"),
+        bytes[position + 1] == UInt8(ascii: "u")
+      else {
         return .loneSurrogate
       }
       let afterHigh = position
       position += 2
       guard let low = hexadecimal() else { return nil }
-      guard (0xDC00..<0xE000).contains(low), let scalar = Unicode.Scalar(0x10000 + (unit - 0xD800) << 10 + (low - 0xDC00)) else {
+      guard (0xDC00..<0xE000).contains(low),
+        let scalar = Unicode.Scalar(0x10000 + (unit - 0xD800) << 10 + (low - 0xDC00))
+      else {
         position = afterHigh
         return .loneSurrogate
       }

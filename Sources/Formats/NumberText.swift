@@ -28,7 +28,9 @@ enum Parsed<Value> {
   return parseLongInteger(text, from: position, isNegative: isNegative)
 }
 
-private func parseLongInteger(_ text: UnsafeRawBufferPointer, from start: Int, isNegative: Bool) -> Parsed<Int64> {
+private func parseLongInteger(_ text: UnsafeRawBufferPointer, from start: Int, isNegative: Bool)
+  -> Parsed<Int64>
+{
   var number: Int64 = 0
   var isTooLarge = false
   for position in start..<text.count {
@@ -44,7 +46,8 @@ private func parseLongInteger(_ text: UnsafeRawBufferPointer, from start: Int, i
   return .value(isNegative ? number : -number)
 }
 
-/// A decimal number with optional fraction and exponent, correctly rounded. Infinities, NaN and hexadecimal are no numbers here.
+/// A decimal number with optional fraction and exponent, correctly rounded. Infinities, NaN and
+/// hexadecimal are no numbers here.
 func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   var position = 0
   let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
@@ -88,7 +91,9 @@ func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   guard position == text.count else { return .wrongType }
   // Both factors are exact, so one division or multiplication rounds once (Clinger 1990).
   if digitCount <= 15, abs(exponent) <= 22 {
-    let magnitude = exponent < 0 ? Double(mantissa) / powersOfTen[-exponent] : Double(mantissa) * powersOfTen[exponent]
+    let magnitude =
+      exponent < 0
+      ? Double(mantissa) / powersOfTen[-exponent] : Double(mantissa) * powersOfTen[exponent]
     return .value(magnitude == 0 ? 0 : isNegative ? -magnitude : magnitude)
   }
   return parseLongDouble(text)
@@ -106,15 +111,19 @@ private func parseLongDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
 }
 
 private let powersOfTen: [Double] = [
-  1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+  1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
+  1e18, 1e19, 1e20, 1e21, 1e22,
 ]
 
 /// Decimal numbers of a fixed scale, kept as whole numbers of units of 10^-scale.
 package enum DecimalText {
   /// `12.34` of scale 2 is 1234, and so is `1.234e1`.
   ///
-  /// - Parameter dropsExtraDigits: Whether digits beyond the scale may be anything; else they must be zeros.
-  static func parse(_ text: UnsafeRawBufferPointer, precision: Int, scale: Int, dropsExtraDigits: Bool = false) -> Parsed<Int64> {
+  /// - Parameter dropsExtraDigits: Whether digits beyond the scale may be anything; else they must
+  ///   be zeros.
+  static func parse(
+    _ text: UnsafeRawBufferPointer, precision: Int, scale: Int, dropsExtraDigits: Bool = false
+  ) -> Parsed<Int64> {
     var position = 0
     let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
     if isNegative || (!text.isEmpty && text[0] == UInt8(ascii: "+")) { position = 1 }
@@ -133,7 +142,8 @@ package enum DecimalText {
       }
       if byte | 0x20 == UInt8(ascii: "e"), sawDigit {
         return parseScientific(
-          text, exponentAt: position, precision: precision, scale: scale, dropsExtraDigits: dropsExtraDigits)
+          text, exponentAt: position, precision: precision, scale: scale,
+          dropsExtraDigits: dropsExtraDigits)
       }
       guard let digit = digit(byte) else { return .wrongType }
       sawDigit = true
@@ -154,11 +164,13 @@ package enum DecimalText {
     return .value(isNegative ? -number : number)
   }
 
-  /// As ``parse(_:precision:scale:dropsExtraDigits:)``, for a number whose sign, digits and point before the `e` are right.
+  /// As ``parse(_:precision:scale:dropsExtraDigits:)``, for a number whose sign, digits and point
+  /// before the `e` are right.
   ///
   /// - Parameter start: Where the exponent's sign or digits begin.
   private static func parseScientific(
-    _ text: UnsafeRawBufferPointer, exponentAt start: Int, precision: Int, scale: Int, dropsExtraDigits: Bool
+    _ text: UnsafeRawBufferPointer, exponentAt start: Int, precision: Int, scale: Int,
+    dropsExtraDigits: Bool
   ) -> Parsed<Int64> {
     var position = start
     let isMinus = position < text.count && text[position] == UInt8(ascii: "-")
@@ -196,7 +208,8 @@ package enum DecimalText {
       number *= 10
       place += 1
     }
-    return digitCount > precision ? .outOfRange : .value(text[0] == UInt8(ascii: "-") ? -number : number)
+    return digitCount > precision
+      ? .outOfRange : .value(text[0] == UInt8(ascii: "-") ? -number : number)
   }
 
   /// 1234 of scale 2 is `12.34`; all digits of the scale are written.

@@ -1,11 +1,14 @@
 package import Offsets
 package import Tables
 
-/// Turns messages into typed columns. What does not decode becomes a reject, one record at a time; nothing vanishes.
+/// Turns messages into typed columns. What does not decode becomes a reject, one record at a time;
+/// nothing vanishes.
 ///
-/// A message holds one or more records, each ended by a newline or by the message's end; `\r\n` will do. Blank lines are passed over, but a
-/// message without any record, an empty one and a null one are rejects. A chunk of messages is first scanned, record by record, for where
-/// each field lies; then it is converted field by field, so that no loop asks for a type twice. Nothing is allocated per record.
+/// A message holds one or more records, each ended by a newline or by the message's end; `\r\n`
+/// will do. Blank lines are passed over, but a message without any record, an empty one and a null
+/// one are rejects. A chunk of messages is first scanned, record by record, for where each field
+/// lies; then it is converted field by field, so that no loop asks for a type twice. Nothing is
+/// allocated per record.
 package struct RecordDecoder {
   /// The declared fields, then the message's own that the job reads.
   package let schema: Schema
@@ -30,7 +33,8 @@ package struct RecordDecoder {
   ///   - messageByteLimit: A longer message is one reject, whatever it holds.
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
-    format: InputFormat, fields: [InputField], messageFields: [MessageField], requiredTimeColumn: String?, recordByteLimit: Int,
+    format: InputFormat, fields: [InputField], messageFields: [MessageField],
+    requiredTimeColumn: String?, recordByteLimit: Int,
     messageByteLimit: Int = .max, takesShortcuts: Bool = true
   ) {
     self.format = format
@@ -45,8 +49,10 @@ package struct RecordDecoder {
     integers =
       takesShortcuts
       ? IntegerRecords(
-        format: format, fields: fields, recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit,
-        needsTimestamp: requiredTimeColumn?.lowercased() == MessageField.timestamp.rawValue, needsKey: messageFields.contains(.key))
+        format: format, fields: fields, recordByteLimit: recordByteLimit,
+        messageByteLimit: messageByteLimit,
+        needsTimestamp: requiredTimeColumn?.lowercased() == MessageField.timestamp.rawValue,
+        needsKey: messageFields.contains(.key))
       : nil
   }
 
@@ -54,7 +60,8 @@ package struct RecordDecoder {
   ///
   /// - Parameter partitionIndex: The partition's position in the plan.
   package mutating func decode(
-    _ messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, partitionIndex: Int, into batch: inout RecordBatch
+    _ messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, partitionIndex: Int,
+    into batch: inout RecordBatch
   ) {
     var rest = messages
     // Where the short way does not take messages again and again it is only a detour.
@@ -65,20 +72,27 @@ package struct RecordDecoder {
       if rest.isEmpty { break }
       misses += 1
       decodeGenerally(
-        UnsafeBufferPointer(rebasing: rest[..<1]), topic: topic, partition: partition, partitionIndex: partitionIndex, into: &batch)
+        UnsafeBufferPointer(rebasing: rest[..<1]), topic: topic, partition: partition,
+        partitionIndex: partitionIndex, into: &batch)
       rest = UnsafeBufferPointer(rebasing: rest[1...])
     }
-    if !rest.isEmpty { decodeGenerally(rest, topic: topic, partition: partition, partitionIndex: partitionIndex, into: &batch) }
+    if !rest.isEmpty {
+      decodeGenerally(
+        rest, topic: topic, partition: partition, partitionIndex: partitionIndex, into: &batch)
+    }
     batch.closeRows(ofPartition: partitionIndex)
   }
 
   private mutating func decodeIntegers(
-    _ messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, into batch: inout RecordBatch
+    _ messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32,
+    into batch: inout RecordBatch
   ) -> Int {
     guard let count = integers?.take(messages, into: &batch.columns) else { return 0 }
     for (place, field) in messageFields.enumerated() {
       for index in 0..<count {
-        append(field, of: messages[index], topic: topic, partition: partition, to: &batch.columns[fields.count + place])
+        append(
+          field, of: messages[index], topic: topic, partition: partition,
+          to: &batch.columns[fields.count + place])
       }
     }
     for index in 0..<count { batch.offsets.append(messages[index].offset) }
@@ -86,7 +100,8 @@ package struct RecordDecoder {
   }
 
   private mutating func decodeGenerally(
-    _ messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, partitionIndex: Int, into batch: inout RecordBatch
+    _ messages: UnsafeBufferPointer<Message>, topic: String, partition: Int32, partitionIndex: Int,
+    into batch: inout RecordBatch
   ) {
     scanned.removeAllKeepingCapacity()
     for index in messages.indices { scan(messages[index], index) }
@@ -95,10 +110,12 @@ package struct RecordDecoder {
     for index in fields.indices { convert(field: index, of: messages, to: &batch.columns[index]) }
     for (place, field) in messageFields.enumerated() {
       let index = fields.count + place
-      fill(field, index, of: messages, topic: topic, partition: partition, to: &batch.columns[index])
+      fill(
+        field, index, of: messages, topic: topic, partition: partition, to: &batch.columns[index])
     }
     if let requiredTimeColumn {
-      for row in scanned.places.indices where batch.columns[requiredTimeColumn].isNull[first + row] {
+      for row in scanned.places.indices where batch.columns[requiredTimeColumn].isNull[first + row]
+      {
         scanned.refuse(row, Fault(.missingTimestamp, field: requiredTimeColumn))
       }
     }
@@ -118,12 +135,15 @@ package struct RecordDecoder {
     }
   }
 
-  private func reject(_ row: Int, _ fault: Fault, of messages: UnsafeBufferPointer<Message>, partitionIndex: Int) -> Reject {
+  private func reject(
+    _ row: Int, _ fault: Fault, of messages: UnsafeBufferPointer<Message>, partitionIndex: Int
+  ) -> Reject {
     let place = scanned.places[row]
     let message = messages[Int(place.message)]
     let raw = message.value.map { [UInt8]($0[place.range].prefix(recordByteLimit)) }
     return Reject(
-      partitionIndex: partitionIndex, offset: message.offset, record: Int(place.record), reason: fault.reason,
+      partitionIndex: partitionIndex, offset: message.offset, record: Int(place.record),
+      reason: fault.reason,
       field: fault.field.map { schema.columns[$0].name }, raw: raw)
   }
 
@@ -146,7 +166,9 @@ package struct RecordDecoder {
     var record = 0
     while position < value.count {
       // Blank lines between records are passed over.
-      if value[position] == UInt8(ascii: "\n") || (value[position] == UInt8(ascii: "\r") && isLineEnd(value, position + 1)) {
+      if value[position] == UInt8(ascii: "\n")
+        || (value[position] == UInt8(ascii: "\r") && isLineEnd(value, position + 1))
+      {
         position += 1
         continue
       }
@@ -171,7 +193,8 @@ package struct RecordDecoder {
 
   private func trimmedEnd(_ value: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Int {
     var end = end
-    while end > start, value[end - 1] == UInt8(ascii: "\n") || value[end - 1] == UInt8(ascii: "\r") { end -= 1 }
+    while end > start, value[end - 1] == UInt8(ascii: "\n") || value[end - 1] == UInt8(ascii: "\r")
+    { end -= 1 }
     return end
   }
 
@@ -180,7 +203,8 @@ package struct RecordDecoder {
     scanned.withTokensOfLastRecord { scanCSVRecord(value, &position, into: $0, unescaped: &$1) }
   }
 
-  /// Finds the fields of the JSON object on one line and leaves `position` behind its newline, which no JSON text can hold.
+  /// Finds the fields of the JSON object on one line and leaves `position` behind its newline,
+  /// which no JSON text can hold.
   private mutating func scanJSON(_ value: UnsafeRawBufferPointer, _ position: inout Int) -> Fault? {
     let start = position
     while position < value.count, value[position] != UInt8(ascii: "\n") { position += 1 }
@@ -207,7 +231,8 @@ struct Token {
     case absent, null
     /// CSV without quotes, a CSV or JSON text in quotes without escapes, a JSON number.
     case plain, quoted, number
-    /// A text in quotes that had doubled quotes or escapes: its bytes lie in ``ScannedRecords/unescaped``.
+    /// A text in quotes that had doubled quotes or escapes: its bytes lie in
+    /// ``ScannedRecords/unescaped``.
     case unescaped
     case isTrue, isFalse
     /// A JSON text that can not be UTF-8.
@@ -231,7 +256,8 @@ struct Token {
   static let absent = Token(.absent, 0..<0)
 }
 
-/// The records of one chunk of messages: where they and their fields lie, and which of them are refused. Its memory is used again and again.
+/// The records of one chunk of messages: where they and their fields lie, and which of them are
+/// refused. Its memory is used again and again.
 struct ScannedRecords {
   struct Place {
     /// The message's position in the chunk.
@@ -279,7 +305,9 @@ struct ScannedRecords {
     places.append(Place(message: message, record: record, range))
     isRefused.append(false)
     let needed = places.count * fieldCount
-    if needed > tokens.count { tokens.append(contentsOf: repeatElement(.absent, count: max(needed, 1_024))) }
+    if needed > tokens.count {
+      tokens.append(contentsOf: repeatElement(.absent, count: max(needed, 1_024)))
+    }
   }
 
   @inline(__always)
@@ -293,9 +321,13 @@ struct ScannedRecords {
   }
 
   @inline(__always)
-  mutating func withTokensOfLastRecord(_ body: (UnsafeMutableBufferPointer<Token>, inout [UInt8]) -> Fault?) -> Fault? {
+  mutating func withTokensOfLastRecord(
+    _ body: (UnsafeMutableBufferPointer<Token>, inout [UInt8]) -> Fault?
+  ) -> Fault? {
     let first = (places.count - 1) * fieldCount
-    return tokens.withUnsafeMutableBufferPointer { body(UnsafeMutableBufferPointer(rebasing: $0[first..<first + fieldCount]), &unescaped) }
+    return tokens.withUnsafeMutableBufferPointer {
+      body(UnsafeMutableBufferPointer(rebasing: $0[first..<first + fieldCount]), &unescaped)
+    }
   }
 
   @inline(__always)

@@ -1,4 +1,5 @@
-/// Whether bytes are UTF-8 without U+0000: no overlong forms, no surrogates, nothing above U+10FFFF (RFC 3629 section 4).
+/// Whether bytes are UTF-8 without U+0000: no overlong forms, no surrogates, nothing above U+10FFFF
+/// (RFC 3629 section 4).
 package func isValidText(_ bytes: UnsafeRawBufferPointer) -> Bool {
   var position = 0
   func continues(_ index: Int, from low: UInt8 = 0x80, to high: UInt8 = 0xBF) -> Bool {
@@ -20,12 +21,17 @@ package func isValidText(_ bytes: UnsafeRawBufferPointer) -> Bool {
       guard continues(position + 1) else { return false }
       position += 2
     case 0xE0...0xEF:
-      guard continues(position + 1, from: byte == 0xE0 ? 0xA0 : 0x80, to: byte == 0xED ? 0x9F : 0xBF), continues(position + 2) else {
+      guard
+        continues(position + 1, from: byte == 0xE0 ? 0xA0 : 0x80, to: byte == 0xED ? 0x9F : 0xBF),
+        continues(position + 2)
+      else {
         return false
       }
       position += 3
     case 0xF0...0xF4:
-      guard continues(position + 1, from: byte == 0xF0 ? 0x90 : 0x80, to: byte == 0xF4 ? 0x8F : 0xBF), continues(position + 2),
+      guard
+        continues(position + 1, from: byte == 0xF0 ? 0x90 : 0x80, to: byte == 0xF4 ? 0x8F : 0xBF),
+        continues(position + 2),
         continues(position + 3)
       else { return false }
       position += 4

@@ -1,14 +1,17 @@
 /// Timestamps as text: ISO 8601 and ClickHouse's form of it.
 package enum TimestampText {
-  /// Reads `2026-11-23T10:05:00.123Z`, `2026-11-23 10:05:00`, `2026-11-23T10:05:00+02:00` or a bare date.
+  /// Reads `2026-11-23T10:05:00.123Z`, `2026-11-23 10:05:00`, `2026-11-23T10:05:00+02:00` or a bare
+  /// date.
   ///
-  /// Without an offset the time is UTC, as ClickHouse writes it. Digits beyond the millisecond are dropped. The calendar is the proleptic
-  /// Gregorian one of ISO 8601, years 0001 to 9999; second 60 and hour 24 are refused.
+  /// Without an offset the time is UTC, as ClickHouse writes it. Digits beyond the millisecond are
+  /// dropped. The calendar is the proleptic Gregorian one of ISO 8601, years 0001 to 9999; second
+  /// 60 and hour 24 are refused.
   /// - Returns: Milliseconds since 1970 UTC, or nil when the text is no such instant.
   package static func parse(_ text: UnsafeRawBufferPointer) -> Int64? {
     var reader = Reader(text)
     guard let year = reader.number(digits: 4), year >= 1, reader.take(UInt8(ascii: "-")),
-      let month = reader.number(digits: 2), (1...12).contains(month), reader.take(UInt8(ascii: "-")),
+      let month = reader.number(digits: 2), (1...12).contains(month),
+      reader.take(UInt8(ascii: "-")),
       let day = reader.number(digits: 2), day >= 1, day <= daysIn(month: month, year: year)
     else { return nil }
     let days = daysSince1970(year: year, month: month, day: day)
@@ -31,7 +34,8 @@ package enum TimestampText {
     return days * millisecondsPerDay + milliseconds - offsetMinutes * 60_000
   }
 
-  /// `2026-11-23T10:05:00.000Z`; years beyond 9999 or before 0 with a sign, as ISO 8601's expanded form.
+  /// `2026-11-23T10:05:00.000Z`; years beyond 9999 or before 0 with a sign, as ISO 8601's expanded
+  /// form.
   package static func format(milliseconds: Int64) -> String {
     let (days, rest) = floorDivide(milliseconds, millisecondsPerDay)
     return "\(formatDate(days: days))T\(clock(rest / 1_000)).\(padded(rest % 1_000, 3))Z"
@@ -54,7 +58,9 @@ package enum TimestampText {
     let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
     let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
     let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-    let yearText = (0...9_999).contains(year) ? padded(year, 4) : (year < 0 ? "-" : "+") + padded(Int64(year.magnitude), 6)
+    let yearText =
+      (0...9_999).contains(year)
+      ? padded(year, 4) : (year < 0 ? "-" : "+") + padded(Int64(year.magnitude), 6)
     return "\(yearText)-\(padded(month, 2))-\(padded(day, 2))"
   }
 
@@ -72,7 +78,9 @@ package enum TimestampText {
     return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
   }
 
-  private static func floorDivide(_ number: Int64, _ divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+  private static func floorDivide(_ number: Int64, _ divisor: Int64) -> (
+    quotient: Int64, remainder: Int64
+  ) {
     let (quotient, remainder) = number.quotientAndRemainder(dividingBy: divisor)
     return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
   }

@@ -1,7 +1,8 @@
 package import Formats
 package import Tables
 
-/// A job file after parsing, substitution and validation: every later step takes its values from here.
+/// A job file after parsing, substitution and validation: every later step takes its values from
+/// here.
 package struct Job: Sendable, Equatable {
   package var name: String
   package var clusters: [Cluster]
@@ -24,7 +25,8 @@ package struct Job: Sendable, Equatable {
   /// A Kafka cluster under a name of the job's own, which is what the checkpoint calls it.
   package struct Cluster: Sendable, Equatable {
     package var name: String
-    /// librdkafka's configuration properties, reserved ones excluded. May hold secrets: never print the values.
+    /// librdkafka's configuration properties, reserved ones excluded. May hold secrets: never print
+    /// the values.
     package var properties: [String: String]
     package var topics: [String]
   }
@@ -38,7 +40,8 @@ package struct Job: Sendable, Equatable {
   package enum DataLossPolicy: String, Sendable, CaseIterable { case fail, skip }
 
   package enum Window: Sendable, Equatable {
-    /// Windows of equal width that start at multiples of it since 1970-01-01 UTC; `time` names a timestamp column.
+    /// Windows of equal width that start at multiples of it since 1970-01-01 UTC; `time` names a
+    /// timestamp column.
     case tumbling(widthMilliseconds: Int64, time: String)
     case global
     /// Each batch is a window of its own.
@@ -68,19 +71,21 @@ package struct Job: Sendable, Equatable {
   package struct Output: Sendable, Equatable {
     package enum Format: String, Sendable, CaseIterable { case parquet, csv, json }
     package enum Keep: String, Sendable, CaseIterable { case latest, each }
-    /// When outputs are written in a run of many batches; what is dirty at a run's start or end is written in any case.
-    package enum Rhythm: Sendable, Equatable {
-      /// As soon as the publisher is free: a revision that was overtaken meanwhile is never written.
+    /// When outputs are written in a run of many batches; what is dirty at a run's start or end is
+    /// written in any case.
+    package enum PublishSchedule: Sendable, Equatable {
+      /// As soon as the publisher is free: a revision that was overtaken meanwhile is never
+      /// written.
       case batch
       case runEnd
       /// With the first commit that comes this long after the last writing.
       case every(milliseconds: Int64)
     }
-    package var place: Place
+    package var destination: Destination
     package var format: Format
     /// For batch windows and row jobs; `latest` elsewhere.
     package var keep: Keep
-    package var publish: Rhythm
+    package var publish: PublishSchedule
     package var s3: S3Options
     package var maxPendingBytes: Int64
   }
@@ -132,7 +137,9 @@ package struct Job: Sendable, Equatable {
 
 /// Neither printing nor dumping a job shows a property's value or a key.
 extension Job.Cluster: CustomStringConvertible, CustomReflectable {
-  package var description: String { "cluster \(name) with topics \(topics.joined(separator: ", "))" }
+  package var description: String {
+    "cluster \(name) with topics \(topics.joined(separator: ", "))"
+  }
   package var customMirror: Mirror { Mirror(self, children: ["name": name, "topics": topics]) }
 }
 
@@ -148,8 +155,11 @@ extension Job.S3Options.Credentials: CustomStringConvertible, CustomReflectable 
 }
 
 extension Job {
-  /// The declared fields, then the fields that every message carries: what `where`, `by` and measures may name.
-  package var recordSchema: Schema { Schema(fields.map(\.column) + MessageField.allCases.map(\.column)) }
+  /// The declared fields, then the fields that every message carries: what `where`, `by` and
+  /// measures may name.
+  package var recordSchema: Schema {
+    Schema(fields.map(\.column) + MessageField.allCases.map(\.column))
+  }
 
   /// What `select` reads: the group's key and measures, or in a row job the record.
   package var selectInputSchema: Schema {
@@ -157,7 +167,8 @@ extension Job {
     return Schema(aggregate.by.map(recordColumn) + aggregate.measures.map(resultColumn))
   }
 
-  /// The table that rendering makes: keys and measures (in a row job the declared fields), then the derived columns.
+  /// The table that rendering makes: keys and measures (in a row job the declared fields), then the
+  /// derived columns.
   package var outputSchema: Schema {
     let base = aggregate == nil ? fields.map(\.column) : selectInputSchema.columns
     return Schema(base + select.map { ColumnDefinition($0.name, $0.type, isNullable: true) })
@@ -169,9 +180,12 @@ extension Job {
     return recordSchema.columns[index]
   }
 
-  /// The type that a measure has in the result: counts are int64, integer sums int64, sums of decimals decimals of 18 digits.
+  /// The type that a measure has in the result: counts are int64, integer sums int64, sums of
+  /// decimals decimals of 18 digits.
   package func resultColumn(_ measure: Measure) -> ColumnDefinition {
-    guard let field = measure.field.map(recordColumn) else { return ColumnDefinition(measure.name, .int64) }
+    guard let field = measure.field.map(recordColumn) else {
+      return ColumnDefinition(measure.name, .int64)
+    }
     switch measure.function {
     case .count: return ColumnDefinition(measure.name, .int64)
     case .avg: return ColumnDefinition(measure.name, .double, isNullable: field.isNullable)

@@ -12,12 +12,14 @@ package struct JobChange: Sendable, Equatable, CustomStringConvertible {
   /// `aggregate.by: was api_id, is api_id, region`
   package var description: String { "\(key): was \(old ?? "not there"), is \(new ?? "not there")" }
 
-  /// What differs between two sets of canonical settings, sorted by key. Harmless changes are left out.
+  /// What differs between two sets of canonical settings, sorted by key. Harmless changes are left
+  /// out.
   package static func compare(old: [String: String], new: [String: String]) -> [JobChange] {
     Set(old.keys).union(new.keys).sorted().compactMap { key in
       guard old[key] != new[key] else { return nil }
       let effect = effect(of: key, wasThere: old[key] != nil)
-      return effect == .harmless ? nil : JobChange(key: key, old: old[key], new: new[key], effect: effect)
+      return effect == .harmless
+        ? nil : JobChange(key: key, old: old[key], new: new[key], effect: effect)
     }
   }
 
@@ -31,7 +33,8 @@ package struct JobChange: Sendable, Equatable, CustomStringConvertible {
 }
 
 extension Job {
-  /// What the state and the objects depend on, by key: after substitution, in one spelling, without secrets.
+  /// What the state and the objects depend on, by key: after substitution, in one spelling, without
+  /// secrets.
   package var canonicalSettings: [String: String] {
     var settings = [
       // Raised when the same bytes decode to other values.
@@ -42,15 +45,19 @@ extension Job {
       "window": window.spelling,
       "where": self.where ?? "-",
       "aggregate.by": aggregate.map { $0.by.joined(separator: ", ") } ?? "-",
-      "aggregate.measures": aggregate.map { $0.measures.map(\.spelling).joined(separator: ", ") } ?? "-",
+      "aggregate.measures": aggregate.map { $0.measures.map(\.spelling).joined(separator: ", ") }
+        ?? "-",
       "select": select.map { "\($0.name) \($0.type): \($0.sql)" }.joined(separator: ", "),
-      "output.to": output.place.text,
+      "output.to": output.destination.text,
       "output.format": output.format.rawValue,
       "output.s3.endpoint": output.s3.endpoint ?? "-",
     ]
     for cluster in clusters {
-      settings["source.kafka[\(cluster.name)].isolation.level"] = cluster.properties["isolation.level"] ?? "read_committed"
-      for topic in cluster.topics { settings["source.kafka[\(cluster.name)].topics[\(topic)]"] = "read" }
+      settings["source.kafka[\(cluster.name)].isolation.level"] =
+        cluster.properties["isolation.level"] ?? "read_committed"
+      for topic in cluster.topics {
+        settings["source.kafka[\(cluster.name)].topics[\(topic)]"] = "read"
+      }
     }
     return settings
   }
@@ -58,7 +65,9 @@ extension Job {
 
 extension InputField {
   fileprivate var spelling: String {
-    let type = column.type == .timestamp && timestampEncoding != .text ? "timestamp(\(timestampEncoding.rawValue))" : "\(column.type)"
+    let type =
+      column.type == .timestamp && timestampEncoding != .text
+      ? "timestamp(\(timestampEncoding.rawValue))" : "\(column.type)"
     return type + (column.isNullable ? "?" : "")
   }
 }

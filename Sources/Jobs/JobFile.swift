@@ -7,8 +7,11 @@ package enum JobFile {
   /// Most bytes of a job file.
   package static let byteLimit = 1 << 20
 
-  /// What is wrong with a property of a Kafka client, if something is. Never holds the value, which may be a secret.
-  package typealias PropertyCheck = (_ name: String, _ value: String) -> (problem: String, remedy: String)?
+  /// What is wrong with a property of a Kafka client, if something is. Never holds the value, which
+  /// may be a secret.
+  package typealias PropertyCheck = (_ name: String, _ value: String) -> (
+    problem: String, remedy: String
+  )?
 
   /// A job and where its file says what may clash with another job's.
   package struct Parsed: Sendable {
@@ -16,7 +19,7 @@ package enum JobFile {
     /// 1 where the name is the file's.
     package let nameLine: Int
     /// Of `output.to`.
-    package let placeLine: Int
+    package let destinationLine: Int
   }
 
   /// Parses, substitutes and checks a job file.
@@ -27,15 +30,20 @@ package enum JobFile {
   ///   - propertyFault: Asked for every property of a cluster.
   /// - Throws: ``JobFileErrors`` with every fault that was found.
   package static func parse(
-    text: String, path: String, environment: [String: String], readFile: @escaping (String) -> String?,
+    text: String, path: String, environment: [String: String],
+    readFile: @escaping (String) -> String?,
     propertyFault: @escaping PropertyCheck = { _, _ in nil }
   ) throws(JobFileErrors) -> Job {
-    try parsed(text: text, path: path, environment: environment, readFile: readFile, propertyFault: propertyFault).job
+    try parsed(
+      text: text, path: path, environment: environment, readFile: readFile,
+      propertyFault: propertyFault
+    ).job
   }
 
   /// As ``parse(text:path:environment:readFile:propertyFault:)``, with lines.
   package static func parsed(
-    text: String, path: String, environment: [String: String], readFile: @escaping (String) -> String?,
+    text: String, path: String, environment: [String: String],
+    readFile: @escaping (String) -> String?,
     propertyFault: @escaping PropertyCheck = { _, _ in nil }
   ) throws(JobFileErrors) -> Parsed {
     let reader = YAMLReader(file: path, environment: environment, readFile: readFile)
@@ -45,7 +53,8 @@ package enum JobFile {
     } else if let root = reader.root(text) {
       var parser = JobParser(reader, propertyFault: propertyFault)
       let job = parser.parse(root, fallbackName: fileName(path))
-      parsed = Parsed(job: job, nameLine: parser.nameLine ?? 1, placeLine: parser.placeLine ?? 1)
+      parsed = Parsed(
+        job: job, nameLine: parser.nameLine ?? 1, destinationLine: parser.destinationLine ?? 1)
     }
     if let parsed, reader.errors.isEmpty { return parsed }
     throw JobFileErrors(errors: reader.errors.sorted { $0.line < $1.line })
@@ -53,7 +62,9 @@ package enum JobFile {
 
   private static func fileName(_ path: String) -> String {
     let name = path.split(separator: "/").last.map(String.init) ?? path
-    for ending in [".yaml", ".yml"] where name.hasSuffix(ending) { return String(name.dropLast(ending.count)) }
+    for ending in [".yaml", ".yml"] where name.hasSuffix(ending) {
+      return String(name.dropLast(ending.count))
+    }
     return name
   }
 }

@@ -17,7 +17,9 @@ package struct JobFileError: Error, Equatable, CustomStringConvertible {
     let file = ForeignText.escaped(file)
     let place = key.isEmpty ? "\(file):\(line)" : "\(file):\(line): \(ForeignText.quoted(key))"
     let words = value.map { "\"\(ForeignText.quoted($0))\" " } ?? ""
-    return "\(place): \(words)\(ForeignText.quoted(problem, byteLimit: 1_000)). \(ForeignText.quoted(remedy, byteLimit: 1_000))"
+    return
+      "\(place): \(words)\(ForeignText.quoted(problem, byteLimit: 1_000)). "
+      + "\(ForeignText.quoted(remedy, byteLimit: 1_000))"
   }
 }
 

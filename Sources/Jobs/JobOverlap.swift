@@ -1,6 +1,7 @@
 /// What two jobs must not share: a place for results, wholly or in part, or a checkpoint.
 ///
-/// Two that write below one place overwrite each other's objects, and one that moves away deletes the other's.
+/// Two that write below one place overwrite each other's objects, and one that moves away deletes
+/// the other's.
 package struct JobOverlap: Equatable, Sendable {
   /// A job as its file says it.
   package struct Side: Sendable {
@@ -22,9 +23,9 @@ package struct JobOverlap: Equatable, Sendable {
 
     /// The store, then the names from its root to the place.
     fileprivate var path: [String] {
-      switch job.output.place {
+      switch job.output.destination {
       case .file(let path): ["file"] + (folder ?? path).split(separator: "/").map(String.init)
-      case .s3: [storeName] + job.output.place.segments
+      case .s3: [storeName] + job.output.destination.segments
       }
     }
 
@@ -50,22 +51,30 @@ package struct JobOverlap: Equatable, Sendable {
     var found: [JobOverlap] = []
     func add(_ key: String, line: Int, value: String, _ problem: String, _ remedy: String) {
       found.append(
-        JobOverlap(error: JobFileError(file: second.file, line: line, key: key, value: value, problem: problem, remedy: remedy)))
+        JobOverlap(
+          error: JobFileError(
+            file: second.file, line: line, key: key, value: value, problem: problem, remedy: remedy)
+        ))
     }
     let (one, other) = (first.parsed.job, second.parsed.job)
     if one.name == other.name && first.checkpointPlace == second.checkpointPlace {
       add(
         "name", line: second.parsed.nameLine, value: other.name,
-        "is the name of the job of \(first.file):\(first.parsed.nameLine) as well: both would have one checkpoint", "Give each its own name"
+        "is the name of the job of \(first.file):\(first.parsed.nameLine) as well: both would "
+          + "have one checkpoint",
+        "Give each its own name"
       )
     }
     let (path, otherPath) = (first.path, second.path)
     let shared = zip(path, otherPath).prefix { $0 == $1 }.count
     guard shared == min(path.count, otherPath.count) else { return found }
-    let relation = path.count == otherPath.count ? "is the same place as" : path.count < otherPath.count ? "lies below" : "lies above"
+    let relation =
+      path.count == otherPath.count
+      ? "is the same place as" : path.count < otherPath.count ? "lies below" : "lies above"
     add(
-      "output.to", line: second.parsed.placeLine, value: other.output.place.text,
-      "\(relation) \"\(one.output.place.text)\" of \(first.file):\(first.parsed.placeLine): each job would overwrite or delete the other's objects",
+      "output.to", line: second.parsed.destinationLine, value: other.output.destination.text,
+      "\(relation) \"\(one.output.destination.text)\" of \(first.file):\(first.parsed.destinationLine): each "
+        + "job would overwrite or delete the other's objects",
       "Give each a place of its own, side by side")
     return found
   }

@@ -17,7 +17,10 @@ extension JobParser {
       switch word {
       case "global": job.window = .global
       case "batch": job.window = .batch
-      default: reader.fail(window, value: word, "is no window", "Use global, batch or { tumbling: 5m, time: record_timestamp }")
+      default:
+        reader.fail(
+          window, value: word, "is no window",
+          "Use global, batch or { tumbling: 5m, time: record_timestamp }")
       }
       return
     }
@@ -34,18 +37,23 @@ extension JobParser {
         if column.type == .timestamp {
           time = column.name
         } else {
-          reader.fail(entry, value: name, "is no timestamp", "Name a field of type timestamp, or record_timestamp")
+          reader.fail(
+            entry, value: name, "is no timestamp",
+            "Name a field of type timestamp, or record_timestamp")
         }
       default: break
       }
     }
-    if !seen.contains("tumbling") { reader.fail(window, "has no key tumbling", "Write { tumbling: 5m }, or global, or batch") }
+    if !seen.contains("tumbling") {
+      reader.fail(window, "has no key tumbling", "Write { tumbling: 5m }, or global, or batch")
+    }
     if let width { job.window = .tumbling(widthMilliseconds: width, time: time) }
   }
 
   func column(_ name: String, _ entry: YAMLReader.Entry) -> ColumnDefinition? {
     if let index = recordSchema.index(of: name) { return recordSchema.columns[index] }
-    reader.fail(entry, value: name, "is no field", reader.suggestion(name, recordSchema.columns.map(\.name)))
+    reader.fail(
+      entry, value: name, "is no field", reader.suggestion(name, recordSchema.columns.map(\.name)))
     return nil
   }
 
@@ -54,7 +62,8 @@ extension JobParser {
     for (name, entry) in reader.mapping(aggregate) { entries[name] = entry }
     for required in ["by", "measures"] where entries[required] == nil {
       reader.fail(
-        aggregate, "has no key \(required)", required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
+        aggregate, "has no key \(required)",
+        required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
     }
     // Keys first, in whatever order the file has them: a measure may not take the name of one.
     let by = entries["by"].map { groupColumns($0) } ?? []
@@ -68,7 +77,9 @@ extension JobParser {
     for item in reader.items(entry, most: 100) {
       guard let name = reader.string(item), let column = column(name, item) else { continue }
       if column.type == .double {
-        reader.fail(item, value: name, "is a double, which is no key", "Group by an integer, bool, string, timestamp or decimal field")
+        reader.fail(
+          item, value: name, "is a double, which is no key",
+          "Group by an integer, bool, string, timestamp or decimal field")
       }
       if by.contains(column.name) {
         reader.fail(item, value: name, "stands there twice", "Name each field once")
@@ -85,18 +96,26 @@ extension JobParser {
     var taken = Set(keys.map { $0.lowercased() })
     for (name, entry) in reader.mapping(entry, namesAreFree: true, most: 500) {
       guard checkColumnName(name, entry, taken: &taken) else { continue }
-      guard let text = reader.string(entry), let measure = measure(name, text.filter { $0 != " " }, entry) else { continue }
+      guard let text = reader.string(entry),
+        let measure = measure(name, text.filter { $0 != " " }, entry)
+      else { continue }
       measures.append(measure)
       resultEntries.append((name, entry))
     }
-    if measures.isEmpty { reader.fail(entry, "names no usable measure", "Write for example calls: count()") }
+    if measures.isEmpty {
+      reader.fail(entry, "names no usable measure", "Write for example calls: count()")
+    }
     return measures
   }
 
   func measure(_ name: String, _ text: String, _ entry: YAMLReader.Entry) -> Job.Measure? {
     let parts = text.split(separator: "(", maxSplits: 1)
-    guard parts.count == 2, text.hasSuffix(")"), let function = Job.Measure.Function(rawValue: String(parts[0])) else {
-      reader.fail(entry, value: text, "is no measure", "Use count(), count(f), sum(f), min(f), max(f) or avg(f)")
+    guard parts.count == 2, text.hasSuffix(")"),
+      let function = Job.Measure.Function(rawValue: String(parts[0]))
+    else {
+      reader.fail(
+        entry, value: text, "is no measure",
+        "Use count(), count(f), sum(f), min(f), max(f) or avg(f)")
       return nil
     }
     let argument = String(parts[1].dropLast())
@@ -112,7 +131,9 @@ extension JobParser {
       case .bool, .string, .timestamp, .timestampMicroseconds, .date: false
       }
     if (function == .sum || function == .avg) && !isNumber {
-      reader.fail(entry, value: text, "adds up a \(column.type)", "Use a field of type int32, int64, double or decimal")
+      reader.fail(
+        entry, value: text, "adds up a \(column.type)",
+        "Use a field of type int32, int64, double or decimal")
       return nil
     }
     return Job.Measure(name: name, function: function, field: column.name)
@@ -123,12 +144,16 @@ extension JobParser {
     let nullable = Set(recordSchema.columns.filter(\.isNullable).map(\.name))
     var names = ["window"] + by + by.filter(nullable.contains).map { "\($0)_is_null" }
     for measure in measures {
-      names += measure.function == .avg ? ["\(measure.name)_sum", "\(measure.name)_count"] : [measure.name]
+      names +=
+        measure.function == .avg
+        ? ["\(measure.name)_sum", "\(measure.name)_count"] : [measure.name]
     }
     let counts = Dictionary(names.map { ($0.lowercased(), 1) }, uniquingKeysWith: +)
     for name in counts.filter({ $0.value > 1 }).keys.sorted() {
       reader.fail(
-        entry, value: name, "names two columns of the state (an avg keeps NAME_sum and NAME_count, a nullable key NAME_is_null)",
+        entry, value: name,
+        "names two columns of the state (an avg keeps NAME_sum and NAME_count, a nullable key "
+          + "NAME_is_null)",
         "Give one of them another name")
     }
   }
@@ -141,7 +166,9 @@ extension JobParser {
     } catch {
       reader.fail(
         entry, "\(error)",
-        "Expressions read the declared fields and record_key, record_timestamp, record_topic, record_partition, record_offset")
+        "Expressions read the declared fields and record_key, record_timestamp, record_topic, "
+          + "record_partition, record_offset"
+      )
     }
   }
 
@@ -151,17 +178,20 @@ extension JobParser {
     var taken = Set(shown.map { $0.lowercased() })
     var entries: [String: YAMLReader.Entry] = [:]
     for (name, entry) in reader.mapping(select, namesAreFree: true, most: 500) {
-      guard checkColumnName(name, entry, taken: &taken), let item = derivedColumn(name, entry) else { continue }
+      guard checkColumnName(name, entry, taken: &taken), let item = derivedColumn(name, entry)
+      else { continue }
       job.select.append(item)
       resultEntries.append((name, entry))
       entries[name] = entry
     }
     let items = job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }
     let valueByteLimit = Int(job.limits.valueBytes)
-    var faults = Derivation.faults(items, schema: input, valueByteLimit: valueByteLimit)
+    var faults = DerivedColumns.faults(items, schema: input, valueByteLimit: valueByteLimit)
     // Each by itself is one thing; all of them are one statement.
     if faults.isEmpty {
-      do { _ = try Derivation(items, schema: input, valueByteLimit: valueByteLimit) } catch { faults = [error] }
+      do { _ = try DerivedColumns(items, schema: input, valueByteLimit: valueByteLimit) } catch {
+        faults = [error]
+      }
     }
     for fault in faults {
       reader.fail(
@@ -171,7 +201,9 @@ extension JobParser {
   }
 
   func derivedColumn(_ name: String, _ entry: YAMLReader.Entry) -> Job.DerivedColumn? {
-    if entry.word != nil { return reader.string(entry).map { Job.DerivedColumn(name: name, sql: $0, type: .double) } }
+    if entry.word != nil {
+      return reader.string(entry).map { Job.DerivedColumn(name: name, sql: $0, type: .double) }
+    }
     var sql: String?
     var type = ColumnType.double
     for (name, entry) in reader.mapping(entry) {
@@ -182,7 +214,9 @@ extension JobParser {
         if let known = columnType(text.filter { $0 != " " }) {
           type = known
         } else {
-          reader.fail(entry, value: text, "is no type", "Use int32, int64, double, bool, string, timestamp or decimal(p,s)")
+          reader.fail(
+            entry, value: text, "is no type",
+            "Use int32, int64, double, bool, string, timestamp or decimal(p,s)")
         }
       default: break
       }

@@ -2,19 +2,21 @@ internal import Expressions
 internal import Formats
 internal import Tables
 
-/// One reading of a job file. Each part that has a fault is left at its default, so that the others are checked all the same.
+/// One reading of a job file. Each part that has a fault is left at its default, so that the others
+/// are checked all the same.
 struct JobParser {
   let reader: YAMLReader
   let propertyFault: JobFile.PropertyCheck
   var job = Job.defaults
   var whereEntry: YAMLReader.Entry?
-  /// Where each column of the result gets its name: keys, measures and derived ones, in a row job the fields.
+  /// Where each column of the result gets its name: keys, measures and derived ones, in a row job
+  /// the fields.
   var resultEntries: [(name: String, entry: YAMLReader.Entry)] = []
   var fieldEntries: [(name: String, entry: YAMLReader.Entry)] = []
   /// Of the declared fields and what every message carries, made once.
   var recordSchema = Schema(MessageField.allCases.map(\.column))
   var nameLine: Int?
-  var placeLine: Int?
+  var destinationLine: Int?
   var hasWindow = false
   var hasTo = false
   var hasAddressing = false
@@ -49,7 +51,8 @@ struct JobParser {
     return job
   }
 
-  /// A column that bears the name of a folder of the objects' path is lost: readers of such folders take the folder's value instead.
+  /// A column that bears the name of a folder of the objects' path is lost: readers of such folders
+  /// take the folder's value instead.
   private func checkPathColumns() {
     let taken: String
     if case .tumbling = job.window, job.aggregate != nil {
@@ -59,28 +62,38 @@ struct JobParser {
     } else {
       return
     }
-    for (name, entry) in (job.aggregate == nil ? fieldEntries : []) + resultEntries where name.lowercased() == taken {
+    for (name, entry) in (job.aggregate == nil ? fieldEntries : []) + resultEntries
+    where name.lowercased() == taken {
       reader.fail(
-        entry, value: name, "is the name of the folders that the objects lie in (\(taken)=...), whose value readers take for the column's",
+        entry, value: name,
+        "is the name of the folders that the objects lie in (\(taken)=...), whose value readers "
+          + "take for the column's",
         "Give the column another name, for example \(name)_value")
     }
   }
 
   private func checkName(_ entry: YAMLReader.Entry) {
     let isAllowed =
-      job.name.utf8.count <= 63 && job.name.first.map { $0.isASCII && ($0.isLowercase || $0.isNumber) } == true
+      job.name.utf8.count <= 63
+      && job.name.first.map { $0.isASCII && ($0.isLowercase || $0.isNumber) } == true
       && job.name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || ".-_".contains($0)) }
     if !isAllowed {
-      reader.fail(entry, value: job.name, "is no name for a job", "Use up to 63 of a-z, 0-9, '.', '-' and '_', a letter or digit first")
+      reader.fail(
+        entry, value: job.name, "is no name for a job",
+        "Use up to 63 of a-z, 0-9, '.', '-' and '_', a letter or digit first")
     }
   }
 
   private func checkTogether(_ entries: [String: YAMLReader.Entry]) {
     if let aggregate = entries["aggregate"], !hasWindow {
-      reader.fail(aggregate, "needs a window", "Add window: global, window: batch or window: { tumbling: 5m }")
+      reader.fail(
+        aggregate, "needs a window", "Add window: global, window: batch or window: { tumbling: 5m }"
+      )
     }
     if let window = entries["window"], entries["aggregate"] == nil {
-      reader.fail(window, "is of no use without aggregate", "Add aggregate, or leave window out: each record becomes a row")
+      reader.fail(
+        window, "is of no use without aggregate",
+        "Add aggregate, or leave window out: each record becomes a row")
     }
   }
 }
@@ -88,17 +101,21 @@ struct JobParser {
 extension Job {
   fileprivate static var defaults: Job {
     Job(
-      name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [], maxOffsets: 1_000, window: .global,
+      name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [],
+      maxOffsets: 1_000, window: .global,
       where: nil, aggregate: nil, select: [],
       output: Output(
-        place: .file(path: "out"), format: .parquet, keep: .latest, publish: .batch,
+        destination: .file(path: "out"), format: .parquet, keep: .latest, publish: .batch,
         s3: S3Options(
-          endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment, timeoutMilliseconds: 30_000, maxAttempts: 4,
+          endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment,
+          timeoutMilliseconds: 30_000, maxAttempts: 4,
           caFile: nil),
         maxPendingBytes: 64 << 20),
-      rejects: RejectRules(policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100),
+      rejects: RejectRules(
+        policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100),
       limits: Limits(
-        batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000, windowsPerBatch: 10_000, keyBytes: 1 << 10,
-        valueBytes: Int64(Derivation.defaultValueByteLimit), objectBytes: 1 << 30))
+        batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000,
+        windowsPerBatch: 10_000, keyBytes: 1 << 10,
+        valueBytes: Int64(DerivedColumns.defaultValueByteLimit), objectBytes: 1 << 30))
   }
 }

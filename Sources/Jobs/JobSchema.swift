@@ -1,4 +1,5 @@
-/// The job file's JSON Schema, made from ``JobKeys``, so that editors complete and check what the parser takes.
+/// The job file's JSON Schema, made from ``JobKeys``, so that editors complete and check what the
+/// parser takes.
 /// - SeeAlso: json-schema.org/draft-07.
 package enum JobSchema {
   package static func json() -> String {
@@ -35,18 +36,28 @@ package enum JobSchema {
     switch key.kind {
     case .object: object(key.path, indent)
     case .list: ["\"type\": \"array\"", "\"items\": \(items(key.path, indent))"]
-    case .map: ["\"type\": \"object\"", "\"additionalProperties\": \(schema(of: key.path + ".*", indent: indent))"]
+    case .map:
+      [
+        "\"type\": \"object\"",
+        "\"additionalProperties\": \(schema(of: key.path + ".*", indent: indent))",
+      ]
     // A number or a truth value will do where YAML reads one: the parser takes its text.
     case .string: ["\"type\": [\"string\", \"number\", \"boolean\"]"]
     case .integer: ["\"type\": [\"integer\", \"string\"]"]
     case .number, .share, .size: ["\"type\": [\"number\", \"string\"]"]
     case .duration: ["\"type\": \"string\""]
-    case .choice(let values): ["\"anyOf\": [{ \"enum\": [\(values.map(quoted).joined(separator: ", "))] }, \(variable)]"]
+    case .choice(let values):
+      ["\"anyOf\": [{ \"enum\": [\(values.map(quoted).joined(separator: ", "))] }, \(variable)]"]
     case .wordOrObject(let words):
       [
-        "\"anyOf\": [{ \"enum\": [\(words.map(quoted).joined(separator: ", "))] }, \(variable), { \(object(key.path, indent).joined(separator: ", ")) }]"
+        "\"anyOf\": [{ \"enum\": [\(words.map(quoted).joined(separator: ", "))] }, \(variable), { "
+          + "\(object(key.path, indent).joined(separator: ", ")) }]"
       ]
-    case .textOrObject: ["\"anyOf\": [{ \"type\": [\"string\", \"number\"] }, { \(object(key.path, indent).joined(separator: ", ")) }]"]
+    case .textOrObject:
+      [
+        "\"anyOf\": [{ \"type\": [\"string\", \"number\"] }, { "
+          + "\(object(key.path, indent).joined(separator: ", ")) }]"
+      ]
     }
   }
 
@@ -54,18 +65,23 @@ package enum JobSchema {
 
   private static func object(_ path: String, _ indent: String) -> [String] {
     [
-      "\"type\": \"object\"", "\"additionalProperties\": false", "\"required\": \(required(of: path))",
+      "\"type\": \"object\"", "\"additionalProperties\": false",
+      "\"required\": \(required(of: path))",
       "\"properties\": \(properties(of: path, indent: indent))",
     ]
   }
 
   private static func required(of path: String) -> String {
-    let names = JobKeys.children(of: path).filter { JobKeys.key(path.isEmpty ? $0 : "\(path).\($0)")?.isRequired == true }
+    let names = JobKeys.children(of: path).filter {
+      JobKeys.key(path.isEmpty ? $0 : "\(path).\($0)")?.isRequired == true
+    }
     return "[\(names.map(quoted).joined(separator: ", "))]"
   }
 
   private static func items(_ path: String, _ indent: String) -> String {
-    guard !JobKeys.children(of: path + "[]").isEmpty else { return "{ \"type\": [\"string\", \"number\"] }" }
+    guard !JobKeys.children(of: path + "[]").isEmpty else {
+      return "{ \"type\": [\"string\", \"number\"] }"
+    }
     return "{ \(object(path + "[]", indent).joined(separator: ", ")) }"
   }
 

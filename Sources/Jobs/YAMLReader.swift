@@ -36,11 +36,13 @@ final class YAMLReader {
   func fail(_ entry: Entry, value: String? = nil, _ problem: String, _ remedy: String) {
     append(
       JobFileError(
-        file: file, line: entry.line, key: entry.key, value: entry.isSecret ? nil : value, problem: problem, remedy: remedy))
+        file: file, line: entry.line, key: entry.key, value: entry.isSecret ? nil : value,
+        problem: problem, remedy: remedy))
   }
 
   func fail(line: Int, _ problem: String, _ remedy: String) {
-    append(JobFileError(file: file, line: line, key: "", value: nil, problem: problem, remedy: remedy))
+    append(
+      JobFileError(file: file, line: line, key: "", value: nil, problem: problem, remedy: remedy))
   }
 
   private func append(_ error: JobFileError) {
@@ -48,7 +50,9 @@ final class YAMLReader {
       errors.append(error)
     } else if errors.count == Self.errorLimit {
       errors.append(
-        JobFileError(file: file, line: error.line, key: "", value: nil, problem: "has more faults than these", remedy: "Correct them first")
+        JobFileError(
+          file: file, line: error.line, key: "", value: nil, problem: "has more faults than these",
+          remedy: "Correct them first")
       )
     }
   }
@@ -57,13 +61,18 @@ final class YAMLReader {
 
   /// The file's one document, or nil after a fault.
   func root(_ text: String) -> Entry? {
-    // Aliases of aliases are a short text and a tree without end, which Yams goes through where it stands for a key.
+    // Aliases of aliases are a short text and a tree without end, which Yams goes through where it
+    // stands for a key.
     if text.utf8.count > 65_536 || aliasCount(text) > 16, hasAnchor(text) {
-      fail(line: 1, "uses anchors (&name) in a file that is too large for them, or too many aliases (*name)", "Write the values out")
+      fail(
+        line: 1,
+        "uses anchors (&name) in a file that is too large for them, or too many aliases (*name)",
+        "Write the values out")
       return nil
     }
     do {
-      // Values are taken as written: without rules for their kinds there are no regular expressions to build at every start.
+      // Values are taken as written: without rules for their kinds there are no regular expressions
+      // to build at every start.
       guard let node = try Yams.compose(yaml: text, .basic) else {
         fail(line: 1, "the file is empty", "Write a job; see jobs/api-time-share.yaml")
         return nil
@@ -82,7 +91,8 @@ final class YAMLReader {
 
   private func aliasCount(_ text: String) -> Int { indicatorCount(UInt8(ascii: "*"), text) }
 
-  /// At most so often an anchor or alias stands there: the indicator at the start of a word, and a name behind it.
+  /// At most so often an anchor or alias stands there: the indicator at the start of a word, and a
+  /// name behind it.
   private func indicatorCount(_ indicator: UInt8, _ text: String) -> Int {
     var count = 0
     var previous = UInt8(ascii: "\n")
@@ -97,25 +107,35 @@ final class YAMLReader {
 
   private static func explain(_ error: YamlError) -> (line: Int, problem: String) {
     switch error {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _), .composer(_, let problem, let mark, _):
+    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+      .composer(_, let problem, let mark, _):
       (mark.line, "is not YAML: \(problem)")
     case .duplicatedKeysInMapping(let duplicates, let context):
-      (context.mark.line, "the key \(duplicates.prefix(5).joined(separator: ", ")) stands there twice")
+      (
+        context.mark.line,
+        "the key \(duplicates.prefix(5).joined(separator: ", ")) stands there twice"
+      )
     case .reader(let problem, _, _, _): (1, "is not YAML: \(problem)")
     case .no, .memory, .writer, .emitter, .representer, .dataCouldNotBeDecoded: (1, "is not YAML")
     }
   }
 
-  /// The entries below a mapping, by name and in order. Names that ``JobKeys`` does not have are faults, unless the user names them.
+  /// The entries below a mapping, by name and in order. Names that ``JobKeys`` does not have are
+  /// faults, unless the user names them.
   ///
-  /// - Parameter most: Entries; of more, none are returned, as what is done with them may be more than proportional.
-  func mapping(_ entry: Entry, namesAreFree: Bool = false, most: Int = 100) -> [(name: String, entry: Entry)] {
+  /// - Parameter most: Entries; of more, none are returned, as what is done with them may be more
+  ///   than proportional.
+  func mapping(_ entry: Entry, namesAreFree: Bool = false, most: Int = 100) -> [(
+    name: String, entry: Entry
+  )] {
     guard case .mapping(let mapping) = entry.node else {
       fail(entry, value: text(entry.node), "is not a mapping", "Write keys and values below it")
       return []
     }
     guard mapping.count <= most else {
-      fail(entry, "holds \(mapping.count) entries, and \(most) are the most", "Write those that the job needs")
+      fail(
+        entry, "holds \(mapping.count) entries, and \(most) are the most",
+        "Write those that the job needs")
       return []
     }
     let known = JobKeys.children(of: entry.pattern)
@@ -128,7 +148,8 @@ final class YAMLReader {
       let line = keyNode.mark?.line ?? entry.line
       let key = entry.key.isEmpty ? name : "\(entry.key).\(name)"
       let pattern = entry.pattern.isEmpty ? name : "\(entry.pattern).\(namesAreFree ? "*" : name)"
-      // librdkafka's properties may hold secrets under names of any kind; those that are none may be shown.
+      // librdkafka's properties may hold secrets under names of any kind; those that are none may
+      // be shown.
       let isPublic = ["bootstrap.servers", "isolation.level"].contains(name)
       let child = Entry(
         key: key, pattern: pattern, line: line, node: node,
@@ -152,11 +173,15 @@ final class YAMLReader {
       return []
     }
     guard sequence.count <= most else {
-      fail(entry, "holds \(sequence.count) items, and \(most) are the most", "Write those that the job needs")
+      fail(
+        entry, "holds \(sequence.count) items, and \(most) are the most",
+        "Write those that the job needs")
       return []
     }
     return sequence.enumerated().map { index, node in
-      Entry(key: "\(entry.key)[\(index)]", pattern: "\(entry.pattern)[]", line: node.mark?.line ?? entry.line, node: node)
+      Entry(
+        key: "\(entry.key)[\(index)]", pattern: "\(entry.pattern)[]",
+        line: node.mark?.line ?? entry.line, node: node)
     }
   }
 
@@ -189,14 +214,20 @@ final class YAMLReader {
       }
       result += rest[..<dollar.lowerBound]
       guard let end = rest[dollar.upperBound...].firstIndex(of: "}") else {
-        fail(entry, value: text, "has a ${ that is not closed", "Close it with }, or write $${ for the text itself")
+        fail(
+          entry, value: text, "has a ${ that is not closed",
+          "Close it with }, or write $${ for the text itself")
         return nil
       }
       guard let value = value(of: String(rest[dollar.upperBound..<end]), entry) else { return nil }
       substitutedByteCount += value.utf8.count
-      guard value.utf8.count + result.utf8.count <= Self.valueByteLimit, substitutedByteCount <= Self.substitutedByteLimit else {
+      guard value.utf8.count + result.utf8.count <= Self.valueByteLimit,
+        substitutedByteCount <= Self.substitutedByteLimit
+      else {
         fail(
-          entry, "is longer than \(Self.valueByteLimit) bytes after substitution, or all such values than \(Self.substitutedByteLimit)",
+          entry,
+          "is longer than \(Self.valueByteLimit) bytes after substitution, or all such values "
+            + "than \(Self.substitutedByteLimit)",
           "Use shorter values")
         return nil
       }
@@ -210,7 +241,9 @@ final class YAMLReader {
     if reference.hasPrefix("file:") {
       let path = String(reference.dropFirst(5))
       guard let content = readFile(path) else {
-        fail(entry, "names the file \(path), which cannot be read", "Make it readable for this user, or correct the path")
+        fail(
+          entry, "names the file \(path), which cannot be read",
+          "Make it readable for this user, or correct the path")
         return nil
       }
       // A line end of either kind is one Character.
@@ -226,7 +259,9 @@ final class YAMLReader {
     }
     if let value = environment[name], !(value.isEmpty && fallback != nil) { return value }
     if let fallback { return fallback }
-    fail(entry, "needs the environment variable \(name), which is not set", "Set it, or give a default: ${\(name):-VALUE}")
+    fail(
+      entry, "needs the environment variable \(name), which is not set",
+      "Set it, or give a default: ${\(name):-VALUE}")
     return nil
   }
 
@@ -236,16 +271,22 @@ final class YAMLReader {
   func integer(_ entry: Entry, in range: ClosedRange<Int64>) -> Int64? {
     guard let text = string(entry) else { return nil }
     guard let number = Int64(text), range.contains(number) else {
-      fail(entry, value: text, "is not a whole number from \(range.lowerBound) to \(range.upperBound)", "Write such a number")
+      fail(
+        entry, value: text, "is not a whole number from \(range.lowerBound) to \(range.upperBound)",
+        "Write such a number")
       return nil
     }
     return number
   }
 
-  func choice<Choice: RawRepresentable<String> & CaseIterable>(_ entry: Entry, _: Choice.Type) -> Choice? {
+  func choice<Choice: RawRepresentable<String> & CaseIterable>(_ entry: Entry, _: Choice.Type)
+    -> Choice?
+  {
     guard let text = string(entry) else { return nil }
     if let choice = Choice(rawValue: text) { return choice }
-    fail(entry, value: text, "is not one of the values", suggestion(text, Choice.allCases.map(\.rawValue)))
+    fail(
+      entry, value: text, "is not one of the values",
+      suggestion(text, Choice.allCases.map(\.rawValue)))
     return nil
   }
 
@@ -274,7 +315,9 @@ final class YAMLReader {
 
   /// `500ms`, `30s`, `5m`, `1h`, `1d`; at least 1 ms and at most 36,600 days.
   static func milliseconds(_ text: String) -> Int64? {
-    let units: [(String, Int64)] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)]
+    let units: [(String, Int64)] = [
+      ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
+    ]
     for (unit, factor) in units where text.hasSuffix(unit) {
       guard let number = Int64(text.dropLast(unit.count)), number > 0 else { continue }
       let (milliseconds, overflow) = number.multipliedReportingOverflow(by: factor)
@@ -300,7 +343,8 @@ final class YAMLReader {
     guard errors.count < Self.errorLimit else { return "" }
     let near = known.min { distance(text, $0) < distance(text, $1) }
     if let near, distance(text, near) <= max(2, text.count / 3) { return "Did you mean \(near)?" }
-    return "Use \(known.count > 12 ? known.prefix(12).joined(separator: ", ") + ", ..." : known.joined(separator: ", "))"
+    return
+      "Use \(known.count > 12 ? known.prefix(12).joined(separator: ", ") + ", ..." : known.joined(separator: ", "))"
   }
 
   /// Levenshtein's distance.
@@ -311,7 +355,8 @@ final class YAMLReader {
     for (i, byte) in left.enumerated() {
       var current = [i + 1]
       for (j, other) in right.enumerated() {
-        current.append(min(previous[j + 1] + 1, current[j] + 1, previous[j] + (byte == other ? 0 : 1)))
+        current.append(
+          min(previous[j + 1] + 1, current[j] + 1, previous[j] + (byte == other ? 0 : 1)))
       }
       previous = current
     }
@@ -320,6 +365,8 @@ final class YAMLReader {
 
   private static func namesSecret(_ name: String) -> Bool {
     let name = name.lowercased()
-    return ["password", "secret", "token", "credentials", "access_key", "sasl.", "ssl.key", "oauth"].contains { name.contains($0) }
+    return [
+      "password", "secret", "token", "credentials", "access_key", "sasl.", "ssl.key", "oauth",
+    ].contains { name.contains($0) }
   }
 }

@@ -1,43 +1,68 @@
 internal import CRdKafka
 internal import Synchronization
 
-/// Builds librdkafka's configuration: the user's properties, the reserved ones, and our defaults where the user says nothing.
+/// Builds librdkafka's configuration: the user's properties, the reserved ones, and our defaults
+/// where the user says nothing.
 enum ClientConfiguration {
   /// Set by Tranche, and why a job file may not.
   static let reserved: [String: (value: String, reason: String)] = [
-    "group.id": ("tranche", "no consumer group decides what is read: progress is in the checkpoint"),
-    "auto.offset.reset": ("error", "a lost offset must be an error, never a silent jump; use source.start and source.on_data_loss"),
+    "group.id": (
+      "tranche", "no consumer group decides what is read: progress is in the checkpoint"
+    ),
+    "auto.offset.reset": (
+      "error",
+      "a lost offset must be an error, never a silent jump; use source.start and "
+        + "source.on_data_loss"
+    ),
     "enable.auto.commit": ("false", "progress is committed with the results, in the checkpoint"),
-    "enable.auto.offset.store": ("false", "progress is committed with the results, in the checkpoint"),
-    "enable.partition.eof": ("true", "the reader needs the end of a partition to know that a range is covered"),
+    "enable.auto.offset.store": (
+      "false", "progress is committed with the results, in the checkpoint"
+    ),
+    "enable.partition.eof": (
+      "true", "the reader needs the end of a partition to know that a range is covered"
+    ),
     "allow.auto.create.topics": ("false", "reading must never make a topic"),
   ]
 
-  /// Defaults that let small batches flow; a property unknown to an older librdkafka is passed over.
-  static func consumerDefaults(_ sizes: FetchSizes, for properties: [String: String]) -> [(String, String)] {
-    // A fetch may be no smaller than the largest message, so the three go together; a message that is larger comes alone.
+  /// Defaults that let small batches flow; a property unknown to an older librdkafka is passed
+  /// over.
+  static func consumerDefaults(_ sizes: FetchSizes, for properties: [String: String]) -> [(
+    String, String
+  )] {
+    // A fetch may be no smaller than the largest message, so the three go together; a message that
+    // is larger comes alone.
     let fetchSizes = [
-      ("message.max.bytes", String(sizes.fetchBytes)), ("fetch.max.bytes", String(sizes.fetchBytes)),
+      ("message.max.bytes", String(sizes.fetchBytes)),
+      ("fetch.max.bytes", String(sizes.fetchBytes)),
       ("fetch.message.max.bytes", String(sizes.fetchBytesPerPartition)),
     ]
-    let isSizedByUser = (fetchSizes.map(\.0) + ["max.partition.fetch.bytes"]).contains { properties[$0] != nil }
+    let isSizedByUser = (fetchSizes.map(\.0) + ["max.partition.fetch.bytes"]).contains {
+      properties[$0] != nil
+    }
     return (isSizedByUser ? [] : fetchSizes) + [
-      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"), ("fetch.queue.backoff.ms", "1"), ("check.crcs", "true"),
+      ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"),
+      ("fetch.queue.backoff.ms", "1"), ("check.crcs", "true"),
       ("queued.min.messages", String(sizes.queuedMessagesPerPartition)),
       ("queued.max.messages.kbytes", String(sizes.queuedKilobytesPerPartition)),
-      // librdkafka waits half of this before it connects to a second broker, which every run does: the one of the bootstrap
-      // list is let go as soon as it has named the cluster's. With the default of 100 a cold start would take 50 ms more.
+      // librdkafka waits half of this before it connects to a second broker, which every run does:
+      // the one of the bootstrap list is let go as soon as it has named the cluster's. With the
+      // default of 100 a cold start would take 50 ms more.
       ("reconnect.backoff.ms", "20"),
       ("socket.keepalive.enable", "true"), ("client.id", "tranche"),
     ]
   }
 
-  /// - Parameter trouble: Receives what librdkafka would print; must live as long as the client.
+  /// - Parameter events: Receives what librdkafka would print; must live as long as the client.
   static func make(
-    _ properties: [String: String], fixed: [(String, String)], defaults: [(String, String)], trouble: Trouble?, place: String
+    _ properties: [String: String], fixed: [(String, String)], defaults: [(String, String)],
+    events: ClientEvents?, place: String
   ) throws(KafkaError) -> OpaquePointer {
-    guard let configuration = rd_kafka_conf_new() else { throw KafkaError(.other, place: place, reason: "no memory") }
-    for (name, value) in defaults where properties[name] == nil { _ = set(name, value, in: configuration) }
+    guard let configuration = rd_kafka_conf_new() else {
+      throw KafkaError(.other, place: place, reason: "no memory")
+    }
+    for (name, value) in defaults where properties[name] == nil {
+      _ = set(name, value, in: configuration)
+    }
     for (name, value) in properties.sorted(by: { $0.key < $1.key }) {
       if let problem = set(name, value, in: configuration) {
         rd_kafka_conf_destroy(configuration)
@@ -45,15 +70,17 @@ enum ClientConfiguration {
       }
     }
     for (name, value) in fixed { _ = set(name, value, in: configuration) }
-    if let trouble {
-      rd_kafka_conf_set_opaque(configuration, Unmanaged.passUnretained(trouble).toOpaque())
+    if let events {
+      rd_kafka_conf_set_opaque(configuration, Unmanaged.passUnretained(events).toOpaque())
       rd_kafka_conf_set_log_cb(configuration) { client, level, _, text in
         guard let client, level <= 4, let text, let opaque = rd_kafka_opaque(client) else { return }
-        Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().remember(String(cString: text))
+        Unmanaged<ClientEvents>.fromOpaque(opaque).takeUnretainedValue().remember(
+          String(cString: text))
       }
       rd_kafka_conf_set_error_cb(configuration) { _, error, _, opaque in
         guard let opaque else { return }
-        Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().noteRefusal(rd_kafka_resp_err_t(error))
+        Unmanaged<ClientEvents>.fromOpaque(opaque).takeUnretainedValue().noteRefusal(
+          rd_kafka_resp_err_t(error))
       }
     }
     return configuration
@@ -62,7 +89,9 @@ enum ClientConfiguration {
   /// Whether librdkafka has a property of this name, found without setting it.
   static func isKnown(_ name: String) -> Bool {
     var byteCount = 0
-    guard let configuration = rd_kafka_conf_new(), let topic = rd_kafka_topic_conf_new() else { return true }
+    guard let configuration = rd_kafka_conf_new(), let topic = rd_kafka_topic_conf_new() else {
+      return true
+    }
     defer {
       rd_kafka_conf_destroy(configuration)
       rd_kafka_topic_conf_destroy(topic)
@@ -76,7 +105,8 @@ enum ClientConfiguration {
     var message = [CChar](repeating: 0, count: 512)
     switch rd_kafka_conf_set(configuration, name, value, &message, message.count) {
     case RD_KAFKA_CONF_OK: return nil
-    case RD_KAFKA_CONF_UNKNOWN: return "librdkafka \(String(cString: rd_kafka_version_str())) has no such property"
+    case RD_KAFKA_CONF_UNKNOWN:
+      return "librdkafka \(String(cString: rd_kafka_version_str())) has no such property"
     default: return "librdkafka refuses the value"
     }
   }
@@ -84,13 +114,15 @@ enum ClientConfiguration {
 
 /// How much a client fetches ahead, by what the batches take.
 ///
-/// With librdkafka's own sizes, a batch of 1,000 offsets out of a deep backlog prefetches a hundred megabytes that are thrown away. A queued
-/// message takes some 320 bytes beside its own, so queues are limited by messages as well as by bytes; short ones do where librdkafka looks again after a
+/// With librdkafka's own sizes, a batch of 1,000 offsets out of a deep backlog prefetches a hundred
+/// megabytes that are thrown away. A queued message takes some 320 bytes beside its own, so queues
+/// are limited by messages as well as by bytes; short ones do where librdkafka looks again after a
 /// millisecond (fetch.queue.backoff.ms).
 struct FetchSizes: Equatable {
   /// Of one answer of a broker.
   let fetchBytes: Int64
-  /// Of it, of one partition. However short a queue is, it is filled by as much at a time, so that many partitions get less.
+  /// Of it, of one partition. However short a queue is, it is filled by as much at a time, so that
+  /// many partitions get less.
   let fetchBytesPerPartition: Int64
   let queuedMessagesPerPartition: Int64
   let queuedKilobytesPerPartition: Int64
@@ -100,7 +132,8 @@ struct FetchSizes: Equatable {
   init(maxOffsetsPerBatch: Int64, partitionCount: Int) {
     let partitionCount = Int64(partitionCount)
     fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 2_048) * 64
-    // Not below what producers put into a batch: a broker sends a batch that is larger only where it is the first of an answer.
+    // Not below what producers put into a batch: a broker sends a batch that is larger only where
+    // it is the first of an answer.
     fetchBytesPerPartition = min(fetchBytes, max(32_768, 1_048_576 / partitionCount))
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
@@ -110,12 +143,13 @@ struct FetchSizes: Equatable {
   }
 }
 
-/// The last trouble that a client told of, for the message of the time-out that follows from it.
-final class Trouble: Sendable {
+/// The last events that a client told of, for the message of the time-out that follows from it.
+final class ClientEvents: Sendable {
   private let text = Mutex<String?>(nil)
 
   func remember(_ new: String) {
-    // `[thrd:localhost:9092/bootstrap]: localhost:9092/bootstrap: Connect to ipv4#127.0.0.1:9092 failed: Connection refused ...`
+    // `[thrd:localhost:9092/bootstrap]: localhost:9092/bootstrap: Connect to ipv4#127.0.0.1:9092
+    // failed: Connection refused ...`
     let words = new.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? new
     text.withLock { $0 = String(words.prefix(300)) }
   }
@@ -126,7 +160,9 @@ final class Trouble: Sendable {
 
   /// Keeps an error of the client if it says that the brokers do not let us in.
   func noteRefusal(_ error: rd_kafka_resp_err_t) {
-    guard [RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR__SSL].contains(error) else { return }
+    guard [RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR__SSL].contains(error) else {
+      return
+    }
     refused.withLock { $0 = error }
   }
 

@@ -9,14 +9,15 @@ package struct PartitionEnds: Sendable, Equatable {
   package let end: Offset
 }
 
-/// One Kafka cluster, read through one librdkafka consumer without a group: metadata, ends and fixed ranges of offsets.
+/// One Kafka cluster, read through one librdkafka consumer without a group: metadata, ends and
+/// fixed ranges of offsets.
 ///
 /// Used from one thread. Every call has a deadline.
 /// - SeeAlso: docs/design.md, "Where a range ends"; librdkafka's CONFIGURATION.md.
 package final class KafkaCluster {
   private let source: String
   private let place: String
-  private let trouble = Trouble()
+  private let events = ClientEvents()
   private let properties: [String: String]
   private let maxOffsetsPerBatch: Int64
   private var client: OpaquePointer
@@ -27,40 +28,53 @@ package final class KafkaCluster {
   private static let fewPartitions = 6
   private var readers: [PartitionID: PartitionReader] = [:]
   private let chunk = MessageChunk(capacity: 4_096)
-  private let bell: Bell
+  private let wakeup: QueueWakeup
 
-  /// What is wrong with a property, found without a broker and without running any code; nil when nothing is. Never holds the value,
-  /// which may be a secret.
+  /// What is wrong with a property, found without a broker and without running any code; nil when
+  /// nothing is. Never holds the value, which may be a secret.
   ///
-  /// - Parameter allowsCode: Whoever starts the command lets the job file name a command for Kerberos.
+  /// - Parameter allowsCode: Whoever starts the command lets the job file name a command for
+  ///   Kerberos.
   package static func fault(
     ofProperty name: String, value: String, allowsCode: Bool = false
   ) -> (problem: String, remedy: String)? {
     switch PropertyRules.rule(of: name) {
     case .allowed: break
     case .reserved:
-      return ("is reserved: \(ClientConfiguration.reserved[name]?.reason ?? "Tranche sets it")", "Leave it out")
+      return (
+        "is reserved: \(ClientConfiguration.reserved[name]?.reason ?? "Tranche sets it")",
+        "Leave it out"
+      )
     // Not even asked: librdkafka loads a plugin's library when its name is set.
-    case .loadsCode: return ("loads a library into this process, which a job file may not do", "Leave it out")
+    case .loadsCode:
+      return ("loads a library into this process, which a job file may not do", "Leave it out")
     case .kerberosCommand where !allowsCode:
       return (
         "names a command that is run, which a job file may not do by itself",
-        "Leave it out: the default renews tickets by kinit. Commands that connect take it with --allow-code-properties"
+        "Leave it out: the default renews tickets by kinit. Commands that connect take it with "
+          + "--allow-code-properties"
       )
     case .shellWord where !allowsCode && !PropertyRules.isShellWord(value):
       return (
         "becomes part of a shell's command and is no plain word",
-        "Use letters, digits and -._/@:+,= only, '-' not first. Commands that connect take it with --allow-code-properties"
+        "Use letters, digits and -._/@:+,= only, '-' not first. Commands that connect take it "
+          + "with --allow-code-properties"
       )
     case .kerberosCommand, .shellWord: break
-    case .ofTheProgram: return ("is for programs that call librdkafka, not for job files", "Leave it out")
+    case .ofTheProgram:
+      return ("is for programs that call librdkafka, not for job files", "Leave it out")
     case .undecided where ClientConfiguration.isKnown(name):
-      return ("is not known to this release of Tranche, and might load or run code", "Leave it out, or use a newer release")
+      return (
+        "is not known to this release of Tranche, and might load or run code",
+        "Leave it out, or use a newer release"
+      )
     case .undecided: break
     }
     guard let scratch = rd_kafka_conf_new() else { return nil }
     defer { rd_kafka_conf_destroy(scratch) }
-    return ClientConfiguration.set(name, value, in: scratch).map { ($0, "See CONFIGURATION.md of librdkafka for names and values") }
+    return ClientConfiguration.set(name, value, in: scratch).map {
+      ($0, "See CONFIGURATION.md of librdkafka for names and values")
+    }
   }
 
   /// Does not connect yet.
@@ -68,27 +82,35 @@ package final class KafkaCluster {
   /// - Parameters:
   ///   - source: The cluster's name in the job file, for messages and ``PartitionID``.
   ///   - maxOffsetsPerBatch: Queues and fetches are fitted to it.
-  package init(source: String, properties: [String: String], maxOffsetsPerBatch: Int64) throws(KafkaError) {
+  package init(source: String, properties: [String: String], maxOffsetsPerBatch: Int64)
+    throws(KafkaError)
+  {
     self.source = source
-    guard let bell = Bell() else { throw KafkaError(.other, place: "source \(source)", reason: String(cString: strerror(errno))) }
-    self.bell = bell
+    guard let wakeup = QueueWakeup() else {
+      throw KafkaError(.other, place: "source \(source)", reason: String(cString: strerror(errno)))
+    }
+    self.wakeup = wakeup
     self.properties = properties
     self.maxOffsetsPerBatch = maxOffsetsPerBatch
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
     sizes = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: Self.fewPartitions)
-    client = try Self.connect(properties, sizes, trouble, place: place)
+    client = try Self.connect(properties, sizes, events, place: place)
   }
 
   private static func connect(
-    _ properties: [String: String], _ sizes: FetchSizes, _ trouble: Trouble, place: String
+    _ properties: [String: String], _ sizes: FetchSizes, _ events: ClientEvents, place: String
   ) throws(KafkaError) -> OpaquePointer {
     let configuration = try ClientConfiguration.make(
       properties, fixed: ClientConfiguration.reserved.map { ($0.key, $0.value.value) },
-      defaults: ClientConfiguration.consumerDefaults(sizes, for: properties), trouble: trouble, place: place)
+      defaults: ClientConfiguration.consumerDefaults(sizes, for: properties), events: events,
+      place: place)
     var message = [CChar](repeating: 0, count: 512)
-    guard let client = rd_kafka_new(RD_KAFKA_CONSUMER, configuration, &message, message.count) else {
+    guard let client = rd_kafka_new(RD_KAFKA_CONSUMER, configuration, &message, message.count)
+    else {
       rd_kafka_conf_destroy(configuration)
-      let text = message.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+      let text = message.withUnsafeBufferPointer {
+        $0.baseAddress.map { String(cString: $0) } ?? ""
+      }
       throw KafkaError(.badProperty, place: place, reason: text)
     }
     // Errors and statistics of the client come with the consumer's queue.
@@ -96,13 +118,17 @@ package final class KafkaCluster {
     return client
   }
 
-  /// Takes a new client where there are so many partitions that their queues, each of the size for a few, would fill the memory.
+  /// Takes a new client where there are so many partitions that their queues, each of the size for
+  /// a few, would fill the memory.
   ///
-  /// librdkafka limits the queue of each partition and nothing limits their sum; the limits are fixed when a client is made.
+  /// librdkafka limits the queue of each partition and nothing limits their sum; the limits are
+  /// fixed when a client is made.
   private func fit() throws(KafkaError) {
-    let fitting = FetchSizes(maxOffsetsPerBatch: maxOffsetsPerBatch, partitionCount: max(partitionCount, Self.fewPartitions))
+    let fitting = FetchSizes(
+      maxOffsetsPerBatch: maxOffsetsPerBatch,
+      partitionCount: max(partitionCount, Self.fewPartitions))
     guard readers.isEmpty, fitting != sizes else { return }
-    let fitted = try Self.connect(properties, fitting, trouble, place: place)
+    let fitted = try Self.connect(properties, fitting, events, place: place)
     sizes = fitting
     rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
     client = fitted
@@ -128,14 +154,18 @@ package final class KafkaCluster {
   }
 
   /// - Throws: ``KafkaError``; a topic that does not exist is an error that names it.
-  package func partitionCounts(of topics: [String], timeoutMilliseconds: Int32) throws(KafkaError) -> [String: Int32] {
+  package func partitionCounts(of topics: [String], timeoutMilliseconds: Int32) throws(KafkaError)
+    -> [String: Int32]
+  {
     var counts: [String: Int32] = [:]
     for topic in topics { counts[topic] = try partitionCount(of: topic, timeoutMilliseconds) }
     partitionCount = counts.values.reduce(0) { $0 + Int($1) }
     return counts
   }
 
-  private func partitionCount(of topic: String, _ timeoutMilliseconds: Int32) throws(KafkaError) -> Int32 {
+  private func partitionCount(of topic: String, _ timeoutMilliseconds: Int32) throws(KafkaError)
+    -> Int32
+  {
     let place = "\(place), topic \(topic)"
     guard let handle = rd_kafka_topic_new(client, topic, nil) else {
       throw KafkaError(rd_kafka_last_error(), place: place, detail: nil)
@@ -146,29 +176,39 @@ package final class KafkaCluster {
     let deadline = monotonicMilliseconds() + Int64(timeoutMilliseconds)
     var leftMilliseconds = Int64(timeoutMilliseconds)
     var sliceMilliseconds: Int64 = 1_000
-    trouble.forgetRefusal()
+    events.forgetRefusal()
     repeat {
-      // A second, then two, then four, up to sixteen: a broker that refuses us is asked again and again otherwise, until the time is over.
-      status = rd_kafka_metadata(client, 0, handle, &metadata, Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
+      // A second, then two, then four, up to sixteen: a broker that refuses us is asked again and
+      // again otherwise, until the time is over.
+      status = rd_kafka_metadata(
+        client, 0, handle, &metadata, Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
       sliceMilliseconds = min(2 * sliceMilliseconds, 16_000)
       leftMilliseconds = deadline - monotonicMilliseconds()
       if status != RD_KAFKA_RESP_ERR_NO_ERROR { serveEvents() }
-    } while [RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TRANSPORT].contains(status) && leftMilliseconds > 0 && trouble.refusal == nil
+    } while [RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TRANSPORT].contains(status)
+      && leftMilliseconds > 0 && events.refusal == nil
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
-      throw KafkaError(trouble.refusal ?? status, place: place, detail: trouble.last)
+      throw KafkaError(events.refusal ?? status, place: place, detail: events.last)
     }
     defer { rd_kafka_metadata_destroy(metadata) }
     guard metadata.pointee.topic_cnt == 1, let answer = metadata.pointee.topics?.pointee else {
       throw KafkaError(.unknownTopic, place: place, reason: "the brokers do not know the topic")
     }
-    guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(answer.err, place: place, detail: nil) }
-    guard answer.partition_cnt > 0 else { throw KafkaError(.unknownTopic, place: place, reason: "the topic has no partitions") }
+    guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+      throw KafkaError(answer.err, place: place, detail: nil)
+    }
+    guard answer.partition_cnt > 0 else {
+      throw KafkaError(.unknownTopic, place: place, reason: "the topic has no partitions")
+    }
     return answer.partition_cnt
   }
 
   /// Asks for both ends of all partitions in two calls.
-  package func ends(of partitions: [PartitionID], timeoutMilliseconds: Int32) throws(KafkaError) -> [PartitionID: PartitionEnds] {
-    // Kafka protocol, ListOffsets: -2 is the earliest offset, -1 the latest, which under read_committed is the last stable one.
+  package func ends(of partitions: [PartitionID], timeoutMilliseconds: Int32) throws(KafkaError)
+    -> [PartitionID: PartitionEnds]
+  {
+    // Kafka protocol, ListOffsets: -2 is the earliest offset, -1 the latest, which under
+    // read_committed is the last stable one.
     let lows = try listOffsets(timestamp: -2, of: partitions, timeoutMilliseconds)
     let ends = try listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
     return Dictionary(
@@ -178,10 +218,15 @@ package final class KafkaCluster {
       })
   }
 
-  /// The offset after the newest there is, open transactions or not. Takes a client of its own, as the isolation level is a client's.
-  package func highWatermarks(of partitions: [PartitionID], timeoutMilliseconds: Int32) throws(KafkaError) -> [PartitionID: Offset] {
+  /// The offset after the newest there is, open transactions or not. Takes a client of its own, as
+  /// the isolation level is a client's.
+  package func highWatermarks(of partitions: [PartitionID], timeoutMilliseconds: Int32)
+    throws(KafkaError) -> [PartitionID: Offset]
+  {
     let uncommitted = try KafkaCluster(
-      source: source, properties: properties.merging(["isolation.level": "read_uncommitted"]) { $1 }, maxOffsetsPerBatch: maxOffsetsPerBatch
+      source: source,
+      properties: properties.merging(["isolation.level": "read_uncommitted"]) { $1 },
+      maxOffsetsPerBatch: maxOffsetsPerBatch
     )
     return try uncommitted.listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
   }
@@ -190,7 +235,8 @@ package final class KafkaCluster {
   package func offsets(
     at timestampMilliseconds: Int64, of partitions: [PartitionID], timeoutMilliseconds: Int32
   ) throws(KafkaError) -> [PartitionID: Offset] {
-    let found = try listOffsets(timestamp: max(0, timestampMilliseconds), of: partitions, timeoutMilliseconds)
+    let found = try listOffsets(
+      timestamp: max(0, timestampMilliseconds), of: partitions, timeoutMilliseconds)
     let ends = try listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
     return Dictionary(
       uniqueKeysWithValues: partitions.map { partition in
@@ -208,15 +254,19 @@ package final class KafkaCluster {
     }
     defer { rd_kafka_topic_partition_list_destroy(list) }
     for partition in partitions {
-      rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = timestamp
+      rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee
+        .offset = timestamp
     }
     let status = rd_kafka_offsets_for_times(client, list, timeoutMilliseconds)
-    guard status == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(status, place: place, detail: trouble.last) }
+    guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
+      throw KafkaError(status, place: place, detail: events.last)
+    }
     var offsets: [PartitionID: Offset] = [:]
     for (index, partition) in partitions.enumerated() {
       let answer = list.pointee.elems[index]
       guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
-        throw KafkaError(answer.err, place: "\(place), \(partition.topic)[\(partition.partition)]", detail: nil)
+        throw KafkaError(
+          answer.err, place: "\(place), \(partition.topic)[\(partition.partition)]", detail: nil)
       }
       offsets[partition] = answer.offset
     }
@@ -225,19 +275,25 @@ package final class KafkaCluster {
 
   // MARK: - Ranges
 
-  /// Says which ranges will be read: now, or after those that are read now. What they need and is not assigned yet is assigned, so that all of it is fetched
-  /// while the first is read; what comes early of later ones may be handed over ahead.
+  /// Says which ranges will be read: now, or after those that are read now. What they need and is
+  /// not assigned yet is assigned, so that all of it is fetched while the first is read; what comes
+  /// early of later ones may be handed over ahead.
   package func prepare(_ ranges: [PartitionRange]) throws(KafkaError) {
     try fit()
     for range in ranges { readers[range.partition]?.expected = range.range }
     let new = ranges.filter { readers[$0.partition] == nil }
-    guard !new.isEmpty, let list = rd_kafka_topic_partition_list_new(Int32(new.count)) else { return }
+    guard !new.isEmpty, let list = rd_kafka_topic_partition_list_new(Int32(new.count)) else {
+      return
+    }
     defer { rd_kafka_topic_partition_list_destroy(list) }
     for range in new {
-      // The queue is taken out of the consumer's common one before the assignment starts to fill it.
+      // The queue is taken out of the consumer's common one before the assignment starts to fill
+      // it.
       readers[range.partition] = try PartitionReader(
-        range.partition, client: client, expected: range.range, sizes: sizes, bell: bell, place: place)
-      rd_kafka_topic_partition_list_add(list, range.partition.topic, range.partition.partition)?.pointee.offset = range.range.from
+        range.partition, client: client, expected: range.range, sizes: sizes, wakeup: wakeup,
+        place: place)
+      rd_kafka_topic_partition_list_add(list, range.partition.topic, range.partition.partition)?
+        .pointee.offset = range.from
     }
     if let error = rd_kafka_incremental_assign(client, list) {
       let text = String(cString: rd_kafka_error_string(error))
@@ -249,23 +305,32 @@ package final class KafkaCluster {
 
   /// Reads one fixed range of each of some partitions, all of it.
   ///
-  /// Whatever partition has messages is read next, so that no queue fills while another is waited for; within a partition they come in the order of
-  /// their offsets. While nothing of the ranges has come, messages behind one that is complete are handed over instead, if ``prepare(_:)`` was told that they
-  /// will be read: never more than that, and never again unless they are asked for again.
+  /// Whatever partition has messages is read next, so that no queue fills while another is waited
+  /// for; within a partition they come in the order of their offsets. While nothing of the ranges
+  /// has come, messages behind one that is complete are handed over instead, if ``prepare(_:)`` was
+  /// told that they will be read: never more than that, and never again unless they are asked for
+  /// again.
   ///
   /// - Parameters:
-  ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered; what is at `to` or behind it comes ahead or not at all. May be empty.
+  ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered; what is at `to`
+  ///     or behind it comes ahead or not at all. May be empty.
   ///   - silenceMilliseconds: Longest wait without a new message of any of them.
-  ///   - body: Gets the range's position in `ranges` and some of its messages, or some from behind it, whose bytes die when it returns; copy what must live.
-  ///     Called with no messages now and then while none come.
-  /// - Returns: Messages of the ranges. Fewer than the ranges' counts is normal: compaction and control records leave holes.
-  /// - Throws: ``KafkaError``, or what `body` throws; the ranges can be read again from their starts then.
+  ///   - body: Gets the range's position in `ranges` and some of its messages, or some from behind
+  ///     it, whose bytes die when it returns; copy what must live. Called with no messages now and
+  ///     then while none come.
+  /// - Returns: Messages of the ranges. Fewer than the ranges' counts is normal: compaction and
+  ///   control records leave holes.
+  /// - Throws: ``KafkaError``, or what `body` throws; the ranges can be read again from their
+  ///   starts then.
   package func read(
-    _ ranges: [PartitionRange], silenceMilliseconds: Int64, body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+    _ ranges: [PartitionRange], silenceMilliseconds: Int64,
+    body: (Int, UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
     if ranges.contains(where: { readers[$0.partition] == nil }) { try prepare(ranges) }
     let active = ranges.map { range -> PartitionReader in
-      guard let reader = readers[range.partition] else { preconditionFailure("no reader for \(range)") }
+      guard let reader = readers[range.partition] else {
+        preconditionFailure("no reader for \(range)")
+      }
       return reader
     }
     var current = 0
@@ -299,12 +364,14 @@ package final class KafkaCluster {
         // Instead of sleeping.
         if !wasQueued {
           for index in active.indices {
-            wasQueued = try active[index].pollAhead(of: ranges[index].range, chunk) { try body(index, $0) } || wasQueued
+            wasQueued =
+              try active[index].pollAhead(of: ranges[index].range, chunk) { try body(index, $0) }
+              || wasQueued
           }
         }
         current = first
-        if !wasQueued { _ = bell.wait(milliseconds: waitMilliseconds) }
-        // By the clock: what comes for others rings the bell as well.
+        if !wasQueued { _ = wakeup.wait(milliseconds: waitMilliseconds) }
+        // By the clock: what comes for others rings the wakeup as well.
         let now = monotonicMilliseconds()
         if now - max(lastHeard, lastServed) >= Int64(waitMilliseconds) {
           serve(open.map { ranges[$0].partition })
@@ -313,7 +380,9 @@ package final class KafkaCluster {
           waitMilliseconds = 100
         }
         // Also where errors come that pass and come again: they are no message.
-        if monotonicMilliseconds() - lastHeard >= silenceMilliseconds { throw active[first].silence() }
+        if monotonicMilliseconds() - lastHeard >= silenceMilliseconds {
+          throw active[first].silence()
+        }
       }
       return count
     } catch let error as PartitionReader.Failure {
@@ -323,16 +392,18 @@ package final class KafkaCluster {
 
   /// Finds the first messages of a range that cannot be decoded, and where decoding goes on.
   ///
-  /// A fetch from inside a batch brings the whole batch, so the place where the same batch is not met any
-  /// more is found by halving.
-  /// - Returns: From the damaged batch's first offset, or the range's start where that lies inside, to
-  ///   the first offset behind it; nil where all of the range decodes.
+  /// A fetch from inside a batch brings the whole batch, so the place where the same batch is not
+  /// met any more is found by halving.
+  /// - Returns: From the damaged batch's first offset, or the range's start where that lies inside,
+  ///   to the first offset behind it; nil where all of the range decodes.
   /// - Throws: ``KafkaError`` for anything else that goes wrong.
-  package func undecodable(in range: PartitionRange, silenceMilliseconds: Int64) throws -> OffsetRange? {
+  package func undecodable(in range: PartitionRange, silenceMilliseconds: Int64) throws
+    -> OffsetRange?
+  {
     guard let base = try damage(in: range, silenceMilliseconds) else { return nil }
-    let first = max(base, range.range.from)
+    let first = max(base, range.from)
     // Damaged at `bad`, another batch or the end at `good`.
-    var (bad, good) = (first, range.range.to)
+    var (bad, good) = (first, range.to)
     while good - bad > 1 {
       let middle = bad + (good - bad) / 2
       let one = PartitionRange(range.partition, OffsetRange(from: middle, to: middle + 1))
@@ -354,11 +425,13 @@ package final class KafkaCluster {
 
   /// Serves the client's callbacks while a reader waits.
   ///
-  /// Before 2.2 librdkafka, once a queue has been full, looks again after a second, whatever was taken out meanwhile: a question to the
-  /// partitions' leaders wakes the threads that would otherwise sleep. Newer ones are told by fetch.queue.backoff.ms.
+  /// Before 2.2 librdkafka, once a queue has been full, looks again after a second, whatever was
+  /// taken out meanwhile: a question to the partitions' leaders wakes the threads that would
+  /// otherwise sleep. Newer ones are told by fetch.queue.backoff.ms.
   private func serve(_ partitions: [PartitionID]) {
     serveEvents()
-    // Not rd_kafka_query_watermark_offsets, which in these versions has no end while no broker can be reached.
+    // Not rd_kafka_query_watermark_offsets, which in these versions has no end while no broker can
+    // be reached.
     if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(timestamp: -1, of: partitions, 100) }
   }
 
@@ -372,26 +445,35 @@ package final class KafkaCluster {
     case .silence(let position):
       return KafkaError(
         .unreachable, place: place,
-        reason: "no message for too long at offset \(position)" + (trouble.last.map { " (\($0))" } ?? ""))
+        reason: "no message for too long at offset \(position)"
+          + (events.last.map { " (\($0))" } ?? ""))
     case .offsetOutOfRange:
       let ends = try? ends(of: [range.partition], timeoutMilliseconds: 10_000)[range.partition]
-      guard let ends else { return KafkaError(.unreachable, place: place, reason: "the offset is out of range and the ends are unknown") }
-      if range.range.from < ends.low {
+      guard let ends else {
         return KafkaError(
-          .truncated(oldestHeld: ends.low), place: place, reason: "the broker no longer holds these offsets; it starts at \(ends.low)")
+          .unreachable, place: place, reason: "the offset is out of range and the ends are unknown")
       }
-      if range.range.to > ends.end {
-        return KafkaError(.beyondEnd(range.partition, end: ends.end), place: place, reason: "the log ends at \(ends.end)")
+      if range.from < ends.low {
+        return KafkaError(
+          .truncated(oldestHeld: ends.low), place: place,
+          reason: "the broker no longer holds these offsets; it starts at \(ends.low)")
+      }
+      if range.to > ends.end {
+        return KafkaError(
+          .beyondEnd(range.partition, end: ends.end), place: place,
+          reason: "the log ends at \(ends.end)")
       }
       return KafkaError(
-        .unreachable, place: place, reason: "a broker called the offset out of range while the log is \(ends.low) to \(ends.end)")
+        .unreachable, place: place,
+        reason:
+          "a broker called the offset out of range while the log is \(ends.low) to \(ends.end)")
     case .undecodable(let baseOffset):
       return KafkaError(
         .undecodable(range.partition, baseOffset: baseOffset), place: place,
         reason: "the messages from offset \(baseOffset) on cannot be decompressed or are damaged"
-          + (trouble.last.map { " (\($0))" } ?? ""))
+          + (events.last.map { " (\($0))" } ?? ""))
     case .broker(let error):
-      return KafkaError(error, place: place, detail: trouble.last)
+      return KafkaError(error, place: place, detail: events.last)
     }
   }
 }

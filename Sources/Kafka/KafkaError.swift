@@ -2,7 +2,8 @@ internal import CRdKafka
 package import Offsets
 internal import Reports
 
-/// What went wrong between us and a cluster. No property value but the brokers' addresses is ever part of it.
+/// What went wrong between us and a cluster. No property value but the brokers' addresses is ever
+/// part of it.
 package struct KafkaError: Error, Equatable, CustomStringConvertible {
   package enum Code: Equatable, Sendable {
     case unreachable
@@ -30,12 +31,14 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
 
   private var remedy: String {
     switch code {
-    case .unreachable: "Are the brokers up, and is bootstrap.servers right? The run can be tried again."
+    case .unreachable:
+      "Are the brokers up, and is bootstrap.servers right? The run can be tried again."
     case .refused: "Check the source's security properties and the rights of its user."
     case .unknownTopic: "Check the name, or make the topic; Tranche never makes one by reading."
     case .truncated: "Set source.on_data_loss: skip to record a gap and go on, or restore the data."
     case .beyondEnd:
-      "The topic was deleted and made again, or the broker lost data. Restore the topic; or, to start over, give "
+      "The topic was deleted and made again, or the broker lost data. Restore the topic; or, to "
+        + "start over, give "
         + "the job a new name and another output.to."
     case .undecodable: "Restore them from another copy of the topic, or pass over them."
     case .badProperty: "Correct the source's properties."
@@ -51,7 +54,7 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
 
   /// From one of librdkafka's error codes.
   ///
-  /// - Parameter detail: The last trouble that librdkafka told of, which names host and cause.
+  /// - Parameter detail: The last events that librdkafka told of, which names host and cause.
   init(_ error: rd_kafka_resp_err_t, place: String, detail: String?) {
     let text = String(cString: rd_kafka_err2str(error))
     self.init(Self.code(of: error), place: place, reason: detail.map { "\(text) (\($0))" } ?? text)
@@ -59,15 +62,21 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
 
   private static func code(of error: rd_kafka_resp_err_t) -> Code {
     switch error {
-    case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__RESOLVE,
-      RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
-      RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION, RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE,
+    case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TIMED_OUT,
+      RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__RESOLVE,
+      RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+      RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+      RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE,
       RD_KAFKA_RESP_ERR__WAIT_COORD, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
       .unreachable
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
-      RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, RD_KAFKA_RESP_ERR__SSL:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+      RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+      RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED,
+      RD_KAFKA_RESP_ERR__SSL:
       .refused
-    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC, RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC,
+      RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
       RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
       .unknownTopic
     default: .other

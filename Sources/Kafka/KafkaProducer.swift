@@ -5,22 +5,30 @@ internal import Synchronization
 /// Publishes messages and makes topics: for samples and tests.
 package final class KafkaProducer {
   private let place: String
-  private let trouble = Trouble()
+  private let events = ClientEvents()
   private let client: OpaquePointer
 
   package init(source: String, properties: [String: String]) throws(KafkaError) {
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
     let configuration = try ClientConfiguration.make(
-      properties, fixed: [], defaults: [("linger.ms", "5"), ("client.id", "tranche"), ("message.timeout.ms", "60000")], trouble: trouble,
+      properties, fixed: [],
+      defaults: [("linger.ms", "5"), ("client.id", "tranche"), ("message.timeout.ms", "60000")],
+      events: events,
       place: place)
     rd_kafka_conf_set_dr_msg_cb(configuration) { client, message, _ in
-      guard let client, let message, message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR, let opaque = rd_kafka_opaque(client) else { return }
-      Unmanaged<Trouble>.fromOpaque(opaque).takeUnretainedValue().countFailure(message.pointee.err)
+      guard let client, let message, message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR,
+        let opaque = rd_kafka_opaque(client)
+      else { return }
+      Unmanaged<ClientEvents>.fromOpaque(opaque).takeUnretainedValue().countFailure(
+        message.pointee.err)
     }
     var message = [CChar](repeating: 0, count: 512)
-    guard let client = rd_kafka_new(RD_KAFKA_PRODUCER, configuration, &message, message.count) else {
+    guard let client = rd_kafka_new(RD_KAFKA_PRODUCER, configuration, &message, message.count)
+    else {
       rd_kafka_conf_destroy(configuration)
-      let text = message.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+      let text = message.withUnsafeBufferPointer {
+        $0.baseAddress.map { String(cString: $0) } ?? ""
+      }
       throw KafkaError(.badProperty, place: place, reason: text)
     }
     self.client = client
@@ -34,11 +42,15 @@ package final class KafkaProducer {
   ///   - key: Nil for none.
   ///   - value: Nil for a null value.
   ///   - timestampMilliseconds: Nil for now.
-  package func send(topic: String, partition: Int32, key: [UInt8]?, value: [UInt8]?, timestampMilliseconds: Int64?) throws(KafkaError) {
+  package func send(
+    topic: String, partition: Int32, key: [UInt8]?, value: [UInt8]?, timestampMilliseconds: Int64?
+  ) throws(KafkaError) {
     while true {
       let status = key.withBytes { keyBytes, keyCount in
         value.withBytes { valueBytes, valueCount in
-          tranche_produce(client, topic, partition, keyBytes, keyCount, valueBytes, valueCount, timestampMilliseconds ?? -1)
+          tranche_produce(
+            client, topic, partition, keyBytes, keyCount, valueBytes, valueCount,
+            timestampMilliseconds ?? -1)
         }
       }
       if status == RD_KAFKA_RESP_ERR_NO_ERROR { break }
@@ -55,27 +67,39 @@ package final class KafkaProducer {
   /// - Throws: ``KafkaError`` when a message was not.
   package func flush(timeoutMilliseconds: Int32) throws(KafkaError) {
     let status = rd_kafka_flush(client, timeoutMilliseconds)
-    guard status == RD_KAFKA_RESP_ERR_NO_ERROR else { throw KafkaError(status, place: place, detail: trouble.last) }
-    if let (count, error) = trouble.failures {
+    guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
+      throw KafkaError(status, place: place, detail: events.last)
+    }
+    if let (count, error) = events.failures {
       throw KafkaError(error, place: place, detail: "\(count) messages were not delivered")
     }
   }
 
   /// Makes a topic and waits for it.
-  package func createTopic(name: String, partitions: Int32, timeoutMilliseconds: Int32) throws(KafkaError) {
+  package func createTopic(name: String, partitions: Int32, timeoutMilliseconds: Int32)
+    throws(KafkaError)
+  {
     var message = [CChar](repeating: 0, count: 512)
-    guard var topic = rd_kafka_NewTopic_new(name, partitions, 1, &message, message.count) as OpaquePointer?,
+    guard
+      var topic = rd_kafka_NewTopic_new(name, partitions, 1, &message, message.count)
+        as OpaquePointer?,
       let queue = rd_kafka_queue_new(client)
-    else { throw KafkaError(.other, place: "\(place), topic \(name)", reason: "the topic cannot be described") }
+    else {
+      throw KafkaError(
+        .other, place: "\(place), topic \(name)", reason: "the topic cannot be described")
+    }
     defer {
       rd_kafka_NewTopic_destroy(topic)
       rd_kafka_queue_destroy(queue)
     }
     withUnsafeMutablePointer(to: &topic) { pointer in
-      pointer.withMemoryRebound(to: OpaquePointer?.self, capacity: 1) { rd_kafka_CreateTopics(client, $0, 1, nil, queue) }
+      pointer.withMemoryRebound(to: OpaquePointer?.self, capacity: 1) {
+        rd_kafka_CreateTopics(client, $0, 1, nil, queue)
+      }
     }
     guard let event = rd_kafka_queue_poll(queue, timeoutMilliseconds) else {
-      throw KafkaError(RD_KAFKA_RESP_ERR__TIMED_OUT, place: "\(place), topic \(name)", detail: trouble.last)
+      throw KafkaError(
+        RD_KAFKA_RESP_ERR__TIMED_OUT, place: "\(place), topic \(name)", detail: events.last)
     }
     defer { rd_kafka_event_destroy(event) }
     var status = rd_kafka_event_error(event)
@@ -85,8 +109,9 @@ package final class KafkaProducer {
     {
       status = rd_kafka_topic_result_error(topics[0])
     }
-    guard status == RD_KAFKA_RESP_ERR_NO_ERROR || status == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS else {
-      throw KafkaError(status, place: "\(place), topic \(name)", detail: trouble.last)
+    guard status == RD_KAFKA_RESP_ERR_NO_ERROR || status == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS
+    else {
+      throw KafkaError(status, place: "\(place), topic \(name)", detail: events.last)
     }
   }
 }

@@ -27,10 +27,11 @@ func monotonicMilliseconds() -> Int64 {
   return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
 }
 
-/// Lets one thread wait for many queues: librdkafka writes to an eventfd when something comes into an empty one.
+/// Lets one thread wait for many queues: librdkafka writes to an eventfd when something comes into
+/// an empty one.
 ///
 /// - SeeAlso: rdkafka.h, `rd_kafka_queue_io_event_enable`; eventfd(2).
-final class Bell {
+final class QueueWakeup {
   private let descriptor: Int32
 
   init?() {
@@ -55,16 +56,18 @@ final class Bell {
   }
 }
 
-/// Reads ranges of one partition from its own librdkafka queue, which stays filled from range to range.
+/// Reads ranges of one partition from its own librdkafka queue, which stays filled from range to
+/// range.
 ///
-/// What it knows: every visible message in `[delivered, position)` was delivered or is parked. The end-of-partition event carries a
-/// position too, and comes once per position and never again; so the position is tested before any wait.
+/// What it knows: every visible message in `[delivered, position)` was delivered or is parked. The
+/// end-of-partition event carries a position too, and comes once per position and never again; so
+/// the position is tested before any wait.
 final class PartitionReader {
   enum Failure: Error {
     case silence(position: Offset)
     case offsetOutOfRange
-    /// librdkafka names no more than the first offset of the batch as its producer sent it, and fetches
-    /// it again for ever.
+    /// librdkafka names no more than the first offset of the batch as its producer sent it, and
+    /// fetches it again for ever.
     case undecodable(baseOffset: Offset)
     case broker(rd_kafka_resp_err_t)
   }
@@ -78,23 +81,27 @@ final class PartitionReader {
   private var position: Offset
   /// Messages at or beyond the end of the range during which they came; ascending.
   private var parked: [UnsafeMutablePointer<rd_kafka_message_t>] = []
-  /// What stands at the position instead of a message; it concerns the first range that goes beyond.
+  /// What stands at the position instead of a message; it concerns the first range that goes
+  /// beyond.
   private var failureAtPosition: Failure?
   /// The last range of which it is known that it will be read.
   var expected: OffsetRange
   private var aheadByteCount = 0
   private let sizes: FetchSizes
 
-  /// - Parameter bell: Rung when messages come into an empty queue.
+  /// - Parameter wakeup: Rung when messages come into an empty queue.
   init(
-    _ partition: PartitionID, client: OpaquePointer, expected: OffsetRange, sizes: FetchSizes, bell: Bell, place: String
+    _ partition: PartitionID, client: OpaquePointer, expected: OffsetRange, sizes: FetchSizes,
+    wakeup: QueueWakeup, place: String
   ) throws(KafkaError) {
-    guard let queue = rd_kafka_queue_get_partition(client, partition.topic, partition.partition) else {
-      throw KafkaError(.other, place: place, reason: "no queue for \(partition.topic)[\(partition.partition)]")
+    guard let queue = rd_kafka_queue_get_partition(client, partition.topic, partition.partition)
+    else {
+      throw KafkaError(
+        .other, place: place, reason: "no queue for \(partition.topic)[\(partition.partition)]")
     }
     // Without this, messages would go to the consumer's common queue.
     rd_kafka_queue_forward(queue, nil)
-    bell.hang(on: queue)
+    wakeup.hang(on: queue)
     self.partition = partition
     self.client = client
     self.queue = queue
@@ -106,13 +113,17 @@ final class PartitionReader {
 
   deinit {
     for message in parked { rd_kafka_message_destroy(message) }
-    // No more rings: the bell may be gone before librdkafka's threads are.
+    // No more rings: the wakeup may be gone before librdkafka's threads are.
     rd_kafka_queue_io_event_enable(queue, -1, nil, 0)
     rd_kafka_queue_destroy(queue)
   }
 
-  /// Begins a range: goes back or ahead to its start where the reader is not there, and hands over what was parked of it.
-  func begin(_ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void) throws -> Int64 {
+  /// Begins a range: goes back or ahead to its start where the reader is not there, and hands over
+  /// what was parked of it.
+  func begin(
+    _ range: OffsetRange, _ chunk: MessageChunk,
+    _ body: (UnsafeBufferPointer<Message>) throws -> Void
+  ) throws -> Int64 {
     if range.from < delivered || range.from > position { try seek(to: range.from) }
     // Until this range is done, a failure leaves no position to go on from: the next call seeks.
     delivered = Offset.max
@@ -122,7 +133,8 @@ final class PartitionReader {
     return count
   }
 
-  /// Whether every message of the range has been handed over; then the next range may begin at its end.
+  /// Whether every message of the range has been handed over; then the next range may begin at its
+  /// end.
   func isComplete(_ range: OffsetRange) -> Bool {
     guard position >= range.to else { return false }
     delivered = range.to
@@ -131,9 +143,11 @@ final class PartitionReader {
 
   /// Hands over what of the range is queued now, in the order of the offsets; waits for nothing.
   ///
-  /// - Returns: Messages handed over; whether anything was queued at all, if only an error that passes; whether it came nearer to the range's end.
+  /// - Returns: Messages handed over; whether anything was queued at all, if only an error that
+  ///   passes; whether it came nearer to the range's end.
   func poll(
-    _ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
+    _ range: OffsetRange, _ chunk: MessageChunk,
+    _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> (count: Int64, wasQueued: Bool, hasMoved: Bool) {
     let wanted = min(Int64(chunk.capacity), range.to - position)
     let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
@@ -145,16 +159,21 @@ final class PartitionReader {
     return (count, true, position > reached)
   }
 
-  /// Hands over what is queued behind a complete range, of the range that is expected there, where that is longer than the queue; waits for nothing.
+  /// Hands over what is queued behind a complete range, of the range that is expected there, where
+  /// that is longer than the queue; waits for nothing.
   ///
   /// - Returns: Whether anything was queued.
   func pollAhead(
-    of range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
+    of range: OffsetRange, _ chunk: MessageChunk,
+    _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Bool {
-    // Until a range is complete, `delivered` is beyond everything. Where the expected range begins elsewhere, a gap lies between.
+    // Until a range is complete, `delivered` is beyond everything. Where the expected range begins
+    // elsewhere, a gap lies between.
     guard
-      expected.from == range.to, (expected.from...expected.to).contains(delivered), expected.count > sizes.queuedMessagesPerPartition,
-      position < expected.to, parked.isEmpty, failureAtPosition == nil, aheadByteCount < sizes.aheadBytesPerPartition
+      expected.from == range.to, (expected.from...expected.to).contains(delivered),
+      expected.count > sizes.queuedMessagesPerPartition,
+      position < expected.to, parked.isEmpty, failureAtPosition == nil,
+      aheadByteCount < sizes.aheadBytesPerPartition
     else { return false }
     let wanted = min(Int64(chunk.capacity), expected.to - position)
     let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
@@ -183,7 +202,8 @@ final class PartitionReader {
 
   /// Hands over what a call of librdkafka brought, and frees it; keeps the first failure.
   private func deliver(
-    _ received: Int, _ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
+    _ received: Int, _ range: OffsetRange, _ chunk: MessageChunk,
+    _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
     var keptCount = 0
     for index in 0..<received {
@@ -194,7 +214,8 @@ final class PartitionReader {
           position = max(position, message.offset)
         } else {
           let failure = failure(message.err, at: message.offset)
-          // All below the damaged batch has come, holes included: it concerns no range that ends there.
+          // All below the damaged batch has come, holes included: it concerns no range that ends
+          // there.
           if case .undecodable(let baseOffset) = failure, failureAtPosition == nil {
             position = max(position, baseOffset)
           }
@@ -224,7 +245,8 @@ final class PartitionReader {
   }
 
   private func deliverParked(
-    _ range: OffsetRange, _ chunk: MessageChunk, _ body: (UnsafeBufferPointer<Message>) throws -> Void
+    _ range: OffsetRange, _ chunk: MessageChunk,
+    _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
     var count: Int64 = 0
     while let handle = parked.first, handle.pointee.offset < range.to {
@@ -251,15 +273,21 @@ final class PartitionReader {
 
   private func failure(_ error: rd_kafka_resp_err_t, at offset: Offset) -> Failure? {
     switch error {
-    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION, RD_KAFKA_RESP_ERR__BAD_MSG, RD_KAFKA_RESP_ERR_INVALID_MSG,
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION, RD_KAFKA_RESP_ERR__BAD_MSG,
+      RD_KAFKA_RESP_ERR_INVALID_MSG,
       RD_KAFKA_RESP_ERR__UNDERFLOW:
       return .undecodable(baseOffset: max(0, offset))
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE: return .offsetOutOfRange
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
+      return .offsetOutOfRange
     // librdkafka tries these again by itself; the silence deadline ends it.
-    case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR_UNKNOWN,
-      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
-      RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
-      RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH, RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
+    case RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN,
+      RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR_UNKNOWN,
+      RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+      RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE,
+      RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+      RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION,
+      RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR, RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH,
+      RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH,
       RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
       return nil
     default: return .broker(error)
@@ -272,9 +300,12 @@ final class PartitionReader {
     failureAtPosition = nil
     // Until this has succeeded, there is no position to go on from.
     delivered = Offset.max
-    guard let list = rd_kafka_topic_partition_list_new(1) else { throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL) }
+    guard let list = rd_kafka_topic_partition_list_new(1) else {
+      throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL)
+    }
     defer { rd_kafka_topic_partition_list_destroy(list) }
-    rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset = offset
+    rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset =
+      offset
     try check(rd_kafka_seek_partitions(client, list, 10_000))
     switch list.pointee.elems[0].err {
     case RD_KAFKA_RESP_ERR_NO_ERROR: break

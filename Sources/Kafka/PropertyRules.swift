@@ -1,7 +1,9 @@
-/// What a job file may say to librdkafka. A job file is data: it must not load or run code, and it must not take what belongs to the
-/// program. So every property is decided on, by name; one that a newer librdkafka brings is refused until it stands here.
+/// What a job file may say to librdkafka. A job file is data: it must not load or run code, and it
+/// must not take what belongs to the program. So every property is decided on, by name; one that a
+/// newer librdkafka brings is refused until it stands here.
 ///
-/// - SeeAlso: librdkafka's CONFIGURATION.md; `rd_kafka_sasl_cyrus_kinit_refresh` of its rdkafka_sasl_cyrus.c, which calls system(3).
+/// - SeeAlso: librdkafka's CONFIGURATION.md; `rd_kafka_sasl_cyrus_kinit_refresh` of its
+///   rdkafka_sasl_cyrus.c, which calls system(3).
 enum PropertyRules {
   enum Rule: Equatable {
     case allowed
@@ -24,7 +26,8 @@ enum PropertyRules {
     if shellWords.contains(name) { return .shellWord }
     if loadsCode.contains(name) { return .loadsCode }
     if ofTheProgram.contains(name) || name.hasSuffix("_cb") { return .ofTheProgram }
-    return allowed.contains(name) || allowedGroups.contains { name.hasPrefix($0) } ? .allowed : .undecided
+    return allowed.contains(name) || allowedGroups.contains { name.hasPrefix($0) }
+      ? .allowed : .undecided
   }
 
   /// Whether a shell takes the text as one plain word.
@@ -39,35 +42,56 @@ enum PropertyRules {
   }
 
   private static let kerberosCommand = "sasl.kerberos.kinit.cmd"
-  private static let shellWords = names("sasl.kerberos.principal sasl.kerberos.keytab sasl.kerberos.service.name")
-  private static let loadsCode = names("plugin.library.paths ssl.engine.location ssl.engine.id ssl.providers")
+  private static let shellWords = names(
+    "sasl.kerberos.principal sasl.kerberos.keytab sasl.kerberos.service.name")
+  private static let loadsCode = names(
+    "plugin.library.paths ssl.engine.location ssl.engine.id ssl.providers")
   private static let ofTheProgram = names(
     """
-    default_topic_conf enabled_events interceptors internal.termination.signal log.queue msg_order_cmp offset.store.method \
-    offset.store.path offset.store.sync.interval.ms opaque ssl_ca ssl_certificate ssl_engine_callback_data ssl_key
+    default_topic_conf enabled_events interceptors internal.termination.signal log.queue \
+    msg_order_cmp offset.store.method \
+    offset.store.path offset.store.sync.interval.ms opaque ssl_ca ssl_certificate \
+    ssl_engine_callback_data ssl_key
     """)
-  /// Whatever begins so is a number, a switch or a word that librdkafka looks up in a list of its own.
+  /// Whatever begins so is a number, a switch or a word that librdkafka looks up in a list of its
+  /// own.
   private static let allowedGroups = [
-    "api.version.", "broker.", "fetch.", "metadata.", "queue.buffering.", "queued.", "reconnect.backoff.", "retry.backoff.", "socket.",
+    "api.version.", "broker.", "fetch.", "metadata.", "queue.buffering.", "queued.",
+    "reconnect.backoff.", "retry.backoff.", "socket.",
     "topic.metadata.", "transaction", "compression.",
   ]
   private static let allowed = names(
     """
-    acks auto.commit.enable auto.commit.interval.ms batch.num.messages batch.size bootstrap.servers builtin.features check.crcs \
-    client.dns.lookup client.id client.rack connections.max.idle.ms consume.callback.max.messages coordinator.query.interval.ms debug \
-    delivery.report.only.error delivery.timeout.ms enable.gapless.guarantee enable.idempotence enable.metrics.push enable.random.seed \
-    enable.sasl.oauthbearer.unsecure.jwt enable.ssl.certificate.verification group.instance.id group.protocol group.protocol.type \
-    group.remote.assignor heartbeat.interval.ms https.ca.location https.ca.pem isolation.level linger.ms log.connection.close \
-    log.thread.name log_level max.in.flight max.in.flight.requests.per.connection max.partition.fetch.bytes max.poll.interval.ms \
-    message.copy.max.bytes message.max.bytes message.send.max.retries message.timeout.ms partition.assignment.strategy partitioner \
-    produce.offset.report queuing.strategy receive.message.max.bytes request.required.acks request.timeout.ms retries \
-    sasl.kerberos.min.time.before.relogin sasl.mechanism sasl.mechanisms sasl.oauthbearer.client.id sasl.oauthbearer.client.secret \
-    sasl.oauthbearer.config sasl.oauthbearer.extensions sasl.oauthbearer.method sasl.oauthbearer.scope \
-    sasl.oauthbearer.token.endpoint.url sasl.password sasl.username security.protocol session.timeout.ms ssl.ca.certificate.stores \
-    ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.cipher.suites ssl.crl.location ssl.curves.list \
-    ssl.endpoint.identification.algorithm ssl.key.location ssl.key.password ssl.key.pem ssl.keystore.location ssl.keystore.password \
+    acks auto.commit.enable auto.commit.interval.ms batch.num.messages batch.size \
+    bootstrap.servers builtin.features check.crcs \
+    client.dns.lookup client.id client.rack connections.max.idle.ms consume.callback.max.messages \
+    coordinator.query.interval.ms debug \
+    delivery.report.only.error delivery.timeout.ms enable.gapless.guarantee enable.idempotence \
+    enable.metrics.push enable.random.seed \
+    enable.sasl.oauthbearer.unsecure.jwt enable.ssl.certificate.verification group.instance.id \
+    group.protocol group.protocol.type \
+    group.remote.assignor heartbeat.interval.ms https.ca.location https.ca.pem isolation.level \
+    linger.ms log.connection.close \
+    log.thread.name log_level max.in.flight max.in.flight.requests.per.connection \
+    max.partition.fetch.bytes max.poll.interval.ms \
+    message.copy.max.bytes message.max.bytes message.send.max.retries message.timeout.ms \
+    partition.assignment.strategy partitioner \
+    produce.offset.report queuing.strategy receive.message.max.bytes request.required.acks \
+    request.timeout.ms retries \
+    sasl.kerberos.min.time.before.relogin sasl.mechanism sasl.mechanisms \
+    sasl.oauthbearer.client.id sasl.oauthbearer.client.secret \
+    sasl.oauthbearer.config sasl.oauthbearer.extensions sasl.oauthbearer.method \
+    sasl.oauthbearer.scope \
+    sasl.oauthbearer.token.endpoint.url sasl.password sasl.username security.protocol \
+    session.timeout.ms ssl.ca.certificate.stores \
+    ssl.ca.location ssl.ca.pem ssl.certificate.location ssl.certificate.pem ssl.cipher.suites \
+    ssl.crl.location ssl.curves.list \
+    ssl.endpoint.identification.algorithm ssl.key.location ssl.key.password ssl.key.pem \
+    ssl.keystore.location ssl.keystore.password \
     ssl.sigalgs.list statistics.interval.ms sticky.partitioning.linger.ms topic.blacklist
     """)
 
-  private static func names(_ text: String) -> Set<String> { Set(text.split(separator: " ").map(String.init)) }
+  private static func names(_ text: String) -> Set<String> {
+    Set(text.split(separator: " ").map(String.init))
+  }
 }

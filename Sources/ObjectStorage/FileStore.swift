@@ -4,8 +4,9 @@ internal import Synchronization
 
 /// Objects as files below a folder, replaced by write, sync and rename.
 ///
-/// A temporary file is called `.NAME.PID-TOKEN-NUMBER.tmp` and stands beside the file it becomes; one that a dead process left is removed by
-/// the next put into its folder. The token is a store's own: in a container every process may have the same id.
+/// A temporary file is called `.NAME.PID-TOKEN-NUMBER.tmp` and stands beside the file it becomes;
+/// one that a dead process left is removed by the next put into its folder. The token is a store's
+/// own: in a container every process may have the same id.
 /// - SeeAlso: rename(2), "atomically replaced"; syncfs(2).
 package final class FileStore: ObjectStore {
   private let root: String
@@ -14,7 +15,8 @@ package final class FileStore: ObjectStore {
 
   private let step: @Sendable () -> Void
 
-  /// - Parameter step: Called when a temporary file is written and when it has taken its place, for tests that end the process there.
+  /// - Parameter step: Called when a temporary file is written and when it has taken its place, for
+  ///   tests that end the process there.
   package init(root: String, step: @escaping @Sendable () -> Void = {}) {
     self.root = root
     self.step = step
@@ -62,7 +64,8 @@ package final class FileStore: ObjectStore {
     return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: false)
   }
 
-  /// Many small files for two syncs of the file system: all temporaries, a sync, all renames, a sync.
+  /// Many small files for two syncs of the file system: all temporaries, a sync, all renames, a
+  /// sync.
   package func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt] {
     if group.count == 1 { return [try put(group[0].1, at: group[0].0)] }
     guard let first = group.first else { return [] }
@@ -103,15 +106,19 @@ package final class FileStore: ObjectStore {
     let isThere = try read(key) { chunk throws(ObjectStoreError) in
       guard chunk.count <= byteLimit - bytes.count else {
         let reason = "is longer than \(byteLimit) bytes"
-        throw ObjectStoreError(.tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)", reason: reason)
+        throw ObjectStoreError(
+          .tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)", reason: reason)
       }
       bytes += chunk
     }
     return isThere ? bytes : nil
   }
 
-  /// Reads a file piece by piece; false when there is none. What is no plain file is an error: a FIFO would be waited for.
-  private func read(_ key: ObjectKey, _ body: (ArraySlice<UInt8>) throws(ObjectStoreError) -> Void) throws(ObjectStoreError) -> Bool {
+  /// Reads a file piece by piece; false when there is none. What is no plain file is an error: a
+  /// FIFO would be waited for.
+  private func read(_ key: ObjectKey, _ body: (ArraySlice<UInt8>) throws(ObjectStoreError) -> Void)
+    throws(ObjectStoreError) -> Bool
+  {
     let descriptor = open(path(key), O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     if descriptor < 0 && (errno == ENOENT || errno == ENOTDIR) { return false }
     guard descriptor >= 0 else { throw failure("cannot be opened", key) }
@@ -132,14 +139,18 @@ package final class FileStore: ObjectStore {
   }
 
   package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
-    guard unlink(path(key)) == 0 || errno == ENOENT || errno == ENOTDIR else { throw failure("cannot be deleted", key) }
+    guard unlink(path(key)) == 0 || errno == ENOENT || errno == ENOTDIR else {
+      throw failure("cannot be deleted", key)
+    }
   }
 
   package func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
     var keys: [String] = []
     walk("", into: &keys)
-    return keys.filter { $0.utf8.starts(with: prefix.utf8) }.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-      .compactMap(ObjectKey.init(validating:))
+    return keys.filter { $0.utf8.starts(with: prefix.utf8) }.sorted {
+      $0.utf8.lexicographicallyPrecedes($1.utf8)
+    }
+    .compactMap(ObjectKey.init(validating:))
   }
 
   private func walk(_ relative: String, into keys: inout [String]) {
@@ -164,7 +175,8 @@ package final class FileStore: ObjectStore {
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
-  /// Makes the folders above an object; each new one is made durable by syncing the folder it stands in.
+  /// Makes the folders above an object; each new one is made durable by syncing the folder it
+  /// stands in.
   private func makeFolder(of key: ObjectKey) throws(ObjectStoreError) {
     let wanted = folder(of: path(key))
     if access(wanted, F_OK) == 0 { return removeLeftovers(in: wanted) }
@@ -180,7 +192,9 @@ package final class FileStore: ObjectStore {
     }
   }
 
-  private func write(_ bytes: [UInt8], beside path: String, _ key: ObjectKey, synced: Bool) throws(ObjectStoreError) -> String {
+  private func write(_ bytes: [UInt8], beside path: String, _ key: ObjectKey, synced: Bool)
+    throws(ObjectStoreError) -> String
+  {
     let number = counter.withLock { count in
       count += 1
       return count
@@ -191,26 +205,36 @@ package final class FileStore: ObjectStore {
     guard descriptor >= 0 else { throw failure("a temporary file cannot be made", key) }
     var position = 0
     while position < bytes.count {
-      let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + position, $0.count - position) }
+      let count = bytes.withUnsafeBytes {
+        Glibc.write(descriptor, $0.baseAddress! + position, $0.count - position)
+      }
       if count < 0 && errno == EINTR { continue }
       guard count > 0 else { throw discard(temporary, descriptor, "cannot be written", key) }
       position += count
     }
-    if synced && fsync(descriptor) != 0 { throw discard(temporary, descriptor, "cannot be synced", key) }
+    if synced && fsync(descriptor) != 0 {
+      throw discard(temporary, descriptor, "cannot be synced", key)
+    }
     guard close(descriptor) == 0 else { throw discard(temporary, nil, "cannot be closed", key) }
     return temporary
   }
 
-  private func discard(_ temporary: String, _ descriptor: Int32?, _ what: String, _ key: ObjectKey) -> ObjectStoreError {
+  private func discard(_ temporary: String, _ descriptor: Int32?, _ what: String, _ key: ObjectKey)
+    -> ObjectStoreError
+  {
     let error = failure(what, key)
     if let descriptor { close(descriptor) }
     unlink(temporary)
     return error
   }
 
-  private func moveIntoPlace(_ temporary: String, _ path: String, _ key: ObjectKey) throws(ObjectStoreError) {
+  private func moveIntoPlace(_ temporary: String, _ path: String, _ key: ObjectKey)
+    throws(ObjectStoreError)
+  {
     step()
-    guard rename(temporary, path) == 0 else { throw discard(temporary, nil, "cannot be replaced", key) }
+    guard rename(temporary, path) == 0 else {
+      throw discard(temporary, nil, "cannot be replaced", key)
+    }
     step()
   }
 
@@ -222,7 +246,9 @@ package final class FileStore: ObjectStore {
     try withFolder(root, key) { syncfs($0) }
   }
 
-  private func withFolder(_ folder: String, _ key: ObjectKey, _ sync: (Int32) -> Int32) throws(ObjectStoreError) {
+  private func withFolder(_ folder: String, _ key: ObjectKey, _ sync: (Int32) -> Int32)
+    throws(ObjectStoreError)
+  {
     let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { throw failure("the folder \(folder) cannot be opened", key) }
     defer { close(descriptor) }
@@ -235,9 +261,12 @@ package final class FileStore: ObjectStore {
 
   private func removeLeftovers(in folder: String) {
     for name in names(in: folder) where isTemporary(name) {
-      let parts = (name.dropLast(".tmp".count).split(separator: ".").last ?? "").split(separator: "-")
+      let parts = (name.dropLast(".tmp".count).split(separator: ".").last ?? "").split(
+        separator: "-")
       guard parts.count == 3, let process = pid_t(parts[0]), parts[1] != token else { continue }
-      if process == getpid() || (kill(process, 0) != 0 && errno == ESRCH) { unlink("\(folder)/\(name)") }
+      if process == getpid() || (kill(process, 0) != 0 && errno == ESRCH) {
+        unlink("\(folder)/\(name)")
+      }
     }
   }
 
@@ -263,17 +292,21 @@ package final class FileStore: ObjectStore {
       case EACCES, EPERM: .refused
       default: .inputOutput
       }
-    return ObjectStoreError(code, place: "\(location)/\(key)", reason: "\(what): \(String(cString: strerror(number)))")
+    return ObjectStoreError(
+      code, place: "\(location)/\(key)", reason: "\(what): \(String(cString: strerror(number)))")
   }
 }
 
-/// syncfs(2). Glibc's header shows it only to programs that ask for GNU's extensions before they include it, which a Swift import cannot.
+/// syncfs(2). Glibc's header shows it only to programs that ask for GNU's extensions before they
+/// include it, which a Swift import cannot.
 @_silgen_name("syncfs") private func syncfs(_ descriptor: Int32) -> Int32
 
-/// The content's MD5: what S3 calls the ETag of an object put in one piece without encryption by a key of the caller's.
+/// The content's MD5: what S3 calls the ETag of an object put in one piece without encryption by a
+/// key of the caller's.
 func etag(_ bytes: [UInt8]) -> String { hexadecimal(Insecure.MD5.hash(data: bytes)) }
 
 func hexadecimal(_ bytes: some Sequence<UInt8>) -> String {
   let digits = Array("0123456789abcdef".utf8)
-  return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+  return String(
+    decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
 }

@@ -28,7 +28,8 @@ final class HTTPClient: @unchecked Sendable {
   private let timeoutMilliseconds: Int64
   private let caFile: String?
 
-  /// What keeps libcurl from being used in this process; nil when nothing does. Asked first, it loads it.
+  /// What keeps libcurl from being used in this process; nil when nothing does. Asked first, it
+  /// loads it.
   static let obstacle: String? = tranche_curl_load().map { String(cString: $0) }
 
   init?(timeoutMilliseconds: Int64, caFile: String?) {
@@ -40,9 +41,11 @@ final class HTTPClient: @unchecked Sendable {
 
   deinit { tranche_curl_free(handle) }
 
-  /// Sends a request and reads its answer. Redirects are answers like others: they are not followed.
+  /// Sends a request and reads its answer. Redirects are answers like others: they are not
+  /// followed.
   ///
-  /// - Parameter bodyByteLimit: Most bytes of the body of a 2xx answer; of any other ``HTTPLimits/errorByteCount``.
+  /// - Parameter bodyByteLimit: Most bytes of the body of a 2xx answer; of any other
+  ///   ``HTTPLimits/errorByteCount``.
   func send(
     method: String, url: String, headers: [(name: String, value: String)], body: [UInt8],
     bodyByteLimit: Int = HTTPLimits.errorByteCount
@@ -51,10 +54,12 @@ final class HTTPClient: @unchecked Sendable {
   }
 
   private func perform(
-    _ method: String, _ url: String, _ headers: [(name: String, value: String)], _ body: [UInt8], _ bodyByteLimit: Int
+    _ method: String, _ url: String, _ headers: [(name: String, value: String)], _ body: [UInt8],
+    _ bodyByteLimit: Int
   ) -> HTTPResult {
     // A line end in a value would begin a header of its own.
-    for text in headers.flatMap({ [$0.name, $0.value] }) + [url] where text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
+    for text in headers.flatMap({ [$0.name, $0.value] }) + [url]
+    where text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
       return .noAnswer("not sent: a header or the address holds a control character")
     }
     tranche_curl_reset(handle)
@@ -87,22 +92,29 @@ final class HTTPClient: @unchecked Sendable {
     default: tranche_curl_set_string(handle, CURLOPT_CUSTOMREQUEST, method)
     }
     let code = withUnsafeMutablePointer(to: &exchange) { exchange in
-      for option in [CURLOPT_WRITEDATA, CURLOPT_HEADERDATA, CURLOPT_READDATA] { tranche_curl_set_pointer(handle, option, exchange) }
+      for option in [CURLOPT_WRITEDATA, CURLOPT_HEADERDATA, CURLOPT_READDATA] {
+        tranche_curl_set_pointer(handle, option, exchange)
+      }
       return errorText.withUnsafeMutableBufferPointer { text in
         tranche_curl_set_pointer(handle, CURLOPT_ERRORBUFFER, text.baseAddress)
         return tranche_curl_perform(handle)
       }
     }
     if exchange.headerByteCount > HTTPLimits.headerByteCount {
-      return .noAnswer("the header of the answer is longer than \(HTTPLimits.headerByteCount) bytes")
+      return .noAnswer(
+        "the header of the answer is longer than \(HTTPLimits.headerByteCount) bytes")
     }
     guard code == CURLE_OK || exchange.isTooLong else {
-      let text = errorText.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } ?? "" }
+      let text = errorText.withUnsafeBufferPointer {
+        $0.baseAddress.map { String(cString: $0) } ?? ""
+      }
       return .noAnswer(text.isEmpty ? String(cString: tranche_curl_describe(code)) : text)
     }
     var status = 0
     tranche_curl_status(handle, &status)
-    return .answer(status: status, headers: exchange.headers, body: exchange.received, isWhole: !exchange.isTooLong)
+    return .answer(
+      status: status, headers: exchange.headers, body: exchange.received,
+      isWhole: !exchange.isTooLong)
   }
 }
 
@@ -151,14 +163,17 @@ private struct Exchange {
 }
 
 private func receiveBody(
-  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int,
+  _ context: UnsafeMutableRawPointer?
 ) -> Int {
   guard let context else { return 0 }
-  return context.assumingMemoryBound(to: Exchange.self).pointee.receive(UnsafeRawBufferPointer(start: bytes, count: size * count))
+  return context.assumingMemoryBound(to: Exchange.self).pointee.receive(
+    UnsafeRawBufferPointer(start: bytes, count: size * count))
 }
 
 private func receiveHeader(
-  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int,
+  _ context: UnsafeMutableRawPointer?
 ) -> Int {
   guard let context else { return 0 }
   return context.assumingMemoryBound(to: Exchange.self).pointee
@@ -166,7 +181,8 @@ private func receiveHeader(
 }
 
 private func sendBody(
-  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int, _ context: UnsafeMutableRawPointer?
+  _ bytes: UnsafeMutablePointer<CChar>?, _ size: Int, _ count: Int,
+  _ context: UnsafeMutableRawPointer?
 ) -> Int {
   guard let context, let bytes else { return 0 }
   let exchange = context.assumingMemoryBound(to: Exchange.self)

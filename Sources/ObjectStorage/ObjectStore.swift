@@ -9,17 +9,22 @@ package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
 
   /// - Precondition: As ``init(validating:)`` asks. For keys that are made here.
   package init(_ value: String) {
-    guard let key = ObjectKey(validating: value) else { preconditionFailure("object key \(ForeignText.quoted(value))") }
+    guard let key = ObjectKey(validating: value) else {
+      preconditionFailure("object key \(ForeignText.quoted(value))")
+    }
     self = key
   }
 
-  /// Nil unless the text is a key that stays below the store's root: up to 1,024 bytes, no empty, `.` or `..` segment, no slash at
-  /// either end, no control character. For keys from outside, such as a checkpoint's or a listing's.
+  /// Nil unless the text is a key that stays below the store's root: up to 1,024 bytes, no empty,
+  /// `.` or `..` segment, no slash at either end, no control character. For keys from outside, such
+  /// as a checkpoint's or a listing's.
   package init?(validating value: String) {
     let segments = value.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
     let isValid =
       value.utf8.count <= Self.byteLimit
-      && segments.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+      && segments.allSatisfy {
+        !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8)
+      }
       && value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     guard isValid else { return nil }
     self.value = value
@@ -31,7 +36,8 @@ package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
 /// What a store says of an object.
 package struct ObjectFacts: Sendable, Equatable {
   package let byteCount: Int64
-  /// Without quotes. S3's for S3; the MD5 of the content in hexadecimal for a folder, which is what S3's is for objects put in one piece.
+  /// Without quotes. S3's for S3; the MD5 of the content in hexadecimal for a folder, which is what
+  /// S3's is for objects put in one piece.
   package let etag: String
 
   package init(byteCount: Int64, etag: String) {
@@ -43,7 +49,8 @@ package struct ObjectFacts: Sendable, Equatable {
 /// A store's acknowledgement.
 package struct PutReceipt: Sendable, Equatable {
   package let etag: String
-  /// An attempt before the one that succeeded got no answer: it may be applied later and undo a newer one.
+  /// An attempt before the one that succeeded got no answer: it may be applied later and undo a
+  /// newer one.
   package let hadUnansweredAttempt: Bool
 
   package init(etag: String, hadUnansweredAttempt: Bool) {
@@ -64,29 +71,33 @@ package protocol ObjectStore: Sendable {
   /// Whether putting a group costs less than putting its objects one by one.
   var sharesSyncs: Bool { get }
 
-  /// Keeps other processes of this machine from writing here as long as this store lives; does nothing
-  /// where the store cannot.
+  /// Keeps other processes of this machine from writing here as long as this store lives; does
+  /// nothing where the store cannot.
   ///
   /// - Throws: ``ObjectStoreError`` with code `held` when another process holds the place.
   func holdPlace() throws(ObjectStoreError)
-  /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable when it returns.
+  /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable
+  /// when it returns.
   func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt
   /// Puts several objects. Where one fails, others may have been put.
   func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt]
   /// Nil when there is no such object.
   func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts?
-  /// Nil when there is no such object; ``ObjectStoreError/Code/tooLarge(byteLimit:)`` when it is longer, which is found out by reading no
-  /// more than that.
+  /// Nil when there is no such object; ``ObjectStoreError/Code/tooLarge(byteLimit:)`` when it is
+  /// longer, which is found out by reading no more than that.
   func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]?
   /// An object that is not there is deleted already.
   func delete(_ key: ObjectKey) throws(ObjectStoreError)
-  /// The keys that begin with a text, sorted by their bytes. What others have put there under a name that no ``ObjectKey`` has is left out.
+  /// The keys that begin with a text, sorted by their bytes. What others have put there under a
+  /// name that no ``ObjectKey`` has is left out.
   func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey]
 }
 
 extension ObjectStore {
   /// For objects of the size that ours have unless a job says otherwise: a gibibyte.
-  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? { try get(key, byteLimit: 1 << 30) }
+  package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
+    try get(key, byteLimit: 1 << 30)
+  }
 }
 
 /// Why a store did not do as asked. Never holds a credential or a signature.
@@ -129,7 +140,8 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
   package var isTransient: Bool {
     switch code {
     case .unreachable, .serverError: true
-    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput, .held, .tooLarge:
+    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput,
+      .held, .tooLarge:
       false
     }
   }
@@ -138,19 +150,27 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
 
   private var remedy: String {
     switch code {
-    case .unreachable: "Is the store up, and is output.s3.endpoint right? What is not published stays in the checkpoint; run again."
-    case .serverError: "The store is in trouble. What is not published stays in the checkpoint; run again."
+    case .unreachable:
+      "Is the store up, and is output.s3.endpoint right? What is not published stays in the "
+        + "checkpoint; run again."
+    case .serverError:
+      "The store is in events. What is not published stays in the checkpoint; run again."
     case .refused:
-      "Check the credentials (temporary ones expire) and their right to put, get and delete objects "
-        + "there. Without the right to list the bucket, S3 refuses to say that an object is not there."
+      "Check the credentials (temporary ones expire) and their right to put, get and delete "
+        + "objects "
+        + "there. Without the right to list the bucket, S3 refuses to say that an object is not "
+        + "there."
     case .noSuchBucket: "Make the bucket, or correct output.to; Tranche never makes one."
     case .full: "Free space, then run again."
     case .readOnly: "Make the folder writable, or name another in output.to."
     case .badRequest: "Check output.to, output.s3.region and output.s3.addressing."
-    case .badCredentials: "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials."
+    case .badCredentials:
+      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials."
     case .inputOutput: "Check the disk, then run again."
-    case .held: "Try again when it has ended. Two jobs never share a place: give each its own output.to."
-    case .tooLarge: "No object of Tranche's is that large there: look at what it is, and move it away."
+    case .held:
+      "Try again when it has ended. Two jobs never share a place: give each its own output.to."
+    case .tooLarge:
+      "No object of Tranche's is that large there: look at what it is, and move it away."
     }
   }
 }

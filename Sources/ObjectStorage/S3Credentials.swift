@@ -1,5 +1,7 @@
 /// Who asks. Its description says nothing of the keys.
-package struct S3Credentials: Sendable, Equatable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
+  CustomDebugStringConvertible, CustomReflectable
+{
   package let accessKeyID: String
   package let secretAccessKey: String
   package let sessionToken: String?
@@ -11,12 +13,17 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible, Cust
     self.sessionToken = sessionToken.map { Self.trimmed($0) }
   }
 
-  /// Keys and tokens are words of printable ASCII; anything else would put lines of its own into a request's header.
+  /// Keys and tokens are words of printable ASCII; anything else would put lines of its own into a
+  /// request's header.
   func checkCharacters(place: String) throws(ObjectStoreError) {
-    for (name, value) in [("access key id", accessKeyID), ("secret access key", secretAccessKey), ("session token", sessionToken ?? "-")]
+    for (name, value) in [
+      ("access key id", accessKeyID), ("secret access key", secretAccessKey),
+      ("session token", sessionToken ?? "-"),
+    ]
     where value.isEmpty || !value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
       throw ObjectStoreError(
-        .badCredentials, place: place, reason: "the \(name) is empty or holds a space or another character that none has")
+        .badCredentials, place: place,
+        reason: "the \(name) is empty or holds a space or another character that none has")
     }
   }
 
@@ -24,10 +31,12 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible, Cust
   package var debugDescription: String { description }
   package var customMirror: Mirror { Mirror(self, children: []) }
 
-  /// Finds credentials where the AWS tools do: the environment, else a profile of the shared credentials file.
+  /// Finds credentials where the AWS tools do: the environment, else a profile of the shared
+  /// credentials file.
   ///
   /// - Parameters:
-  ///   - profile: A profile named in the job file goes before the environment; nil: AWS_ACCESS_KEY_ID if set, else AWS_PROFILE or `default`.
+  ///   - profile: A profile named in the job file goes before the environment; nil:
+  ///     AWS_ACCESS_KEY_ID if set, else AWS_PROFILE or `default`.
   ///   - readFile: Nil for a file that cannot be read.
   /// - SeeAlso: AWS SDKs and Tools Reference Guide, "Shared config and credentials files".
   package static func resolve(
@@ -35,24 +44,34 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible, Cust
   ) throws(ObjectStoreError) -> S3Credentials {
     if profile == nil, let accessKeyID = environment["AWS_ACCESS_KEY_ID"], !accessKeyID.isEmpty {
       guard let secret = environment["AWS_SECRET_ACCESS_KEY"], !secret.isEmpty else {
-        throw ObjectStoreError(.badCredentials, place: "environment", reason: "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not")
+        throw ObjectStoreError(
+          .badCredentials, place: "environment",
+          reason: "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not")
       }
       let token = environment["AWS_SESSION_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
       return S3Credentials(accessKeyID: accessKeyID, secretAccessKey: secret, sessionToken: token)
     }
     let name = profile ?? environment["AWS_PROFILE"] ?? "default"
-    let path = environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "\(environment["HOME"] ?? "")/.aws/credentials"
+    let path =
+      environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "\(environment["HOME"] ?? "")/.aws/credentials"
     guard let text = readFile(path) else {
       throw ObjectStoreError(
         .badCredentials, place: path,
-        reason: "AWS_ACCESS_KEY_ID is not set, and the shared credentials file with profile \(name) cannot be read")
+        reason:
+          "AWS_ACCESS_KEY_ID is not set, and the shared credentials file with profile \(name) "
+          + "cannot be read"
+      )
     }
     let values = section(name, of: text)
-    guard let accessKeyID = values["aws_access_key_id"], let secret = values["aws_secret_access_key"] else {
+    guard let accessKeyID = values["aws_access_key_id"],
+      let secret = values["aws_secret_access_key"]
+    else {
       throw ObjectStoreError(
-        .badCredentials, place: path, reason: "profile \(name) has no aws_access_key_id and aws_secret_access_key")
+        .badCredentials, place: path,
+        reason: "profile \(name) has no aws_access_key_id and aws_secret_access_key")
     }
-    return S3Credentials(accessKeyID: accessKeyID, secretAccessKey: secret, sessionToken: values["aws_session_token"])
+    return S3Credentials(
+      accessKeyID: accessKeyID, secretAccessKey: secret, sessionToken: values["aws_session_token"])
   }
 
   private static func section(_ name: String, of text: String) -> [String: String] {

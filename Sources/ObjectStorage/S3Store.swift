@@ -18,7 +18,8 @@ package struct S3Configuration: Sendable {
   package let caFile: String?
 
   package init(
-    endpoint: String?, region: String, bucket: String, prefix: String, addressing: AddressingStyle, credentials: S3Credentials,
+    endpoint: String?, region: String, bucket: String, prefix: String, addressing: AddressingStyle,
+    credentials: S3Credentials,
     timeoutMilliseconds: Int64, maxAttempts: Int, caFile: String?
   ) {
     self.endpoint = endpoint
@@ -35,9 +36,10 @@ package struct S3Configuration: Sendable {
 
 /// Objects in an S3 bucket, signed by ``SigV4`` and carried by libcurl.
 ///
-/// An attempt that gets no answer, 500, 502, 503, 504 or a throttling code is made again, after an exponentially growing wait with full
-/// jitter; anything else is final at once.
-/// - SeeAlso: Amazon S3 API Reference, "Error responses"; AWS Architecture Blog, "Exponential Backoff And Jitter".
+/// An attempt that gets no answer, 500, 502, 503, 504 or a throttling code is made again, after an
+/// exponentially growing wait with full jitter; anything else is final at once.
+/// - SeeAlso: Amazon S3 API Reference, "Error responses"; AWS Architecture Blog, "Exponential
+///   Backoff And Jitter".
 package final class S3Store: ObjectStore {
   private let configuration: S3Configuration
   private let signer: SigV4
@@ -57,8 +59,11 @@ package final class S3Store: ObjectStore {
   ///   - step: Called when an object was put, for tests that end the process there.
   package init(
     _ configuration: S3Configuration, now: @escaping @Sendable () -> Int64 = { Int64(time(nil)) },
-    sleep: @escaping @Sendable (_ milliseconds: Int64) -> Void = { usleep(UInt32(clamping: $0 * 1_000)) },
-    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }, step: @escaping @Sendable () -> Void = {}
+    sleep: @escaping @Sendable (_ milliseconds: Int64) -> Void = {
+      usleep(UInt32(clamping: $0 * 1_000))
+    },
+    random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) },
+    step: @escaping @Sendable () -> Void = {}
   ) {
     self.configuration = configuration
     self.now = now
@@ -66,11 +71,13 @@ package final class S3Store: ObjectStore {
     self.random = random
     self.step = step
     signer = SigV4(credentials: configuration.credentials, region: configuration.region)
-    client = HTTPClient(timeoutMilliseconds: configuration.timeoutMilliseconds, caFile: configuration.caFile)
+    client = HTTPClient(
+      timeoutMilliseconds: configuration.timeoutMilliseconds, caFile: configuration.caFile)
     let endpoint = configuration.endpoint ?? "https://s3.\(configuration.region).amazonaws.com"
     scheme = endpoint.hasPrefix("http://") ? "http" : "https"
     let rest = endpoint.split(separator: "/", omittingEmptySubsequences: true)
-    let authority = Self.withoutDefaultPort(rest.count > 1 ? String(rest[1]) : endpoint, scheme: scheme)
+    let authority = Self.withoutDefaultPort(
+      rest.count > 1 ? String(rest[1]) : endpoint, scheme: scheme)
     switch configuration.addressing {
     case .path:
       host = authority
@@ -88,7 +95,8 @@ package final class S3Store: ObjectStore {
   }
 
   package var location: String {
-    "s3://\(configuration.bucket)" + (configuration.prefix.isEmpty ? "" : "/\(configuration.prefix)")
+    "s3://\(configuration.bucket)"
+      + (configuration.prefix.isEmpty ? "" : "/\(configuration.prefix)")
   }
 
   package let sharesSyncs = false
@@ -97,7 +105,9 @@ package final class S3Store: ObjectStore {
 
   package var identity: String { "\(scheme)://\(host)\(basePath) \(configuration.prefix)" }
 
-  private func fullKey(_ key: String) -> String { configuration.prefix.isEmpty ? key : "\(configuration.prefix)/\(key)" }
+  private func fullKey(_ key: String) -> String {
+    configuration.prefix.isEmpty ? key : "\(configuration.prefix)/\(key)"
+  }
 
   private func path(_ key: ObjectKey) -> String {
     "\(basePath)/\(SigV4.percentEncoded(fullKey(key.value), keepingSlashes: true))"
@@ -105,7 +115,8 @@ package final class S3Store: ObjectStore {
 
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     let request = SigV4.Request(
-      method: "PUT", host: host, path: path(key), headers: [("content-type", Self.contentType(of: key))], payload: bytes)
+      method: "PUT", host: host, path: path(key),
+      headers: [("content-type", Self.contentType(of: key))], payload: bytes)
     let answer = try send(request, place: "\(location)/\(key)")
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
     step()
@@ -128,28 +139,37 @@ package final class S3Store: ObjectStore {
   }
 
   package func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? {
-    let answer = try send(SigV4.Request(method: "HEAD", host: host, path: path(key)), place: "\(location)/\(key)")
+    let answer = try send(
+      SigV4.Request(method: "HEAD", host: host, path: path(key)), place: "\(location)/\(key)")
     if answer.status == 404 { return nil }
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
-    return ObjectFacts(byteCount: answer.headers["content-length"].flatMap { Int64($0) } ?? 0, etag: answer.etag)
+    return ObjectFacts(
+      byteCount: answer.headers["content-length"].flatMap { Int64($0) } ?? 0, etag: answer.etag)
   }
 
   package func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
     let answer = try send(
-      SigV4.Request(method: "GET", host: host, path: path(key)), place: "\(location)/\(key)", bodyByteLimit: byteLimit)
-    if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return nil }
+      SigV4.Request(method: "GET", host: host, path: path(key)), place: "\(location)/\(key)",
+      bodyByteLimit: byteLimit)
+    if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" {
+      return nil
+    }
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
     guard answer.isWhole else {
       throw ObjectStoreError(
-        .tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)", reason: "is longer than \(byteLimit) bytes")
+        .tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)",
+        reason: "is longer than \(byteLimit) bytes")
     }
     return answer.body
   }
 
   package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
-    let answer = try send(SigV4.Request(method: "DELETE", host: host, path: path(key)), place: "\(location)/\(key)")
+    let answer = try send(
+      SigV4.Request(method: "DELETE", host: host, path: path(key)), place: "\(location)/\(key)")
     if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return }
-    guard answer.status == 204 || answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    guard answer.status == 204 || answer.status == 200 else {
+      throw failure(answer, place: "\(location)/\(key)")
+    }
   }
 
   package func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
@@ -160,19 +180,25 @@ package final class S3Store: ObjectStore {
       var query = [(name: "list-type", value: "2"), (name: "prefix", value: base + prefix)]
       if let token { query.append((name: "continuation-token", value: token)) }
       let answer = try send(
-        SigV4.Request(method: "GET", host: host, path: basePath.isEmpty ? "/" : basePath, query: query), place: location,
+        SigV4.Request(
+          method: "GET", host: host, path: basePath.isEmpty ? "/" : basePath, query: query),
+        place: location,
         bodyByteLimit: HTTPLimits.listingByteCount)
       guard answer.status == 200 else { throw failure(answer, place: location) }
       let page = XMLText.all("Key", in: answer.text)
       keys += page.map { String($0.dropFirst(base.count)) }
       let next = XMLText.first("NextContinuationToken", in: answer.text)
       // A server that answers the same page for ever, or pages of nothing.
-      guard answer.isWhole, next == nil || (next != token && !page.isEmpty), keys.count <= Self.listedKeyLimit else {
-        throw ObjectStoreError(.serverError(status: answer.status), place: location, reason: "the listing has no end")
+      guard answer.isWhole, next == nil || (next != token && !page.isEmpty),
+        keys.count <= Self.listedKeyLimit
+      else {
+        throw ObjectStoreError(
+          .serverError(status: answer.status), place: location, reason: "the listing has no end")
       }
       token = next
     } while token != nil
-    return keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.compactMap(ObjectKey.init(validating:))
+    return keys.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.compactMap(
+      ObjectKey.init(validating:))
   }
 
   private static let listedKeyLimit = 1_000_000
@@ -187,23 +213,31 @@ package final class S3Store: ObjectStore {
     var hadUnansweredAttempt = false
 
     /// Servers' are some forty bytes long; of a longer one the beginning does.
-    var etag: String { String((headers["etag"] ?? "").unicodeScalars.filter { $0 != "\"" }.prefix(256).map(Character.init)) }
+    var etag: String {
+      String(
+        (headers["etag"] ?? "").unicodeScalars.filter { $0 != "\"" }.prefix(256).map(Character.init)
+      )
+    }
     var text: String { String(decoding: body, as: UTF8.self) }
   }
 
   private static let throttlingCodes: Set<String> = [
-    "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
-    "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded", "RequestTimeout", "RequestTimeTooSlow",
+    "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
+    "RequestThrottledException",
+    "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded", "RequestTimeout",
+    "RequestTimeTooSlow",
   ]
 
   /// Codes of status 400 that speak of who asks.
   private static let credentialCodes: Set<String> = [
-    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired", "TokenRefreshRequired",
+    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired",
+    "TokenRefreshRequired",
   ]
 
   private func isWorthTryingAgain(_ answer: Answer) -> Bool {
     [429, 500, 502, 503, 504].contains(answer.status)
-      || (answer.status == 400 && XMLText.first("Code", in: answer.text).map(Self.throttlingCodes.contains) == true)
+      || (answer.status == 400
+        && XMLText.first("Code", in: answer.text).map(Self.throttlingCodes.contains) == true)
   }
 
   /// Loads libcurl, so that it is missed before anything else is done.
@@ -212,11 +246,14 @@ package final class S3Store: ObjectStore {
   }
 
   private static func withoutLibrary(place: String) -> ObjectStoreError {
-    let reason = "libcurl cannot be used: \(HTTPClient.obstacle ?? "it gives no handle"). On Debian it is the package libcurl4"
+    let reason =
+      "libcurl cannot be used: \(HTTPClient.obstacle ?? "it gives no handle"). On Debian it is "
+      + "the package libcurl4"
     return ObjectStoreError(.inputOutput, place: place, reason: reason)
   }
 
-  /// - Parameter bodyByteLimit: Of a body that the caller reads; an answer whose body is longer is not whole then. Else such an answer is none.
+  /// - Parameter bodyByteLimit: Of a body that the caller reads; an answer whose body is longer is
+  ///   not whole then. Else such an answer is none.
   private func send(
     _ request: SigV4.Request, place: String, bodyByteLimit: Int? = nil
   ) throws(ObjectStoreError) -> Answer {
@@ -248,7 +285,8 @@ package final class S3Store: ObjectStore {
         hadUnansweredAttempt = true
         if attempt >= configuration.maxAttempts {
           throw ObjectStoreError(
-            .unreachable, place: "\(place) at \(scheme)://\(host)", reason: "no answer in \(attempt) attempts: \(reason)",
+            .unreachable, place: "\(place) at \(scheme)://\(host)",
+            reason: "no answer in \(attempt) attempts: \(reason)",
             hadUnansweredAttempt: true)
         }
       }
@@ -265,10 +303,14 @@ package final class S3Store: ObjectStore {
     let message = XMLText.first("Message", in: answer.text).map {
       ForeignText.quoted($0.hasSuffix(".") ? String($0.dropLast()) : $0, byteLimit: 150)
     }
-    var reason = "the store answered \(answer.status)" + (code.map { " \($0)" } ?? "") + (message.map { ": \($0)" } ?? "")
+    var reason =
+      "the store answered \(answer.status)" + (code.map { " \($0)" } ?? "")
+      + (message.map { ": \($0)" } ?? "")
     if code == "RequestTimeTooSkewed" { reason += "; this machine's clock is wrong" }
     let region = answer.headers["x-amz-bucket-region"]
-    if let region, region != configuration.region { reason += "; the bucket is in region \(ForeignText.quoted(region, byteLimit: 40))" }
+    if let region, region != configuration.region {
+      reason += "; the bucket is in region \(ForeignText.quoted(region, byteLimit: 40))"
+    }
     let kind: ObjectStoreError.Code =
       switch answer.status {
       case 401, 403: .refused
@@ -279,21 +321,27 @@ package final class S3Store: ObjectStore {
       default: .badRequest
       }
     return ObjectStoreError(
-      kind, place: place, reason: scrubbed(reason), hadUnansweredAttempt: answer.hadUnansweredAttempt)
+      kind, place: place, reason: scrubbed(reason),
+      hadUnansweredAttempt: answer.hadUnansweredAttempt)
   }
 
   /// Some servers repeat what they were sent.
   private func scrubbed(_ text: String) -> String {
     let secrets = [
-      configuration.credentials.secretAccessKey, configuration.credentials.sessionToken, configuration.credentials.accessKeyID,
+      configuration.credentials.secretAccessKey, configuration.credentials.sessionToken,
+      configuration.credentials.accessKeyID,
     ]
-    return secrets.compactMap { $0 }.filter { !$0.isEmpty }.reduce(text) { $0.replacing($1, with: "...") }
+    return secrets.compactMap { $0 }.filter { !$0.isEmpty }.reduce(text) {
+      $0.replacing($1, with: "...")
+    }
   }
 }
 
 /// The little of XML that S3's answers need: the texts of elements by name.
 enum XMLText {
-  static func first(_ name: String, in text: String) -> String? { all(name, in: text, limit: 1).first }
+  static func first(_ name: String, in text: String) -> String? {
+    all(name, in: text, limit: 1).first
+  }
 
   static func all(_ name: String, in text: String, limit: Int = .max) -> [String] {
     var found: [String] = []
@@ -324,8 +372,11 @@ enum XMLText {
       case "apos": result += "'"
       default:
         let isHexadecimal = name.hasPrefix("#x")
-        let number = isHexadecimal ? UInt32(name.dropFirst(2), radix: 16) : UInt32(name.dropFirst(1))
-        if name.hasPrefix("#"), let scalar = number.flatMap(Unicode.Scalar.init) { result.unicodeScalars.append(scalar) }
+        let number =
+          isHexadecimal ? UInt32(name.dropFirst(2), radix: 16) : UInt32(name.dropFirst(1))
+        if name.hasPrefix("#"), let scalar = number.flatMap(Unicode.Scalar.init) {
+          result.unicodeScalars.append(scalar)
+        }
       }
       rest = rest[rest.index(after: semicolon)...]
     }

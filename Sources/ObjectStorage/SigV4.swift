@@ -4,7 +4,8 @@ internal import Glibc
 /// AWS Signature Version 4 for S3, with the payload's hash in the signature.
 ///
 /// One canonical form serves the wire and the signature: what is signed is what is sent.
-/// - SeeAlso: AWS, "Authenticating Requests (AWS Signature Version 4)", "Signature Calculations for the Authorization Header".
+/// - SeeAlso: AWS, "Authenticating Requests (AWS Signature Version 4)", "Signature Calculations for
+///   the Authorization Header".
 struct SigV4 {
   let credentials: S3Credentials
   let region: String
@@ -21,7 +22,8 @@ struct SigV4 {
     var payload: [UInt8] = []
   }
 
-  /// The headers to send: host aside, those given, `x-amz-content-sha256`, `x-amz-date`, the session token, and `authorization`.
+  /// The headers to send: host aside, those given, `x-amz-content-sha256`, `x-amz-date`, the
+  /// session token, and `authorization`.
   ///
   /// - Parameter seconds: Since 1970 UTC.
   func sign(_ request: Request, at seconds: Int64) -> [(name: String, value: String)] {
@@ -32,19 +34,28 @@ struct SigV4 {
     if let token = credentials.sessionToken { headers.append(("x-amz-security-token", token)) }
     let scope = "\(date)/\(region)/s3/aws4_request"
     let (canonical, signedNames) = canonicalRequest(request, headers)
-    let text = "AWS4-HMAC-SHA256\n\(time)\n\(scope)\n\(hexadecimal(SHA256.hash(data: Array(canonical.utf8))))"
+    let text =
+      "AWS4-HMAC-SHA256\n\(time)\n\(scope)\n\(hexadecimal(SHA256.hash(data: Array(canonical.utf8))))"
     let signature = hexadecimal(hmac(signingKey(date), text))
     let authorization =
-      "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope),SignedHeaders=\(signedNames),Signature=\(signature)"
+      "AWS4-HMAC-SHA256 "
+      + "Credential=\(credentials.accessKeyID)/\(scope),SignedHeaders=\(signedNames),Signature=\(signature)"
     return headers + [("authorization", authorization)]
   }
 
-  private func canonicalRequest(_ request: Request, _ headers: [(name: String, value: String)]) -> (text: String, signedNames: String) {
-    let signed = (headers + [("host", request.host)]).map { (name: $0.name, value: Self.collapsed($0.value)) }.sorted { $0.name < $1.name }
+  private func canonicalRequest(_ request: Request, _ headers: [(name: String, value: String)]) -> (
+    text: String, signedNames: String
+  ) {
+    let signed = (headers + [("host", request.host)]).map {
+      (name: $0.name, value: Self.collapsed($0.value))
+    }.sorted { $0.name < $1.name }
     let names = signed.map(\.name).joined(separator: ";")
     let lines = signed.map { "\($0.name):\($0.value)\n" }.joined()
     let payload = headers.last { $0.name == "x-amz-content-sha256" }?.value ?? ""
-    return ("\(request.method)\n\(request.path)\n\(Self.encoded(request.query))\n\(lines)\n\(names)\n\(payload)", names)
+    return (
+      "\(request.method)\n\(request.path)\n\(Self.encoded(request.query))\n\(lines)\n\(names)\n\(payload)",
+      names
+    )
   }
 
   private func signingKey(_ date: String) -> [UInt8] {
@@ -64,7 +75,8 @@ struct SigV4 {
     var bytes: [UInt8] = []
     for byte in text.utf8 {
       switch byte {
-      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."),
+        UInt8(ascii: "_"), UInt8(ascii: "~"):
         bytes.append(byte)
       case UInt8(ascii: "/") where keepingSlashes: bytes.append(byte)
       default: bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
@@ -75,11 +87,15 @@ struct SigV4 {
 
   /// Sorted by the encoded names, then values.
   static func encoded(_ query: [(name: String, value: String)]) -> String {
-    query.map { "\(percentEncoded($0.name, keepingSlashes: false))=\(percentEncoded($0.value, keepingSlashes: false))" }.sorted()
+    query.map {
+      "\(percentEncoded($0.name, keepingSlashes: false))=\(percentEncoded($0.value, keepingSlashes: false))"
+    }.sorted()
       .joined(separator: "&")
   }
 
-  private static func collapsed(_ value: String) -> String { value.split(separator: " ").joined(separator: " ") }
+  private static func collapsed(_ value: String) -> String {
+    value.split(separator: " ").joined(separator: " ")
+  }
 
   /// `20130524` and `20130524T000000Z`.
   private static func stamps(_ seconds: Int64) -> (date: String, time: String) {

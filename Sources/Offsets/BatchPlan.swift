@@ -1,4 +1,5 @@
-/// What one batch reads: its number and one range per partition that has something to read, in the order of ``PartitionID``.
+/// What one batch reads: its number and one range per partition that has something to read, in the
+/// order of ``PartitionID``.
 package struct BatchPlan: Hashable, Sendable {
   /// From 1, one more with every committed batch of the job.
   package let batch: Int64
@@ -12,10 +13,14 @@ package struct BatchPlan: Hashable, Sendable {
   package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.range.count } }
   package var isEmpty: Bool { ranges.isEmpty }
 
-  package var rangesBySource: [(source: String, ranges: ArraySlice<PartitionRange>)] { Self.bySource(ranges) }
+  package var rangesBySource: [(source: String, ranges: ArraySlice<PartitionRange>)] {
+    Self.bySource(ranges)
+  }
 
   /// Ranges in the order of their partitions, in pieces of one source each.
-  package static func bySource(_ ranges: [PartitionRange]) -> [(source: String, ranges: ArraySlice<PartitionRange>)] {
+  package static func bySource(_ ranges: [PartitionRange]) -> [(
+    source: String, ranges: ArraySlice<PartitionRange>
+  )] {
     var pieces: [(source: String, ranges: ArraySlice<PartitionRange>)] = []
     var rest = ranges[...]
     while let source = rest.first?.partition.source {
@@ -29,31 +34,38 @@ package struct BatchPlan: Hashable, Sendable {
 
 /// Plans a batch of at most `maxOffsets` offsets over what lies between progress and the ends.
 ///
-/// Pure and deterministic: the same arguments give the same plan. Exactly `maxOffsets` in all when that many are there. Each lagging
-/// partition gets its share of the total lag by largest remainder, and at least one offset. Where more than ``partitionsPerBatch`` lag, or more than there
-/// are offsets to give, they take turns by batch number.
+/// Pure and deterministic: the same arguments give the same plan. Exactly `maxOffsets` in all when
+/// that many are there. Each lagging partition gets its share of the total lag by largest
+/// remainder, and at least one offset. Where more than ``partitionsPerBatch`` lag, or more than
+/// there are offsets to give, they take turns by batch number.
 ///
 /// - Parameters:
-///   - unread: What is left of each partition that the job knows, in any order. Empty ranges give nothing and keep the partition's place in the turns, so that
-///     its turn comes whatever other partitions do.
+///   - unread: What is left of each partition that the job knows, in any order. Empty ranges give
+///     nothing and keep the partition's place in the turns, so that its turn comes whatever other
+///     partitions do.
 ///   - maxOffsets: At least 1.
 package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int64) -> BatchPlan {
   precondition(maxOffsets >= 1, "a batch of \(maxOffsets) offsets")
   let partitions = unread.sorted { $0.partition < $1.partition }
-  let counts = splitOffsets(lags: partitions.map(\.range.count), maxOffsets: maxOffsets, turn: batch)
+  let counts = splitOffsets(
+    lags: partitions.map(\.range.count), maxOffsets: maxOffsets, turn: batch)
   return BatchPlan(
     batch: batch,
     ranges: zip(partitions, counts).compactMap { partition, count in
       guard count > 0 else { return nil }
-      return PartitionRange(partition.partition, OffsetRange(from: partition.range.from, to: partition.range.from + count))
+      return PartitionRange(
+        partition.partition,
+        OffsetRange(from: partition.range.from, to: partition.range.from + count))
     })
 }
 
-/// Of how many partitions a batch takes, and of no more unless it needs them to be full: each costs it some microseconds, however few of its offsets are
-/// read, for its queue, its progress and its lineage.
+/// Of how many partitions a batch takes, and of no more unless it needs them to be full: each costs
+/// it some microseconds, however few of its offsets are read, for its queue, its progress and its
+/// lineage.
 let partitionsPerBatch = 128
 
-/// The number of offsets each partition gives to a batch; the rules are ``planBatch(_:unread:maxOffsets:)``'s.
+/// The number of offsets each partition gives to a batch; the rules are
+/// ``planBatch(_:unread:maxOffsets:)``'s.
 ///
 /// - Parameter lags: Of every partition, 0 where nothing is left.
 func splitOffsets(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int64] {
@@ -62,17 +74,22 @@ func splitOffsets(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int64] {
 
   var counts = [Int64](repeating: 0, count: lags.count)
   let chosen = choose(lags: lags, maxOffsets: maxOffsets, turn: turn)
-  for (index, count) in zip(chosen, share(lags: chosen.map { lags[$0] }, maxOffsets: maxOffsets)) { counts[index] = count }
+  for (index, count) in zip(chosen, share(lags: chosen.map { lags[$0] }, maxOffsets: maxOffsets)) {
+    counts[index] = count
+  }
   return counts
 }
 
-/// The positions of the partitions whose turn it is: the first ``partitionsPerBatch`` that lag from the turn's place on, and as many more as a full batch needs.
+/// The positions of the partitions whose turn it is: the first ``partitionsPerBatch`` that lag from
+/// the turn's place on, and as many more as a full batch needs.
 ///
-/// The place moves on by as many partitions with every turn, so it passes each of them in as few turns as can be.
+/// The place moves on by as many partitions with every turn, so it passes each of them in as few
+/// turns as can be.
 private func choose(lags: [Int64], maxOffsets: Int64, turn: Int64) -> [Int] {
   let wanted = min(partitionsPerBatch, Int(clamping: maxOffsets))
   let count = UInt64(lags.count)
-  let first = lags.count <= wanted ? 0 : Int(UInt64(bitPattern: turn) % count * UInt64(wanted) % count)
+  let first =
+    lags.count <= wanted ? 0 : Int(UInt64(bitPattern: turn) % count * UInt64(wanted) % count)
   var chosen: [Int] = []
   var offsetCount: UInt64 = 0
   for step in lags.indices where chosen.count < wanted || offsetCount < UInt64(maxOffsets) {
@@ -98,7 +115,9 @@ private func share(lags: [Int64], maxOffsets: Int64) -> [Int64] {
     remainders.append((remainder, index))
   }
   let left = Int(maxOffsets - counts.reduce(0, +))
-  remainders.sort { $0.remainder != $1.remainder ? $0.remainder > $1.remainder : $0.index < $1.index }
+  remainders.sort {
+    $0.remainder != $1.remainder ? $0.remainder > $1.remainder : $0.index < $1.index
+  }
   for (_, index) in remainders.prefix(left) { counts[index] += 1 }
 
   giveOneToEach(&counts)
@@ -109,7 +128,9 @@ private func share(lags: [Int64], maxOffsets: Int64) -> [Int64] {
 private func giveOneToEach(_ counts: inout [Int64]) {
   let without = counts.indices.filter { counts[$0] == 0 }
   guard !without.isEmpty else { return }
-  let largestFirst = counts.indices.sorted { counts[$0] != counts[$1] ? counts[$0] > counts[$1] : $0 < $1 }
+  let largestFirst = counts.indices.sorted {
+    counts[$0] != counts[$1] ? counts[$0] > counts[$1] : $0 < $1
+  }
   var wanted = without.count
   while wanted > 0 {
     for index in largestFirst {

@@ -1,4 +1,5 @@
-/// A position in a partition: the number of one message. Kafka's own 64-bit offset, never negative here.
+/// A position in a partition: the number of one message. Kafka's own 64-bit offset, never negative
+/// here.
 package typealias Offset = Int64
 
 /// One partition of one topic of one source (a source is a named Kafka cluster of the job file).
@@ -18,16 +19,20 @@ package struct PartitionID: Hashable, Comparable, Sendable, CustomStringConverti
   /// `main/orders[3]`
   package var description: String { "\(source)/\(topic)[\(partition)]" }
 
-  /// The number and the topic's last eight bytes tell partitions apart well enough: hashing two texts would take most of the time of a plan over a
-  /// thousand.
+  /// The number and the topic's last eight bytes tell partitions apart well enough: hashing two
+  /// texts would take most of the time of a plan over a thousand.
   package func hash(into hasher: inout Hasher) {
     hasher.combine(partition)
     hasher.combine(topic.utf8.suffix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) })
   }
 
   package static func < (left: PartitionID, right: PartitionID) -> Bool {
-    if left.source != right.source { return left.source.utf8.lexicographicallyPrecedes(right.source.utf8) }
-    if left.topic != right.topic { return left.topic.utf8.lexicographicallyPrecedes(right.topic.utf8) }
+    if left.source != right.source {
+      return left.source.utf8.lexicographicallyPrecedes(right.source.utf8)
+    }
+    if left.topic != right.topic {
+      return left.topic.utf8.lexicographicallyPrecedes(right.topic.utf8)
+    }
     return left.partition < right.partition
   }
 }
@@ -44,7 +49,8 @@ package struct OffsetRange: Hashable, Sendable, CustomStringConvertible {
     self.to = to
   }
 
-  /// The distance between the ends. Fewer messages than this may exist: compaction and control records leave holes.
+  /// The distance between the ends. Fewer messages than this may exist: compaction and control
+  /// records leave holes.
   package var count: Int64 { to - from }
   package var isEmpty: Bool { from == to }
   package func contains(_ offset: Offset) -> Bool { offset >= from && offset < to }
@@ -62,6 +68,11 @@ package struct PartitionRange: Hashable, Sendable, CustomStringConvertible {
     self.partition = partition
     self.range = range
   }
+
+  package var from: Offset { range.from }
+  package var to: Offset { range.to }
+  package var count: Int64 { range.count }
+  package var isEmpty: Bool { range.isEmpty }
 
   /// `main/orders[3] [1200, 9000)`
   package var description: String { "\(partition) \(range)" }

@@ -16,10 +16,14 @@ enum ChunkValues {
 
     var count: Int { ranges.count }
 
-    subscript(index: Int) -> UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: bytes[ranges[index]]) }
+    subscript(index: Int) -> UnsafeRawBufferPointer {
+      UnsafeRawBufferPointer(rebasing: bytes[ranges[index]])
+    }
 
     func appendPlain(_ index: Int, to target: inout [UInt8]) {
-      withUnsafeBytes(of: UInt32(ranges[index].count).littleEndian) { target.append(contentsOf: $0) }
+      withUnsafeBytes(of: UInt32(ranges[index].count).littleEndian) {
+        target.append(contentsOf: $0)
+      }
       target.append(contentsOf: self[index])
     }
 
@@ -67,7 +71,9 @@ enum ChunkValues {
     case .integers(let values, byteCount: 4):
       bytes.append(addingCount: range.count * 4) { target in
         for (place, index) in range.enumerated() {
-          target.storeBytes(of: Int32(truncatingIfNeeded: values[index]).littleEndian, toByteOffset: place * 4, as: Int32.self)
+          target.storeBytes(
+            of: Int32(truncatingIfNeeded: values[index]).littleEndian, toByteOffset: place * 4,
+            as: Int32.self)
         }
       }
     case .integers(let values, _): appendMemory(values, range, to: &bytes)
@@ -81,11 +87,14 @@ enum ChunkValues {
   }
 
   /// Swift runs on little-endian machines only, where memory is PLAIN already.
-  private func appendMemory<Value>(_ values: UnsafeBufferPointer<Value>, _ range: Range<Int>, to bytes: inout [UInt8]) {
+  private func appendMemory<Value>(
+    _ values: UnsafeBufferPointer<Value>, _ range: Range<Int>, to bytes: inout [UInt8]
+  ) {
     bytes.append(contentsOf: UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: values[range])))
   }
 
-  /// The least and the greatest value, PLAIN without lengths; nil where there is none, or the texts are too long to be of use.
+  /// The least and the greatest value, PLAIN without lengths; nil where there is none, or the texts
+  /// are too long to be of use.
   func extremes() -> (min: [UInt8], max: [UInt8])? {
     switch self {
     case .integers(let values, let byteCount):
@@ -95,7 +104,9 @@ enum ChunkValues {
         least = Swift.min(least, value)
         greatest = Swift.max(greatest, value)
       }
-      func plain(_ value: Int64) -> [UInt8] { withUnsafeBytes(of: value.littleEndian) { Array($0.prefix(byteCount)) } }
+      func plain(_ value: Int64) -> [UInt8] {
+        withUnsafeBytes(of: value.littleEndian) { Array($0.prefix(byteCount)) }
+      }
       return (plain(least), plain(greatest))
     case .bits(let values):
       guard !values.isEmpty else { return nil }
@@ -109,12 +120,14 @@ enum ChunkValues {
         if texts[greatest].lexicographicallyPrecedes(texts[index]) { greatest = index }
       }
       let lengthLimit = 64
-      guard texts.ranges[least].count <= lengthLimit, texts.ranges[greatest].count <= lengthLimit else { return nil }
+      guard texts.ranges[least].count <= lengthLimit, texts.ranges[greatest].count <= lengthLimit
+      else { return nil }
       return (Array(texts[least]), Array(texts[greatest]))
     }
   }
 
-  /// parquet.thrift, ColumnOrder: NaN takes no part, and a zero is written so that it bounds both zeros.
+  /// parquet.thrift, ColumnOrder: NaN takes no part, and a zero is written so that it bounds both
+  /// zeros.
   private func extremes(of values: UnsafeBufferPointer<Double>) -> (min: [UInt8], max: [UInt8])? {
     var (least, greatest) = (Double.infinity, -Double.infinity)
     var isAny = false
@@ -124,7 +137,9 @@ enum ChunkValues {
       isAny = true
     }
     guard isAny else { return nil }
-    func plain(_ value: Double) -> [UInt8] { withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
+    func plain(_ value: Double) -> [UInt8] {
+      withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) }
+    }
     return (plain(least == 0 ? -0.0 : least), plain(greatest == 0 ? 0.0 : greatest))
   }
 }

@@ -1,6 +1,7 @@
 internal import Tables
 
-/// Writes one column of one row group: chooses the encoding, cuts the rows into pages, gathers the statistics.
+/// Writes one column of one row group: chooses the encoding, cuts the rows into pages, gathers the
+/// statistics.
 struct ChunkWriter {
   private let definition: ColumnDefinition
   private let options: ParquetOptions
@@ -24,13 +25,17 @@ struct ChunkWriter {
     do {
       switch column.type.storage {
       case .integers:
-        try Self.withPresent(column.integers, column, rows, nullCount) { values throws(Compressor.Failure) in
+        try Self.withPresent(column.integers, column, rows, nullCount) {
+          values throws(Compressor.Failure) in
           let chunkValues: ChunkValues =
-            if let byteCount = physicalType.byteCount { .integers(values, byteCount: byteCount) } else { .bits(values) }
+            if let byteCount = physicalType.byteCount {
+              .integers(values, byteCount: byteCount)
+            } else { .bits(values) }
           try write(chunkValues, column, rows, &compressor, &output)
         }
       case .doubles:
-        try Self.withPresent(column.doubles, column, rows, nullCount) { values throws(Compressor.Failure) in
+        try Self.withPresent(column.doubles, column, rows, nullCount) {
+          values throws(Compressor.Failure) in
           try write(.doubles(values), column, rows, &compressor, &output)
         }
       case .text:
@@ -41,7 +46,9 @@ struct ChunkWriter {
         let result = column.text.bytes.withUnsafeBytes { bytes in
           ranges.withUnsafeBufferPointer { ranges in
             Result { () throws(Compressor.Failure) in
-              try write(.texts(ChunkValues.Texts(bytes: bytes, ranges: ranges)), column, rows, &compressor, &output)
+              try write(
+                .texts(ChunkValues.Texts(bytes: bytes, ranges: ranges)), column, rows, &compressor,
+                &output)
             }
           }
         }
@@ -71,7 +78,8 @@ struct ChunkWriter {
   }
 
   private mutating func write(
-    _ values: ChunkValues, _ column: Column, _ rows: Range<Int>, _ compressor: inout Compressor, _ output: inout Output
+    _ values: ChunkValues, _ column: Column, _ rows: Range<Int>, _ compressor: inout Compressor,
+    _ output: inout Output
   ) throws(Compressor.Failure) {
     if let extremes = values.extremes() { (chunk.statistics.min, chunk.statistics.max) = extremes }
     let choice = chooseEncoding(values)
@@ -83,7 +91,8 @@ struct ChunkWriter {
       chunk.encodings = [.plain, .rle, .rleDictionary]
       chunk.dictionaryPageOffset = output.byteCount
       page = dictionary.plain
-      try writePage(.dictionary, valueCount: dictionary.count, encoding: .plain, &compressor, &output)
+      try writePage(
+        .dictionary, valueCount: dictionary.count, encoding: .plain, &compressor, &output)
     }
     chunk.dataPageOffset = output.byteCount
 
@@ -91,7 +100,8 @@ struct ChunkWriter {
     var firstValue = 0
     repeat {
       let end = endOfPage(from: row, firstValue: firstValue, values, choice, column, rows)
-      let nullCount = definition.isNullable ? (row..<end).reduce(0) { $0 + (column.isNull[$1] ? 1 : 0) } : 0
+      let nullCount =
+        definition.isNullable ? (row..<end).reduce(0) { $0 + (column.isNull[$1] ? 1 : 0) } : 0
       let pageValues = firstValue..<firstValue + (end - row) - nullCount
       page.removeAll(keepingCapacity: true)
       if definition.isNullable { appendLevels(column, row..<end, nullCount: nullCount) }
@@ -107,7 +117,8 @@ struct ChunkWriter {
         encoding = .rleDictionary
         page.append(UInt8(dictionary.bitWidth))
         dictionary.indices.withUnsafeBufferPointer {
-          appendHybrid(UnsafeBufferPointer(rebasing: $0[pageValues]), bitWidth: dictionary.bitWidth, to: &page)
+          appendHybrid(
+            UnsafeBufferPointer(rebasing: $0[pageValues]), bitWidth: dictionary.bitWidth, to: &page)
         }
       }
       try writePage(.data, valueCount: end - row, encoding: encoding, &compressor, &output)
@@ -123,7 +134,8 @@ struct ChunkWriter {
     case dictionary(ValueDictionary)
   }
 
-  /// The encoding that takes the fewest bytes before compression; plain where it is about the same, as it compresses best.
+  /// The encoding that takes the fewest bytes before compression; plain where it is about the same,
+  /// as it compresses best.
   private func chooseEncoding(_ values: ChunkValues) -> Choice {
     guard values.count > 0 else { return .plain }
     var best = Choice.plain
@@ -137,14 +149,17 @@ struct ChunkWriter {
     }
     if case .integers(let integers, _) = values {
       let delta = DeltaEncoding(physicalType)
-      if delta.estimatedByteCount(integers) < bestByteCount * 2 / 3 { best = .delta(delta, integers) }
+      if delta.estimatedByteCount(integers) < bestByteCount * 2 / 3 {
+        best = .delta(delta, integers)
+      }
     }
     return best
   }
 
   /// Pages of at most 100,000 rows, so that one is read without much memory.
   private func endOfPage(
-    from row: Int, firstValue: Int, _ values: ChunkValues, _ choice: Choice, _ column: Column, _ rows: Range<Int>
+    from row: Int, firstValue: Int, _ values: ChunkValues, _ choice: Choice, _ column: Column,
+    _ rows: Range<Int>
   ) -> Int {
     let rowLimit = min(rows.upperBound, row + 100_000)
     if case .texts(let texts) = values, case .plain = choice {
@@ -160,7 +175,8 @@ struct ChunkWriter {
     return min(rowLimit, row + max(1, options.pageByteCount / (physicalType.byteCount ?? 4)))
   }
 
-  /// Definition levels: 1 where a value stands, 0 where it is null, with their length in front (Data Pages, version 1).
+  /// Definition levels: 1 where a value stands, 0 where it is null, with their length in front
+  /// (Data Pages, version 1).
   private mutating func appendLevels(_ column: Column, _ rows: Range<Int>, nullCount: Int) {
     var levels: [UInt8] = []
     if nullCount == 0 || nullCount == rows.count {
@@ -175,12 +191,14 @@ struct ChunkWriter {
   }
 
   private mutating func writePage(
-    _ type: PageType, valueCount: Int, encoding: Encoding, _ compressor: inout Compressor, _ output: inout Output
+    _ type: PageType, valueCount: Int, encoding: Encoding, _ compressor: inout Compressor,
+    _ output: inout Output
   ) throws(Compressor.Failure) {
     let compressed = try compressor.compress(page)
     var header = ThriftWriter()
     writePageHeader(
-      type, valueCount: valueCount, encoding: encoding, uncompressedByteCount: page.count, compressedByteCount: compressed.count,
+      type, valueCount: valueCount, encoding: encoding, uncompressedByteCount: page.count,
+      compressedByteCount: compressed.count,
       to: &header)
     output.write(header.bytes)
     output.write(compressed)

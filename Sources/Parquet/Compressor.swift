@@ -28,9 +28,14 @@ struct Compressor: ~Copyable {
     if buffer.count < bound { buffer = [UInt8](repeating: 0, count: bound) }
     let level = level
     let count = buffer.withUnsafeMutableBytes { target in
-      page.withUnsafeBytes { ZSTD_compressCCtx(context, target.baseAddress, target.count, $0.baseAddress, $0.count, level) }
+      page.withUnsafeBytes {
+        ZSTD_compressCCtx(
+          context, target.baseAddress, target.count, $0.baseAddress, $0.count, level)
+      }
     }
-    guard ZSTD_isError(count) == 0 else { throw Failure(reason: String(cString: ZSTD_getErrorName(count))) }
+    guard ZSTD_isError(count) == 0 else {
+      throw Failure(reason: String(cString: ZSTD_getErrorName(count)))
+    }
     return Array(buffer[..<count])
   }
 }

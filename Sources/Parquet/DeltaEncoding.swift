@@ -1,7 +1,9 @@
-/// DELTA_BINARY_PACKED for integers that rise or vary little: sorted keys, times (parquet-format, Encodings.md).
+/// DELTA_BINARY_PACKED for integers that rise or vary little: sorted keys, times (parquet-format,
+/// Encodings.md).
 ///
-/// Blocks of 128 differences in four miniblocks; a miniblock holds differences above the block's least one in as few bits as its largest needs.
-/// Arithmetic wraps in the column's own width, as the format asks.
+/// Blocks of 128 differences in four miniblocks; a miniblock holds differences above the block's
+/// least one in as few bits as its largest needs. Arithmetic wraps in the column's own width, as
+/// the format asks.
 struct DeltaEncoding {
   private static let blockLength = 128
   private static let miniblockLength = 32
@@ -15,7 +17,10 @@ struct DeltaEncoding {
     forEachBlock(values) { _, deltas, least in
       byteCount += 9
       for start in stride(from: 0, to: deltas.count, by: Self.miniblockLength) {
-        byteCount += bitWidth(of: deltas[start..<min(start + Self.miniblockLength, deltas.count)], above: least) * Self.miniblockLength / 8
+        byteCount +=
+          bitWidth(
+            of: deltas[start..<min(start + Self.miniblockLength, deltas.count)], above: least)
+          * Self.miniblockLength / 8
       }
     }
     return byteCount
@@ -30,7 +35,9 @@ struct DeltaEncoding {
       appendVarint(zigzag(least), to: &bytes)
       let starts = Array(stride(from: 0, to: Self.blockLength, by: Self.miniblockLength))
       let widths = starts.map { start in
-        start < deltas.count ? bitWidth(of: deltas[start..<min(start + Self.miniblockLength, deltas.count)], above: least) : 0
+        start < deltas.count
+          ? bitWidth(
+            of: deltas[start..<min(start + Self.miniblockLength, deltas.count)], above: least) : 0
       }
       for width in widths { bytes.append(UInt8(width)) }
       for (start, width) in zip(starts, widths) where start < deltas.count {
@@ -41,7 +48,9 @@ struct DeltaEncoding {
     }
   }
 
-  private func forEachBlock(_ values: UnsafeBufferPointer<Int64>, _ body: (Int, UnsafeBufferPointer<Int64>, Int64) -> Void) {
+  private func forEachBlock(
+    _ values: UnsafeBufferPointer<Int64>, _ body: (Int, UnsafeBufferPointer<Int64>, Int64) -> Void
+  ) {
     withUnsafeTemporaryAllocation(of: Int64.self, capacity: Self.blockLength) { deltas in
       var position = 1
       while position < values.count {

@@ -1,8 +1,10 @@
 internal import Tables
 
-/// The distinct values of a column chunk in order of first appearance, and for each value that is not null its place among them.
+/// The distinct values of a column chunk in order of first appearance, and for each value that is
+/// not null its place among them.
 ///
-/// Not every column is worth one: building gives up where the values hardly repeat or the dictionary grows beyond a page.
+/// Not every column is worth one: building gives up where the values hardly repeat or the
+/// dictionary grows beyond a page.
 struct ValueDictionary {
   /// Distinct values, PLAIN.
   private(set) var plain: [UInt8] = []
@@ -26,16 +28,28 @@ struct ValueDictionary {
     let isBuilt =
       switch values {
       case .integers(let integers, let byteCount):
-        build(integers.count, { mix(UInt64(bitPattern: integers[$0])) }, { integers[$0] == integers[$1] }) { index, plain in
-          withUnsafeBytes(of: integers[index].littleEndian) { plain.append(contentsOf: $0.prefix(byteCount)) }
+        build(
+          integers.count, { mix(UInt64(bitPattern: integers[$0])) },
+          { integers[$0] == integers[$1] }
+        ) { index, plain in
+          withUnsafeBytes(of: integers[index].littleEndian) {
+            plain.append(contentsOf: $0.prefix(byteCount))
+          }
         }
       case .doubles(let doubles):
         // By bit pattern: -0.0 and every NaN stay what they are.
-        build(doubles.count, { mix(doubles[$0].bitPattern) }, { doubles[$0].bitPattern == doubles[$1].bitPattern }) { index, plain in
-          withUnsafeBytes(of: doubles[index].bitPattern.littleEndian) { plain.append(contentsOf: $0) }
+        build(
+          doubles.count, { mix(doubles[$0].bitPattern) },
+          { doubles[$0].bitPattern == doubles[$1].bitPattern }
+        ) { index, plain in
+          withUnsafeBytes(of: doubles[index].bitPattern.littleEndian) {
+            plain.append(contentsOf: $0)
+          }
         }
       case .texts(let texts):
-        build(texts.count, { texts.hash($0) }, { texts.isSame($0, $1) }) { index, plain in texts.appendPlain(index, to: &plain) }
+        build(texts.count, { texts.hash($0) }, { texts.isSame($0, $1) }) { index, plain in
+          texts.appendPlain(index, to: &plain)
+        }
       case .bits: false
       }
     if !isBuilt { return nil }
@@ -44,7 +58,8 @@ struct ValueDictionary {
   /// - Returns: Whether the dictionary was built to the end.
   @inline(__always)
   private mutating func build(
-    _ valueCount: Int, _ hash: (Int) -> UInt64, _ isSame: (Int, Int) -> Bool, _ appendPlain: (Int, inout [UInt8]) -> Void
+    _ valueCount: Int, _ hash: (Int) -> UInt64, _ isSame: (Int, Int) -> Bool,
+    _ appendPlain: (Int, inout [UInt8]) -> Void
   ) -> Bool {
     var firsts: [Int] = []
     for index in 0..<valueCount {

@@ -1,6 +1,8 @@
-/// The RLE / bit-packing hybrid of definition levels and dictionary indices (parquet-format, Encodings.md, "RLE = 3").
+/// The RLE / bit-packing hybrid of definition levels and dictionary indices (parquet-format,
+/// Encodings.md, "RLE = 3").
 ///
-/// Eight equal values or more become a run; what lies between is packed in groups of eight, the lowest bit first.
+/// Eight equal values or more become a run; what lies between is packed in groups of eight, the
+/// lowest bit first.
 ///
 /// - Parameter bitWidth: 0 to 32; every value fits into it.
 func appendHybrid(_ values: UnsafeBufferPointer<UInt32>, bitWidth: Int, to bytes: inout [UInt8]) {
@@ -10,12 +12,15 @@ func appendHybrid(_ values: UnsafeBufferPointer<UInt32>, bitWidth: Int, to bytes
     let value = values[position]
     var end = position + 1
     while end < values.count && values[end] == value { end += 1 }
-    // A run may only begin where the packed values before it are whole groups; they take what is missing from it.
+    // A run may only begin where the packed values before it are whole groups; they take what is
+    // missing from it.
     let missing = (8 - (position - packedStart) % 8) % 8
     if end - position - missing >= 8 {
       appendPacked(values, packedStart..<position + missing, bitWidth: bitWidth, to: &bytes)
       appendVarint(UInt64(end - position - missing) << 1, to: &bytes)
-      for byte in 0..<(bitWidth + 7) / 8 { bytes.append(UInt8(truncatingIfNeeded: value >> (8 * UInt32(byte)))) }
+      for byte in 0..<(bitWidth + 7) / 8 {
+        bytes.append(UInt8(truncatingIfNeeded: value >> (8 * UInt32(byte))))
+      }
       packedStart = end
     }
     position = end
@@ -24,7 +29,9 @@ func appendHybrid(_ values: UnsafeBufferPointer<UInt32>, bitWidth: Int, to bytes
 }
 
 /// Groups of eight; the last is filled up with zeros, which is allowed at the end alone.
-private func appendPacked(_ values: UnsafeBufferPointer<UInt32>, _ range: Range<Int>, bitWidth: Int, to bytes: inout [UInt8]) {
+private func appendPacked(
+  _ values: UnsafeBufferPointer<UInt32>, _ range: Range<Int>, bitWidth: Int, to bytes: inout [UInt8]
+) {
   guard !range.isEmpty else { return }
   let groupCount = (range.count + 7) / 8
   appendVarint(UInt64(groupCount) << 1 | 1, to: &bytes)

@@ -1,6 +1,7 @@
 internal import Tables
 
-// The structures of parquet-format's src/main/thrift/parquet.thrift that a writer of flat tables needs, with its field numbers.
+// The structures of parquet-format's src/main/thrift/parquet.thrift that a writer of flat tables
+// needs, with its field numbers.
 
 /// `Type`
 enum PhysicalType: Int {
@@ -115,7 +116,8 @@ struct RowGroup {
 
 /// `FileMetaData`
 func writeFileMetadata(
-  _ schema: Schema, _ rowGroups: [RowGroup], rowCount: Int64, options: ParquetOptions, to writer: inout ThriftWriter
+  _ schema: Schema, _ rowGroups: [RowGroup], rowCount: Int64, options: ParquetOptions,
+  to writer: inout ThriftWriter
 ) {
   writer.structure { writer in
     writer.field(1, i32: 1)
@@ -137,11 +139,13 @@ func writeFileMetadata(
     }
     writer.field(6, binary: options.createdBy.utf8)
     // ColumnOrder: TYPE_ORDER for every column, or readers would not trust min_value and max_value.
-    writer.field(7, structures: schema.columns) { writer, _ in writer.field(1, structure: { _ in }) }
+    writer.field(7, structures: schema.columns) { writer, _ in writer.field(1, structure: { _ in })
+    }
   }
 }
 
-/// `SchemaElement` of a column, with the logical type and, for older readers, the converted type (LogicalTypes.md).
+/// `SchemaElement` of a column, with the logical type and, for older readers, the converted type
+/// (LogicalTypes.md).
 private func writeSchemaElement(_ column: ColumnDefinition, to writer: inout ThriftWriter) {
   writer.field(1, i32: PhysicalType(column.type).rawValue)
   writer.field(3, i32: column.isNullable ? 1 : 0)
@@ -198,7 +202,8 @@ private func writeLogicalType(_ type: ColumnType, to writer: inout ThriftWriter)
 
 /// `PageHeader` of a data page (version 1) or a dictionary page.
 func writePageHeader(
-  _ type: PageType, valueCount: Int, encoding: Encoding, uncompressedByteCount: Int, compressedByteCount: Int, to writer: inout ThriftWriter
+  _ type: PageType, valueCount: Int, encoding: Encoding, uncompressedByteCount: Int,
+  compressedByteCount: Int, to writer: inout ThriftWriter
 ) {
   writer.structure { writer in
     writer.field(1, i32: type.rawValue)

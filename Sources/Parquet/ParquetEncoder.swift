@@ -11,9 +11,11 @@ package struct ParquetOptions: Sendable {
     var code: Int { self == .none ? 0 : 6 }
   }
   package var compression: Compression
-  /// Most rows of a row group; the memory beside the table grows with it: up to 16 bytes a row for texts and columns with nulls.
+  /// Most rows of a row group; the memory beside the table grows with it: up to 16 bytes a row for
+  /// texts and columns with nulls.
   package var rowGroupRowCount: Int
-  /// About how many bytes of values a data page takes before compression; a longer text has a page of its own.
+  /// About how many bytes of values a data page takes before compression; a longer text has a page
+  /// of its own.
   package var pageByteCount: Int
   /// For the footer; keys in the order given.
   package var metadata: [(key: String, value: String)]
@@ -21,7 +23,8 @@ package struct ParquetOptions: Sendable {
   package var createdBy: String
 
   package init(
-    compression: Compression = .zstd(level: 1), rowGroupRowCount: Int = 1_000_000, pageByteCount: Int = 1 << 20,
+    compression: Compression = .zstd(level: 1), rowGroupRowCount: Int = 1_000_000,
+    pageByteCount: Int = 1 << 20,
     metadata: [(key: String, value: String)] = [], createdBy: String
   ) {
     self.compression = compression
@@ -35,7 +38,8 @@ package struct ParquetOptions: Sendable {
 /// Why a table cannot be a Parquet file.
 package struct ParquetError: Error, Equatable, CustomStringConvertible {
   package enum Code: Equatable, Sendable {
-    /// A value of the row does not fit the column's type: an int32, a date or a decimal of too many digits.
+    /// A value of the row does not fit the column's type: an int32, a date or a decimal of too many
+    /// digits.
     case valueOutOfRange(row: Int, value: Int64)
     /// A null in a column that allows none.
     case unexpectedNull(row: Int)
@@ -52,10 +56,13 @@ package struct ParquetError: Error, Equatable, CustomStringConvertible {
   package var description: String {
     let problem =
       switch code {
-      case .valueOutOfRange(let row, let value): "row \(row) holds \(value), which the column's type does not"
+      case .valueOutOfRange(let row, let value):
+        "row \(row) holds \(value), which the column's type does not"
       case .unexpectedNull(let row): "row \(row) is null in a column that allows none"
-      case .textTooLong(let row, let byteCount): "the text of row \(row) has \(byteCount) bytes and Parquet takes \(Int32.max)"
-      case .columnLengthsDiffer(let count, let expected): "has \(count) rows where the first column has \(expected)"
+      case .textTooLong(let row, let byteCount):
+        "the text of row \(row) has \(byteCount) bytes and Parquet takes \(Int32.max)"
+      case .columnLengthsDiffer(let count, let expected):
+        "has \(count) rows where the first column has \(expected)"
       case .columnsDoNotFitSchema: "the columns are not those that the schema names"
       case .compressionFailed(let reason): "could not be compressed: \(reason)"
       }
@@ -63,15 +70,19 @@ package struct ParquetError: Error, Equatable, CustomStringConvertible {
   }
 }
 
-/// Turns a table into a Parquet file: flat, in version 1 data pages, which every reader takes. The same table and options give the same bytes.
+/// Turns a table into a Parquet file: flat, in version 1 data pages, which every reader takes. The
+/// same table and options give the same bytes.
 ///
 ///     PAR1 | row group: column chunk: [dictionary page] data page ... | ... | footer | length of the footer | PAR1
 ///
-/// For each column of a row group the smallest of three encodings is taken: under a dictionary, as differences, or plain.
+/// For each column of a row group the smallest of three encodings is taken: under a dictionary, as
+/// differences, or plain.
 /// - SeeAlso: github.com/apache/parquet-format, README.md and Encodings.md.
 package enum ParquetEncoder {
   /// The whole file, in memory: what one request to a store needs.
-  package static func encode(_ table: Table, _ options: ParquetOptions) throws(ParquetError) -> [UInt8] {
+  package static func encode(_ table: Table, _ options: ParquetOptions) throws(ParquetError)
+    -> [UInt8]
+  {
     var file: [UInt8] = []
     try write(table, options) { file.append(contentsOf: $0) }
     return file
@@ -84,11 +95,13 @@ package enum ParquetEncoder {
     try write(table.schema, table.columns, options, to: sink)
   }
 
-  /// Hands the file over page by page, in order. Beside the columns it holds one row group's helpers and one page, whatever the number of rows.
+  /// Hands the file over page by page, in order. Beside the columns it holds one row group's
+  /// helpers and one page, whatever the number of rows.
   ///
   /// - Throws: ``ParquetError``; what was handed over before is no file.
   package static func write(
-    _ schema: Schema, _ columns: [Column], _ options: ParquetOptions, to sink: @escaping (UnsafeRawBufferPointer) -> Void
+    _ schema: Schema, _ columns: [Column], _ options: ParquetOptions,
+    to sink: @escaping (UnsafeRawBufferPointer) -> Void
   ) throws(ParquetError) {
     let rowCount = columns.first?.count ?? 0
     try check(schema, columns, rowCount: rowCount)
@@ -114,20 +127,35 @@ package enum ParquetEncoder {
 
   private static let magic = Array("PAR1".utf8)
 
-  private static func check(_ schema: Schema, _ columns: [Column], rowCount: Int) throws(ParquetError) {
+  private static func check(_ schema: Schema, _ columns: [Column], rowCount: Int)
+    throws(ParquetError)
+  {
     guard columns.map(\.type) == schema.columns.map(\.type) else {
-      throw ParquetError(code: .columnsDoNotFitSchema, column: schema.columns.map(\.name).joined(separator: ", "))
+      throw ParquetError(
+        code: .columnsDoNotFitSchema, column: schema.columns.map(\.name).joined(separator: ", "))
     }
     for (definition, column) in zip(schema.columns, columns) {
-      func refuse(_ code: ParquetError.Code) -> ParquetError { ParquetError(code: code, column: definition.name) }
-      guard column.count == rowCount else { throw refuse(.columnLengthsDiffer(column.count, rowCount)) }
-      if !definition.isNullable, let row = column.isNull.firstIndex(of: true) { throw refuse(.unexpectedNull(row: row)) }
+      func refuse(_ code: ParquetError.Code) -> ParquetError {
+        ParquetError(code: code, column: definition.name)
+      }
+      guard column.count == rowCount else {
+        throw refuse(.columnLengthsDiffer(column.count, rowCount))
+      }
+      if !definition.isNullable, let row = column.isNull.firstIndex(of: true) {
+        throw refuse(.unexpectedNull(row: row))
+      }
       if let limits = limits(of: definition.type),
-        let row = column.integers.indices.first(where: { !limits.contains(column.integers[$0]) && !column.isNull[$0] })
+        let row = column.integers.indices.first(where: {
+          !limits.contains(column.integers[$0]) && !column.isNull[$0]
+        })
       {
         throw refuse(.valueOutOfRange(row: row, value: column.integers[row]))
       }
-      if definition.type == .string, let row = (0..<column.count).first(where: { column.text.byteCount(of: $0) > Int(Int32.max) - 64 }) {
+      if definition.type == .string,
+        let row = (0..<column.count).first(where: {
+          column.text.byteCount(of: $0) > Int(Int32.max) - 64
+        })
+      {
         throw refuse(.textTooLong(row: row, byteCount: column.text.byteCount(of: row)))
       }
     }

@@ -6,7 +6,9 @@ struct ThriftWriter {
   /// The id of the last field of each struct that is open.
   private var lastFields: [Int16] = []
 
-  private enum Kind: UInt8 { case yes = 1, no = 2, byte = 3, i32 = 5, i64 = 6, binary = 8, list = 9, structure = 12 }
+  private enum Kind: UInt8 {
+    case yes = 1, no = 2, byte = 3, i32 = 5, i64 = 6, binary = 8, list = 9, structure = 12
+  }
 
   /// A structure that is no field: the whole message, or an element of a list.
   mutating func structure(_ body: (inout ThriftWriter) -> Void) {
@@ -55,7 +57,9 @@ struct ThriftWriter {
     for value in values { binary(value.utf8) }
   }
 
-  mutating func field<Element>(_ id: Int16, structures: [Element], _ body: (inout ThriftWriter, Element) -> Void) {
+  mutating func field<Element>(
+    _ id: Int16, structures: [Element], _ body: (inout ThriftWriter, Element) -> Void
+  ) {
     header(id, .list)
     listHeader(.structure, structures.count)
     for element in structures { structure { body(&$0, element) } }
@@ -86,7 +90,9 @@ struct ThriftWriter {
 }
 
 /// The sign goes to the lowest bit, so that small negative numbers are short as well.
-func zigzag(_ value: Int64) -> UInt64 { UInt64(bitPattern: value << 1) ^ UInt64(bitPattern: value >> 63) }
+func zigzag(_ value: Int64) -> UInt64 {
+  UInt64(bitPattern: value << 1) ^ UInt64(bitPattern: value >> 63)
+}
 
 /// Seven bits a byte, the lowest first (ULEB128).
 func appendVarint(_ value: UInt64, to bytes: inout [UInt8]) {

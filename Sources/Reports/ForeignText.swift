@@ -1,9 +1,12 @@
-/// Text that others wrote, such as keys, what a store or a broker says and values of a job file, made fit for a person or a log.
+/// Text that others wrote, such as keys, what a store or a broker says and values of a job file,
+/// made fit for a person or a log.
 ///
-/// A terminal obeys what it is shown: ESC begins a command, CR writes over the line, and bidirectional controls show one text as
-/// another. Characters that command or cannot be seen become `\u{1B}`; a backslash stays what it is, so what is escaped once is never
-/// changed again. JSON has escapes of its own and never comes here.
-/// - SeeAlso: CVE-2021-42574, "Trojan Source"; CVE-2003-0063, a terminal's answer that is typed into the shell.
+/// A terminal obeys what it is shown: ESC begins a command, CR writes over the line, and
+/// bidirectional controls show one text as another. Characters that command or cannot be seen
+/// become `\u{1B}`; a backslash stays what it is, so what is escaped once is never changed again.
+/// JSON has escapes of its own and never comes here.
+/// - SeeAlso: CVE-2021-42574, "Trojan Source"; CVE-2003-0063, a terminal's answer that is typed
+///   into the shell.
 package enum ForeignText {
   /// Most bytes of a text inside an error.
   package static let quotedByteLimit = 300
@@ -26,7 +29,9 @@ package enum ForeignText {
   }
 
   private static func escaped(_ text: String, keepsLines: Bool) -> String {
-    if text.utf8.allSatisfy({ (0x20...0x7E).contains($0) || ($0 == 0x0A && keepsLines) }) { return text }
+    if text.utf8.allSatisfy({ (0x20...0x7E).contains($0) || ($0 == 0x0A && keepsLines) }) {
+      return text
+    }
     var result = ""
     for scalar in text.unicodeScalars {
       if scalar == "\n" && keepsLines || !isEscaped(scalar) {
@@ -43,7 +48,8 @@ package enum ForeignText {
     return result
   }
 
-  /// Controls (C0, DEL, C1), line and paragraph separators, and what has no width: bidirectional controls, joiners, tags, selectors.
+  /// Controls (C0, DEL, C1), line and paragraph separators, and what has no width: bidirectional
+  /// controls, joiners, tags, selectors.
   private static func isEscaped(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.properties.generalCategory {
     case .control, .format, .lineSeparator, .paragraphSeparator: true

@@ -1,4 +1,5 @@
-/// Values of one type, one per row. Only the array that belongs to `type.storage` is filled; a null row holds 0 or an empty text there.
+/// Values of one type, one per row. Only the array that belongs to `type.storage` is filled; a null
+/// row holds 0 or an empty text there.
 package struct Column: Sendable, Equatable {
   package let type: ColumnType
   /// For every type stored as integers.
@@ -78,12 +79,16 @@ package struct Column: Sendable, Equatable {
     isNull += other.isNull
   }
 
-  /// Appends rows, lending their values and null marks to be filled in; they begin as 0 and not null.
+  /// Appends rows, lending their values and null marks to be filled in; they begin as 0 and not
+  /// null.
   ///
   /// - Precondition: the column stores integers.
   @inline(__always)
   package mutating func appendIntegers(
-    rowCount: Int, _ fill: (_ values: UnsafeMutableBufferPointer<Int64>, _ isNull: UnsafeMutableBufferPointer<Bool>) -> Void
+    rowCount: Int,
+    _ fill: (
+      _ values: UnsafeMutableBufferPointer<Int64>, _ isNull: UnsafeMutableBufferPointer<Bool>
+    ) -> Void
   ) {
     assert(type.storage == .integers)
     appendRows(rowCount, zero: 0, to: &integers, isNull: &isNull, fill)
@@ -92,7 +97,10 @@ package struct Column: Sendable, Equatable {
   /// As ``appendIntegers(rowCount:_:)``, for a column of doubles.
   @inline(__always)
   package mutating func appendDoubles(
-    rowCount: Int, _ fill: (_ values: UnsafeMutableBufferPointer<Double>, _ isNull: UnsafeMutableBufferPointer<Bool>) -> Void
+    rowCount: Int,
+    _ fill: (
+      _ values: UnsafeMutableBufferPointer<Double>, _ isNull: UnsafeMutableBufferPointer<Bool>
+    ) -> Void
   ) {
     assert(type.storage == .doubles)
     appendRows(rowCount, zero: 0, to: &doubles, isNull: &isNull, fill)
@@ -104,7 +112,8 @@ package struct Column: Sendable, Equatable {
   ///   - first: The row that `isRemoved` begins with.
   ///   - isRemoved: One entry per row from `first` to the end.
   package mutating func removeRows(from first: Int, where isRemoved: [Bool]) {
-    precondition(first + isRemoved.count == count, "\(isRemoved.count) verdicts for rows \(first) to \(count)")
+    precondition(
+      first + isRemoved.count == count, "\(isRemoved.count) verdicts for rows \(first) to \(count)")
     switch type.storage {
     case .integers: close(&integers, from: first, where: isRemoved)
     case .doubles: close(&doubles, from: first, where: isRemoved)
@@ -131,7 +140,9 @@ private func appendRows<Value>(
   isNull.append(contentsOf: repeatElement(false, count: rowCount))
   values.withUnsafeMutableBufferPointer { values in
     isNull.withUnsafeMutableBufferPointer { isNull in
-      fill(UnsafeMutableBufferPointer(rebasing: values[first...]), UnsafeMutableBufferPointer(rebasing: isNull[first...]))
+      fill(
+        UnsafeMutableBufferPointer(rebasing: values[first...]),
+        UnsafeMutableBufferPointer(rebasing: isNull[first...]))
     }
   }
 }
@@ -175,11 +186,17 @@ package struct TextArray: Sendable, Equatable {
 
   package func byteCount(of index: Int) -> Int { offsets[index + 1] - offsets[index] }
 
-  @inline(__always) package func withBytes<Result>(of index: Int, _ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-    try bytes.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[offsets[index]..<offsets[index + 1]])) }
+  @inline(__always) package func withBytes<Result>(
+    of index: Int, _ body: (UnsafeRawBufferPointer) throws -> Result
+  ) rethrows -> Result {
+    try bytes.withUnsafeBytes {
+      try body(UnsafeRawBufferPointer(rebasing: $0[offsets[index]..<offsets[index + 1]]))
+    }
   }
 
-  package subscript(index: Int) -> String { String(decoding: bytes[offsets[index]..<offsets[index + 1]], as: UTF8.self) }
+  package subscript(index: Int) -> String {
+    String(decoding: bytes[offsets[index]..<offsets[index + 1]], as: UTF8.self)
+  }
 
   /// Takes texts out and closes the gaps; `isRemoved` begins with the text `first`.
   mutating func remove(from first: Int, where isRemoved: [Bool]) {

@@ -5,7 +5,8 @@ package enum ColumnType: Hashable, Sendable {
   case double
   /// 0 or 1.
   case bool
-  /// UTF-8 without U+0000. Compared by bytes, never by Swift's `String`, which merges canonically equal texts.
+  /// UTF-8 without U+0000. Compared by bytes, never by Swift's `String`, which merges canonically
+  /// equal texts.
   case string
   /// Milliseconds since 1970-01-01 UTC.
   case timestamp

@@ -1,4 +1,5 @@
-/// The decoded records of one batch, by column, in the order (source, topic, partition, offset, record).
+/// The decoded records of one batch, by column, in the order (source, topic, partition, offset,
+/// record).
 package struct RecordBatch: Sendable {
   /// The records of one partition: rows `rows`, of the batch's partition number `partitionIndex`.
   package struct Slice: Sendable, Equatable {
@@ -36,19 +37,23 @@ package struct RecordBatch: Sendable {
 
   package var rowCount: Int { offsets.count }
 
-  /// Says that the rows from the last slice's end to here belong to a partition. Call it after each chunk of a partition.
+  /// Says that the rows from the last slice's end to here belong to a partition. Call it after each
+  /// chunk of a partition.
   package mutating func closeRows(ofPartition partitionIndex: Int) {
     let start = slices.last?.rows.upperBound ?? 0
     guard start < rowCount else { return }
     if let slice = slices.last, slice.partitionIndex == partitionIndex {
       slices[slices.count - 1].rows = slice.rows.lowerBound..<rowCount
     } else {
-      precondition(slices.last.map { $0.partitionIndex < partitionIndex } ?? true, "partitions are decoded in ascending order")
+      precondition(
+        slices.last.map { $0.partitionIndex < partitionIndex } ?? true,
+        "partitions are decoded in ascending order")
       slices.append(Slice(partitionIndex: partitionIndex, rows: start..<rowCount))
     }
   }
 
-  /// Takes rows out that are in no slice yet; `isRemoved` begins with the row `first` and has an entry for each row to the end.
+  /// Takes rows out that are in no slice yet; `isRemoved` begins with the row `first` and has an
+  /// entry for each row to the end.
   package mutating func removeRows(from first: Int, where isRemoved: [Bool]) {
     for index in columns.indices { columns[index].removeRows(from: first, where: isRemoved) }
     var isRemaining = isRemoved.makeIterator()
@@ -66,7 +71,10 @@ package struct RecordBatch: Sendable {
     let first = rowCount
     offsets += other.offsets
     for slice in other.slices {
-      slices.append(Slice(partitionIndex: slice.partitionIndex, rows: first + slice.rows.lowerBound..<first + slice.rows.upperBound))
+      slices.append(
+        Slice(
+          partitionIndex: slice.partitionIndex,
+          rows: first + slice.rows.lowerBound..<first + slice.rows.upperBound))
     }
     rejects += other.rejects
     records += other.records
@@ -81,7 +89,8 @@ package struct RecordBatch: Sendable {
   }
 }
 
-/// One record that did not decode. Nothing vanishes: it is counted, and kept or refused as the job's policy says.
+/// One record that did not decode. Nothing vanishes: it is counted, and kept or refused as the
+/// job's policy says.
 package struct Reject: Sendable, Equatable {
   package enum Reason: String, Sendable, CaseIterable {
     case malformed, wrongType, outOfRange, missingField, extraField, duplicateField, notNullable
@@ -103,7 +112,9 @@ package struct Reject: Sendable, Equatable {
   /// The record's bytes as they came; nil for a null value.
   package let raw: [UInt8]?
 
-  package init(partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?) {
+  package init(
+    partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?
+  ) {
     self.partitionIndex = partitionIndex
     self.offset = offset
     self.record = record

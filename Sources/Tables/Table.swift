@@ -15,9 +15,12 @@ package struct ColumnDefinition: Hashable, Sendable {
 package struct Schema: Hashable, Sendable {
   package let columns: [ColumnDefinition]
 
-  /// - Precondition: names are unique ignoring case; whoever reads names from a user has checked that.
+  /// - Precondition: names are unique ignoring case; whoever reads names from a user has checked
+  ///   that.
   package init(_ columns: [ColumnDefinition]) {
-    precondition(Set(columns.map { $0.name.lowercased() }).count == columns.count, "two columns of a schema bear one name")
+    precondition(
+      Set(columns.map { $0.name.lowercased() }).count == columns.count,
+      "two columns of a schema bear one name")
     self.columns = columns
   }
 
@@ -41,7 +44,8 @@ package struct Table: Sendable, Equatable {
   /// - Precondition: as many columns as the schema names, of its types, all of one length.
   package init(_ schema: Schema, columns: [Column]) {
     precondition(columns.map(\.type) == schema.columns.map(\.type), "columns do not fit the schema")
-    precondition(Set(columns.map(\.count)).count <= 1, "columns of different lengths: \(columns.map(\.count))")
+    precondition(
+      Set(columns.map(\.count)).count <= 1, "columns of different lengths: \(columns.map(\.count))")
     self.schema = schema
     self.columns = columns
   }

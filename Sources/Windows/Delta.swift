@@ -1,10 +1,12 @@
 package import Tables
 
-/// What one batch adds to the state: for each group of each window the values to merge, in order of first appearance.
+/// What one batch adds to the state: for each group of each window the values to merge, in order of
+/// first appearance.
 package struct Delta: Sendable {
   /// What one window gets from the batch.
   package struct Window: Sendable, Equatable {
-    /// Milliseconds since 1970 UTC of its start; 0 for the global window; the batch's number for a batch window.
+    /// Milliseconds since 1970 UTC of its start; 0 for the global window; the batch's number for a
+    /// batch window.
     package let window: Int64
     package internal(set) var groupCount: Int
     /// Which offsets of each partition contributed: ascending by partition.
@@ -57,7 +59,8 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
   package var description: String {
     switch code {
     case .overflow(let measure, let group):
-      "the sum of measure \(measure) for group \(group) no longer fits (64 bits; a decimal 18 digits)"
+      "the sum of measure \(measure) for group \(group) no longer fits (64 bits; a decimal 18 "
+        + "digits)"
     case .sumNotFinite(let measure, let group):
       "the sum of measure \(measure) for group \(group) is no longer a finite number"
     case .tooManyWindows(let limit):
@@ -70,8 +73,11 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
   package var remedy: String {
     switch code {
     case .overflow, .sumNotFinite:
-      "Leave the record out, or start a job of another name with narrower windows, or with a double or a smaller unit for the field"
-    case .tooManyWindows: "Raise limits.windows_per_batch, lower trigger.max_offsets, or leave out the record if its time is wrong"
+      "Leave the record out, or start a job of another name with narrower windows, or with a "
+        + "double or a smaller unit for the field"
+    case .tooManyWindows:
+      "Raise limits.windows_per_batch, lower trigger.max_offsets, or leave out the record if its "
+        + "time is wrong"
     case .keyTooLong: "Raise limits.key_bytes, or leave the record out"
     }
   }

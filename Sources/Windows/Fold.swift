@@ -2,9 +2,11 @@ internal import Formats
 package import Jobs
 package import Tables
 
-/// Folds batches into deltas: assigns each record to its window, groups by key, accumulates. Pure: no clock, no I/O.
+/// Folds batches into deltas: assigns each record to its window, groups by key, accumulates. Pure:
+/// no clock, no I/O.
 ///
-/// It works column by column: first the window of every row, then its group, then one pass per state column.
+/// It works column by column: first the window of every row, then its group, then one pass per
+/// state column.
 package struct Fold {
   package let layout: StateLayout
   private let job: Job
@@ -14,16 +16,21 @@ package struct Fold {
   package init(_ job: Job, batchSchema: Schema) {
     self.job = job
     layout = StateLayout(job, batchSchema: batchSchema)
-    timeColumn = if case .tumbling(_, let time) = job.window { batchSchema.index(of: time) } else { nil }
+    timeColumn =
+      if case .tumbling(_, let time) = job.window { batchSchema.index(of: time) } else { nil }
   }
 
   /// - Parameters:
   ///   - matches: For each row whether `where` lets it through.
   ///   - batchNumber: Names the window of a `batch` window.
-  package func fold(_ batch: RecordBatch, matches: [Bool], batchNumber: Int64) throws(FoldError) -> Delta {
-    precondition(matches.count == batch.rowCount, "\(matches.count) verdicts for \(batch.rowCount) rows")
+  package func fold(_ batch: RecordBatch, matches: [Bool], batchNumber: Int64) throws(FoldError)
+    -> Delta
+  {
+    precondition(
+      matches.count == batch.rowCount, "\(matches.count) verdicts for \(batch.rowCount) rows")
     let windows = windowOfRows(batch, batchNumber: batchNumber)
-    var grouping = Grouping(keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
+    var grouping = Grouping(
+      keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
     grouping.assign(matches)
     try checkKeys(grouping.firstRows, of: batch)
 
@@ -32,7 +39,9 @@ package struct Fold {
     delta.groupWindows = grouping.firstRows.map { windows[$0] }
     delta.keys = layout.keyInputs.map { gather(batch.columns[$0], rows: grouping.firstRows) }
     delta.state = []
-    for column in layout.columns { delta.state.append(try accumulate(column, over: batch, grouping: grouping)) }
+    for column in layout.columns {
+      delta.state.append(try accumulate(column, over: batch, grouping: grouping))
+    }
     try collectWindows(into: &delta, batch: batch, grouping: grouping)
     return delta
   }
@@ -40,7 +49,9 @@ package struct Fold {
   /// Rows whose text to group by is too long, each with the column at fault.
   ///
   /// - Parameter matches: Other rows are not looked at.
-  package func rowsWithLongKeys(_ batch: RecordBatch, matches: [Bool]) -> [(row: Int, column: String)] {
+  package func rowsWithLongKeys(_ batch: RecordBatch, matches: [Bool]) -> [(
+    row: Int, column: String
+  )] {
     let keys = zip(layout.keys, layout.keyInputs).filter { $0.0.type.storage == .text }
     return matches.indices.filter { matches[$0] }.compactMap { row in
       keys.first { batch.columns[$0.1].text.byteCount(of: row) > job.limits.keyBytes }
@@ -48,15 +59,19 @@ package struct Fold {
     }
   }
 
-  /// The first record at which a group's sum no longer fits, when it is added to what the state already holds.
+  /// The first record at which a group's sum no longer fits, when it is added to what the state
+  /// already holds.
   ///
-  /// - Parameter held: One row of the state column's type; NULL or no row where the state holds nothing.
+  /// - Parameter held: One row of the state column's type; NULL or no row where the state holds
+  ///   nothing.
   /// - Returns: A row of the batch, or nil when the sum fits after all.
   package func firstOverflow(
-    in batch: RecordBatch, matches: [Bool], batchNumber: Int64, group: Int, of delta: Delta, stateColumn: Int, held: Column
+    in batch: RecordBatch, matches: [Bool], batchNumber: Int64, group: Int, of delta: Delta,
+    stateColumn: Int, held: Column
   ) -> Int? {
     let windows = windowOfRows(batch, batchNumber: batchNumber)
-    let grouping = Grouping(keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
+    let grouping = Grouping(
+      keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
     guard let input = layout.columns[stateColumn].input else { return nil }
     let (values, column) = (batch.columns[input], layout.columns[stateColumn])
     let isHeld = held.count > 0 && !held.isNull[0]
@@ -75,12 +90,14 @@ package struct Fold {
     return nil
   }
 
-  /// `(api_id=17, city="Bern") of window 2026-11-23T10:05:00Z`, for messages: keys only, never other contents.
+  /// `(api_id=17, city="Bern") of window 2026-11-23T10:05:00Z`, for messages: keys only, never
+  /// other contents.
   package func describe(group: Int, of delta: Delta) -> String {
     let keys = zip(layout.keys, delta.keys).map { definition, column in
       let value =
         column.isNull[group]
-        ? "NULL" : definition.type == .string ? "\"\(column.text[group])\"" : String(column.integers[group])
+        ? "NULL"
+        : definition.type == .string ? "\"\(column.text[group])\"" : String(column.integers[group])
       return "\(definition.name)=\(value)"
     }
     return "(\(keys.joined(separator: ", ")))\(describe(window: delta.groupWindows[group]))"
@@ -88,7 +105,9 @@ package struct Fold {
 
   /// ` of window 2026-11-23T10:05:00.000Z`; nothing where there is only one window.
   private func describe(window: Int64) -> String {
-    if case .tumbling = job.window { return " of window \(TimestampText.format(milliseconds: window))" }
+    if case .tumbling = job.window {
+      return " of window \(TimestampText.format(milliseconds: window))"
+    }
     return ""
   }
 
@@ -100,14 +119,20 @@ package struct Fold {
     case .batch: return .same(batchNumber)
     case .tumbling(let width, _):
       guard let timeColumn else { preconditionFailure("the window's time is not decoded") }
-      return .each(batch.columns[timeColumn].integers.map { startOfWindow(holding: $0, widthMilliseconds: width) })
+      return .each(
+        batch.columns[timeColumn].integers.map {
+          startOfWindow(holding: $0, widthMilliseconds: width)
+        })
     }
   }
 
-  private func collectWindows(into delta: inout Delta, batch: RecordBatch, grouping: Grouping) throws(FoldError) {
+  private func collectWindows(into delta: inout Delta, batch: RecordBatch, grouping: Grouping)
+    throws(FoldError)
+  {
     let starts = Set(delta.groupWindows).sorted()
     if starts.count > job.limits.windowsPerBatch {
-      let row = delta.firstRows[delta.groupWindows.firstIndex(of: starts[Int(job.limits.windowsPerBatch)]) ?? 0]
+      let row = delta.firstRows[
+        delta.groupWindows.firstIndex(of: starts[Int(job.limits.windowsPerBatch)]) ?? 0]
       throw failure(.tooManyWindows(limit: job.limits.windowsPerBatch), at: row, of: batch)
     }
     let positions = Dictionary(uniqueKeysWithValues: starts.enumerated().map { ($1, $0) })
@@ -116,7 +141,8 @@ package struct Fold {
     for window in windowOfGroup { windows[window].groupCount += 1 }
 
     var counted: Int64 = 0
-    // Of the slice at hand, by window: how many records, and the rows of the first and the last, whose offsets ascend within a slice.
+    // Of the slice at hand, by window: how many records, and the rows of the first and the last,
+    // whose offsets ascend within a slice.
     var counts = [Int64](repeating: 0, count: windows.count)
     var firstRows = [Int](repeating: 0, count: windows.count)
     var lastRows = firstRows
@@ -144,7 +170,9 @@ package struct Fold {
 
   // MARK: - Accumulators
 
-  private func accumulate(_ column: StateLayout.StateColumn, over batch: RecordBatch, grouping: Grouping) throws(FoldError) -> Column {
+  private func accumulate(
+    _ column: StateLayout.StateColumn, over batch: RecordBatch, grouping: Grouping
+  ) throws(FoldError) -> Column {
     guard let input = column.input else {
       return countRows(grouping) { _ in true }
     }
@@ -155,12 +183,18 @@ package struct Fold {
       return try addDoubles(values, column, grouping, batch)
     case (.add, _):
       return try addIntegers(values, column, grouping, batch)
-    case (.min, .integers): return extreme(values, column, grouping) { values.integers[$0] < values.integers[$1] }
-    case (.max, .integers): return extreme(values, column, grouping) { values.integers[$0] > values.integers[$1] }
-    case (.min, .doubles): return extreme(values, column, grouping) { values.doubles[$0] < values.doubles[$1] }
-    case (.max, .doubles): return extreme(values, column, grouping) { values.doubles[$0] > values.doubles[$1] }
-    case (.min, .text): return extreme(values, column, grouping) { compareText(values.text, $0, $1) < 0 }
-    case (.max, .text): return extreme(values, column, grouping) { compareText(values.text, $0, $1) > 0 }
+    case (.min, .integers):
+      return extreme(values, column, grouping) { values.integers[$0] < values.integers[$1] }
+    case (.max, .integers):
+      return extreme(values, column, grouping) { values.integers[$0] > values.integers[$1] }
+    case (.min, .doubles):
+      return extreme(values, column, grouping) { values.doubles[$0] < values.doubles[$1] }
+    case (.max, .doubles):
+      return extreme(values, column, grouping) { values.doubles[$0] > values.doubles[$1] }
+    case (.min, .text):
+      return extreme(values, column, grouping) { compareText(values.text, $0, $1) < 0 }
+    case (.max, .text):
+      return extreme(values, column, grouping) { compareText(values.text, $0, $1) > 0 }
     }
   }
 
@@ -185,7 +219,8 @@ package struct Fold {
       let group = Int(grouping.groupOfRow[row])
       if group < 0 || values.isNull[row] { continue }
       guard let sum = column.sumOfIntegers(sums[group], values.integers[row]) else {
-        throw failure(.overflow(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch)
+        throw failure(
+          .overflow(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch)
       }
       sums[group] = sum
       isNull[group] = false
@@ -206,7 +241,9 @@ package struct Fold {
       if group < 0 || values.isNull[row] { continue }
       sums[group] += values.doubles[row]
       if !sums[group].isFinite {
-        throw failure(.sumNotFinite(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch)
+        throw failure(
+          .sumNotFinite(measure: column.name, group: describeRow(row, of: batch)), at: row,
+          of: batch)
       }
       isNull[group] = false
     }
@@ -218,7 +255,8 @@ package struct Fold {
 
   /// Keeps for each group the row whose value comes first by `precedes`.
   private func extreme(
-    _ values: Column, _ column: StateLayout.StateColumn, _ grouping: Grouping, _ precedes: (Int, Int) -> Bool
+    _ values: Column, _ column: StateLayout.StateColumn, _ grouping: Grouping,
+    _ precedes: (Int, Int) -> Bool
   ) -> Column {
     var best = [Int](repeating: -1, count: grouping.firstRows.count)
     for row in grouping.groupOfRow.indices {
@@ -236,11 +274,14 @@ package struct Fold {
   // MARK: - Helpers
 
   private func checkKeys(_ firstRows: [Int], of batch: RecordBatch) throws(FoldError) {
-    for (definition, input) in zip(layout.keys, layout.keyInputs) where definition.type.storage == .text {
+    for (definition, input) in zip(layout.keys, layout.keyInputs)
+    where definition.type.storage == .text {
       let text = batch.columns[input].text
       for row in firstRows where text.byteCount(of: row) > job.limits.keyBytes {
         throw failure(
-          .keyTooLong(column: definition.name, byteCount: text.byteCount(of: row), limit: job.limits.keyBytes), at: row, of: batch)
+          .keyTooLong(
+            column: definition.name, byteCount: text.byteCount(of: row), limit: job.limits.keyBytes),
+          at: row, of: batch)
       }
     }
   }
@@ -249,7 +290,9 @@ package struct Fold {
     let keys = zip(layout.keys, layout.keyInputs).map { definition, input in
       let column = batch.columns[input]
       let value =
-        column.isNull[row] ? "NULL" : definition.type == .string ? "\"\(column.text[row])\"" : String(column.integers[row])
+        column.isNull[row]
+        ? "NULL"
+        : definition.type == .string ? "\"\(column.text[row])\"" : String(column.integers[row])
       return "\(definition.name)=\(value)"
     }
     return "(\(keys.joined(separator: ", ")))"
@@ -257,14 +300,18 @@ package struct Fold {
 
   private func failure(_ code: FoldError.Code, at row: Int, of batch: RecordBatch) -> FoldError {
     let slice = batch.slices.first { $0.rows.contains(row) }
-    return FoldError(code: code, partitionIndex: slice?.partitionIndex ?? 0, offset: batch.offsets[row])
+    return FoldError(
+      code: code, partitionIndex: slice?.partitionIndex ?? 0, offset: batch.offsets[row])
   }
 }
 
-/// The start of the tumbling window that holds an instant: windows begin at multiples of the width since 1970, before it as well.
+/// The start of the tumbling window that holds an instant: windows begin at multiples of the width
+/// since 1970, before it as well.
 ///
-/// - Parameter widthMilliseconds: At least 1. An instant within one width of the smallest integer belongs to the window clamped there.
-package func startOfWindow(holding timestampMilliseconds: Int64, widthMilliseconds: Int64) -> Int64 {
+/// - Parameter widthMilliseconds: At least 1. An instant within one width of the smallest integer
+///   belongs to the window clamped there.
+package func startOfWindow(holding timestampMilliseconds: Int64, widthMilliseconds: Int64) -> Int64
+{
   let remainder = timestampMilliseconds % widthMilliseconds
   let start = timestampMilliseconds - remainder
   guard remainder < 0 else { return start }
@@ -283,7 +330,8 @@ private func gather(_ column: Column, rows: [Int]) -> Column {
 private func compareText(_ text: TextArray, _ left: Int, _ right: Int) -> Int {
   text.withBytes(of: left) { leftBytes in
     text.withBytes(of: right) { rightBytes in
-      for index in 0..<min(leftBytes.count, rightBytes.count) where leftBytes[index] != rightBytes[index] {
+      for index in 0..<min(leftBytes.count, rightBytes.count)
+      where leftBytes[index] != rightBytes[index] {
         return leftBytes[index] < rightBytes[index] ? -1 : 1
       }
       return leftBytes.count - rightBytes.count

@@ -13,10 +13,12 @@ enum RowWindows {
   }
 }
 
-/// Numbers the groups of a batch: rows with equal window and equal keys share a number, given in order of first appearance.
+/// Numbers the groups of a batch: rows with equal window and equal keys share a number, given in
+/// order of first appearance.
 ///
-/// An open-addressing table of group numbers under 64-bit hashes. Rows are first put together by their hash alone, which one pass per key
-/// column then verifies; only where two different keys share a hash is every row compared. Texts are equal when their bytes are; NULL equals NULL.
+/// An open-addressing table of group numbers under 64-bit hashes. Rows are first put together by
+/// their hash alone, which one pass per key column then verifies; only where two different keys
+/// share a hash is every row compared. Texts are equal when their bytes are; NULL equals NULL.
 struct Grouping {
   private let keyColumns: [Column]
   private let windows: RowWindows
@@ -98,8 +100,10 @@ struct Grouping {
     for index in keyColumns.indices {
       if keyColumns[index].isNull[left] != keyColumns[index].isNull[right] { return false }
       switch keyColumns[index].type.storage {
-      case .integers: if keyColumns[index].integers[left] != keyColumns[index].integers[right] { return false }
-      case .doubles: if keyColumns[index].doubles[left] != keyColumns[index].doubles[right] { return false }
+      case .integers:
+        if keyColumns[index].integers[left] != keyColumns[index].integers[right] { return false }
+      case .doubles:
+        if keyColumns[index].doubles[left] != keyColumns[index].doubles[right] { return false }
       case .text: if !isSameText(keyColumns[index].text, left, right) { return false }
       }
     }
@@ -130,20 +134,29 @@ struct Grouping {
   private func hash(_ rows: Range<Int>, into hashes: inout [UInt64]) {
     let first = rows.lowerBound
     switch windows {
-    case .same(let window): for row in rows { hashes[row - first] = mix(UInt64(bitPattern: window)) }
-    case .each(let windows): for row in rows { hashes[row - first] = mix(UInt64(bitPattern: windows[row])) }
+    case .same(let window):
+      for row in rows { hashes[row - first] = mix(UInt64(bitPattern: window)) }
+    case .each(let windows):
+      for row in rows { hashes[row - first] = mix(UInt64(bitPattern: windows[row])) }
     }
     for column in keyColumns {
       switch column.type.storage {
       case .integers:
-        for row in rows { hashes[row - first] = mix(hashes[row - first] ^ UInt64(bitPattern: column.integers[row])) }
+        for row in rows {
+          hashes[row - first] = mix(hashes[row - first] ^ UInt64(bitPattern: column.integers[row]))
+        }
       case .doubles:
-        for row in rows { hashes[row - first] = mix(hashes[row - first] ^ column.doubles[row].bitPattern) }
+        for row in rows {
+          hashes[row - first] = mix(hashes[row - first] ^ column.doubles[row].bitPattern)
+        }
       case .text:
         // FNV-1a over the bytes: short keys, one multiplication a byte.
         for row in rows {
           hashes[row - first] = column.text.withBytes(of: row) { bytes in
-            mix(bytes.reduce(hashes[row - first] ^ 0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3 })
+            mix(
+              bytes.reduce(hashes[row - first] ^ 0xCBF2_9CE4_8422_2325) {
+                ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3
+              })
           }
         }
       }
@@ -154,10 +167,12 @@ struct Grouping {
 }
 
 private func isSameText(_ text: TextArray, _ left: Int, _ right: Int) -> Bool {
-  text.withBytes(of: left) { leftBytes in text.withBytes(of: right) { leftBytes.elementsEqual($0) } }
+  text.withBytes(of: left) { leftBytes in text.withBytes(of: right) { leftBytes.elementsEqual($0) }
+  }
 }
 
-/// The finaliser of MurmurHash3 for 64 bits: every bit of the input changes every bit of the output.
+/// The finaliser of MurmurHash3 for 64 bits: every bit of the input changes every bit of the
+/// output.
 @inline(__always) func mix(_ value: UInt64) -> UInt64 {
   var value = value
   value = (value ^ (value >> 33)) &* 0xFF51_AFD7_ED55_8CCD

@@ -1,7 +1,8 @@
 package import Jobs
 package import Tables
 
-/// How the measures of an aggregate job are kept between batches: one or two state columns a measure, each merged by one operation.
+/// How the measures of an aggregate job are kept between batches: one or two state columns a
+/// measure, each merged by one operation.
 package struct StateLayout: Sendable, Equatable {
   package enum Merge: Sendable, Equatable { case add, min, max }
 
@@ -11,15 +12,21 @@ package struct StateLayout: Sendable, Equatable {
     package let type: ColumnType
     package let isNullable: Bool
     package let merge: Merge
-    /// The position in the batch's schema of the column it takes its values from; nil where it counts records.
+    /// The position in the batch's schema of the column it takes its values from; nil where it
+    /// counts records.
     let input: Int?
     /// Whether it counts values instead of adding them up.
     let counts: Bool
 
-    /// Whether the sum of two values of this column is one of its type; a null adds nothing, and so does a row that is not there.
+    /// Whether the sum of two values of this column is one of its type; a null adds nothing, and so
+    /// does a row that is not there.
     package func fits(_ left: Column, _ leftRow: Int, plus right: Column, _ rightRow: Int) -> Bool {
-      guard leftRow < left.count, !left.isNull[leftRow], !right.isNull[rightRow] else { return true }
-      if type.storage == .doubles { return (left.doubles[leftRow] + right.doubles[rightRow]).isFinite }
+      guard leftRow < left.count, !left.isNull[leftRow], !right.isNull[rightRow] else {
+        return true
+      }
+      if type.storage == .doubles {
+        return (left.doubles[leftRow] + right.doubles[rightRow]).isFinite
+      }
       return sumOfIntegers(left.integers[leftRow], right.integers[rightRow]) != nil
     }
 
@@ -34,7 +41,8 @@ package struct StateLayout: Sendable, Equatable {
 
   package let keys: [ColumnDefinition]
   package let columns: [StateColumn]
-  /// For each measure in order, the state columns it is computed from: one, or sum and count for an average.
+  /// For each measure in order, the state columns it is computed from: one, or sum and count for an
+  /// average.
   package let columnsOfMeasure: [[Int]]
   /// Positions of the keys in the batch's schema.
   let keyInputs: [Int]
@@ -43,7 +51,9 @@ package struct StateLayout: Sendable, Equatable {
   package init(_ job: Job, batchSchema: Schema) {
     guard let aggregate = job.aggregate else { preconditionFailure("a row job has no state") }
     func position(_ name: String) -> Int {
-      guard let index = batchSchema.index(of: name) else { preconditionFailure("column \(name) is not decoded") }
+      guard let index = batchSchema.index(of: name) else {
+        preconditionFailure("column \(name) is not decoded")
+      }
       return index
     }
     keys = aggregate.by.map(job.recordColumn)
@@ -56,23 +66,33 @@ package struct StateLayout: Sendable, Equatable {
       let first = columns.count
       switch measure.function {
       case .count:
-        columns.append(StateColumn(name: measure.name, type: .int64, isNullable: false, merge: .add, input: input, counts: true))
+        columns.append(
+          StateColumn(
+            name: measure.name, type: .int64, isNullable: false, merge: .add, input: input,
+            counts: true))
       case .sum:
         columns.append(
-          StateColumn(name: measure.name, type: result.type, isNullable: result.isNullable, merge: .add, input: input, counts: false))
+          StateColumn(
+            name: measure.name, type: result.type, isNullable: result.isNullable, merge: .add,
+            input: input, counts: false))
       case .min, .max:
         columns.append(
           StateColumn(
-            name: measure.name, type: result.type, isNullable: result.isNullable, merge: measure.function == .min ? .min : .max,
+            name: measure.name, type: result.type, isNullable: result.isNullable,
+            merge: measure.function == .min ? .min : .max,
             input: input, counts: false))
       case .avg:
         let field = job.recordColumn(measure.field ?? "")
-        let type: ColumnType = field.type.storage == .doubles ? .double : field.type == .int32 ? .int64 : field.type
+        let type: ColumnType =
+          field.type.storage == .doubles ? .double : field.type == .int32 ? .int64 : field.type
         columns.append(
           StateColumn(
-            name: measure.name + "_sum", type: type, isNullable: field.isNullable, merge: .add, input: input, counts: false))
+            name: measure.name + "_sum", type: type, isNullable: field.isNullable, merge: .add,
+            input: input, counts: false))
         columns.append(
-          StateColumn(name: measure.name + "_count", type: .int64, isNullable: false, merge: .add, input: input, counts: true))
+          StateColumn(
+            name: measure.name + "_count", type: .int64, isNullable: false, merge: .add,
+            input: input, counts: true))
       }
       columnsOfMeasure.append(Array(first..<columns.count))
     }
@@ -84,7 +104,9 @@ package struct StateLayout: Sendable, Equatable {
   package func measures(of job: Job, state: [Column]) -> [Column] {
     guard let aggregate = job.aggregate else { preconditionFailure("a row job has no measures") }
     return zip(aggregate.measures, columnsOfMeasure).map { measure, parts in
-      guard measure.function == .avg else { return state[parts[0]].retyped(job.resultColumn(measure).type) }
+      guard measure.function == .avg else {
+        return state[parts[0]].retyped(job.resultColumn(measure).type)
+      }
       return average(sum: state[parts[0]], count: state[parts[1]])
     }
   }
@@ -97,7 +119,8 @@ package struct StateLayout: Sendable, Equatable {
       if sum.isNull[row] || count.integers[row] == 0 {
         result.appendNull()
       } else {
-        let total = sum.type.storage == .doubles ? sum.doubles[row] : Double(sum.integers[row]) / scale
+        let total =
+          sum.type.storage == .doubles ? sum.doubles[row] : Double(sum.integers[row]) / scale
         result.append(double: total / Double(count.integers[row]))
       }
     }

@@ -15,21 +15,27 @@ package final class KafkaSource: MessageSource {
   package init(_ cluster: Job.Cluster, job: Job) throws(SourceError) {
     source = cluster.name
     do {
-      self.cluster = try KafkaCluster(source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets)
+      self.cluster = try KafkaCluster(
+        source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets)
     } catch {
       throw SourceError(error)
     }
   }
 
   package func clusterID() throws(SourceError) -> String? {
-    do { return try cluster.clusterID(timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
+    do { return try cluster.clusterID(timeoutMilliseconds: timeoutMilliseconds) } catch {
+      throw SourceError(error)
+    }
   }
 
   package func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
-    do { return try cluster.partitionCounts(of: topics, timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
+    do {
+      return try cluster.partitionCounts(of: topics, timeoutMilliseconds: timeoutMilliseconds)
+    } catch { throw SourceError(error) }
   }
 
-  package func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
+  package func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd]
+  {
     do {
       return try cluster.ends(of: partitions, timeoutMilliseconds: timeoutMilliseconds).mapValues {
         PartitionEnd(low: $0.low, end: $0.end)
@@ -39,13 +45,20 @@ package final class KafkaSource: MessageSource {
     }
   }
 
-  package func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
-    do { return try cluster.highWatermarks(of: partitions, timeoutMilliseconds: timeoutMilliseconds) } catch { throw SourceError(error) }
+  package func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID:
+    Offset]
+  {
+    do {
+      return try cluster.highWatermarks(of: partitions, timeoutMilliseconds: timeoutMilliseconds)
+    } catch { throw SourceError(error) }
   }
 
-  package func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
+  package func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID])
+    throws(SourceError) -> [PartitionID: Offset]
+  {
     do {
-      return try cluster.offsets(at: timestampMilliseconds, of: partitions, timeoutMilliseconds: timeoutMilliseconds)
+      return try cluster.offsets(
+        at: timestampMilliseconds, of: partitions, timeoutMilliseconds: timeoutMilliseconds)
     } catch {
       throw SourceError(error)
     }
@@ -64,7 +77,9 @@ package final class KafkaSource: MessageSource {
     }
   }
 
-  package func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void) throws {
+  package func read(
+    _ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+  ) throws {
     do {
       _ = try cluster.read(ranges, silenceMilliseconds: silenceMilliseconds, body: body)
     } catch let error as KafkaError {
@@ -82,7 +97,8 @@ extension SourceError {
       case .unknownTopic: .unknownTopic
       case .truncated(let oldestHeld): .truncated(oldestHeld: oldestHeld)
       case .beyondEnd(let partition, let end): .beyondEnd(partition, end: end)
-      case .undecodable(let partition, let baseOffset): .undecodable(partition, baseOffset: baseOffset)
+      case .undecodable(let partition, let baseOffset):
+        .undecodable(partition, baseOffset: baseOffset)
       case .badProperty: .misconfigured
       case .other: .other
       }

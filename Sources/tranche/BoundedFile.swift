@@ -1,9 +1,10 @@
 import Glibc
 
-/// Reads a file of configuration: a job file, a secret, shared credentials. Nil where it cannot be read or is longer than it may be.
+/// Reads a file of configuration: a job file, a secret, shared credentials. Nil where it cannot be
+/// read or is longer than it may be.
 ///
-/// A device gives bytes without end, so no more than the limit is read. A pipe is read to its end, for `tranche validate <(...)`; a FIFO
-/// that nobody writes to is empty, not waited for.
+/// A device gives bytes without end, so no more than the limit is read. A pipe is read to its end,
+/// for `tranche validate <(...)`; a FIFO that nobody writes to is empty, not waited for.
 func fileBytes(_ path: String, byteLimit: Int) -> [UInt8]? {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
   guard descriptor >= 0 else { return nil }
@@ -25,13 +26,16 @@ func fileBytes(_ path: String, byteLimit: Int) -> [UInt8]? {
   }
 }
 
-/// The file's path without links, `.` and `..`; of what does not exist yet, the names as they are below what does.
+/// The file's path without links, `.` and `..`; of what does not exist yet, the names as they are
+/// below what does.
 func resolvedPath(_ path: String) -> String {
   if let resolved = realpath(path, nil) {
     defer { free(resolved) }
     return String(cString: resolved)
   }
-  guard let slash = path.lastIndex(of: "/") else { return path == "." || path.isEmpty ? path : resolvedPath(".") + "/" + path }
+  guard let slash = path.lastIndex(of: "/") else {
+    return path == "." || path.isEmpty ? path : resolvedPath(".") + "/" + path
+  }
   let (folder, name) = (String(path[..<slash]), path[path.index(after: slash)...])
   let base = folder.isEmpty ? "" : resolvedPath(folder)
   switch name {

@@ -6,7 +6,8 @@ import Offsets
 
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "plan", abstract: "Show what the next batch would read, per partition, and touch nothing.")
+    commandName: "plan",
+    abstract: "Show what the next batch would read, per partition, and touch nothing.")
 
   @OptionGroup var job: JobOptions
 
@@ -24,27 +25,39 @@ struct PlanCommand: ParsableCommand {
   }
 
   private func text(_ preview: PlanPreview, _ job: Job) -> String {
-    let planned = Dictionary(uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
+    let planned = Dictionary(
+      uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
     let rows = preview.partitions.map { partition -> [String] in
       let range = planned[partition.partition]
       var remarks: [String] = []
       if partition.isNew { remarks.append("new") }
-      if partition.heldBackCount > 0 { remarks.append("\(grouped(partition.heldBackCount)) held back by an open transaction") }
-      if partition.end.end < partition.nextOffset { remarks.append("the log ends before the next offset") }
-      if partition.lostCount > 0 { remarks.append("\(grouped(partition.lostCount)) no longer held by the broker") }
+      if partition.heldBackCount > 0 {
+        remarks.append("\(grouped(partition.heldBackCount)) held back by an open transaction")
+      }
+      if partition.end.end < partition.nextOffset {
+        remarks.append("the log ends before the next offset")
+      }
+      if partition.lostCount > 0 {
+        remarks.append("\(grouped(partition.lostCount)) no longer held by the broker")
+      }
       return [
-        partition.partition.description, grouped(partition.nextOffset), grouped(partition.end.end), grouped(partition.lag),
-        range.map { "\($0)" } ?? "-", range.map { grouped($0.count) } ?? "0", remarks.joined(separator: ", "),
+        partition.partition.description, grouped(partition.nextOffset), grouped(partition.end.end),
+        grouped(partition.lag),
+        range.map { "\($0)" } ?? "-", range.map { grouped($0.count) } ?? "0",
+        remarks.joined(separator: ", "),
       ]
     }
     let title =
       preview.plan.isEmpty
       ? "\(job.name): nothing to read"
-      : "\(job.name): batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of \(grouped(preview.lag)) offsets"
+      : "\(job.name): batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) "
+        + "of \(grouped(preview.lag)) offsets"
         + (preview.isRepeated ? " (planned by an interrupted run)" : "")
     let incidents = preview.incidents.map { "\nto be decided: \($0.text)" }.joined()
     return title + incidents + "\n"
-      + aligned(["partition", "next offset", "end", "lag", "range", "offsets", ""], rows, numeric: [1, 2, 3, 5])
+      + aligned(
+        ["partition", "next offset", "end", "lag", "range", "offsets", ""], rows,
+        numeric: [1, 2, 3, 5])
   }
 
   private struct Report: Encodable {
@@ -62,13 +75,17 @@ struct PlanCommand: ParsableCommand {
   }
 
   private func report(_ preview: PlanPreview) -> Report {
-    let planned = Dictionary(uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
+    let planned = Dictionary(
+      uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
     return Report(
-      batch: preview.plan.batch, offsets: preview.plan.offsetCount, lag: preview.lag, repeated: preview.isRepeated,
+      batch: preview.plan.batch, offsets: preview.plan.offsetCount, lag: preview.lag,
+      repeated: preview.isRepeated,
       partitions: preview.partitions.map {
         Report.Range(
-          source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition, next_offset: $0.nextOffset,
-          end: $0.end.end, lag: $0.lag, from: planned[$0.partition]?.from, to: planned[$0.partition]?.to)
+          source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
+          next_offset: $0.nextOffset,
+          end: $0.end.end, lag: $0.lag, from: planned[$0.partition]?.from,
+          to: planned[$0.partition]?.to)
       }, incidents: preview.incidents.map(IncidentReport.init))
   }
 }
@@ -98,7 +115,8 @@ extension Incident {
   var text: String {
     switch kind {
     case .logReplaced:
-      "\(partition): \(detail), noticed \(noticedAt), last seen \(lastSeenAt): restore the topic, or tranche "
+      "\(partition): \(detail), noticed \(noticedAt), last seen \(lastSeenAt): restore the topic, "
+        + "or tranche "
         + "resolve JOB --topic \(partition.topic) --partition \(partition.partition) --keep"
     case .rejects: "\(detail) (noticed \(noticedAt))"
     }

@@ -7,9 +7,11 @@ import Wiring
 struct ProduceCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "produce",
-    abstract: "Publish sample API calls, or the lines of a file, to a topic: for trying things out.",
+    abstract:
+      "Publish sample API calls, or the lines of a file, to a topic: for trying things out.",
     discussion: """
-      Sample calls are <api_id, time_taken> as CSV or JSON, one message each with a newline at its end, as ClickHouse's Kafka engine writes \
+      Sample calls are <api_id, time_taken> as CSV or JSON, one message each with a newline at its \
+      end, as ClickHouse's Kafka engine writes \
       them. The same seed gives the same calls. A topic that does not exist is made.
       """)
 
@@ -23,11 +25,18 @@ struct ProduceCommand: ParsableCommand {
   @Option(help: "csv or json.") var format = Format.csv
   @Option(help: "At most this many records a second.") var rate: Double?
   @Option(
-    help: "Publish the records of this file instead of samples: its lines, but for those inside a CSV field's quotes.", completion: .file())
+    help:
+      """
+      Publish the records of this file instead of samples: its lines, but for those inside a CSV \
+      field's quotes.
+      """,
+    completion: .file())
   var replay: String?
 
   func validate() throws {
-    if records < 0 || partitions < 1 { throw ValidationError("--records takes 0 or more, --partitions 1 or more.") }
+    if records < 0 || partitions < 1 {
+      throw ValidationError("--records takes 0 or more, --partitions 1 or more.")
+    }
     if let rate, rate <= 0 { throw ValidationError("--rate takes a number above 0.") }
   }
 
@@ -58,19 +67,28 @@ struct ProduceCommand: ParsableCommand {
         value =
           switch format {
           case .csv: Array("\(call.apiID),\(call.timeTakenMilliseconds)\n".utf8)
-          case .json: Array("{\"api_id\":\(call.apiID),\"time_taken\":\(call.timeTakenMilliseconds)}\n".utf8)
+          case .json:
+            Array("{\"api_id\":\(call.apiID),\"time_taken\":\(call.timeTakenMilliseconds)}\n".utf8)
           }
       }
-      try producer.send(topic: topic, partition: samples.partition(of: count), key: nil, value: value, timestampMilliseconds: nil)
+      try producer.send(
+        topic: topic, partition: samples.partition(of: count), key: nil, value: value,
+        timestampMilliseconds: nil)
       if let rate { waitUntil(Double(index + 1) / rate, since: started) }
     }
     try producer.flush(timeoutMilliseconds: 60_000)
-    printText("\(grouped(Int64(lines?.count ?? records))) records published to \(topic), \(count) partitions")
+    printText(
+      """
+      \(grouped(Int64(lines?.count ?? records))) records published to \(topic), \(count) \
+      partitions
+      """
+    )
   }
 
   private func partitionCount(_ cluster: KafkaCluster, _ producer: KafkaProducer) throws -> Int32 {
     do {
-      return try cluster.partitionCounts(of: [topic], timeoutMilliseconds: 20_000)[topic] ?? partitions
+      return try cluster.partitionCounts(of: [topic], timeoutMilliseconds: 20_000)[topic]
+        ?? partitions
     } catch {
       guard SourceError(error).code == .unknownTopic else { throw error }
       try producer.createTopic(name: topic, partitions: partitions, timeoutMilliseconds: 20_000)
@@ -78,9 +96,12 @@ struct ProduceCommand: ParsableCommand {
     }
   }
 
-  /// The file's records without their line ends; blank lines are passed over. In CSV a line end between quotes belongs to its field.
+  /// The file's records without their line ends; blank lines are passed over. In CSV a line end
+  /// between quotes belongs to its field.
   private func fileRecords(_ path: String) throws -> [[UInt8]] {
-    guard let data = FileManager.default.contents(atPath: path) else { throw RunError(.data, "\(path): cannot be read.") }
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw RunError(.data, "\(path): cannot be read.")
+    }
     var records: [[UInt8]] = []
     var record: [UInt8] = []
     var isQuoted = false

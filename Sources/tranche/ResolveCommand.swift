@@ -12,23 +12,29 @@ struct ResolveCommand: ParsableCommand {
     discussion: """
       Give one decision. The error that stops a job, and `tranche status`, name the command.
 
-      --accept-rejects: keep the rejects of the batch that they stopped, and count its good records. Holds \
+      --accept-rejects: keep the rejects of the batch that they stopped, and count its good \
+      records. Holds \
       for the ranges of that batch, once.
-      --keep, with --topic and perhaps --partition: the topic was made anew or was restored. Go on at the \
+      --keep, with --topic and perhaps --partition: the topic was made anew or was restored. Go on \
+      at the \
       job's progress; what lies below it is not counted again.
-      --adopt: the place of the results has no marker, or another job's. Take it, and write every window's object again (objects of single batches cannot be made again).
-      --restored: this checkpoint is a backup or a copy. Go on with it, and write every window's object again. Stop \
+      --adopt: the place of the results has no marker, or another job's. Take it, and write every \
+      window's object again (objects of single batches cannot be made again).
+      --restored: this checkpoint is a backup or a copy. Go on with it, and write every window's \
+      object again. Stop \
       the other one first.
       """)
 
   @OptionGroup var job: JobOptions
-  @Flag(help: "Keep the rejects that stopped a batch, and count its good records.") var acceptRejects = false
+  @Flag(help: "Keep the rejects that stopped a batch, and count its good records.")
+  var acceptRejects = false
   @Flag(help: "Go on at the job's progress in a topic that was made anew.") var keep = false
   @Flag(help: "Take a place of results that another job, or nobody, has marked.") var adopt = false
   @Flag(help: "Go on with a checkpoint that was restored or copied.") var restored = false
   @Option(help: "The source's name; may be left out when the job has one.") var source: String?
   @Option(help: "The topic, for --keep.") var topic: String?
-  @Option(help: "The partition's number, for --keep; without it all of the topic.") var partition: Int32?
+  @Option(help: "The partition's number, for --keep; without it all of the topic.") var partition:
+    Int32?
 
   func validate() throws {
     guard [acceptRejects, keep, adopt, restored].count(where: { $0 }) == 1 else {
@@ -42,7 +48,8 @@ struct ResolveCommand: ParsableCommand {
   func run() throws {
     try exiting {
       let job = try self.job.load()
-      let checkpoint = try openExistingCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
+      let checkpoint = try openExistingCheckpoint(
+        job, folder: try self.job.checkpointFolder(of: job))
       if acceptRejects {
         try acceptRejects(checkpoint)
       } else if keep {
@@ -56,9 +63,13 @@ struct ResolveCommand: ParsableCommand {
   private func acceptRejects(_ checkpoint: Checkpoint) throws {
     let ranges = try checkpoint.acceptRejects(now: nowMilliseconds())
     guard !ranges.isEmpty else {
-      throw RunError(.data, "\(checkpoint.job.name): no batch was stopped by rejects. There is nothing to accept.")
+      throw RunError(
+        .data,
+        "\(checkpoint.job.name): no batch was stopped by rejects. There is nothing to accept.")
     }
-    for range in ranges { printText("\(range): its rejects are kept, and its good records count, with the next run") }
+    for range in ranges {
+      printText("\(range): its rejects are kept, and its good records count, with the next run")
+    }
   }
 
   private func keepProgress(_ job: Job, _ checkpoint: Checkpoint) throws {
@@ -71,22 +82,33 @@ struct ResolveCommand: ParsableCommand {
     let identifier = partition.map { "\(name)/\(topic)[\($0)]" } ?? "\(name)/\(topic)"
     if open.isEmpty {
       throw RunError(
-        .data, "\(identifier): there is nothing to resolve here. What there is: tranche status \(self.job.commandLine(of: job))")
+        .data,
+        """
+        \(identifier): there is nothing to resolve here. What there is: tranche status \
+        \(self.job.commandLine(of: job))
+        """
+      )
     }
     for incident in open {
       guard let next = checkpoint.progress[incident.partition]?.nextOffset,
         try checkpoint.keepProgress(of: incident.partition, now: nowMilliseconds())
       else { continue }
-      printText("\(incident.partition): goes on at offset \(next); what lies below it is not counted again")
+      printText(
+        "\(incident.partition): goes on at offset \(next); what lies below it is not counted again")
     }
   }
 
   private func takePlace(_ job: Job, _ checkpoint: Checkpoint) throws {
-    let store = try makeStore(job, at: job.output.place) {}
+    let store = try makeStore(job, at: job.output.destination) {}
     try store.holdPlace()
     let taken = try takeOver(store, checkpoint, isRestored: restored)
     let former = taken.map { ", which was marked by the job \($0.job)" } ?? ""
-    printText("\(store.location): belongs to \(job.name) now\(former); the next run writes every window's object again")
+    printText(
+      """
+      \(store.location): belongs to \(job.name) now\(former); the next run writes every window's \
+      object again
+      """
+    )
   }
 }
 
@@ -98,7 +120,10 @@ extension Job {
       let index = clusters.firstIndex(where: { $0.name == name })
     else {
       throw RunError(
-        .data, "Name one of the job's sources with --source: \(clusters.map(\.name).joined(separator: ", ")).")
+        .data,
+        "Name one of the job's sources with --source: "
+          + "\(clusters.map(\.name).joined(separator: ", "))."
+      )
     }
     return (index, clusters[index])
   }

@@ -12,8 +12,10 @@ struct RunCommand: ParsableCommand {
     commandName: "run",
     abstract: "Publish what is unpublished, then take batches until the topics' ends are reached.",
     discussion: """
-      The ends are those seen at the start; what arrives later waits for the next run. With --batches 1 each run takes one batch of at most \
-      trigger.max_offsets offsets. Only one run of a job can go on at a time: a second exits at once with code 75.
+      The ends are those seen at the start; what arrives later waits for the next run. With \
+      --batches 1 each run takes one batch of at most \
+      trigger.max_offsets offsets. Only one run of a job can go on at a time: a second exits at \
+      once with code 75.
       """)
 
   @OptionGroup var job: JobOptions
@@ -40,8 +42,12 @@ struct RunCommand: ParsableCommand {
   var dieAtStep: Int?
 
   func validate() throws {
-    if let maxBatches, maxBatches < 1 { throw ValidationError("--batches takes a number from 1 on.") }
-    if grace < 0 || grace > 86_400 { throw ValidationError("--grace takes a number of seconds from 0 to 86400.") }
+    if let maxBatches, maxBatches < 1 {
+      throw ValidationError("--batches takes a number from 1 on.")
+    }
+    if grace < 0 || grace > 86_400 {
+      throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
+    }
   }
 
   func run() throws {
@@ -55,7 +61,8 @@ struct RunCommand: ParsableCommand {
         failpoint(.checkpointStep)
       }
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
-      var options = RunOptions(clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
+      var options = RunOptions(
+        clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
       options.maxBatches = maxBatches
       options.jobArguments = self.job.commandLine(of: job)
       options.failpoint = failpoint
@@ -65,7 +72,8 @@ struct RunCommand: ParsableCommand {
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
       if isWatched { options.onProgress = Progress(started).show }
       let run = try Run(
-        job: job, checkpoint: checkpoint, sources: try makeSources(job), storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
+        job: job, checkpoint: checkpoint, sources: try makeSources(job),
+        storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
         options: options,
         logger: makeLogger(isVerbose: verbose))
       let (summary, error) = run.execute()
@@ -75,7 +83,7 @@ struct RunCommand: ParsableCommand {
       if json {
         printExact(try summary.jsonText(seconds: seconds, error: error))
       } else if error == nil || summary.didAnything {
-        printText(summary.text(seconds: seconds, place: job.output.place.text))
+        printText(summary.text(seconds: seconds, place: job.output.destination.text))
       }
       if profile && !json { printText(summary.profileText(seconds: seconds)) }
       if let error {
@@ -90,7 +98,8 @@ struct RunCommand: ParsableCommand {
   }
 }
 
-/// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary everywhere.
+/// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary
+/// everywhere.
 private final class Failpoints: @unchecked Sendable {
   // @unchecked: the counter is guarded by the lock.
   private let lock = NSLock()
@@ -121,7 +130,8 @@ private final class Progress: @unchecked Sendable {
     shown = now
     let rate = Double(progress.recordCount) / max(0.001, (now - started) / .seconds(1))
     let line =
-      "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  \(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
+      "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  "
+      + "\(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
     printProgress(line)
   }
 }
@@ -148,19 +158,26 @@ extension RunSummary {
   func text(seconds: Double, place: String) -> String {
     if !didAnything && dirtyCount == 0 && lag == 0 { return "\(job): nothing new, nothing written" }
     var parts = [
-      "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in \(rounded(seconds, places: 2)) s"
+      "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in "
+        + "\(rounded(seconds, places: 2)) s"
     ]
-    if countedCount != recordCount { parts.append("\(grouped(recordCount - countedCount)) left out by where") }
+    if countedCount != recordCount {
+      parts.append("\(grouped(recordCount - countedCount)) left out by where")
+    }
     if rejectedCount > 0 { parts.append("\(grouped(rejectedCount)) rejected") }
-    if lostOffsetCount > 0 { parts.append("\(grouped(lostOffsetCount)) offsets lost and passed over") }
-    parts.append("\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
+    if lostOffsetCount > 0 {
+      parts.append("\(grouped(lostOffsetCount)) offsets lost and passed over")
+    }
+    parts.append(
+      "\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
     if dirtyCount > 0 { parts.append("\(dirtyCount) not published yet") }
     if lag > 0 { parts.append("lag \(grouped(lag))") }
     if isStopped { parts.append("stopped by a signal") }
     return "\(job): " + parts.joined(separator: ", ")
   }
 
-  /// One row a step that took time: of the run's thread in the order of the steps, then of the publisher's, which goes on beside it.
+  /// One row a step that took time: of the run's thread in the order of the steps, then of the
+  /// publisher's, which goes on beside it.
   func profileText(seconds: Double) -> String {
     var rows: [[String]] = []
     func add(_ thread: String, _ step: String, _ milliseconds: Double) {
@@ -192,11 +209,15 @@ extension RunSummary {
     }
     return try jsonLine(
       Report(
-        job: job, batches: batchCount, offsets: offsetCount, records: recordCount, counted: countedCount, rejected: rejectedCount,
-        lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag, stopped: isStopped,
+        job: job, batches: batchCount, offsets: offsetCount, records: recordCount,
+        counted: countedCount, rejected: rejectedCount,
+        lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag,
+        stopped: isStopped,
         repeated_batch: repeatedBatch,
-        seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep, publisher_ms: publisherTimes.byStep,
-        exit_code: error?.kind.exitCode ?? (isStopped ? 128 + StopSignal.received : 0), error: error?.description))
+        seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep,
+        publisher_ms: publisherTimes.byStep,
+        exit_code: error?.kind.exitCode ?? (isStopped ? 128 + StopSignal.received : 0),
+        error: error?.description))
   }
 }
 
@@ -207,7 +228,10 @@ extension StepTimes {
 
   /// Steps that took no time are left out.
   fileprivate var byStep: [String: Double] {
-    Dictionary(uniqueKeysWithValues: milliseconds.filter { $0.milliseconds > 0 }.map { ($0.step, $0.milliseconds) })
+    Dictionary(
+      uniqueKeysWithValues: milliseconds.filter { $0.milliseconds > 0 }.map {
+        ($0.step, $0.milliseconds)
+      })
   }
 }
 

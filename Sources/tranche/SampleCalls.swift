@@ -1,4 +1,5 @@
-/// Sample API calls that look like the real thing: few APIs get most calls, and durations have a long tail. The same seed gives the same calls.
+/// Sample API calls that look like the real thing: few APIs get most calls, and durations have a
+/// long tail. The same seed gives the same calls.
 struct SampleCalls {
   struct Call: Equatable {
     let apiID: Int32
@@ -21,10 +22,13 @@ struct SampleCalls {
   mutating func next() -> Call {
     let point = Double.random(in: 0..<(cumulative.last ?? 1), using: &random)
     let index = cumulative.firstIndex { point < $0 } ?? 0
-    // The sum of uniform numbers is near enough to a normal one; its exponential has the long tail of durations.
+    // The sum of uniform numbers is near enough to a normal one; its exponential has the long tail
+    // of durations.
     let normal = (0..<12).reduce(-6.0) { sum, _ in sum + Double.random(in: 0..<1, using: &random) }
     let median = 20 + Double(index * 37 % 400)
-    return Call(apiID: Int32(index + 1), timeTakenMilliseconds: Int32((median * power(normal * 0.6)).rounded()))
+    return Call(
+      apiID: Int32(index + 1),
+      timeTakenMilliseconds: Int32((median * power(normal * 0.6)).rounded()))
   }
 
   /// e^x by its series; exact enough for samples, and the same on every machine.

@@ -11,14 +11,25 @@ import Tables
 struct ShowCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Show a window's table, with bars for percentages.",
-    discussion: "Reads committed state, also while a run writes. A double column whose name begins with percentage gets a bar.")
+    discussion:
+      """
+      Reads committed state, also while a run writes. A double column whose name begins with \
+      percentage gets a bar.
+      """
+  )
 
   @OptionGroup var job: JobOptions
 
   @Option(help: "latest, or the start of a window as in its key or in ISO 8601.")
   var window = "latest"
 
-  @Option(help: "Show at most this many rows, those with the largest percentage first; 0 for all, sorted by key.")
+  @Option(
+    help:
+      """
+      Show at most this many rows, those with the largest percentage first; 0 for all, sorted by \
+      key.
+      """
+  )
   var rows = 20
 
   func run() throws {
@@ -26,7 +37,12 @@ struct ShowCommand: ParsableCommand {
       let job = try self.job.load()
       guard job.aggregate != nil, job.window != .batch else {
         throw RunError(
-          .data, "\(job.name): results of single batches are not kept in the checkpoint. Read the objects at \(job.output.place.text).")
+          .data,
+          """
+          \(job.name): results of single batches are not kept in the checkpoint. Read the \
+          objects at \(job.output.destination.text).
+          """
+        )
       }
       let reader = try CheckpointReader(
         path: Checkpoint.path(ofJob: job.name, folder: try self.job.checkpointFolder(of: job)),
@@ -42,22 +58,35 @@ struct ShowCommand: ParsableCommand {
 
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Int64 {
     let windows = try reader.windows()
-    guard let latest = windows.last else { throw RunError(.data, "\(job.name): no window holds records yet.") }
+    guard let latest = windows.last else {
+      throw RunError(.data, "\(job.name): no window holds records yet.")
+    }
     if window == "latest" { return latest }
-    if let start = windows.first(where: { ObjectKeys.label(ofWindow: $0) == window || TimestampText.format(milliseconds: $0) == window }) {
+    if let start = windows.first(where: {
+      ObjectKeys.label(ofWindow: $0) == window || TimestampText.format(milliseconds: $0) == window
+    }) {
       return start
     }
     var text = window
-    if let start = text.withUTF8({ TimestampText.parse(UnsafeRawBufferPointer($0)) }), windows.contains(start) { return start }
+    if let start = text.withUTF8({ TimestampText.parse(UnsafeRawBufferPointer($0)) }),
+      windows.contains(start)
+    {
+      return start
+    }
     throw RunError(
       .data,
-      "\(job.name): no window starts at \(window). There are \(windows.count), from \(ObjectKeys.label(ofWindow: windows[0])) to \(ObjectKeys.label(ofWindow: latest))."
+      """
+      \(job.name): no window starts at \(window). There are \(windows.count), from \
+      \(ObjectKeys.label(ofWindow: windows[0])) to \(ObjectKeys.label(ofWindow: latest)).
+      """
     )
   }
 
   private func title(_ window: Int64, _ job: Job) -> String {
     guard case .tumbling(let width, _) = job.window else { return "all time" }
-    return "window \(TimestampText.format(milliseconds: window)) to \(TimestampText.format(milliseconds: window &+ width))"
+    return
+      "window \(TimestampText.format(milliseconds: window)) to "
+      + "\(TimestampText.format(milliseconds: window &+ width))"
   }
 }
 
@@ -72,15 +101,23 @@ struct TablePrinter {
   }
 
   var text: String {
-    let bar = table.schema.columns.firstIndex { $0.type == .double && $0.name.lowercased().hasPrefix("percentage") }
+    let bar = table.schema.columns.firstIndex {
+      $0.type == .double && $0.name.lowercased().hasPrefix("percentage")
+    }
     var order = Array(0..<table.rowCount)
     if maxRows > 0, let bar {
-      order.sort { table[bar].doubles[$0] != table[bar].doubles[$1] ? table[bar].doubles[$0] > table[bar].doubles[$1] : $0 < $1 }
+      order.sort {
+        table[bar].doubles[$0] != table[bar].doubles[$1]
+          ? table[bar].doubles[$0] > table[bar].doubles[$1] : $0 < $1
+      }
     }
     let shown = maxRows > 0 ? Array(order.prefix(maxRows)) : order
-    let numeric = Set(table.schema.columns.indices.filter { table.schema.columns[$0].type != .string })
+    let numeric = Set(
+      table.schema.columns.indices.filter { table.schema.columns[$0].type != .string })
     let rows = shown.map { row in
-      table.schema.columns.indices.map { cell(row, $0) } + [bar.map { drawBar(table[$0].doubles[row]) } ?? ""]
+      table.schema.columns.indices.map { cell(row, $0) } + [
+        bar.map { drawBar(table[$0].doubles[row]) } ?? ""
+      ]
     }
     let more = table.rowCount - shown.count
     return aligned(table.schema.columns.map(\.name) + [""], rows, numeric: numeric)

@@ -8,10 +8,13 @@ import Wiring
 struct SkipCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "skip",
-    abstract: "Free a stuck job: pass over offsets that can never be committed, and record them as a gap.",
+    abstract:
+      "Free a stuck job: pass over offsets that can never be committed, and record them as a gap.",
     discussion: """
-      The error that stops a job names the offset and this command. The offsets from --from up to, but without, --to are never read; \
-      `tranche status` shows the gap. --undecodable instead of both finds the first messages that cannot be \
+      The error that stops a job names the offset and this command. The offsets from --from up to, \
+      but without, --to are never read; \
+      `tranche status` shows the gap. --undecodable instead of both finds the first messages that \
+      cannot be \
       decompressed or are damaged, and where decoding goes on.
       """)
 
@@ -21,15 +24,19 @@ struct SkipCommand: ParsableCommand {
   @Option(help: "The partition's number.") var partition: Int32
   @Option(help: "The first offset to pass over.") var from: Int64?
   @Option(help: "The offset after the last one to pass over.") var to: Int64?
-  @Flag(help: "Pass over the next messages that cannot be decoded, wherever they end.") var undecodable = false
+  @Flag(help: "Pass over the next messages that cannot be decoded, wherever they end.")
+  var undecodable = false
 
   func validate() throws {
     if undecodable {
-      if from != nil || to != nil { throw ValidationError("--undecodable finds the offsets: leave --from and --to out.") }
+      if from != nil || to != nil {
+        throw ValidationError("--undecodable finds the offsets: leave --from and --to out.")
+      }
       return
     }
     guard let from, let to, from >= 0, to > from else {
-      throw ValidationError("--from and --to are needed, at least 0, and --to must be larger than --from.")
+      throw ValidationError(
+        "--from and --to are needed, at least 0, and --to must be larger than --from.")
     }
   }
 
@@ -38,7 +45,8 @@ struct SkipCommand: ParsableCommand {
       let job = try self.job.load()
       let (index, cluster) = try job.cluster(named: source)
       let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
-      let checkpoint = try openExistingCheckpoint(job, folder: try self.job.checkpointFolder(of: job))
+      let checkpoint = try openExistingCheckpoint(
+        job, folder: try self.job.checkpointFolder(of: job))
       let source = try KafkaSource(job.clusters[index], job: job)
       let gap: PartitionRange
       if let from, let to {
@@ -62,24 +70,36 @@ struct SkipCommand: ParsableCommand {
       throw RunError(.data, "\(partition): nothing is left to read there.")
     }
     guard let found = try source.undecodable(in: unread) else {
-      throw RunError(.data, "\(unread): all messages can be decoded. There is nothing to pass over.")
+      throw RunError(
+        .data, "\(unread): all messages can be decoded. There is nothing to pass over.")
     }
     return PartitionRange(partition, found)
   }
 
-  private func check(_ gap: PartitionRange, _ checkpoint: Checkpoint, source: any MessageSource) throws {
+  private func check(_ gap: PartitionRange, _ checkpoint: Checkpoint, source: any MessageSource)
+    throws
+  {
     guard let next = checkpoint.progress[gap.partition]?.nextOffset else {
-      throw RunError(.data, "\(gap.partition): the job has not met this partition. Run it once first, or look at `tranche status`.")
+      throw RunError(
+        .data,
+        """
+        \(gap.partition): the job has not met this partition. Run it once first, or look at \
+        `tranche status`.
+        """
+      )
     }
     if gap.range.from < next {
-      throw RunError(.data, "\(gap): offsets below \(next) are committed already. Begin at \(next) or later.")
+      throw RunError(
+        .data, "\(gap): offsets below \(next) are committed already. Begin at \(next) or later.")
     }
     if let other = checkpoint.gapMeeting(gap) {
       throw RunError(.data, "\(gap): meets the gap \(other) that is recorded already.")
     }
     let end = try source.ends(of: [gap.partition])[gap.partition]
     if let end, gap.range.to > end.end {
-      throw RunError(.data, "\(gap): the partition ends at \(end.end). Only offsets that exist can be passed over.")
+      throw RunError(
+        .data,
+        "\(gap): the partition ends at \(end.end). Only offsets that exist can be passed over.")
     }
   }
 }

@@ -2,11 +2,12 @@ import Glibc
 import Reports
 import Synchronization
 
-/// The one place that writes to standard output and standard error. Both can fail: a disk is full, a reader has gone away, a terminal
-/// was closed.
+/// The one place that writes to standard output and standard error. Both can fail: a disk is full,
+/// a reader has gone away, a terminal was closed.
 ///
-/// A message that standard error does not take is lost and changes nothing: the exit code still says what happened. Output that
-/// standard output does not take is a failure of the command, see ``exitCode(ofWork:)``.
+/// A message that standard error does not take is lost and changes nothing: the exit code still
+/// says what happened. Output that standard output does not take is a failure of the command, see
+/// ``exitCode(ofWork:)``.
 enum StandardStreams {
   /// What kept standard output from taking something, first.
   private static let outputFailure = Mutex<Int32?>(nil)
@@ -15,8 +16,9 @@ enum StandardStreams {
 
   /// Called before anything else, so that no file that is opened later takes one of these numbers.
   ///
-  /// Where the parent closed 0, 1 or 2 they are opened on /dev/null: else the lock or the checkpoint would be opened under 2, and
-  /// messages would be written into it. SIGPIPE is ignored: a reader that goes away must not end a run between two steps.
+  /// Where the parent closed 0, 1 or 2 they are opened on /dev/null: else the lock or the
+  /// checkpoint would be opened under 2, and messages would be written into it. SIGPIPE is ignored:
+  /// a reader that goes away must not end a run between two steps.
   static func prepare() {
     for descriptor: Int32 in 0...2 where fcntl(descriptor, F_GETFD) < 0 && errno == EBADF {
       // open(2) takes the lowest number that is free.
@@ -25,9 +27,11 @@ enum StandardStreams {
     signal(SIGPIPE, SIG_IGN)
   }
 
-  /// The process's exit code, from that of the command's work: 74 where the work was done and its output could not be written.
+  /// The process's exit code, from that of the command's work: 74 where the work was done and its
+  /// output could not be written.
   ///
-  /// A reader that went away, as `head` does, wants no more: the rest is dropped, and nobody is told.
+  /// A reader that went away, as `head` does, wants no more: the rest is dropped, and nobody is
+  /// told.
   static func exitCode(ofWork code: Int32) -> Int32 {
     let failure = outputFailure.withLock { $0 }
     return code == 0 && failure != nil && failure != EPIPE ? 74 : code
@@ -35,14 +39,18 @@ enum StandardStreams {
 
   static func writeOutput(_ text: String) {
     let failure = outputFailure.withLock { failure -> Int32? in
-      // After the first failure nothing more is tried: half of an output would look like another one.
+      // After the first failure nothing more is tried: half of an output would look like another
+      // one.
       if failure != nil { return nil }
       failure = write(text, to: STDOUT_FILENO)
       return failure
     }
     if let failure, failure != EPIPE {
       printError(
-        "tranche: standard output cannot be written: \(String(cString: strerror(failure))). Free space there, or redirect the output to another file."
+        """
+        tranche: standard output cannot be written: \(String(cString: strerror(failure))). Free \
+        space there, or redirect the output to another file.
+        """
       )
     }
   }
@@ -103,6 +111,7 @@ func printProgress(_ line: String) {
 /// Where log lines go: each is written at once, and stays one line whatever its fields hold.
 struct ErrorStream: TextOutputStream, Sendable {
   func write(_ line: String) {
-    StandardStreams.writeError(ForeignText.escaped(line.hasSuffix("\n") ? String(line.dropLast()) : line) + "\n")
+    StandardStreams.writeError(
+      ForeignText.escaped(line.hasSuffix("\n") ? String(line.dropLast()) : line) + "\n")
   }
 }

@@ -96,8 +96,8 @@ extension CheckpointOptions {
     return path.hasPrefix("file:") ? "./\(path)" : path
   }
 
-  /// Which option names the folder again from anywhere, for commands in messages; empty where a shell
-  /// without this process's variables finds it by itself.
+  /// Which option names the folder again from anywhere, for commands in messages; empty where a
+  /// shell without this process's variables finds it by itself.
   func words(of job: Job, file: String) -> [String] {
     if let folder { return ["--checkpoints", folder] }
     guard let path = try? chosenFolder(of: job, file: file).path(job: job.name) else { return [] }

@@ -9,9 +9,15 @@ import Reports
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "status",
-    abstract: "Show what each job has done and what is left: commits, offsets, lag, unpublished objects, rejects, gaps.",
+    abstract:
+      "Show what each job has done and what is left: commits, offsets, lag, unpublished objects, "
+      + "rejects, gaps.",
     discussion:
-      "Works while a run writes. Without a job it shows every jobs/*.yaml. The lag is asked from the brokers unless --offline is given.")
+      """
+      Works while a run writes. Without a job it shows every jobs/*.yaml. The lag is asked from \
+      the brokers unless --offline is given.
+      """
+  )
 
   @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))
   var jobs: [String] = []
@@ -48,8 +54,12 @@ struct StatusCommand: ParsableCommand {
 
   private func allJobs() throws -> [String] {
     let files = (try? FileManager.default.contentsOfDirectory(atPath: "jobs")) ?? []
-    let found = files.filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted().map { "jobs/\($0)" }
-    guard !found.isEmpty else { throw RunError(.data, "jobs/: no job file here. Name one: tranche status JOB") }
+    let found = files.filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted().map {
+      "jobs/\($0)"
+    }
+    guard !found.isEmpty else {
+      throw RunError(.data, "jobs/: no job file here. Name one: tranche status JOB")
+    }
     return found
   }
 }
@@ -84,7 +94,8 @@ private struct Report: Encodable {
   private let incidentTexts: [String]
 
   private enum CodingKeys: String, CodingKey {
-    case job, running, last_batch, last_commit, records, rejected, windows, lag, lag_unknown, dirty, unsettled
+    case job, running, last_batch, last_commit, records, rejected, windows, lag, lag_unknown, dirty,
+      unsettled
     case in_flight, partitions, gaps, incidents
   }
 
@@ -93,9 +104,12 @@ private struct Report: Encodable {
     var preview: PlanPreview?
     var problem: String?
     if !isOffline {
-      do { preview = try PlanPreview(job: job, status: status, sources: try makeSources(job)) } catch { problem = "\(error)" }
+      do {
+        preview = try PlanPreview(job: job, status: status, sources: try makeSources(job))
+      } catch { problem = "\(error)" }
     }
-    let seen = Dictionary(uniqueKeysWithValues: (preview?.partitions ?? []).map { ($0.partition, $0) })
+    let seen = Dictionary(
+      uniqueKeysWithValues: (preview?.partitions ?? []).map { ($0.partition, $0) })
     self.job = job.name
     running = RunLock.holder(path: Checkpoint.lockPath(ofJob: job.name, folder: folder))
     last_batch = status?.lastCommit?.batch
@@ -110,13 +124,16 @@ private struct Report: Encodable {
     in_flight = status?.inFlight?.batch
     partitions = (status?.partitions ?? []).map {
       Partition(
-        source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition, start_offset: $0.startOffset,
-        next_offset: $0.nextOffset, lag: seen[$0.partition]?.lag, held_back: seen[$0.partition]?.heldBackCount)
+        source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
+        start_offset: $0.startOffset,
+        next_offset: $0.nextOffset, lag: seen[$0.partition]?.lag,
+        held_back: seen[$0.partition]?.heldBackCount)
     }
     gaps = (status?.gaps ?? []).map {
       Gap(
-        source: $0.range.partition.source, topic: $0.range.partition.topic, partition: $0.range.partition.partition,
-        from: $0.range.range.from, to: $0.range.range.to, reason: $0.reason)
+        source: $0.range.partition.source, topic: $0.range.partition.topic,
+        partition: $0.range.partition.partition,
+        from: $0.range.from, to: $0.range.to, reason: $0.reason)
     }
     incidents = (status?.incidents ?? []).map(IncidentReport.init)
     incidentTexts = (status?.incidents ?? []).map(\.text)
@@ -125,7 +142,10 @@ private struct Report: Encodable {
   var text: String {
     var lines = [job]
     func add(_ label: String, _ value: String) {
-      lines.append("  \(label.padding(toLength: 13, withPad: " ", startingAt: 0)) \(ForeignText.escaped(value))")
+      lines.append(
+        "  \(label.padding(toLength: 13, withPad: " ", startingAt: 0)) "
+          + "\(ForeignText.escaped(value))"
+      )
     }
     if let running { add("running", running) }
     if let last_commit, let last_batch {
@@ -140,14 +160,23 @@ private struct Report: Encodable {
     if !unsettled.isEmpty { add("unsettled", summary(unsettled)) }
     if let in_flight { add("in flight", "batch \(in_flight)") }
     for text in incidentTexts { add("to decide", text) }
-    for gap in gaps { add("gap", "\(gap.source)/\(gap.topic)[\(gap.partition)] [\(gap.from), \(gap.to)) \(gap.reason)") }
+    for gap in gaps {
+      add(
+        "gap", "\(gap.source)/\(gap.topic)[\(gap.partition)] [\(gap.from), \(gap.to)) \(gap.reason)"
+      )
+    }
     let rows = partitions.map {
       [
-        "  \($0.source)/\($0.topic)[\($0.partition)]", grouped($0.start_offset), grouped($0.next_offset), $0.lag.map(grouped) ?? "?",
+        "  \($0.source)/\($0.topic)[\($0.partition)]", grouped($0.start_offset),
+        grouped($0.next_offset), $0.lag.map(grouped) ?? "?",
         ($0.held_back ?? 0) > 0 ? "\($0.held_back ?? 0) held back by an open transaction" : "",
       ]
     }
-    if !rows.isEmpty { lines.append(aligned(["  partition", "start offset", "next offset", "lag", ""], rows, numeric: [1, 2, 3])) }
+    if !rows.isEmpty {
+      lines.append(
+        aligned(
+          ["  partition", "start offset", "next offset", "lag", ""], rows, numeric: [1, 2, 3]))
+    }
     return lines.joined(separator: "\n")
   }
 

@@ -17,7 +17,8 @@ enum StopSignal {
       var action = sigaction()
       action.__sigaction_handler.sa_handler = { received in
         StopSignal.number.store(received, ordering: .relaxed)
-        // The next signal, of either kind, finds the default action, which ends the process. signal(2) is safe here.
+        // The next signal, of either kind, finds the default action, which ends the process.
+        // signal(2) is safe here.
         signal(SIGTERM, SIG_DFL)
         signal(SIGINT, SIG_DFL)
       }
@@ -28,7 +29,8 @@ enum StopSignal {
     pthread_sigmask(SIG_UNBLOCK, &watched, nil)
   }
 
-  /// Dies by the signal that came, after everything is in order: a shell sees 128 + its number, systemd a clean end.
+  /// Dies by the signal that came, after everything is in order: a shell sees 128 + its number,
+  /// systemd a clean end.
   static func endProcess() {
     fflush(nil)
     signal(received, SIG_DFL)

@@ -9,9 +9,11 @@ struct Tranche: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "tranche",
     abstract:
-      "Takes fixed-size slices of Kafka topics, keeps window state in one SQLite file, and overwrites result files on S3 or on disk.",
+      "Takes fixed-size slices of Kafka topics, keeps window state in one SQLite file, and "
+      + "overwrites result files on S3 or on disk.",
     discussion: """
-      A job is a YAML file. A run takes what has arrived since the last one, batch by batch, and exits; start it from cron or a \
+      A job is a YAML file. A run takes what has arrived since the last one, batch by batch, and \
+      exits; start it from cron or a \
       systemd timer. Killed anywhere and started again, its results are as if it had never stopped.
 
         tranche validate jobs/api-time-share.yaml      check a job file
@@ -19,13 +21,16 @@ struct Tranche: ParsableCommand {
         tranche run jobs/api-time-share.yaml           catch up with the topics
         tranche show jobs/api-time-share.yaml          the latest window's table
 
-      Exit codes: 0 done, 64 wrong usage, 65 the job file or a record, 69 broker or store unreachable, 70 a fault of Tranche, \
-      73 the checkpoint cannot be made, 74 disk or damaged checkpoint, 75 another run holds the job, 76 planned offsets are gone, \
+      Exit codes: 0 done, 64 wrong usage, 65 the job file or a record, 69 broker or store \
+      unreachable, 70 a fault of Tranche, \
+      73 the checkpoint cannot be made, 74 disk or damaged checkpoint, 75 another run holds the \
+      job, 76 planned offsets are gone, \
       77 credentials, 78 the job file no longer fits its checkpoint.
       """,
     version: release,
     subcommands: [
-      RunCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self, ValidateCommand.self, SchemaCommand.self, SkipCommand.self,
+      RunCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self, ValidateCommand.self,
+      SchemaCommand.self, SkipCommand.self,
       ResolveCommand.self,
       ProduceCommand.self,
     ])
@@ -39,7 +44,8 @@ struct Tranche: ParsableCommand {
       try command.run()
     } catch {
       code = exitCode(for: error).rawValue
-      // Help, a version, what is wrong with the arguments; nothing for an ExitCode, whose message is written already.
+      // Help, a version, what is wrong with the arguments; nothing for an ExitCode, whose message
+      // is written already.
       let text = fullMessage(for: error)
       if !text.isEmpty { code == 0 ? printText(text) : printErrorLines(text) }
     }

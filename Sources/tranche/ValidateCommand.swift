@@ -6,7 +6,8 @@ struct ValidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "validate", abstract: "Check job files without a broker or a store.",
     discussion: """
-      Reports every fault with file, line, key and what would do, and jobs given together that would share a place for results or a \
+      Reports every fault with file, line, key and what would do, and jobs given together that \
+      would share a place for results or a \
       checkpoint. Loads and runs nothing that a file names. Exits with 65 when there is a fault.
       """)
 
@@ -37,7 +38,8 @@ struct ValidateCommand: ParsableCommand {
   }
 
   private func side(_ file: String, _ parsed: JobFile.Parsed) -> JobOverlap.Side {
-    let folder: String? = if case .file(let path) = parsed.job.output.place { resolvedPath(path) } else { nil }
+    let folder: String? =
+      if case .file(let path) = parsed.job.output.destination { resolvedPath(path) } else { nil }
     // Two jobs of one name whose files lead to one folder have one checkpoint.
     return JobOverlap.Side(
       file: file, parsed: parsed, folder: folder,
@@ -47,8 +49,14 @@ struct ValidateCommand: ParsableCommand {
 
 struct SchemaCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "schema", abstract: "Print a JSON Schema of the job file, for editors to complete and check it.",
-    discussion: "Save it beside your jobs and name it in their first line: # yaml-language-server: $schema=job.schema.json")
+    commandName: "schema",
+    abstract: "Print a JSON Schema of the job file, for editors to complete and check it.",
+    discussion:
+      """
+      Save it beside your jobs and name it in their first line: # yaml-language-server: \
+      $schema=job.schema.json
+      """
+  )
 
   func run() throws { printExact(JobSchema.json(), terminator: "") }
 }

@@ -13,7 +13,9 @@ import Wiring
 
 /// What every command that reads a job file takes.
 struct JobOptions: ParsableArguments {
-  @Argument(help: ArgumentHelp("The job file.", valueName: "job"), completion: .file(extensions: ["yaml", "yml"]))
+  @Argument(
+    help: ArgumentHelp("The job file.", valueName: "job"),
+    completion: .file(extensions: ["yaml", "yml"]))
   var file: String
 
   @OptionGroup var checkpoints: CheckpointOptions
@@ -29,7 +31,9 @@ struct JobOptions: ParsableArguments {
       [file] + checkpoints.words(of: job, file: file)
       + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
     return words.map { word in
-      let isPlain = word.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0)) }
+      let isPlain = word.allSatisfy {
+        $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0))
+      }
       return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
     }.joined(separator: " ")
   }
@@ -37,7 +41,9 @@ struct JobOptions: ParsableArguments {
 
 /// What lets a job file name code that is run.
 struct CodeOptions: ParsableArguments {
-  @Flag(help: "Let the job file name the command that renews Kerberos tickets (sasl.kerberos.kinit.cmd).")
+  @Flag(
+    help:
+      "Let the job file name the command that renews Kerberos tickets (sasl.kerberos.kinit.cmd).")
   var allowCodeProperties = false
 }
 
@@ -54,14 +60,20 @@ struct CheckpointOptions: ParsableArguments {
 }
 
 /// - Throws: `JobFileErrors`, or a ``RunError`` when the file cannot be read.
-func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job { try loadParsedJob(path, allowsCode: allowsCode).job }
+func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job {
+  try loadParsedJob(path, allowsCode: allowsCode).job
+}
 
 /// As ``loadJob(_:allowsCode:)``, with the lines that may clash with another job's.
 func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.Parsed {
   guard let bytes = fileBytes(path, byteLimit: JobFile.byteLimit) else {
     throw RunError(
       .data,
-      "\(path): cannot be read. Is the path right, and are you allowed to read it? A job file has at most \(JobFile.byteLimit) bytes.")
+      """
+      \(path): cannot be read. Is the path right, and are you allowed to read it? A job file has \
+      at most \(JobFile.byteLimit) bytes.
+      """
+    )
   }
   guard let text = String(validating: bytes, as: UTF8.self) else {
     throw RunError(.data, "\(path): is not UTF-8 text.")
@@ -76,7 +88,10 @@ func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.P
   fileBytes(path, byteLimit: 1 << 20).flatMap { String(validating: $0, as: UTF8.self) }
 }
 
-func makeStore(_ job: Job, at place: Job.Output.Place, step: @escaping @Sendable () -> Void) throws -> any ObjectStore {
+func makeStore(_ job: Job, at place: Job.Output.Destination, step: @escaping @Sendable () -> Void)
+  throws
+  -> any ObjectStore
+{
   switch place {
   case .file(let path):
     return FileStore(root: path, step: step)
@@ -87,7 +102,8 @@ func makeStore(_ job: Job, at place: Job.Output.Place, step: @escaping @Sendable
     let credentials: S3Credentials =
       switch options.credentials {
       case .keys(let accessKeyID, let secretAccessKey, let sessionToken):
-        S3Credentials(accessKeyID: accessKeyID, secretAccessKey: secretAccessKey, sessionToken: sessionToken)
+        S3Credentials(
+          accessKeyID: accessKeyID, secretAccessKey: secretAccessKey, sessionToken: sessionToken)
       case .profile(let name):
         try S3Credentials.resolve(profile: name, environment: environment, readFile: readFile)
       case .environment:
@@ -97,7 +113,8 @@ func makeStore(_ job: Job, at place: Job.Output.Place, step: @escaping @Sendable
       S3Configuration(
         endpoint: options.endpoint, region: options.region, bucket: bucket, prefix: prefix,
         addressing: options.addressing == .path ? .path : .virtual, credentials: credentials,
-        timeoutMilliseconds: options.timeoutMilliseconds, maxAttempts: options.maxAttempts, caFile: options.caFile),
+        timeoutMilliseconds: options.timeoutMilliseconds, maxAttempts: options.maxAttempts,
+        caFile: options.caFile),
       step: step)
   }
 }
@@ -110,7 +127,8 @@ func openCheckpoint(
   _ job: Job, folder: String, mode: FileMode = .owner, step: @escaping @Sendable () -> Void = {}
 ) throws -> Checkpoint {
   let now = nowMilliseconds()
-  let holder = "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
+  let holder =
+    "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
   let checkpoint = try Checkpoint(
     job: job, folder: folder, mode: mode.bits, holder: holder, now: now,
     release: "tranche \(release)", step: step)
@@ -120,7 +138,8 @@ func openCheckpoint(
 
 /// For commands that decide something about a job's state: a new one would be another's.
 ///
-/// - Throws: ``CheckpointError`` with code `noCheckpoint`, else as ``openCheckpoint(_:folder:mode:step:)``.
+/// - Throws: ``CheckpointError`` with code `noCheckpoint`, else as
+///   ``openCheckpoint(_:folder:mode:step:)``.
 func openExistingCheckpoint(_ job: Job, folder: String) throws -> Checkpoint {
   let path = Checkpoint.path(ofJob: job.name, folder: folder)
   guard FileManager.default.fileExists(atPath: path) else {
@@ -136,7 +155,9 @@ private func hostName() -> String {
 }
 
 /// Of a clock that never goes back.
-@Sendable func uptimeNanoseconds() -> Int64 { Int64(clamping: DispatchTime.now().uptimeNanoseconds) }
+@Sendable func uptimeNanoseconds() -> Int64 {
+  Int64(clamping: DispatchTime.now().uptimeNanoseconds)
+}
 
 @Sendable func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
 

@@ -12,7 +12,8 @@ import struct Tables.Reject
 @testable import Windows
 
 private func job(
-  _ name: String = "calls", select: String = "share: 1.0 * total", measures: String = "total: sum(value)", format: String = "csv"
+  _ name: String = "calls", select: String = "share: 1.0 * total",
+  measures: String = "total: sum(value)", format: String = "csv"
 ) throws -> Job {
   try JobFile.parse(
     text: """
@@ -36,11 +37,17 @@ private func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
 }
 
 /// Folds records at consecutive offsets and commits them as the next batch.
-private func commit(_ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = []) throws {
+private func commit(
+  _ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = []
+) throws {
   let from = try #require(checkpoint.progress[partition]).nextOffset
   var batch = RecordBatch(checkpoint.job.recordSchema)
   for (index, record) in records.enumerated() {
-    if let key = record.key { batch.columns[0].append(string: key) } else { batch.columns[0].appendNull() }
+    if let key = record.key {
+      batch.columns[0].append(string: key)
+    } else {
+      batch.columns[0].appendNull()
+    }
     batch.columns[1].append(integer: record.value)
     for column in 2..<batch.columns.count {
       batch.columns[column].appendNull()
@@ -60,7 +67,12 @@ private func commit(_ checkpoint: Checkpoint, _ records: [(key: String?, value: 
 
 @Suite("A checkpoint")
 struct CheckpointTests {
-  @Test("merges batches into the state, NULL keys and canonically equal texts apart, sorted by bytes with NULL first")
+  @Test(
+    """
+    merges batches into the state, NULL keys and canonically equal texts apart, sorted by bytes \
+    with NULL first
+    """
+  )
   func merges() throws {
     let folder = try TemporaryFolder()
     let checkpoint = try open(folder, job())
@@ -69,7 +81,10 @@ struct CheckpointTests {
     try commit(checkpoint, [("e\u{301}", 4), ("é", 8), (nil, 16)])
     let table = try CheckpointReader(path: checkpoint.path).table(ofWindow: 0, job: job())
     #expect(table[0].isNull == [true, false, false])
-    #expect((0..<3).map { Array(table[0].text[$0].utf8) } == [[], Array("e\u{301}".utf8), Array("é".utf8)])
+    #expect(
+      (0..<3).map { Array(table[0].text[$0].utf8) } == [
+        [], Array("e\u{301}".utf8), Array("é".utf8),
+      ])
     #expect(table[1].integers == [18, 4, 9])
     #expect(checkpoint.progress[partition]?.nextOffset == 105)
   }
@@ -92,10 +107,18 @@ struct CheckpointTests {
       Issue.record("no window")
       return
     }
-    #expect(lineage == [Lineage(partition: partition, smallestOffset: 7, largestOffset: 8, recordCount: 2)])
+    #expect(
+      lineage == [
+        Lineage(partition: partition, smallestOffset: 7, largestOffset: 8, recordCount: 2)
+      ])
   }
 
-  @Test("an output is dirty from its commit until its revision is marked, and an older mark never takes a newer one back")
+  @Test(
+    """
+    an output is dirty from its commit until its revision is marked, and an older mark never \
+    takes a newer one back
+    """
+  )
   func marks() throws {
     let folder = try TemporaryFolder()
     let checkpoint = try open(folder, job())
@@ -103,7 +126,9 @@ struct CheckpointTests {
     try commit(checkpoint, [("a", 1)])
     let reader = try CheckpointReader(path: checkpoint.path)
     func mark(_ revision: Int64) -> PublishMark {
-      PublishMark(objectKey: "part-0.csv", revision: revision, etag: "e\(revision)", byteCount: 1, renderedBy: "test", isUnsettled: false)
+      PublishMark(
+        objectKey: "part-0.csv", revision: revision, etag: "e\(revision)", byteCount: 1,
+        renderedBy: "test", isUnsettled: false)
     }
     #expect(try reader.dirtyOutputs().map(\.revision) == [1])
     try commit(checkpoint, [("a", 1)], marks: [mark(1)])
@@ -114,7 +139,10 @@ struct CheckpointTests {
   }
 
   @Test(
-    "a sum that no longer fits is refused, at both ends of int64, and nothing of the batch is committed",
+    """
+    a sum that no longer fits is refused, at both ends of int64, and nothing of the batch is \
+    committed
+    """,
     arguments: [
       (Int64.max, 1 as Int64), (.min, -1), (.min, -1_000), (.max, .max),
     ])
@@ -134,13 +162,16 @@ struct CheckpointTests {
     #expect(checkpoint.progress[partition]?.nextOffset == 1)
   }
 
-  @Test("a window over its limit of groups is refused, and groups that were there do not count twice")
+  @Test(
+    "a window over its limit of groups is refused, and groups that were there do not count twice")
   func groupLimit() throws {
     let folder = try TemporaryFolder()
     let checkpoint = try open(folder, job())
     try checkpoint.start([partition: 0])
     for _ in 0..<4 { try commit(checkpoint, [("a", 1), ("b", 1), ("c", 1)]) }
-    #expect { try commit(checkpoint, [("d", 1)]) } throws: { "\($0)".contains("limits.groups_per_window is 3") }
+    #expect { try commit(checkpoint, [("d", 1)]) } throws: {
+      "\($0)".contains("limits.groups_per_window is 3")
+    }
   }
 
   @Test("passes over a gap at once when it stands there, or when it gets there")
@@ -148,9 +179,11 @@ struct CheckpointTests {
     let folder = try TemporaryFolder()
     let checkpoint = try open(folder, job())
     try checkpoint.start([partition: 10])
-    try checkpoint.recordGap(PartitionRange(partition, OffsetRange(from: 10, to: 12)), reason: .skipped, now: 0)
+    try checkpoint.recordGap(
+      PartitionRange(partition, OffsetRange(from: 10, to: 12)), reason: .skipped, now: 0)
     #expect(checkpoint.progress[partition]?.nextOffset == 12)
-    try checkpoint.recordGap(PartitionRange(partition, OffsetRange(from: 14, to: 20)), reason: .skipped, now: 0)
+    try checkpoint.recordGap(
+      PartitionRange(partition, OffsetRange(from: 14, to: 20)), reason: .skipped, now: 0)
     #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 12, to: 14))
     try commit(checkpoint, [("a", 1), ("a", 1)])
     #expect(checkpoint.progress[partition]?.nextOffset == 20)
@@ -163,12 +196,15 @@ struct CheckpointTests {
     do {
       let checkpoint = try open(folder, job())
       try checkpoint.start([partition: 5])
-      try checkpoint.recordGap(PartitionRange(partition, OffsetRange(from: 6, to: 7)), reason: .skipped, now: 0)
-      try checkpoint.recordGap(PartitionRange(partition, OffsetRange(from: 5, to: 6)), reason: .skipped, now: 0)
+      try checkpoint.recordGap(
+        PartitionRange(partition, OffsetRange(from: 6, to: 7)), reason: .skipped, now: 0)
+      try checkpoint.recordGap(
+        PartitionRange(partition, OffsetRange(from: 5, to: 6)), reason: .skipped, now: 0)
       #expect(checkpoint.progress[partition]?.nextOffset == 7)
       #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 7, to: 30))
     }
-    #expect(try open(folder, job()).unread(partition, end: 30)?.range == OffsetRange(from: 7, to: 30))
+    #expect(
+      try open(folder, job()).unread(partition, end: 30)?.range == OffsetRange(from: 7, to: 30))
   }
 
   @Test("lets one run in; the second is told who holds it")
@@ -183,7 +219,12 @@ struct CheckpointTests {
     withExtendedLifetime(checkpoint) {}
   }
 
-  @Test("of a job whose meaning changed is refused with what changed; other changes render or publish again")
+  @Test(
+    """
+    of a job whose meaning changed is refused with what changed; other changes render or publish \
+    again
+    """
+  )
   func changes() throws {
     let folder = try TemporaryFolder()
     do {
@@ -191,7 +232,9 @@ struct CheckpointTests {
       try checkpoint.start([partition: 0])
       try commit(checkpoint, [("a", 1)])
       try checkpoint.commitMarks([
-        PublishMark(objectKey: "part-0.csv", revision: 1, etag: "e", byteCount: 1, renderedBy: "test", isUnsettled: false)
+        PublishMark(
+          objectKey: "part-0.csv", revision: 1, etag: "e", byteCount: 1, renderedBy: "test",
+          isUnsettled: false)
       ])
     }
     #expect { _ = try open(folder, job(measures: "total: sum(value), n: count()")) } throws: {
@@ -199,13 +242,17 @@ struct CheckpointTests {
     }
     do {
       _ = try open(folder, job(select: "share: 2.0 * total"))
-      #expect(try CheckpointReader(path: "\(folder.path)/calls.sqlite").dirtyOutputs().map(\.objectKey) == ["part-0.csv"])
+      #expect(
+        try CheckpointReader(path: "\(folder.path)/calls.sqlite").dirtyOutputs().map(\.objectKey)
+          == ["part-0.csv"])
     }
     do {
       _ = try open(folder, job(select: "share: 2.0 * total", format: "json"))
       let reader = try CheckpointReader(path: "\(folder.path)/calls.sqlite")
       #expect(try reader.dirtyOutputs().map(\.objectKey) == ["part-0.json"])
-      #expect(try reader.retiredObjects().map { "\($0.place)/\($0.objectKey)" } == ["file:out/part-0.csv"])
+      #expect(
+        try reader.retiredObjects().map { "\($0.place)/\($0.objectKey)" } == ["file:out/part-0.csv"]
+      )
     }
   }
 
@@ -220,8 +267,9 @@ struct CheckpointTests {
       return message
     }
     try folder.write(
-      "this is no database, but it is longer than a header of SQLite would be, so it is looked at".padding(
-        toLength: 600, withPad: ".", startingAt: 0), to: "calls.sqlite")
+      "this is no database, but it is longer than a header of SQLite would be, so it is looked at"
+        .padding(
+          toLength: 600, withPad: ".", startingAt: 0), to: "calls.sqlite")
     #expect(try refusal().contains("is damaged"))
     try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite")
     let foreign = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
@@ -235,28 +283,42 @@ struct CheckpointTests {
     try newer.close()
     #expect(try refusal().contains("newer release"))
     let other = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
-    try other.write { try $0.execute(sql: "DELETE FROM grdb_migrations WHERE identifier = '99'; UPDATE checkpoint SET job = 'other'") }
+    try other.write {
+      try $0.execute(
+        sql:
+          "DELETE FROM grdb_migrations WHERE identifier = '99'; UPDATE checkpoint SET job = 'other'"
+      )
+    }
     try other.close()
     var message = ""
     do { _ = try open(folder, job()) } catch { message = "\(error)" }
     #expect(message.contains("belongs to the job other"))
   }
 
-  // Random kills once left a file that held the migrator's table and nothing else. Now a checkpoint is renamed when it is whole.
-  @Test("whose first run was killed while it made the file is made by the next; an empty file is none, and is refused")
+  // Random kills once left a file that held the migrator's table and nothing else. Now a checkpoint
+  // is renamed when it is whole.
+  @Test(
+    """
+    whose first run was killed while it made the file is made by the next; an empty file is \
+    none, and is refused
+    """
+  )
   func halfMade() throws {
     let folder = try TemporaryFolder()
     try folder.write("half", to: "calls.sqlite.new")
     do { #expect(try open(folder, job()).nextBatch == 1) }
     #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/calls.sqlite.new"))
-    for ending in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite\(ending)") }
+    for ending in ["", "-wal", "-shm"] {
+      try? FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite\(ending)")
+    }
     try folder.write("", to: "calls.sqlite")
     #expect { _ = try open(folder, job()) } throws: { "\($0)".contains("is damaged (it is empty)") }
     #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/calls.sqlite")).isEmpty)
   }
 
-  // Found by killing runs at random for minutes: the change to the write-ahead log, on a file that stood already, left a rollback journal, and every later
-  // run ended with "attempt to write a readonly database".
+  // Found by killing runs at random for minutes: the change to the write-ahead log, on a file that
+  // stood already, left a rollback journal, and every later run ended with "attempt to write a
+  // readonly database".
   @Test("has its write-ahead log from the instant it exists")
   func writeAheadLog() throws {
     let folder = try TemporaryFolder()
@@ -279,19 +341,23 @@ struct CheckpointTests {
     try copy.close()
     try FileManager.default.removeItem(atPath: path)
     try FileManager.default.moveItem(atPath: "\(path).copy", toPath: path)
-    func versions() -> [UInt8]? { FileManager.default.contents(atPath: path).map { Array($0[18...19]) } }
+    func versions() -> [UInt8]? {
+      FileManager.default.contents(atPath: path).map { Array($0[18...19]) }
+    }
     #expect(versions() == [1, 1])
     do { #expect(try open(folder, job()).nextBatch == 1) }
     #expect(versions() == [2, 2])
   }
 
-  // SQLite plays a log that it finds beside a database into it, and the log of a checkpoint that was moved away stays behind after a kill.
+  // SQLite plays a log that it finds beside a database into it, and the log of a checkpoint that
+  // was moved away stays behind after a kill.
   @Test("is not made beside the log of one that was moved away without it")
   func leftoverLog() throws {
     let folder = try TemporaryFolder()
     try folder.write("the log of another", to: "calls.sqlite-wal")
     #expect { _ = try open(folder, job()) } throws: {
-      "\($0)".contains("calls.sqlite-wal: belongs to a checkpoint that was moved or deleted without it")
+      "\($0)".contains(
+        "calls.sqlite-wal: belongs to a checkpoint that was moved or deleted without it")
     }
     #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/calls.sqlite"))
     try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite-wal")
@@ -309,16 +375,21 @@ struct CheckpointTests {
       try checkpoint.start([partition: 0])
       try commit(checkpoint, [("a", 1)])
     }
-    #expect { _ = try open(folder, job()) } throws: { "\($0)".contains("source.kafka[main].topics[u]: was read, is not there") }
+    #expect { _ = try open(folder, job()) } throws: {
+      "\($0)".contains("source.kafka[main].topics[u]: was read, is not there")
+    }
   }
 
   @Test("on a file system of another machine is refused, by the mount that is nearest")
   func networkFileSystems() throws {
     let folder = try TemporaryFolder()
-    let mounts = "/dev/root / ext4 rw 0 0\nserver:/x \(folder.path) nfs4 rw 0 0\nsshfs \(folder.path)/deep fuse.sshfs rw 0 0\n"
+    let mounts =
+      "/dev/root / ext4 rw 0 0\nserver:/x \(folder.path) nfs4 rw 0 0\nsshfs \(folder.path)/deep "
+      + "fuse.sshfs rw 0 0\n"
     #expect(networkFileSystem(at: folder.path, mounts: mounts) == "nfs4")
     #expect(networkFileSystem(at: "/", mounts: mounts) == nil)
-    try FileManager.default.createDirectory(atPath: folder.path + "/deep", withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/deep", withIntermediateDirectories: true)
     #expect(networkFileSystem(at: folder.path + "/deep", mounts: mounts) == "fuse.sshfs")
   }
 
@@ -330,6 +401,8 @@ struct CheckpointTests {
     try checkpoint.confirmCluster(source: "main", clusterID: "A")
     try checkpoint.start([partition: 0])
     try commit(checkpoint, [("a", 1)])
-    #expect { try checkpoint.confirmCluster(source: "main", clusterID: "B") } throws: { "\($0)".contains("is another cluster than before") }
+    #expect { try checkpoint.confirmCluster(source: "main", clusterID: "B") } throws: {
+      "\($0)".contains("is another cluster than before")
+    }
   }
 }

@@ -7,14 +7,17 @@ import Testing
 @Suite("Whether rejects stop a batch")
 struct RejectRuleTests {
   private static func verdict(
-    _ recordCount: Int64, _ rejectedCount: Int64, history: (judged: Int64, rejected: Int64) = (0, 0),
+    _ recordCount: Int64, _ rejectedCount: Int64,
+    history: (judged: Int64, rejected: Int64) = (0, 0),
     maxShare: Double = 0.1, minRecords: Int64 = 100, hasDecoded: Bool = true, fails: Bool = false
   ) -> RejectVerdict {
     rejectVerdict(
       RejectFacts(
-        policy: fails ? .fail : .quarantine, maxShare: maxShare, minRecords: minRecords, recordCount: recordCount,
+        policy: fails ? .fail : .quarantine, maxShare: maxShare, minRecords: minRecords,
+        recordCount: recordCount,
         rejectedCount: rejectedCount,
-        history: .init(judgedCount: history.judged, rejectedCount: history.rejected, hasDecoded: hasDecoded)))
+        history: .init(
+          judgedCount: history.judged, rejectedCount: history.rejected, hasDecoded: hasDecoded)))
   }
 
   @Test("is not asked where there are none, whatever came before")
@@ -28,7 +31,9 @@ struct RejectRuleTests {
   func share() {
     #expect(Self.verdict(0, 1, history: (999, 0)) == .commit)
     #expect(Self.verdict(0, 1, history: (999, 99)) == .commit)
-    #expect(Self.verdict(0, 1, history: (999, 100)) == .stop(.share, rejectedCount: 101, judgedCount: 1_000))
+    #expect(
+      Self.verdict(0, 1, history: (999, 100))
+        == .stop(.share, rejectedCount: 101, judgedCount: 1_000))
     #expect(Self.verdict(90, 10) == .commit)
     #expect(Self.verdict(89, 11) == .stop(.share, rejectedCount: 11, judgedCount: 100))
   }
@@ -43,37 +48,48 @@ struct RejectRuleTests {
 
   @Test("is decided by one where nothing has ever decoded, unless everything is accepted")
   func nothingDecoded() {
-    #expect(Self.verdict(0, 1, hasDecoded: false) == .stop(.nothingDecoded, rejectedCount: 1, judgedCount: 1))
+    #expect(
+      Self.verdict(0, 1, hasDecoded: false)
+        == .stop(.nothingDecoded, rejectedCount: 1, judgedCount: 1))
     #expect(Self.verdict(1, 1, hasDecoded: false) == .commit)
     #expect(Self.verdict(0, 1, maxShare: 1, hasDecoded: false) == .commit)
     #expect(Self.verdict(0, 5_000, maxShare: 1) == .commit)
   }
 
   @Test("is decided by one under the policy that says so")
-  func failing() { #expect(Self.verdict(999, 1, fails: true) == .stop(.none, rejectedCount: 1, judgedCount: 1_000)) }
+  func failing() {
+    #expect(Self.verdict(999, 1, fails: true) == .stop(.none, rejectedCount: 1, judgedCount: 1_000))
+  }
 }
 
 @Suite("Whose a place is")
 struct OwnershipTests {
   private static func facts(
-    _ marker: PlaceFacts.Marker, tokens: Set<String> = ["new", "old"], strange: [String] = [], occupied: [String] = []
-  ) -> PlaceFacts {
-    PlaceFacts(marker: marker, checkpoint: "us", tokens: tokens, strangeObjects: strange, occupiedKeys: occupied)
+    _ marker: DestinationFacts.Marker, tokens: Set<String> = ["new", "old"], strange: [String] = [],
+    occupied: [String] = []
+  ) -> DestinationFacts {
+    DestinationFacts(
+      marker: marker, checkpoint: "us", tokens: tokens, strangeObjects: strange,
+      occupiedKeys: occupied)
   }
   private static func marker(_ checkpoint: String, _ token: String) -> OwnerMarker {
     OwnerMarker(checkpoint: checkpoint, job: "job", token: token)
   }
 
-  @Test("is said by a marker with a token of ours, the newest or one before", arguments: ["new", "old"])
+  @Test(
+    "is said by a marker with a token of ours, the newest or one before", arguments: ["new", "old"])
   func ours(token: String) {
     #expect(ownership(Self.facts(.found(Self.marker("us", token)))) == .ours)
     // One that a person told us to accept bears another id.
     #expect(ownership(Self.facts(.found(Self.marker("them", token)))) == .ours)
     // What stands there decides nothing then.
-    #expect(ownership(Self.facts(.found(Self.marker("us", token)), strange: ["a"], occupied: ["b"])) == .ours)
+    #expect(
+      ownership(Self.facts(.found(Self.marker("us", token)), strange: ["a"], occupied: ["b"]))
+        == .ours)
   }
 
-  @Test("is refused with a token that is not ours: a copy's with our id, another job's with another")
+  @Test(
+    "is refused with a token that is not ours: a copy's with our id, another job's with another")
   func refused() {
     #expect(ownership(Self.facts(.found(Self.marker("us", "later")))) == .refused(.olderOrCopy))
     let other = Self.marker("them", "theirs")
@@ -96,7 +112,9 @@ struct OwnershipTests {
   func markers() {
     let marker = OwnerMarker(checkpoint: "0123", job: "a-job", token: "t\u{7}\"")
     #expect(OwnerMarker(marker.bytes) == marker)
-    for text in ["", "{}", "null", "[1]", "{\"checkpoint\":1,\"job\":\"a\",\"token\":\"b\"}", "id,calls\n"] {
+    for text in [
+      "", "{}", "null", "[1]", "{\"checkpoint\":1,\"job\":\"a\",\"token\":\"b\"}", "id,calls\n",
+    ] {
       #expect(OwnerMarker(Array(text.utf8)) == nil)
     }
     #expect(OwnerMarker([UInt8](repeating: UInt8(ascii: " "), count: 5_000)) == nil)

@@ -700,12 +700,12 @@ final class Bench {
 
   // MARK: - What there is
 
-  private static func location(_ place: Job.Output.Place, _ job: Job) -> String {
+  private static func location(_ place: Job.Output.Destination, _ job: Job) -> String {
     if case .s3 = place { return "\(job.output.s3.endpoint ?? "aws") \(place.text)" }
     return place.text
   }
 
-  func location(of job: Job) -> String { Self.location(job.output.place, job) }
+  func location(of job: Job) -> String { Self.location(job.output.destination, job) }
 
   /// Every object but those that tell whose a place is, by location and key.
   var objects: [String: [String: [UInt8]]] {

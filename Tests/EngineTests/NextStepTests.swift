@@ -6,13 +6,16 @@ import Testing
 @Suite("What a run does next")
 struct NextStepTests {
   private static let partition = PartitionID(source: "main", topic: "t", partition: 0)
-  private static let planned = BatchPlan(batch: 5, ranges: [PartitionRange(partition, OffsetRange(from: 10, to: 20))])
-  private static let left = BatchPlan(batch: 5, ranges: [PartitionRange(partition, OffsetRange(from: 10, to: 13))])
+  private static let planned = BatchPlan(
+    batch: 5, ranges: [PartitionRange(partition, OffsetRange(from: 10, to: 20))])
+  private static let left = BatchPlan(
+    batch: 5, ranges: [PartitionRange(partition, OffsetRange(from: 10, to: 13))])
   private static let empty = BatchPlan(batch: 5, ranges: [])
 
   private static func facts(_ change: (inout RunFacts) -> Void = { _ in }) -> RunFacts {
     var facts = RunFacts(
-      batchesDone: 2, maxBatches: nil, repeatable: nil, planned: planned, pendingBytes: 0, maxPendingBytes: 100, isStoreUp: true,
+      batchesDone: 2, maxBatches: nil, repeatable: nil, planned: planned, pendingBytes: 0,
+      maxPendingBytes: 100, isStoreUp: true,
       isStopRequested: false)
     change(&facts)
     return facts
@@ -29,7 +32,7 @@ struct NextStepTests {
     #expect(nextStep(Self.facts { $0.planned = Self.empty }) == .finish)
     #expect(nextStep(Self.facts { $0.maxBatches = 2 }) == .finish)
     #expect(nextStep(Self.facts { $0.isStopRequested = true }) == .finish)
-    #expect(nextStep(Self.facts { $0.isPlaceRefused = true }) == .finish)
+    #expect(nextStep(Self.facts { $0.isDestinationRefused = true }) == .finish)
     #expect(nextStep(Self.facts { $0.maxBatches = 3 }) == .read(Self.planned))
   }
 
@@ -48,7 +51,12 @@ struct NextStepTests {
     #expect(nextStep(Self.facts { $0.pendingBytes = 1_000 }) == .read(Self.planned))
   }
 
-  @Test("repeats a dead run's plan only where it fits what is unread, the next batch's number and what the job allows")
+  @Test(
+    """
+    repeats a dead run's plan only where it fits what is unread, the next batch's number and \
+    what the job allows
+    """
+  )
   func repeatablePlans() {
     let unread = [PartitionRange(Self.partition, OffsetRange(from: 10, to: 15))]
     #expect(repeatable(Self.left, nextBatch: 5, unread: unread, maxOffsets: 3) == Self.left)
@@ -57,7 +65,10 @@ struct NextStepTests {
     #expect(repeatable(Self.left, nextBatch: 6, unread: unread, maxOffsets: 3) == nil)
     #expect(repeatable(Self.planned, nextBatch: 5, unread: unread, maxOffsets: 100) == nil)
     #expect(
-      repeatable(Self.left, nextBatch: 5, unread: [PartitionRange(Self.partition, OffsetRange(from: 11, to: 15))], maxOffsets: 3) == nil)
+      repeatable(
+        Self.left, nextBatch: 5,
+        unread: [PartitionRange(Self.partition, OffsetRange(from: 11, to: 15))], maxOffsets: 3)
+        == nil)
     #expect(repeatable(Self.left, nextBatch: 5, unread: [], maxOffsets: 3) == nil)
   }
 }

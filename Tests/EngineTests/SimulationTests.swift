@@ -2,8 +2,8 @@ import Simulation
 import Testing
 
 /// Histories on failing brokers and stores, with crashes at every kind of step: see ``Simulation``.
-/// `make test` plays 20,000 of them with the release build besides, and `make torture` as many as one
-/// likes.
+/// `make test` plays 20,000 of them with the release build besides, and `make torture` as many as
+/// one likes.
 @Suite("Whatever fails, whenever, the objects end up as the records say", .serialized)
 struct SimulationTests {
   @Test("in seeded histories of the debug build")

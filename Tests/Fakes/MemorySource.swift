@@ -175,14 +175,15 @@ package final class MemorySource: MessageSource {
       for index in open {
         let range = ranges[index]
         let log = try cluster.log(range.partition)
-        if next[index] < log.low && !range.range.isEmpty {
+        if next[index] < log.low && !range.isEmpty {
           throw SourceError(
             .truncated(oldestHeld: log.low), "\(range): the log starts at \(log.low)")
         }
         if next[index] > log.end {
-          throw SourceError(.beyondEnd(range.partition, end: log.end), "\(range): the log ends at \(log.end)")
+          throw SourceError(
+            .beyondEnd(range.partition, end: log.end), "\(range): the log ends at \(log.end)")
         }
-        let to = min(range.range.to, log.end)
+        let to = min(range.to, log.end)
         guard next[index] < to else { continue }
         hasMoved = true
         next[index] = try log.lend(OffsetRange(from: next[index], to: to), atMost: chunkCount) {
@@ -211,7 +212,7 @@ package final class MemorySource: MessageSource {
     guard aheadCount > 0 else { return }
     for (index, range) in ranges.enumerated() where !open.contains(index) {
       let log = try cluster.log(range.partition)
-      guard let next = prepared[range.partition], next.from == range.range.to,
+      guard let next = prepared[range.partition], next.from == range.to,
         next.from >= log.low, min(next.to, log.end) > next.from
       else { continue }
       // Prepared once, lent once: what is left of it is asked for by a later read.

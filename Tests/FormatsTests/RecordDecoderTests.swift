@@ -6,19 +6,24 @@ import Testing
 
 /// Decodes messages of one partition, each given as bytes or nil for a null value.
 func decode(
-  _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?], messageFields: [MessageField] = [], time: String? = nil,
+  _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?],
+  messageFields: [MessageField] = [], time: String? = nil,
   timestamp: Int64 = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
 ) -> RecordBatch {
   var decoder = RecordDecoder(
-    format: format, fields: fields, messageFields: messageFields, requiredTimeColumn: time, recordByteLimit: limit)
+    format: format, fields: fields, messageFields: messageFields, requiredTimeColumn: time,
+    recordByteLimit: limit)
   var batch = RecordBatch(decoder.schema)
   for (offset, value) in values.enumerated() {
     (value ?? []).withUnsafeBytes { bytes in
       (key ?? []).withUnsafeBytes { keyBytes in
         let message = Message(
-          offset: Int64(offset), timestampMilliseconds: timestamp, key: key == nil ? nil : keyBytes, value: value == nil ? nil : bytes)
+          offset: Int64(offset), timestampMilliseconds: timestamp, key: key == nil ? nil : keyBytes,
+          value: value == nil ? nil : bytes)
         withUnsafePointer(to: message) {
-          decoder.decode(UnsafeBufferPointer(start: $0, count: 1), topic: "calls", partition: 3, partitionIndex: 0, into: &batch)
+          decoder.decode(
+            UnsafeBufferPointer(start: $0, count: 1), topic: "calls", partition: 3,
+            partitionIndex: 0, into: &batch)
         }
       }
     }
@@ -26,9 +31,13 @@ func decode(
   return batch
 }
 
-func decode(_ format: InputFormat, _ fields: [InputField], _ text: String) -> RecordBatch { decode(format, fields, [Array(text.utf8)]) }
+func decode(_ format: InputFormat, _ fields: [InputField], _ text: String) -> RecordBatch {
+  decode(format, fields, [Array(text.utf8)])
+}
 
-func field(_ name: String, _ type: ColumnType, _ encoding: TimestampEncoding = .text, nullable: Bool = false) -> InputField {
+func field(
+  _ name: String, _ type: ColumnType, _ encoding: TimestampEncoding = .text, nullable: Bool = false
+) -> InputField {
   InputField(ColumnDefinition(name, type, isNullable: nullable), timestampEncoding: encoding)
 }
 
@@ -47,9 +56,15 @@ struct RecordDecoderTests {
 
   @Test("reads CSV as ClickHouse's Kafka engine writes it")
   func clickHouseCSV() {
-    let fields = [field("a", .int32), field("t", .timestamp), field("s", .string), field("n", .int64, nullable: true), field("l", .string)]
+    let fields = [
+      field("a", .int32), field("t", .timestamp), field("s", .string),
+      field("n", .int64, nullable: true), field("l", .string),
+    ]
     let batch = decode(
-      .csv, fields, "2,\"2026-11-23 01:02:04.000\",\"q\"\"uo,te\nline\",\\N,\"[]\"\n3,\"2026-11-23 01:02:05\",x,7,\"\\N\"\n")
+      .csv, fields,
+      "2,\"2026-11-23 01:02:04.000\",\"q\"\"uo,te\nline\",\\N,\"[]\"\n3,\"2026-11-23 "
+        + "01:02:05\",x,7,\"\\N\"\n"
+    )
     #expect(batch.rejects.isEmpty)
     #expect(batch.columns[1].integers == [1_795_395_724_000, 1_795_395_725_000])
     #expect(batch.columns[2].text[0] == "q\"uo,te\nline")
@@ -57,36 +72,53 @@ struct RecordDecoderTests {
     #expect(batch.columns[4].text[1] == "\\N")
   }
 
-  @Test("takes the short way of plain integers to the same records and rejects as the general way, for random messages and chunks")
+  @Test(
+    """
+    takes the short way of plain integers to the same records and rejects as the general way, \
+    for random messages and chunks
+    """
+  )
   func shortWay() {
     var random = SeededRandom(seed: 9)
     let odd = [
-      "", "-", "-0", "007", "2147483647", "2147483648", "-2147483648", "-2147483649", "999999999999999999", "1000000000000000000",
-      "9223372036854775807", "9223372036854775808", "-9223372036854775808", "+1", " 1", "1 ", "\\N", "\"5\"", "1.0", "x", "1,2", "é",
+      "", "-", "-0", "007", "2147483647", "2147483648", "-2147483648", "-2147483649",
+      "999999999999999999", "1000000000000000000",
+      "9223372036854775807", "9223372036854775808", "-9223372036854775808", "+1", " 1", "1 ", "\\N",
+      "\"5\"", "1.0", "x", "1,2", "é",
     ]
     func number() -> String {
       Int.random(in: 0..<10, using: &random) == 0
-        ? odd.randomElement(using: &random) ?? "" : String(Int64.random(in: -2_000_000...2_000_000, using: &random))
+        ? odd.randomElement(using: &random) ?? ""
+        : String(Int64.random(in: -2_000_000...2_000_000, using: &random))
     }
-    let fields = [field("a", .int32), field("b", .int64, nullable: true), field("c", .int32, nullable: true)]
+    let fields = [
+      field("a", .int32), field("b", .int64, nullable: true), field("c", .int32, nullable: true),
+    ]
     for _ in 0..<2_000 {
       let values = (0..<Int.random(in: 0...30, using: &random)).map { _ -> [UInt8]? in
         if Int.random(in: 0..<40, using: &random) == 0 { return nil }
-        let ending = ["\n", "\n", "", "\r\n", "\n\n", "\n1,2,3\n", ",4\n"].randomElement(using: &random) ?? ""
+        let ending =
+          ["\n", "\n", "", "\r\n", "\n\n", "\n1,2,3\n", ",4\n"].randomElement(using: &random) ?? ""
         return Array("\(number()),\(number()),\(number())\(ending)".utf8)
       }
-      let times = values.map { _ in Int.random(in: 0..<20, using: &random) == 0 ? -1 : Int64.random(in: 0...9, using: &random) }
-      let keys = values.map { _ -> [UInt8]? in [nil, [], [0x61], [0xFF]][Int.random(in: 0..<4, using: &random)] }
+      let times = values.map { _ in
+        Int.random(in: 0..<20, using: &random) == 0 ? -1 : Int64.random(in: 0...9, using: &random)
+      }
+      let keys = values.map { _ -> [UInt8]? in
+        [nil, [], [0x61], [0xFF]][Int.random(in: 0..<4, using: &random)]
+      }
       func decoded(takesShortcuts: Bool) -> RecordBatch {
         var decoder = RecordDecoder(
-          format: .csv, fields: fields, messageFields: [.key, .timestamp, .offset], requiredTimeColumn: "record_timestamp",
+          format: .csv, fields: fields, messageFields: [.key, .timestamp, .offset],
+          requiredTimeColumn: "record_timestamp",
           recordByteLimit: 24,
           takesShortcuts: takesShortcuts)
         var batch = RecordBatch(decoder.schema)
         // All bytes live in one piece of memory until the chunk is decoded.
         let memory = values.map { $0 ?? [] } + keys.map { $0 ?? [] }
         let pieces = memory.map { piece -> UnsafeMutableRawBufferPointer in
-          let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, piece.count), alignment: 1)
+          let copy = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(1, piece.count), alignment: 1)
           copy.copyBytes(from: piece)
           return copy
         }
@@ -94,10 +126,17 @@ struct RecordDecoderTests {
         let messages = values.indices.map { index in
           Message(
             offset: Int64(index), timestampMilliseconds: times[index],
-            key: keys[index].map { UnsafeRawBufferPointer(start: pieces[values.count + index].baseAddress, count: $0.count) },
-            value: values[index].map { UnsafeRawBufferPointer(start: pieces[index].baseAddress, count: $0.count) })
+            key: keys[index].map {
+              UnsafeRawBufferPointer(
+                start: pieces[values.count + index].baseAddress, count: $0.count)
+            },
+            value: values[index].map {
+              UnsafeRawBufferPointer(start: pieces[index].baseAddress, count: $0.count)
+            })
         }
-        messages.withUnsafeBufferPointer { decoder.decode($0, topic: "t", partition: 0, partitionIndex: 0, into: &batch) }
+        messages.withUnsafeBufferPointer {
+          decoder.decode($0, topic: "t", partition: 0, partitionIndex: 0, into: &batch)
+        }
         return batch
       }
       let (short, general) = (decoded(takesShortcuts: true), decoded(takesShortcuts: false))
@@ -119,18 +158,24 @@ struct RecordDecoderTests {
 
   @Test("undoes JSON's escapes, surrogate pairs included")
   func escapes() {
-    let batch = decode(.json, [field("s", .string)], #"{"s":"a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00ü"}"#)
+    let batch = decode(
+      .json, [field("s", .string)], #"{"s":"a\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00ü"}"#)
     #expect(batch.columns[0].text[0] == "a\"\\/\u{8}\u{C}\n\r\té😀ü")
   }
 
   @Test(
     "refuses a record that is not of its types, and says why",
     arguments: [
-      ("1,2,3\n", Reject.Reason.extraField, nil as String?), ("1\n", .missingField, "time_taken"), ("x,2\n", .wrongType, "api_id"),
-      (",2\n", .wrongType, "api_id"), ("1,2.5\n", .wrongType, "time_taken"), ("3000000000,2\n", .outOfRange, "api_id"),
-      ("1,99999999999999999999\n", .outOfRange, "time_taken"), ("\\N,2\n", .notNullable, "api_id"), ("\"1,2\n", .malformed, "api_id"),
-      ("\"1\"x,2\n", .malformed, "api_id"), ("", .malformed, nil), ("\n\n", .malformed, nil), ("1,0x10\n", .wrongType, "time_taken"),
-      ("1,--2\n", .wrongType, "time_taken"), ("1, 2\n", .wrongType, "time_taken"), ("1,9223372036854775808\n", .outOfRange, "time_taken"),
+      ("1,2,3\n", Reject.Reason.extraField, nil as String?), ("1\n", .missingField, "time_taken"),
+      ("x,2\n", .wrongType, "api_id"),
+      (",2\n", .wrongType, "api_id"), ("1,2.5\n", .wrongType, "time_taken"),
+      ("3000000000,2\n", .outOfRange, "api_id"),
+      ("1,99999999999999999999\n", .outOfRange, "time_taken"), ("\\N,2\n", .notNullable, "api_id"),
+      ("\"1,2\n", .malformed, "api_id"),
+      ("\"1\"x,2\n", .malformed, "api_id"), ("", .malformed, nil), ("\n\n", .malformed, nil),
+      ("1,0x10\n", .wrongType, "time_taken"),
+      ("1,--2\n", .wrongType, "time_taken"), ("1, 2\n", .wrongType, "time_taken"),
+      ("1,9223372036854775808\n", .outOfRange, "time_taken"),
     ])
   func csvFaults(text: String, reason: Reject.Reason, column: String?) {
     let batch = decode(.csv, calls, text)
@@ -144,18 +189,24 @@ struct RecordDecoderTests {
   @Test(
     "refuses JSON that is not RFC 8259's, or not of the types",
     arguments: [
-      (#"{"api_id":1}"#, Reject.Reason.missingField), (#"{"api_id":1,"api_id":2,"time_taken":3}"#, .duplicateField),
+      (#"{"api_id":1}"#, Reject.Reason.missingField),
+      (#"{"api_id":1,"api_id":2,"time_taken":3}"#, .duplicateField),
       (#"{"api_id":1,"time_taken":}"#, .malformed), (#"{"api_id":1,"time_taken":2,}"#, .malformed),
       (#"{"api_id":01,"time_taken":2}"#, .malformed),
-      (#"{"api_id":1,"time_taken":NaN}"#, .malformed), (#"[1,2]"#, .malformed), (#"{"api_id":1,"time_taken":2} x"#, .malformed),
-      (#"{"api_id":1,"time_taken":null}"#, .notNullable), (#"{"api_id":true,"time_taken":2}"#, .wrongType),
+      (#"{"api_id":1,"time_taken":NaN}"#, .malformed), (#"[1,2]"#, .malformed),
+      (#"{"api_id":1,"time_taken":2} x"#, .malformed),
+      (#"{"api_id":1,"time_taken":null}"#, .notNullable),
+      (#"{"api_id":true,"time_taken":2}"#, .wrongType),
       (#"{"api_id":[1],"time_taken":2}"#, .wrongType), (#"{"api_id":1,"time_taken":2"#, .malformed),
       (#"{'api_id':1,"time_taken":2}"#, .malformed),
-      (#"{"api_id":1,"time_taken":+2}"#, .malformed), (#"{"api_id":1,"time_taken":.5}"#, .malformed),
+      (#"{"api_id":1,"time_taken":+2}"#, .malformed),
+      (#"{"api_id":1,"time_taken":.5}"#, .malformed),
       (#"{"api_id":1.5,"time_taken":2}"#, .wrongType),
-      (#"{"api_id":1,"time_taken":2,"s":"\x"}"#, .malformed), (#"{"api_id":1,"time_taken":2,"s":"\ud83"}"#, .malformed),
+      (#"{"api_id":1,"time_taken":2,"s":"\x"}"#, .malformed),
+      (#"{"api_id":1,"time_taken":2,"s":"\ud83"}"#, .malformed),
       ("{}", .missingField),
-      ("{\"api_id\":1,\"time_taken\":2,\"s\":\"a\tb\"}", .malformed), (String(repeating: "[", count: 100_000), .malformed),
+      ("{\"api_id\":1,\"time_taken\":2,\"s\":\"a\tb\"}", .malformed),
+      (String(repeating: "[", count: 100_000), .malformed),
     ])
   func jsonFaults(text: String, reason: Reject.Reason) {
     let batch = decode(.json, calls, text)
@@ -166,7 +217,10 @@ struct RecordDecoderTests {
   @Test("keeps U+0000, broken UTF-8, lone surrogates, NaN and infinities out")
   func invalidValues() {
     let string = [field("s", .string)]
-    for bytes: [UInt8] in [[0x61, 0x00], [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80], [0xE2, 0x82]] {
+    for bytes: [UInt8] in [
+      [0x61, 0x00], [0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xF4, 0x90, 0x80, 0x80],
+      [0xE2, 0x82],
+    ] {
       #expect(decode(.csv, string, [bytes]).rejects.map(\.reason) == [.invalidText])
     }
     #expect(decode(.json, string, #"{"s":"\ud800"}"#).rejects.map(\.reason) == [.invalidText])
@@ -179,24 +233,33 @@ struct RecordDecoderTests {
     #expect(zero.columns[0].doubles.first?.sign == .plus)
   }
 
-  @Test("takes a null value, a record over the limit and a missing time for rejects, not for crashes")
+  @Test(
+    "takes a null value, a record over the limit and a missing time for rejects, not for crashes")
   func messages() {
     #expect(decode(.csv, calls, [nil]).rejects.map(\.raw) == [nil])
-    #expect(decode(.csv, calls, [Array("1,2\n".utf8)], limit: 2).rejects.map(\.reason) == [.recordTooLarge])
-    let noTime = decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: [.timestamp], time: "record_timestamp", timestamp: -1)
+    #expect(
+      decode(.csv, calls, [Array("1,2\n".utf8)], limit: 2).rejects.map(\.reason) == [
+        .recordTooLarge
+      ])
+    let noTime = decode(
+      .csv, calls, [Array("1,2\n".utf8)], messageFields: [.timestamp], time: "record_timestamp",
+      timestamp: -1)
     #expect(noTime.rejects.map(\.reason) == [.missingTimestamp])
     #expect(noTime.columns.allSatisfy { $0.count == 0 })
   }
 
   @Test("gives the message's own fields as columns")
   func messageFields() {
-    let batch = decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: MessageField.allCases, key: Array("k".utf8))
+    let batch = decode(
+      .csv, calls, [Array("1,2\n".utf8)], messageFields: MessageField.allCases, key: Array("k".utf8)
+    )
     #expect(batch.columns[2].text[0] == "k")
     #expect(batch.columns[3].integers == [1_000])
     #expect(batch.columns[4].text[0] == "calls")
     #expect(batch.columns[5].integers == [3])
     #expect(batch.columns[6].integers == [0])
-    #expect(decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: [.key]).columns[2].isNull == [true])
+    #expect(
+      decode(.csv, calls, [Array("1,2\n".utf8)], messageFields: [.key]).columns[2].isNull == [true])
   }
 
   @Test("after a fault in a record the next ones are read")
@@ -207,18 +270,22 @@ struct RecordDecoderTests {
     #expect(batch.rejects.first?.raw.map { String(decoding: $0, as: UTF8.self) } == "x,y")
   }
 
-  @Test("stays whole under 200,000 random mutations of good records", arguments: [InputFormat.csv, .json])
+  @Test(
+    "stays whole under 200,000 random mutations of good records",
+    arguments: [InputFormat.csv, .json])
   func mutations(format: InputFormat) {
     let seed: UInt64 = 20_261_124
     var random = SeededRandom(seed: seed)
     let fields = [
-      field("a", .int32), field("b", .double, nullable: true), field("s", .string), field("t", .timestamp, nullable: true),
+      field("a", .int32), field("b", .double, nullable: true), field("s", .string),
+      field("t", .timestamp, nullable: true),
       field("d", .decimal(precision: 9, scale: 2)),
     ]
     let good = Array(
       (format == .csv
         ? "12,1.5e3,\"te\"\"xt\",2026-11-23T10:05:00Z,3.14\n-7,\\N,üx,\\N,0\n"
-        : #"{"a":12,"b":1.5e3,"s":"te\"xt\u00e9","t":"2026-11-23T10:05:00Z","d":3.14}"# + "\n").utf8)
+        : #"{"a":12,"b":1.5e3,"s":"te\"xt\u00e9","t":"2026-11-23T10:05:00Z","d":3.14}"# + "\n").utf8
+    )
     let alphabet = Array("\",\\N\n\r{}[]:0123456789.eE+-tfnu\u{0}\u{FF} ".utf8)
     for _ in 0..<100_000 {
       var bytes = good
@@ -227,11 +294,14 @@ struct RecordDecoderTests {
         switch Int.random(in: 0..<3, using: &random) {
         case 0 where !bytes.isEmpty: bytes[place] = alphabet.randomElement(using: &random) ?? 0
         case 1 where !bytes.isEmpty: bytes.remove(at: place)
-        default: bytes.insert(alphabet.randomElement(using: &random) ?? 0, at: min(place, bytes.count))
+        default:
+          bytes.insert(alphabet.randomElement(using: &random) ?? 0, at: min(place, bytes.count))
         }
       }
       let batch = decode(format, fields, [bytes])
-      let isAligned = batch.columns.allSatisfy { $0.count == batch.rowCount } && batch.rowCount + batch.rejects.count > 0
+      let isAligned =
+        batch.columns.allSatisfy { $0.count == batch.rowCount }
+        && batch.rowCount + batch.rejects.count > 0
       #expect(isAligned, "seed \(seed): \(bytes)")
       if !isAligned { return }
     }
@@ -242,7 +312,8 @@ struct RecordDecoderTests {
 struct ValueTextTests {
   @Test("integers are read to both ends of their type")
   func integers() {
-    let batch = decode(.csv, [field("a", .int64)], "9223372036854775807\n-9223372036854775808\n+5\n007\n")
+    let batch = decode(
+      .csv, [field("a", .int64)], "9223372036854775807\n-9223372036854775808\n+5\n007\n")
     #expect(batch.columns[0].integers == [.max, .min, 5, 7])
   }
 
@@ -253,8 +324,12 @@ struct ValueTextTests {
       let text: String
       switch Int.random(in: 0..<3, using: &random) {
       case 0: text = "\(Double(bitPattern: UInt64.random(in: 0...UInt64.max, using: &random)))"
-      case 1: text = "\(Int64.random(in: -999_999_999...999_999_999, using: &random)).\(UInt32.random(in: 0...999_999, using: &random))"
-      default: text = "\(UInt64.random(in: 0...UInt64.max, using: &random))e\(Int.random(in: -340...300, using: &random))"
+      case 1:
+        text =
+          "\(Int64.random(in: -999_999_999...999_999_999, using: &random)).\(UInt32.random(in: 0...999_999, using: &random))"
+      default:
+        text =
+          "\(UInt64.random(in: 0...UInt64.max, using: &random))e\(Int.random(in: -340...300, using: &random))"
       }
       guard let expected = Double(text), expected.isFinite else { continue }
       let batch = decode(.csv, [field("d", .double)], text)
@@ -262,12 +337,18 @@ struct ValueTextTests {
     }
   }
 
-  @Test("a byte order mark at a message's start is no part of it, and one elsewhere is", arguments: [InputFormat.csv, .json])
+  @Test(
+    "a byte order mark at a message's start is no part of it, and one elsewhere is",
+    arguments: [InputFormat.csv, .json])
   func byteOrderMark(format: InputFormat) {
-    func text(_ value: String) -> String { format == .csv ? "\(value),1\n" : "{\"k\":\"\(value)\",\"n\":1}\n" }
+    func text(_ value: String) -> String {
+      format == .csv ? "\(value),1\n" : "{\"k\":\"\(value)\",\"n\":1}\n"
+    }
     let fields = [field("k", .string), field("n", .int32)]
     let marked = decode(format, fields, "\u{FEFF}" + text("alpha") + text("\u{FEFF}beta"))
-    #expect(marked.rowCount == 2 && marked.columns[0].text[0] == "alpha" && marked.columns[0].text[1] == "\u{FEFF}beta")
+    #expect(
+      marked.rowCount == 2 && marked.columns[0].text[0] == "alpha"
+        && marked.columns[0].text[1] == "\u{FEFF}beta")
     #expect(decode(format, fields, "\u{FEFF}").rejects.count == 1)
     #expect(decode(.csv, [field("n", .int32)], "\u{FEFF}7\n").columns[0].integers == [7])
   }
@@ -275,11 +356,15 @@ struct ValueTextTests {
   @Test(
     "decimals keep their digits, and refuse what they cannot keep",
     arguments: [
-      ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil), ("12345678.90", nil), ("1e2", 10_000),
+      ("12.34", 1_234 as Int64?), ("-0.5", -50), ("7", 700), ("1.230", 123), ("1.234", nil),
+      ("12345678.90", nil), ("1e2", 10_000),
       ("", nil), ("0E-8", 0), ("1.5e3", 150_000),
-      ("1E+3", 100_000), ("1e-7", nil), ("-123.4e-1", -1_234), ("12340e-3", 1_234), ("1e6", nil), ("0e999999999999999999999", 0),
-      ("1e999999999999999999999", nil), ("1e", nil), ("1e+", nil), ("e5", nil), ("1e5x", nil), ("1e1.5", nil), (".5e1", 500),
-      ("5.e1", 5_000), ("1234567890123456789e-18", nil), ("1230000000000000000000e-21", 123), ("+0.001e3", 100), ("1e2e2", nil),
+      ("1E+3", 100_000), ("1e-7", nil), ("-123.4e-1", -1_234), ("12340e-3", 1_234), ("1e6", nil),
+      ("0e999999999999999999999", 0),
+      ("1e999999999999999999999", nil), ("1e", nil), ("1e+", nil), ("e5", nil), ("1e5x", nil),
+      ("1e1.5", nil), (".5e1", 500),
+      ("5.e1", 5_000), ("1234567890123456789e-18", nil), ("1230000000000000000000e-21", 123),
+      ("+0.001e3", 100), ("1e2e2", nil),
 
       (".5", 50),
     ])
@@ -293,20 +378,26 @@ struct ValueTextTests {
     arguments: [
       ("2026-11-23T10:05:00Z", TimestampEncoding.text, 1_795_428_300_000 as Int64?),
       ("2026-11-23 10:05:00.123456", .text, 1_795_428_300_123),
-      ("2026-11-23T12:05:00+02:00", .text, 1_795_428_300_000), ("1969-12-31T23:59:59.999Z", .text, -1),
+      ("2026-11-23T12:05:00+02:00", .text, 1_795_428_300_000),
+      ("1969-12-31T23:59:59.999Z", .text, -1),
       ("2024-02-29", .text, 1_709_164_800_000),
       // The fuzzer found that a colon without minutes was taken.
       ("2026-11-23T12:05:00+02", .text, 1_795_428_300_000), ("2026-11-23T12:05:00+02:", .text, nil),
-      ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil), ("2026-11-23T10:05:60Z", .text, nil),
-      ("1763892300", .unixSeconds, 1_763_892_300_000), ("1763892300.5", .unixSeconds, 1_763_892_300_500), ("-1", .unixMilliseconds, -1),
-      ("12x", .unixMilliseconds, nil), ("1795600000000", .unixSeconds, nil), ("1.7956e9", .unixSeconds, 1_795_600_000_000),
+      ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil),
+      ("2026-11-23T10:05:60Z", .text, nil),
+      ("1763892300", .unixSeconds, 1_763_892_300_000),
+      ("1763892300.5", .unixSeconds, 1_763_892_300_500), ("-1", .unixMilliseconds, -1),
+      ("12x", .unixMilliseconds, nil), ("1795600000000", .unixSeconds, nil),
+      ("1.7956e9", .unixSeconds, 1_795_600_000_000),
       ("253402300799", .unixSeconds, 253_402_300_799_000), ("253402300800", .unixSeconds, nil),
       ("-62135596800", .unixSeconds, -62_135_596_800_000),
-      ("-62135596801", .unixSeconds, nil), ("253402300800000", .unixMilliseconds, nil), ("9223372036854775807", .unixMilliseconds, nil),
+      ("-62135596801", .unixSeconds, nil), ("253402300800000", .unixMilliseconds, nil),
+      ("9223372036854775807", .unixMilliseconds, nil),
       ("1e-9", .unixSeconds, 0), ("-62135596800001", .unixMilliseconds, nil),
     ])
   func times(text: String, encoding: TimestampEncoding, expected: Int64?) {
-    #expect(decode(.csv, [field("t", .timestamp, encoding)], text).columns[0].integers.first == expected)
+    #expect(
+      decode(.csv, [field("t", .timestamp, encoding)], text).columns[0].integers.first == expected)
   }
 
   @Test("formatting and parsing a time are inverse")
@@ -324,7 +415,8 @@ struct ValueTextTests {
 struct EncoderTests {
   private var table: Table {
     let schema = Schema([
-      ColumnDefinition("n,ame", .string, isNullable: true), ColumnDefinition("d", .double), ColumnDefinition("b", .bool),
+      ColumnDefinition("n,ame", .string, isNullable: true), ColumnDefinition("d", .double),
+      ColumnDefinition("b", .bool),
       ColumnDefinition("t", .timestamp), ColumnDefinition("m", .decimal(precision: 9, scale: 2)),
     ])
     var columns = schema.columns.map { Column($0.type) }
@@ -379,12 +471,18 @@ struct EncoderTests {
     let json = try JSONLinesEncoder.encode(table)
     #expect(try CSVEncoder.encode(table, byteLimit: csv.count) == csv)
     #expect(try JSONLinesEncoder.encode(table, byteLimit: json.count) == json)
-    #expect(throws: EncodedTooLong(byteLimit: csv.count - 1)) { try CSVEncoder.encode(table, byteLimit: csv.count - 1) }
-    #expect(throws: EncodedTooLong(byteLimit: json.count - 1)) { try JSONLinesEncoder.encode(table, byteLimit: json.count - 1) }
+    #expect(throws: EncodedTooLong(byteLimit: csv.count - 1)) {
+      try CSVEncoder.encode(table, byteLimit: csv.count - 1)
+    }
+    #expect(throws: EncodedTooLong(byteLimit: json.count - 1)) {
+      try JSONLinesEncoder.encode(table, byteLimit: json.count - 1)
+    }
     var controls = Column(.string)
     for _ in 0..<100 { controls.append(string: String(repeating: "\u{1}", count: 100)) }
     let escaped = Table(Schema([ColumnDefinition("c", .string)]), columns: [controls])
-    #expect(throws: EncodedTooLong(byteLimit: 50_000)) { try JSONLinesEncoder.encode(escaped, byteLimit: 50_000) }
+    #expect(throws: EncodedTooLong(byteLimit: 50_000)) {
+      try JSONLinesEncoder.encode(escaped, byteLimit: 50_000)
+    }
     #expect(EncodedTooLong(byteLimit: 7).description.contains("limits.object_bytes"))
   }
 }

@@ -65,7 +65,7 @@ struct Fuzzer {
     case .expression:
       let sql = String(decoding: random.mutated(Self.sqlCorpus), as: UTF8.self)
       _ = try? Predicate(sql, schema: Self.sqlSchema)
-      _ = try? Derivation([(name: "x", sql: sql, type: .double)], schema: Self.sqlSchema)
+      _ = try? DerivedColumns([(name: "x", sql: sql, type: .double)], schema: Self.sqlSchema)
       return nil
     case .timestamp:
       random.mutated(Self.timeCorpus).withUnsafeBytes {
@@ -82,7 +82,8 @@ struct Fuzzer {
   }
 
   private static let csvCorpus = texts(
-    "1,\\N,-9223372036854775808,2,1.5e300,\\N,true,0,\"a \"\"b\"\"\nc\",é,2026-11-23 10:05:00.123,\\N,12.34,\\N\n",
+    "1,\\N,-9223372036854775808,2,1.5e300,\\N,true,0,\"a \"\"b\"\"\nc\",é,2026-11-23 "
+      + "10:05:00.123,\\N,12.34,\\N\n",
     "1,2\r\n3,4", "\"", "")
   private static let jsonCorpus = texts(
     #"{"f0":1,"f1":-2,"f2":1.5e-7,"f3":true,"f4":"a\n\u00e9\ud83d\ude00","f5":"2026-11-23T10:05:00Z","f6":12.34}"#,

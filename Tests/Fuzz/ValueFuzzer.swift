@@ -117,7 +117,9 @@ struct ValueFuzzer {
     case .unixSeconds:
       let reading = decimal(text, precision: 18, scale: 3, dropsExtraDigits: true)
       // From the year 0001 to the end of 9999.
-      if case .integer(let number) = reading, number < -62_135_596_800_000 || number >= 253_402_300_800_000 {
+      if case .integer(let number) = reading,
+        number < -62_135_596_800_000 || number >= 253_402_300_800_000
+      {
         return .outOfRange
       }
       return reading
@@ -145,15 +147,21 @@ struct ValueFuzzer {
   private static func decimal(_ text: String, precision: Int, scale: Int, dropsExtraDigits: Bool)
     -> Reading
   {
-    let halves = text.split(omittingEmptySubsequences: false, whereSeparator: { $0 == "e" || $0 == "E" })
-    guard halves.count <= 2, isDecimal(String(halves[0])), halves.count == 1 || isInteger(String(halves[1])) else {
+    let halves = text.split(
+      omittingEmptySubsequences: false, whereSeparator: { $0 == "e" || $0 == "E" })
+    guard halves.count <= 2, isDecimal(String(halves[0])),
+      halves.count == 1 || isInteger(String(halves[1]))
+    else {
       return .wrongType
     }
-    var parts = withoutSign(String(halves[0])).split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+    var parts = withoutSign(String(halves[0])).split(
+      separator: ".", omittingEmptySubsequences: false
+    ).map(String.init)
     if parts.count == 1 { parts.append("") }
     if halves.count == 2 {
       // Further than this no digit of such short texts reaches.
-      let exponent = min(max(Int(halves[1]) ?? (halves[1].hasPrefix("-") ? -2_000 : 2_000), -2_000), 2_000)
+      let exponent = min(
+        max(Int(halves[1]) ?? (halves[1].hasPrefix("-") ? -2_000 : 2_000), -2_000), 2_000)
       let digits = parts[0] + parts[1]
       let zeros = String(repeating: "0", count: abs(exponent))
       let point = parts[0].count + exponent + (exponent < 0 ? zeros.count : 0)

@@ -27,12 +27,18 @@ private let example = """
 
   """
 
-private func parse(_ text: String, environment: [String: String] = [:], files: [String: String] = ["/run/secret": "hunter2\n"]) throws
+private func parse(
+  _ text: String, environment: [String: String] = [:],
+  files: [String: String] = ["/run/secret": "hunter2\n"]
+) throws
   -> Job
 {
   try JobFile.parse(
     text: text, path: "jobs/calls.yaml", environment: environment, readFile: { files[$0] },
-    propertyFault: { name, _ in name == "group.id" ? ("is reserved: no consumer group decides what is read", "Leave it out") : nil })
+    propertyFault: { name, _ in
+      name == "group.id"
+        ? ("is reserved: no consumer group decides what is read", "Leave it out") : nil
+    })
 }
 
 private func faults(_ text: String, environment: [String: String] = [:]) -> String {
@@ -45,7 +51,8 @@ private func faults(_ text: String, environment: [String: String] = [:]) -> Stri
 }
 
 private func root() -> URL {
-  URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+  URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
 }
 
 @Suite("A job file")
@@ -54,15 +61,20 @@ struct JobFileTests {
   func accepted() throws {
     let job = try parse(example, environment: ["BROKERS": "kafka:9092"])
     #expect(job.name == "calls")
-    #expect(job.clusters[0].properties == ["bootstrap.servers": "kafka:9092", "sasl.password": "hunter2"])
+    #expect(
+      job.clusters[0].properties == ["bootstrap.servers": "kafka:9092", "sasl.password": "hunter2"])
     #expect(job.window == .tumbling(widthMilliseconds: 300_000, time: "record_timestamp"))
     #expect(job.maxOffsets == 1_000)
     #expect(job.fields[2].timestampEncoding == .unixSeconds)
     #expect(job.fields[3].column.type == .decimal(precision: 9, scale: 2))
     #expect(job.select.map(\.type) == [.double, .int64])
-    #expect(job.rejects == Job.RejectRules(policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100))
+    #expect(
+      job.rejects
+        == Job.RejectRules(policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100)
+    )
     #expect(job.output.s3.addressing == .virtual)
-    #expect(job.outputSchema.columns.map(\.name) == ["api_id", "calls", "time_taken", "share", "rank"])
+    #expect(
+      job.outputSchema.columns.map(\.name) == ["api_id", "calls", "time_taken", "share", "rank"])
   }
 
   @Test("takes its name from the file when it gives none")
@@ -83,53 +95,110 @@ struct JobFileTests {
   @Test(
     "names file, line, key, value and what would do",
     arguments: [
-      Fault("format: csv\n", "format: cvs\n", "jobs/calls.yaml:7: source.format: \"cvs\" is not one of the values. Did you mean csv?"),
-      Fault("  format: csv\n", "  fromat: csv\n", "jobs/calls.yaml:7: source.fromat: is no key of a job file. Did you mean format?"),
-      Fault("api_id: int32", "api_id: int", "jobs/calls.yaml:8: source.fields.api_id: \"int\" is no type. Use int32"),
-      Fault("decimal(9,2)", "decimal(19,2)", "jobs/calls.yaml:8: source.fields.price: \"decimal(19,2)\" is no type"),
-      Fault("tumbling: 5m", "tumbling: 5", "jobs/calls.yaml:9: window.tumbling: \"5\" is not a duration. Write for example 500ms"),
+      Fault(
+        "format: csv\n", "format: cvs\n",
+        "jobs/calls.yaml:7: source.format: \"cvs\" is not one of the values. Did you mean csv?"),
+      Fault(
+        "  format: csv\n", "  fromat: csv\n",
+        "jobs/calls.yaml:7: source.fromat: is no key of a job file. Did you mean format?"),
+      Fault(
+        "api_id: int32", "api_id: int",
+        "jobs/calls.yaml:8: source.fields.api_id: \"int\" is no type. Use int32"),
+      Fault(
+        "decimal(9,2)", "decimal(19,2)",
+        "jobs/calls.yaml:8: source.fields.price: \"decimal(19,2)\" is no type"),
+      Fault(
+        "tumbling: 5m", "tumbling: 5",
+        "jobs/calls.yaml:9: window.tumbling: \"5\" is not a duration. Write for example 500ms"),
       Fault("tumbling: 5m", "sliding: 5m", "window.sliding: is not built yet"),
-      Fault("tumbling: 5m", "tumbling: 5m, time: api_id", "jobs/calls.yaml:9: window.time: \"api_id\" is no timestamp"),
+      Fault(
+        "tumbling: 5m", "tumbling: 5m, time: api_id",
+        "jobs/calls.yaml:9: window.time: \"api_id\" is no timestamp"),
       Fault(
         "where: time_taken", "where: time_takn",
-        "jobs/calls.yaml:10: where: `time_takn >= 0`: there is no column time_takn. Did you mean time_taken?"),
-      Fault("by: [api_id]", "by: [api]", "jobs/calls.yaml:12: aggregate.by[0]: \"api\" is no field"),
-      Fault("by: [api_id]", "by: [api_id, API_ID]", "aggregate.by[1]: \"API_ID\" stands there twice"),
+        "jobs/calls.yaml:10: where: `time_takn >= 0`: there is no column time_takn. Did you mean "
+          + "time_taken?"
+      ),
+      Fault(
+        "by: [api_id]", "by: [api]", "jobs/calls.yaml:12: aggregate.by[0]: \"api\" is no field"),
+      Fault(
+        "by: [api_id]", "by: [api_id, API_ID]", "aggregate.by[1]: \"API_ID\" stands there twice"),
       Fault("by: [api_id]", "by: [ratio]", "\"ratio\" is a double, which is no key"),
-      Fault("calls: count()", "calls: median(api_id)", "aggregate.measures.calls: \"median(api_id)\" is no measure. Use count()"),
-      Fault("calls: count()", "API_ID: count()", "names two columns (case does not tell them apart)"),
-      Fault("calls: count()", "m: avg(api_id), m_sum: count()", "\"m_sum\" names two columns of the state"),
+      Fault(
+        "calls: count()", "calls: median(api_id)",
+        "aggregate.measures.calls: \"median(api_id)\" is no measure. Use count()"),
+      Fault(
+        "calls: count()", "API_ID: count()", "names two columns (case does not tell them apart)"),
+      Fault(
+        "calls: count()", "m: avg(api_id), m_sum: count()",
+        "\"m_sum\" names two columns of the state"),
       Fault("calls: count()", "window: count()", "\"window\" names two columns of the state"),
-      Fault("share: 100.0", "calls: 100.0", "jobs/calls.yaml:15: select.calls: \"calls\" names two columns"),
+      Fault(
+        "share: 100.0", "calls: 100.0",
+        "jobs/calls.yaml:15: select.calls: \"calls\" names two columns"),
       Fault(
         "sum(time_taken) OVER ()\n", "sum(time_taken)\n",
         "select.share: share: `100.0 * time_taken / sum(time_taken)`: changes the number of rows"),
-      Fault("s3://test-bucket/out", "s3://B/out", "output.to: \"s3://B/out\" names no bucket that S3 allows"),
-      Fault("s3://test-bucket/out", "/tmp/out", "output.to: \"/tmp/out\" is no place for results. Write s3://BUCKET/PREFIX or file:FOLDER"),
+      Fault(
+        "s3://test-bucket/out", "s3://B/out",
+        "output.to: \"s3://B/out\" names no bucket that S3 allows"),
+      Fault(
+        "s3://test-bucket/out", "/tmp/out",
+        "output.to: \"/tmp/out\" is no place for results. Write s3://BUCKET/PREFIX or file:FOLDER"),
       Fault("s3://test-bucket/out", "s3://test-bucket/a/../b", "has an empty, '.' or '..' part"),
-      Fault("topics: [orders]", "topics: [orders, orders]", "source.kafka[0].topics[1]: \"orders\" stands there twice"),
+      Fault(
+        "topics: [orders]", "topics: [orders, orders]",
+        "source.kafka[0].topics[1]: \"orders\" stands there twice"),
       Fault("topics: [orders]", "topics: [\"or ders\"]", "\"or ders\" is no name of a topic"),
-      Fault("sasl.password:", "group.id:", "source.kafka[0].properties.group.id: is reserved: no consumer group decides what is read"),
+      Fault(
+        "sasl.password:", "group.id:",
+        "source.kafka[0].properties.group.id: is reserved: no consumer group decides what is read"),
       Fault("bootstrap.servers:", "client.id:", "does not say where the brokers are"),
-      Fault("${BROKERS:-localhost:9092}", "${BROKERS}", "needs the environment variable BROKERS, which is not set"),
+      Fault(
+        "${BROKERS:-localhost:9092}", "${BROKERS}",
+        "needs the environment variable BROKERS, which is not set"),
       Fault("/run/secret", "/run/other", "names the file /run/other, which cannot be read"),
       Fault("window: { tumbling: 5m }\n", "", "aggregate: needs a window"),
-      Fault("name: calls", "name: Calls!", "jobs/calls.yaml:1: name: \"Calls!\" is no name for a job"),
-      Fault("output: {", "retention: 7d\noutput: {", "retention: is not built yet: windows are kept for ever"),
-      Fault("format: csv }", "keep: each }", "output.keep: \"each\" is for batch windows and row jobs"),
-      Fault("output: { to:", "output: { mode: append, to:", "output.mode: \"append\" is no mode. Use overwrite"),
-      Fault("name: calls\n", "name: calls\nname: again\n", "stands there twice"), Fault("output: {", "output: {{", "is not YAML"),
-      Fault("output: {", "rejects: { max_share: 200% }\noutput: {", "rejects.max_share: \"200%\" is not a share. Write for example 10%"),
-      Fault("output: {", "limits: { batch_bytes: lots }\noutput: {", "\"lots\" is not a number of bytes"),
-      Fault("output: {", "trigger: { max_offsets: 0 }\noutput: {", "trigger.max_offsets: \"0\" is not a whole number from 1 to 10000000"),
-      Fault("to: \"s3", "s3: { endpoint: \"ftp://x\" }, to: \"s3", "output.s3.endpoint: \"ftp://x\" is no address of a server"),
       Fault(
-        "to: \"s3", "s3: { endpoint: \"http://x/v1/s3\" }, to: \"s3", "is no address of a server. Write http://HOST:PORT or https://HOST, w"
+        "name: calls", "name: Calls!", "jobs/calls.yaml:1: name: \"Calls!\" is no name for a job"),
+      Fault(
+        "output: {", "retention: 7d\noutput: {",
+        "retention: is not built yet: windows are kept for ever"),
+      Fault(
+        "format: csv }", "keep: each }", "output.keep: \"each\" is for batch windows and row jobs"),
+      Fault(
+        "output: { to:", "output: { mode: append, to:",
+        "output.mode: \"append\" is no mode. Use overwrite"),
+      Fault("name: calls\n", "name: calls\nname: again\n", "stands there twice"),
+      Fault("output: {", "output: {{", "is not YAML"),
+      Fault(
+        "output: {", "rejects: { max_share: 200% }\noutput: {",
+        "rejects.max_share: \"200%\" is not a share. Write for example 10%"),
+      Fault(
+        "output: {", "limits: { batch_bytes: lots }\noutput: {", "\"lots\" is not a number of bytes"
       ),
-      Fault("to: \"s3", "s3: { endpoint: \"http://u:hunter2@x\" }, to: \"s3", "output.s3.endpoint: holds a user name or password"),
-      Fault("format: csv }", "publish: sometimes }", "output.publish: \"sometimes\" does not say when to publish. Write batch, run_end or"),
-      Fault("format: csv }", "publish: every 5 }", "output.publish: \"every 5\" does not say when to publish"),
-      Fault("to: \"s3", "s3: { credentials: { access_key_id: AKIA } }, to: \"s3", "output.s3.credentials: is not complete"),
+      Fault(
+        "output: {", "trigger: { max_offsets: 0 }\noutput: {",
+        "trigger.max_offsets: \"0\" is not a whole number from 1 to 10000000"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"ftp://x\" }, to: \"s3",
+        "output.s3.endpoint: \"ftp://x\" is no address of a server"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://x/v1/s3\" }, to: \"s3",
+        "is no address of a server. Write http://HOST:PORT or https://HOST, w"
+      ),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://u:hunter2@x\" }, to: \"s3",
+        "output.s3.endpoint: holds a user name or password"),
+      Fault(
+        "format: csv }", "publish: sometimes }",
+        "output.publish: \"sometimes\" does not say when to publish. Write batch, run_end or"),
+      Fault(
+        "format: csv }", "publish: every 5 }",
+        "output.publish: \"every 5\" does not say when to publish"),
+      Fault(
+        "to: \"s3", "s3: { credentials: { access_key_id: AKIA } }, to: \"s3",
+        "output.s3.credentials: is not complete"),
       Fault("time_taken: \"int64?\"", "record_offset: int64", "is a field that every message has"),
     ])
   func refused(fault: Fault) {
@@ -141,15 +210,21 @@ struct JobFileTests {
   @Test("tells of several faults at a time, in the order of their lines")
   func several() {
     let found = faults(
-      example.replacing("format: csv\n", with: "format: cvs\n").replacing("tumbling: 5m", with: "tumbling: x").replacing(
+      example.replacing("format: csv\n", with: "format: cvs\n").replacing(
+        "tumbling: 5m", with: "tumbling: x"
+      ).replacing(
         "calls: count()", with: "calls: foo()"))
-    #expect(found.split(separator: "\n").map { $0.prefix(18) } == ["jobs/calls.yaml:7:", "jobs/calls.yaml:9:", "jobs/calls.yaml:13"])
+    #expect(
+      found.split(separator: "\n").map { $0.prefix(18) } == [
+        "jobs/calls.yaml:7:", "jobs/calls.yaml:9:", "jobs/calls.yaml:13",
+      ])
   }
 
   @Test("may name measures before keys, and a name that both take is a fault, not a crash")
   func order() {
     let swapped = example.replacing("  by: [api_id]\n", with: "")
-      .replacing("sum(time_taken) }\n", with: "sum(time_taken), API_ID: count() }\n  by: [api_id]\n")
+      .replacing(
+        "sum(time_taken) }\n", with: "sum(time_taken), API_ID: count() }\n  by: [api_id]\n")
     #expect(faults(swapped).contains("\"API_ID\" names two columns"))
   }
 
@@ -157,18 +232,28 @@ struct JobFileTests {
   func secrets(suffix: String) {
     let secret = "hunter2" + suffix
     let text = example.replacing("s3://test-bucket/out", with: "nowhere")
-      .replacing("output: {", with: "output: { s3: { credentials: { profile: [\"\(secret)\"], secret_access_key: \"\(secret)\" } },")
+      .replacing(
+        "output: {",
+        with:
+          "output: { s3: { credentials: { profile: [\"\(secret)\"], secret_access_key: "
+          + "\"\(secret)\" } },"
+      )
     #expect(!faults(text).contains("hunter2"))
   }
 
   @Test("dumped or printed shows no value of a property and no key")
   func dumped() throws {
     let job = try parse(
-      example.replacing("output: {", with: "output: { s3: { credentials: { access_key_id: AKIA, secret_access_key: hunter2 } },"))
+      example.replacing(
+        "output: {",
+        with: "output: { s3: { credentials: { access_key_id: AKIA, secret_access_key: hunter2 } },")
+    )
     var text = "\(job)"
     dump(job, to: &text)
     #expect(!text.contains("hunter2"))
-    #expect(!faults(example.replacing("properties: {", with: "properties: \"sasl.password=hunter2\" #")).contains("hunter2"))
+    #expect(
+      !faults(example.replacing("properties: {", with: "properties: \"sasl.password=hunter2\" #"))
+        .contains("hunter2"))
   }
 
   @Test("takes a window from a variable, a secret whose file ends in CRLF, and when to publish")
@@ -194,47 +279,73 @@ struct JobFileTests {
     "that is hostile is refused before it costs anything",
     arguments: [
       ("many fields", "declares", 40_000, "entries, and 500 are the most"),
-      ("many unknown keys", "", 60_000, "holds 6"), ("many topics", "topics", 60_000, "holds 60000 items, and 1000 are the most"),
+      ("many unknown keys", "", 60_000, "holds 6"),
+      ("many topics", "topics", 60_000, "holds 60000 items, and 1000 are the most"),
       ("many clusters", "kafka", 5_000, "holds 5001 items, and 32 are the most"),
-      ("many properties", "properties", 20_000, "and 200 are the most"), ("many measures", "measures", 20_000, "and 500 are the most"),
-      ("many keys", "by", 50_000, "and 100 are the most"), ("many items", "select", 20_000, "and 500 are the most"),
+      ("many properties", "properties", 20_000, "and 200 are the most"),
+      ("many measures", "measures", 20_000, "and 500 are the most"),
+      ("many keys", "by", 50_000, "and 100 are the most"),
+      ("many items", "select", 20_000, "and 500 are the most"),
       ("many variables", "variables", 5_000, "is longer than 1048576 bytes after substitution"),
       ("many files", "files", 5_000, "is longer than 1048576 bytes after substitution"),
-      ("aliases of aliases", "aliases", 40, "uses anchors"), ("aliases of aliases as a key", "key", 40, "uses anchors"),
-      ("an anchor in a large file", "large", 70_000, "uses anchors"), ("deep nesting", "deep", 200_000, "is not YAML"),
-      ("long names", "long", 200_000, "is not YAML"), ("the same key again and again", "same", 40_000, "stands there twice"),
-      ("a long number", "number", 900_000, "is not a whole number"), ("a long line of dollars", "dollars", 900_000, "is no type"),
+      ("aliases of aliases", "aliases", 40, "uses anchors"),
+      ("aliases of aliases as a key", "key", 40, "uses anchors"),
+      ("an anchor in a large file", "large", 70_000, "uses anchors"),
+      ("deep nesting", "deep", 200_000, "is not YAML"),
+      ("long names", "long", 200_000, "is not YAML"),
+      ("the same key again and again", "same", 40_000, "stands there twice"),
+      ("a long number", "number", 900_000, "is not a whole number"),
+      ("a long line of dollars", "dollars", 900_000, "is no type"),
     ])
   func hostile(name: String, kind: String, count: Int, message: String) {
     func list(_ make: (Int) -> String) -> String { (0..<count).map(make).joined(separator: ", ") }
-    let levels = "x: &a0 [1]\n" + (1..<20).map { "y\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
+    let levels =
+      "x: &a0 [1]\n" + (1..<20).map { "y\($0): &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined()
     let text: String =
       switch kind {
-      case "declares": example.replacing("api_id: int32,", with: "api_id: int32, " + list { "f\($0): int32" } + ",")
+      case "declares":
+        example.replacing(
+          "api_id: int32,", with: "api_id: int32, " + list { "f\($0): int32" } + ",")
       case "topics": example.replacing("[orders]", with: "[\(list { "t\($0)" })]")
       case "kafka":
         example.replacing(
-          "      topics: [orders]\n", with: "      topics: [orders]\n" + (0..<count).map { "    - name: c\($0)\n" }.joined())
-      case "properties": example.replacing("sasl.password:", with: list { "p\($0): 1" } + ", sasl.password:")
-      case "measures": example.replacing("calls: count()", with: "calls: count(), " + list { "m\($0): count()" })
+          "      topics: [orders]\n",
+          with: "      topics: [orders]\n" + (0..<count).map { "    - name: c\($0)\n" }.joined())
+      case "properties":
+        example.replacing("sasl.password:", with: list { "p\($0): 1" } + ", sasl.password:")
+      case "measures":
+        example.replacing("calls: count()", with: "calls: count(), " + list { "m\($0): count()" })
       case "by": example.replacing("[api_id]", with: "[api_id, \(list { "k\($0)" })]")
-      case "select": example.replacing("  share:", with: (0..<count).map { "  s\($0): 1.0\n" }.joined() + "  share:")
-      case "variables": example.replacing("time_taken >= 0", with: String(repeating: "${BIG}", count: count))
-      case "files": example.replacing("time_taken >= 0", with: String(repeating: "${file:/big}", count: count))
+      case "select":
+        example.replacing(
+          "  share:", with: (0..<count).map { "  s\($0): 1.0\n" }.joined() + "  share:")
+      case "variables":
+        example.replacing("time_taken >= 0", with: String(repeating: "${BIG}", count: count))
+      case "files":
+        example.replacing("time_taken >= 0", with: String(repeating: "${file:/big}", count: count))
       case "aliases": levels + example
       case "key": levels + "? *a19\n: 1\n" + example
-      case "large": example.replacing("orders]", with: "&x orders] # \(String(repeating: "x", count: count))")
+      case "large":
+        example.replacing("orders]", with: "&x orders] # \(String(repeating: "x", count: count))")
       case "deep": String(repeating: "[", count: count)
-      case "long": example.replacing("api_id: int32", with: String(repeating: "x", count: count) + ": int32")
+      case "long":
+        example.replacing("api_id: int32", with: String(repeating: "x", count: count) + ": int32")
       case "same": example.replacing("api_id: int32,", with: list { _ in "f: int32" } + ",")
-      case "number": example.replacing("window: {", with: "trigger: { max_offsets: \(String(repeating: "9", count: count)) }\nwindow: {")
-      case "dollars": example.replacing("api_id: int32", with: "api_id: \"\(String(repeating: "$", count: count))\"")
+      case "number":
+        example.replacing(
+          "window: {",
+          with: "trigger: { max_offsets: \(String(repeating: "9", count: count)) }\nwindow: {")
+      case "dollars":
+        example.replacing(
+          "api_id: int32", with: "api_id: \"\(String(repeating: "$", count: count))\"")
       default: example + (0..<count).map { "k\($0): 1\n" }.joined()
       }
     let big = String(repeating: "x", count: 100_000)
     let started = ContinuousClock.now
     var found = ""
-    do { _ = try parse(text, environment: ["BIG": big], files: ["/run/secret": "s", "/big": big]) } catch { found = "\(error)" }
+    do {
+      _ = try parse(text, environment: ["BIG": big], files: ["/run/secret": "s", "/big": big])
+    } catch { found = "\(error)" }
     #expect(found.contains(message), "\(found.prefix(2_000))")
     #expect(found.utf8.count < 300_000 && found.split(separator: "\n").count <= 101)
     // In a debug build beside other tests; each of these took minutes, or did not end.
@@ -246,54 +357,95 @@ struct JobFileTests {
     let job = try parse(
       example.replacing(
         "topics: [orders]",
-        with: "topics: &topics [orders]\n    - name: other\n      properties: { bootstrap.servers: x }\n      topics: *topics"))
+        with:
+          "topics: &topics [orders]\n    - name: other\n      properties: { bootstrap.servers: x "
+          + "}\n      topics: *topics"
+      ))
     #expect(job.clusters.map(\.topics) == [["orders"], ["orders"]])
     let products = (0..<40).map { "time_taken *\($0)" }.joined(separator: " + ")
-    #expect(try parse(example.replacing("time_taken >= 0", with: "\(products) >= 0")).where?.contains("*39") == true)
+    #expect(
+      try parse(example.replacing("time_taken >= 0", with: "\(products) >= 0")).where?.contains(
+        "*39") == true)
   }
 
-  @Test("shows keys and values of its own without what a terminal would obey, and not at any length")
+  @Test(
+    "shows keys and values of its own without what a terminal would obey, and not at any length")
   func foreign() {
-    let found = faults(example.replacing("api_id: int32", with: "\"a\\e[31m\\u202e\\n\": \"\\a\(String(repeating: "y", count: 5_000))\""))
+    let found = faults(
+      example.replacing(
+        "api_id: int32",
+        with: "\"a\\e[31m\\u202e\\n\": \"\\a\(String(repeating: "y", count: 5_000))\""))
     #expect(found.contains("source.fields.a\\u{1B}[31m\\u{202E}\\n"), "\(found)")
-    #expect(found.split(separator: "\n").allSatisfy { $0.utf8.count < 1_500 && $0.unicodeScalars.allSatisfy { $0.value >= 0x20 } })
+    #expect(
+      found.split(separator: "\n").allSatisfy {
+        $0.utf8.count < 1_500 && $0.unicodeScalars.allSatisfy { $0.value >= 0x20 }
+      })
   }
 
-  @Test("finds at once what would only fail in a run: items that are too much for one statement together")
+  @Test(
+    """
+    finds at once what would only fail in a run: items that are too much for one statement \
+    together
+    """
+  )
   func together() {
-    let windows = (0..<40).map { "  w\($0): sum(time_taken + \($0)) OVER (PARTITION BY api_id % \($0 + 2) ORDER BY calls)\n" }.joined()
-    #expect(faults(example.replacing("  share:", with: windows + "  share:")).contains("Expression tree is too large"))
+    let windows = (0..<40).map {
+      "  w\($0): sum(time_taken + \($0)) OVER (PARTITION BY api_id % \($0 + 2) ORDER BY calls)\n"
+    }.joined()
+    #expect(
+      faults(example.replacing("  share:", with: windows + "  share:")).contains(
+        "Expression tree is too large"))
   }
 
   @Test(
     "may not call a column what the objects' path calls a folder, whatever its case",
     arguments: [
-      ("by: [api_id]", "by: [window_start]", "aggregate.by[0]: \"window_start\" is the name of the folders"),
-      ("calls: count()", "Window_Start: count()", "aggregate.measures.Window_Start: \"Window_Start\" is the name of the folders"),
-      ("  share:", "  WINDOW_START: 1.0\n  share:", "select.WINDOW_START: \"WINDOW_START\" is the name of the folders"),
+      (
+        "by: [api_id]", "by: [window_start]",
+        "aggregate.by[0]: \"window_start\" is the name of the folders"
+      ),
+      (
+        "calls: count()", "Window_Start: count()",
+        "aggregate.measures.Window_Start: \"Window_Start\" is the name of the folders"
+      ),
+      (
+        "  share:", "  WINDOW_START: 1.0\n  share:",
+        "select.WINDOW_START: \"WINDOW_START\" is the name of the folders"
+      ),
     ])
   func pathColumns(old: String, new: String, message: String) {
     let text = example.replacing("api_id: int32,", with: "api_id: int32, window_start: string,")
     #expect(faults(text) == "")
     let found = faults(text.replacing(old, with: new))
-    #expect(found.contains(message) && found.contains("Give the column another name, for example "), "\(found)")
+    #expect(
+      found.contains(message) && found.contains("Give the column another name, for example "),
+      "\(found)")
     // A global window has one object and no such folder.
-    #expect(faults(text.replacing(old, with: new).replacing("{ tumbling: 5m }", with: "global")) == "")
+    #expect(
+      faults(text.replacing(old, with: new).replacing("{ tumbling: 5m }", with: "global")) == "")
   }
 
-  @Test("may not call a column batch where each batch has a folder", arguments: ["by", "measure", "select", "field"])
+  @Test(
+    "may not call a column batch where each batch has a folder",
+    arguments: ["by", "measure", "select", "field"])
   func batchColumns(kind: String) {
-    var text = example.replacing("{ tumbling: 5m }", with: "batch").replacing("format: csv }", with: "keep: each }")
-      .replacing("api_id: int32,", with: "api_id: int32, batch: int64,")
+    var text = example.replacing("{ tumbling: 5m }", with: "batch").replacing(
+      "format: csv }", with: "keep: each }"
+    )
+    .replacing("api_id: int32,", with: "api_id: int32, batch: int64,")
     switch kind {
     case "by": text = text.replacing("[api_id]", with: "[batch]")
     case "measure": text = text.replacing("calls:", with: "batch:")
     case "select": text = text.replacing("share:", with: "Batch:")
     default:
       let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
-      text = lines.prefix { !$0.hasPrefix("window") }.joined(separator: "\n") + "\noutput: { to: \"file:out\", keep: each }\n"
+      text =
+        lines.prefix { !$0.hasPrefix("window") }.joined(separator: "\n")
+        + "\noutput: { to: \"file:out\", keep: each }\n"
     }
-    #expect(faults(text).contains("is the name of the folders that the objects lie in (batch=...)"), "\(faults(text))")
+    #expect(
+      faults(text).contains("is the name of the folders that the objects lie in (batch=...)"),
+      "\(faults(text))")
     #expect(faults(text.replacing("keep: each", with: "keep: latest")) == "")
   }
 
@@ -304,10 +456,19 @@ struct JobFileTests {
       ("s3://test-bucket/out", "s3://test-bucket/a/_tranche/b", "lies in a folder _tranche"),
       ("s3://test-bucket/out", "file:out/_tranche/", "lies in a folder _tranche"),
       ("to: \"s3", "s3: { region: \"eu\\r\\nX: 1\" }, to: \"s3", "is no name of a region"),
-      ("to: \"s3", "s3: { endpoint: \"http://a\\r\\nX: 1\" }, to: \"s3", "is no address of a server"),
+      (
+        "to: \"s3", "s3: { endpoint: \"http://a\\r\\nX: 1\" }, to: \"s3",
+        "is no address of a server"
+      ),
       ("to: \"s3", "s3: { endpoint: \"http://a b\" }, to: \"s3", "is no address of a server"),
-      ("output: {", "limits: { value_bytes: 9MiB }\noutput: {", "is not a number of bytes up to 8388608"),
-      ("output: {", "limits: { object_bytes: 6GiB }\noutput: {", "is not a number of bytes up to 5368709120"),
+      (
+        "output: {", "limits: { value_bytes: 9MiB }\noutput: {",
+        "is not a number of bytes up to 8388608"
+      ),
+      (
+        "output: {", "limits: { object_bytes: 6GiB }\noutput: {",
+        "is not a number of bytes up to 5368709120"
+      ),
       (
         "  share:", "  wide: { sql: \"format('%1000000d', calls)\", type: string }\n  share:",
         "makes a text of more than 262144 bytes (limits.value_bytes)"
@@ -321,8 +482,10 @@ struct JobFileTests {
   @Test("may allow longer values where its select needs them")
   func longValues() throws {
     let job = try parse(
-      example.replacing("  share:", with: "  wide: { sql: \"format('%1000000d', calls)\", type: string }\n  share:")
-        .replacing("output: {", with: "limits: { value_bytes: 1MiB, object_bytes: 2GiB }\noutput: {"))
+      example.replacing(
+        "  share:", with: "  wide: { sql: \"format('%1000000d', calls)\", type: string }\n  share:"
+      )
+      .replacing("output: {", with: "limits: { value_bytes: 1MiB, object_bytes: 2GiB }\noutput: {"))
     #expect(job.limits.valueBytes == 1 << 20 && job.limits.objectBytes == 2 << 30)
   }
 
@@ -349,7 +512,9 @@ struct JobFileTests {
   @Test("of every example in jobs/ is valid")
   func examples() throws {
     let folder = root().appendingPathComponent("jobs").path
-    let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".yaml") }
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter {
+      $0.hasSuffix(".yaml")
+    }
     #expect(files.count >= 2)
     for file in files {
       let text = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
@@ -359,7 +524,8 @@ struct JobFileTests {
 
   @Test("has the committed JSON Schema; `make golden` rewrites it")
   func schema() throws {
-    let committed = try String(contentsOf: root().appendingPathComponent("jobs/job.schema.json"), encoding: .utf8)
+    let committed = try String(
+      contentsOf: root().appendingPathComponent("jobs/job.schema.json"), encoding: .utf8)
     #expect(committed == JobSchema.json())
     #expect(try JSONSerialization.jsonObject(with: Data(committed.utf8)) is [String: Any])
   }
@@ -370,17 +536,21 @@ struct JobChangeTests {
   private func effects(_ old: String, _ new: String) throws -> Set<ChangeEffect> {
     #expect(example.contains(old))
     let changes = JobChange.compare(
-      old: try parse(example).canonicalSettings, new: try parse(example.replacing(old, with: new)).canonicalSettings)
+      old: try parse(example).canonicalSettings,
+      new: try parse(example.replacing(old, with: new)).canonicalSettings)
     return Set(changes.map(\.effect))
   }
 
   @Test(
     "is refused where it changes the meaning of the state",
     arguments: [
-      ("by: [api_id]", "by: [at]"), ("calls: count()", "n: count()"), ("time_taken >= 0", "time_taken > 0"),
+      ("by: [api_id]", "by: [at]"), ("calls: count()", "n: count()"),
+      ("time_taken >= 0", "time_taken > 0"),
       ("tumbling: 5m", "tumbling: 1m"),
-      ("topics: [orders]", "topics: [others]"), ("api_id: int32", "api_id: int64"), ("format: csv\n", "format: json\n"),
-      ("\"int64?\"", "int64"), ("sasl.password:", "isolation.level: read_uncommitted, sasl.password:"),
+      ("topics: [orders]", "topics: [others]"), ("api_id: int32", "api_id: int64"),
+      ("format: csv\n", "format: json\n"),
+      ("\"int64?\"", "int64"),
+      ("sasl.password:", "isolation.level: read_uncommitted, sasl.password:"),
     ])
   func refused(old: String, new: String) throws {
     #expect(try effects(old, new).contains(.refuse))
@@ -403,7 +573,8 @@ struct JobChangeTests {
 
   @Test("has an effect for every key that the state or the objects depend on")
   func table() throws {
-    for key in try parse(example).canonicalSettings.keys where key != "decoder" && !key.hasPrefix("source.kafka[") {
+    for key in try parse(example).canonicalSettings.keys
+    where key != "decoder" && !key.hasPrefix("source.kafka[") {
       #expect(JobKeys.key(key) != nil, "\(key)")
     }
     #expect(Set(JobKeys.all.map(\.path)).count == JobKeys.all.count)
@@ -418,14 +589,18 @@ struct JobChangeTests {
 @Suite("Two jobs")
 struct JobOverlapTests {
   private func side(
-    _ file: String, name: String = "", to place: String, endpoint: String? = nil, checkpointPlace: String = "/jobs"
+    _ file: String, name: String = "", to place: String, endpoint: String? = nil,
+    checkpointPlace: String = "/jobs"
   ) throws -> JobOverlap.Side {
     let s3 = endpoint.map { ", s3: { endpoint: \"\($0)\" }" } ?? ""
     let text = example.replacing("name: calls", with: "name: \(name.isEmpty ? file : name)")
       .replacing("\"s3://test-bucket/out\"", with: "\"\(place)\"\(s3)")
-    let parsed = try JobFile.parsed(text: text, path: "\(file).yaml", environment: [:], readFile: { _ in "x" })
-    let folder: String? = if case .file(let path) = parsed.job.output.place { path } else { nil }
-    return JobOverlap.Side(file: "\(file).yaml", parsed: parsed, folder: folder, checkpointPlace: checkpointPlace)
+    let parsed = try JobFile.parsed(
+      text: text, path: "\(file).yaml", environment: [:], readFile: { _ in "x" })
+    let folder: String? =
+      if case .file(let path) = parsed.job.output.destination { path } else { nil }
+    return JobOverlap.Side(
+      file: "\(file).yaml", parsed: parsed, folder: folder, checkpointPlace: checkpointPlace)
   }
 
   @Test(
@@ -433,8 +608,10 @@ struct JobOverlapTests {
     arguments: [
       ("s3://test-bucket/out", "s3://test-bucket/out", "is the same place as"),
       ("s3://test-bucket/out", "s3://test-bucket/out/b", "lies below"),
-      ("s3://test-bucket/out/b", "s3://test-bucket/out", "lies above"), ("s3://test-bucket", "s3://test-bucket/x", "lies below"),
-      ("file:/a/b", "file:/a/b", "is the same place as"), ("file:/a/b", "file:/a/b/c/d", "lies below"),
+      ("s3://test-bucket/out/b", "s3://test-bucket/out", "lies above"),
+      ("s3://test-bucket", "s3://test-bucket/x", "lies below"),
+      ("file:/a/b", "file:/a/b", "is the same place as"),
+      ("file:/a/b", "file:/a/b/c/d", "lies below"),
       ("file:/a/b/", "file:/a", "lies above"),
       ("file:/", "file:/a", "lies below"),
     ])
@@ -448,8 +625,10 @@ struct JobOverlapTests {
   @Test(
     "do not where their places lie side by side",
     arguments: [
-      ("s3://test-bucket/a", "s3://test-bucket/ab"), ("s3://test-bucket/a", "s3://test-bucketb/a"), ("file:/a/b", "file:/a/bc"),
-      ("s3://test-bucket/a/b", "s3://test-bucket/a/c"), ("file:/test-bucket/a", "s3://test-bucket/a"),
+      ("s3://test-bucket/a", "s3://test-bucket/ab"), ("s3://test-bucket/a", "s3://test-bucketb/a"),
+      ("file:/a/b", "file:/a/bc"),
+      ("s3://test-bucket/a/b", "s3://test-bucket/a/c"),
+      ("file:/test-bucket/a", "s3://test-bucket/a"),
     ])
   func apart(first: String, second: String) throws {
     #expect(JobOverlap.find([try side("a", to: first), try side("b", to: second)]).isEmpty)
@@ -459,7 +638,9 @@ struct JobOverlapTests {
   func endpoints() throws {
     func clash(_ first: String?, _ second: String?) throws -> Bool {
       let place = "s3://test-bucket/a"
-      return !JobOverlap.find([try side("a", to: place, endpoint: first), try side("b", to: place, endpoint: second)]).isEmpty
+      return !JobOverlap.find([
+        try side("a", to: place, endpoint: first), try side("b", to: place, endpoint: second),
+      ]).isEmpty
     }
     #expect(try clash("http://minio:9000", "https://MINIO:9000/"))
     #expect(try clash(nil, "https://s3.eu-west-1.amazonaws.com"))
@@ -470,16 +651,24 @@ struct JobOverlapTests {
 
   @Test("of one name in one folder would have one checkpoint")
   func names() throws {
-    let found = JobOverlap.find([try side("a", name: "x", to: "file:/a"), try side("b", name: "x", to: "file:/b")])
-    #expect(found.map(\.error.description).first?.hasPrefix("b.yaml:1: name: \"x\" is the name of the job of a.yaml:1 as well") == true)
-    let apart = [try side("a", name: "x", to: "file:/a"), try side("b", name: "x", to: "file:/b", checkpointPlace: "/other")]
+    let found = JobOverlap.find([
+      try side("a", name: "x", to: "file:/a"), try side("b", name: "x", to: "file:/b"),
+    ])
+    #expect(
+      found.map(\.error.description).first?.hasPrefix(
+        "b.yaml:1: name: \"x\" is the name of the job of a.yaml:1 as well") == true)
+    let apart = [
+      try side("a", name: "x", to: "file:/a"),
+      try side("b", name: "x", to: "file:/b", checkpointPlace: "/other"),
+    ]
     #expect(JobOverlap.find(apart).isEmpty)
   }
 
   @Test("or more: every pair that clashes is told once")
   func many() throws {
     let found = JobOverlap.find([
-      try side("a", to: "file:/a"), try side("b", to: "file:/b"), try side("c", to: "file:/a"), try side("d", to: "file:/"),
+      try side("a", to: "file:/a"), try side("b", to: "file:/b"), try side("c", to: "file:/a"),
+      try side("d", to: "file:/"),
     ])
     #expect(found.map(\.error.file) == ["c.yaml", "d.yaml", "d.yaml", "d.yaml"])
   }

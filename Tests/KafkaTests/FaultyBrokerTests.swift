@@ -15,28 +15,39 @@ struct FaultyBrokerTests {
     mock = try MockCluster(TestStack())
     try mock.tell("create t 1")
     try mock.tell("leader t 0 1")
-    let producer = try KafkaProducer(source: "test", properties: ["bootstrap.servers": mock.brokers, "batch.num.messages": "100"])
+    let producer = try KafkaProducer(
+      source: "test", properties: ["bootstrap.servers": mock.brokers, "batch.num.messages": "100"])
     for index in 0..<count {
-      try producer.send(topic: "t", partition: 0, key: nil, value: Array("\(index)".utf8), timestampMilliseconds: nil)
+      try producer.send(
+        topic: "t", partition: 0, key: nil, value: Array("\(index)".utf8),
+        timestampMilliseconds: nil)
     }
     try producer.flush(timeoutMilliseconds: 20_000)
   }
 
   private func cluster(_ properties: [String: String] = [:]) throws -> KafkaCluster {
     // Small fetches, so that there is more than one to disturb.
-    let own = ["bootstrap.servers": mock.brokers, "queued.min.messages": "100", "reconnect.backoff.max.ms": "100"]
-    return try KafkaCluster(source: "main", properties: own.merging(properties) { $1 }, maxOffsetsPerBatch: 100)
+    let own = [
+      "bootstrap.servers": mock.brokers, "queued.min.messages": "100",
+      "reconnect.backoff.max.ms": "100",
+    ]
+    return try KafkaCluster(
+      source: "main", properties: own.merging(properties) { $1 }, maxOffsetsPerBatch: 100)
   }
 
   /// Reads everything in batches of 100 offsets, doing something before one of them.
-  private func readAll(_ cluster: KafkaCluster, silenceMilliseconds: Int64 = 20_000, at disturbedBatch: Int64, _ disturb: () throws -> Void)
+  private func readAll(
+    _ cluster: KafkaCluster, silenceMilliseconds: Int64 = 20_000, at disturbedBatch: Int64,
+    _ disturb: () throws -> Void
+  )
     throws
   {
     var next: Int64 = 0
     for from in stride(from: 0, to: count, by: 100) {
       if from == disturbedBatch * 100 { try disturb() }
       let range = PartitionRange(
-        PartitionID(source: "main", topic: "t", partition: 0), OffsetRange(from: from, to: from + 100))
+        PartitionID(source: "main", topic: "t", partition: 0),
+        OffsetRange(from: from, to: from + 100))
       _ = try cluster.read(range, silenceMilliseconds: silenceMilliseconds) { messages in
         for message in messages {
           #expect(message.offset == next)
@@ -62,7 +73,8 @@ struct FaultyBrokerTests {
   @Test(
     "goes on after errors that pass",
     arguments: [
-      (6, "NOT_LEADER_FOR_PARTITION"), (3, "UNKNOWN_TOPIC_OR_PART"), (5, "LEADER_NOT_AVAILABLE"), (7, "REQUEST_TIMED_OUT"),
+      (6, "NOT_LEADER_FOR_PARTITION"), (3, "UNKNOWN_TOPIC_OR_PART"), (5, "LEADER_NOT_AVAILABLE"),
+      (7, "REQUEST_TIMED_OUT"),
       (74, "FENCED_LEADER_EPOCH"), (-1, "UNKNOWN"),
     ])
   func passingErrors(code: Int, name: String) throws {
@@ -72,7 +84,9 @@ struct FaultyBrokerTests {
   @Test("is refused with the topic's name when the right to read is taken away")
   func authorization() throws {
     #expect {
-      try readAll(try cluster(), at: 2) { try mock.tell("errors 1 \(Array(repeating: "29", count: 20).joined(separator: " "))") }
+      try readAll(try cluster(), at: 2) {
+        try mock.tell("errors 1 \(Array(repeating: "29", count: 20).joined(separator: " "))")
+      }
     } throws: {
       ($0 as? KafkaError)?.code == .refused && "\($0)".contains("t[0]")
     }
@@ -82,9 +96,12 @@ struct FaultyBrokerTests {
   func silence() throws {
     let cluster = try cluster()
     #expect {
-      try readAll(cluster, silenceMilliseconds: 500, at: 4) { for broker in 1...3 { try mock.tell("down \(broker)") } }
+      try readAll(cluster, silenceMilliseconds: 500, at: 4) {
+        for broker in 1...3 { try mock.tell("down \(broker)") }
+      }
     } throws: {
-      ($0 as? KafkaError)?.code == .unreachable && "\($0)".contains("no message for too long at offset")
+      ($0 as? KafkaError)?.code == .unreachable
+        && "\($0)".contains("no message for too long at offset")
     }
     for broker in 1...3 { try mock.tell("up \(broker)") }
     try readAll(cluster, at: -1) {}
@@ -94,35 +111,45 @@ struct FaultyBrokerTests {
   func endlessErrors() throws {
     let errors = Array(repeating: "-1", count: 60).joined(separator: " ")
     #expect {
-      try readAll(try cluster(), silenceMilliseconds: 2_000, at: 4) { for _ in 0..<40 { try mock.tell("errors 1 \(errors)") } }
+      try readAll(try cluster(), silenceMilliseconds: 2_000, at: 4) {
+        for _ in 0..<40 { try mock.tell("errors 1 \(errors)") }
+      }
     } throws: {
-      ($0 as? KafkaError)?.code == .unreachable && "\($0)".contains("no message for too long at offset")
+      ($0 as? KafkaError)?.code == .unreachable
+        && "\($0)".contains("no message for too long at offset")
     }
   }
 
   @Test("calls an offset out of range only where the log's ends say so")
   func outOfRange() throws {
     #expect { try readAll(try cluster(), at: 2) { try mock.tell("errors 1 1 1 1") } } throws: {
-      ($0 as? KafkaError)?.code == .unreachable && "\($0)".contains("out of range while the log is 0 to 3000")
+      ($0 as? KafkaError)?.code == .unreachable
+        && "\($0)".contains("out of range while the log is 0 to 3000")
     }
   }
 
   @Test("of many partitions takes smaller fetches for each, and reads the same")
   func manyPartitions() throws {
     try mock.tell("create many 300")
-    let producer = try KafkaProducer(source: "test", properties: ["bootstrap.servers": mock.brokers])
+    let producer = try KafkaProducer(
+      source: "test", properties: ["bootstrap.servers": mock.brokers])
     for index in 0..<3_000 {
-      try producer.send(topic: "many", partition: Int32(index % 300), key: nil, value: Array("\(index)".utf8), timestampMilliseconds: nil)
+      try producer.send(
+        topic: "many", partition: Int32(index % 300), key: nil, value: Array("\(index)".utf8),
+        timestampMilliseconds: nil)
     }
     try producer.flush(timeoutMilliseconds: 20_000)
     let cluster = try cluster()
     #expect(try cluster.partitionCounts(of: ["many"], timeoutMilliseconds: 10_000) == ["many": 300])
     let ranges = (0..<300).map {
-      PartitionRange(PartitionID(source: "main", topic: "many", partition: $0), OffsetRange(from: 0, to: 10))
+      PartitionRange(
+        PartitionID(source: "main", topic: "many", partition: $0), OffsetRange(from: 0, to: 10))
     }
     var values: [String] = []
     _ = try cluster.read(ranges, silenceMilliseconds: 20_000) { _, messages in
-      for message in messages { values.append(message.value.map { String(decoding: $0, as: UTF8.self) } ?? "null") }
+      for message in messages {
+        values.append(message.value.map { String(decoding: $0, as: UTF8.self) } ?? "null")
+      }
     }
     #expect(Set(values).count == 3_000 && values.count == 3_000)
   }
@@ -134,8 +161,12 @@ struct FaultyBrokerTests {
         let sizes = FetchSizes(maxOffsetsPerBatch: maxOffsets, partitionCount: partitions)
         #expect((65_536...131_072).contains(sizes.fetchBytes))
         #expect((32_768...sizes.fetchBytes).contains(sizes.fetchBytesPerPartition))
-        #expect(sizes.fetchBytesPerPartition * Int64(partitions) <= max(1_048_576, 32_768 * Int64(partitions)))
-        #expect(sizes.queuedMessagesPerPartition * Int64(partitions) <= max(12_000, 100 * Int64(partitions)))
+        #expect(
+          sizes.fetchBytesPerPartition * Int64(partitions)
+            <= max(1_048_576, 32_768 * Int64(partitions)))
+        #expect(
+          sizes.queuedMessagesPerPartition * Int64(partitions)
+            <= max(12_000, 100 * Int64(partitions)))
         #expect(sizes.queuedKilobytesPerPartition * Int64(partitions) <= 65_536)
         #expect(sizes.queuedMessagesPerPartition >= 100)
       }

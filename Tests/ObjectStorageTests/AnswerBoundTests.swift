@@ -4,17 +4,21 @@ import Testing
 
 @testable import ObjectStorage
 
-/// What a store must not do to us: fill the memory, keep us for ever, speak to our terminal, or put lines into our requests.
+/// What a store must not do to us: fill the memory, keep us for ever, speak to our terminal, or put
+/// lines into our requests.
 @Suite("A store that answers without end or with foreign words")
 struct AnswerBoundTests {
   private func store(
-    _ server: ScriptedServer, timeoutMilliseconds: Int64 = 10_000, maxAttempts: Int = 1, accessKeyID: String = "AKIA",
+    _ server: ScriptedServer, timeoutMilliseconds: Int64 = 10_000, maxAttempts: Int = 1,
+    accessKeyID: String = "AKIA",
     region: String = "us-east-1"
   ) -> S3Store {
     S3Store(
       S3Configuration(
-        endpoint: server.endpoint, region: region, bucket: "test-bucket", prefix: "", addressing: .path,
-        credentials: S3Credentials(accessKeyID: accessKeyID, secretAccessKey: "hunter2", sessionToken: nil),
+        endpoint: server.endpoint, region: region, bucket: "test-bucket", prefix: "",
+        addressing: .path,
+        credentials: S3Credentials(
+          accessKeyID: accessKeyID, secretAccessKey: "hunter2", sessionToken: nil),
         timeoutMilliseconds: timeoutMilliseconds, maxAttempts: maxAttempts, caFile: nil),
       sleep: { _ in })
   }
@@ -32,38 +36,68 @@ struct AnswerBoundTests {
   @Test("is left after 64 KiB of an error, whose words are told", arguments: [400, 403, 404, 301])
   func endlessError(status: Int) throws {
     let head =
-      "HTTP/1.1 \(status) No\r\nConnection: close\r\n\r\n<Error><Code>Some</Code><Message>\u{1B}[31mhello\r\nworld</Message></Error>"
+      "HTTP/1.1 \(status) No\r\nConnection: "
+      + "close\r\n\r\n<Error><Code>Some</Code><Message>\u{1B}[31mhello\r\nworld</Message></Error>"
     let server = ScriptedServer(Array(repeating: .endless(head: head, piece: piece), count: 2))
     let error = failure { _ = try store(server).put([1], at: key) }
-    #expect(error?.description.contains("answered \(status) Some: \\u{1B}[31mhello\\r\\nworld") == true, "\(error.debugDescription)")
-    if status != 404 { #expect(failure { _ = try store(server).get(key) }?.code == (status == 403 ? .refused : .badRequest)) }
+    #expect(
+      error?.description.contains("answered \(status) Some: \\u{1B}[31mhello\\r\\nworld") == true,
+      "\(error.debugDescription)")
+    if status != 404 {
+      #expect(
+        failure { _ = try store(server).get(key) }?.code == (status == 403 ? .refused : .badRequest)
+      )
+    }
   }
 
-  @Test("is left where a success goes on for ever; the request may have been applied", arguments: ["PUT", "DELETE"])
+  @Test(
+    "is left where a success goes on for ever; the request may have been applied",
+    arguments: ["PUT", "DELETE"])
   func endlessSuccess(method: String) throws {
     let head = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nConnection: close\r\n\r\n"
     let server = ScriptedServer([.endless(head: head, piece: piece)])
     let error = failure {
-      if method == "PUT" { _ = try store(server).put([1], at: key) } else { try store(server).delete(key) }
+      if method == "PUT" {
+        _ = try store(server).put([1], at: key)
+      } else {
+        try store(server).delete(key)
+      }
     }
     #expect(error?.code == .unreachable && error?.hadUnansweredAttempt == true)
-    #expect(error?.description.contains("the answer is longer than 65536 bytes") == true, "\(error.debugDescription)")
+    #expect(
+      error?.description.contains("the answer is longer than 65536 bytes") == true,
+      "\(error.debugDescription)")
   }
 
-  @Test("gives no more of an object than was asked for, whether it says how long it is or not", arguments: [true, false])
+  @Test(
+    "gives no more of an object than was asked for, whether it says how long it is or not",
+    arguments: [true, false])
   func get(saysLength: Bool) throws {
-    let head = "HTTP/1.1 200 OK\r\n\(saysLength ? "Content-Length: 9000000000000000000\r\n" : "")Connection: close\r\n\r\n"
-    let server = ScriptedServer([.endless(head: head, piece: piece), .status(200, body: "12345"), .status(200, body: "12345")])
-    #expect(failure { _ = try store(server).get(key, byteLimit: 3_000_000) }?.code == .tooLarge(byteLimit: 3_000_000))
+    let head =
+      "HTTP/1.1 200 "
+      + "OK\r\n\(saysLength ? "Content-Length: 9000000000000000000\r\n" : "")Connection: "
+      + "close\r\n\r\n"
+    let server = ScriptedServer([
+      .endless(head: head, piece: piece), .status(200, body: "12345"), .status(200, body: "12345"),
+    ])
+    #expect(
+      failure { _ = try store(server).get(key, byteLimit: 3_000_000) }?.code
+        == .tooLarge(byteLimit: 3_000_000))
     #expect(try store(server).get(key, byteLimit: 5) == Array("12345".utf8))
-    #expect(failure { _ = try store(server).get(key, byteLimit: 4) }?.code == .tooLarge(byteLimit: 4))
+    #expect(
+      failure { _ = try store(server).get(key, byteLimit: 4) }?.code == .tooLarge(byteLimit: 4))
   }
 
   @Test(
     "is left where its header has no end",
-    arguments: ["X-A: \(String(repeating: "a", count: 1_000))\r\n", "HTTP/1.1 100 Continue\r\n\r\n", String(repeating: "a", count: 1_000)])
+    arguments: [
+      "X-A: \(String(repeating: "a", count: 1_000))\r\n", "HTTP/1.1 100 Continue\r\n\r\n",
+      String(repeating: "a", count: 1_000),
+    ])
   func header(piece: String) {
-    let server = ScriptedServer([.endless(head: piece.hasPrefix("HTTP") ? "" : "HTTP/1.1 200 OK\r\n", piece: piece)])
+    let server = ScriptedServer([
+      .endless(head: piece.hasPrefix("HTTP") ? "" : "HTTP/1.1 200 OK\r\n", piece: piece)
+    ])
     let error = failure { _ = try store(server).get(key) }
     #expect(error?.code == .unreachable, "\(error.debugDescription)")
   }
@@ -73,13 +107,16 @@ struct AnswerBoundTests {
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     let server = ScriptedServer([.endless(head: head, piece: "x", pauseMilliseconds: 20)])
     let started = ContinuousClock.now
-    #expect(failure { _ = try store(server, timeoutMilliseconds: 500).get(key) }?.code == .unreachable)
+    #expect(
+      failure { _ = try store(server, timeoutMilliseconds: 500).get(key) }?.code == .unreachable)
     #expect(ContinuousClock.now - started < .seconds(5))
   }
 
   @Test("is not followed where it sends us elsewhere")
   func redirect() {
-    let head = "HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/other\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    let head =
+      "HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/other\r\nContent-Length: "
+      + "0\r\nConnection: close\r\n\r\n"
     let server = ScriptedServer([.endless(head: head, piece: "")])
     #expect(failure { _ = try store(server).put([1], at: key) }?.code == .badRequest)
     #expect(server.requests.count == 1)
@@ -91,35 +128,52 @@ struct AnswerBoundTests {
       .status(
         200,
         body:
-          "<R>\(keys.map { "<Key>\($0)</Key>" }.joined())\(next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "")</R>")
+          "<R>\(keys.map { "<Key>\($0)</Key>" }.joined())\(next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "")</R>"
+      )
     }
-    let odd = ScriptedServer([page(["../up", "a//b", "/x", "dir/", "", "ok", "a\u{1}", String(repeating: "k", count: 1_025)])])
+    let odd = ScriptedServer([
+      page([
+        "../up", "a//b", "/x", "dir/", "", "ok", "a\u{1}", String(repeating: "k", count: 1_025),
+      ])
+    ])
     #expect(try store(odd).list(prefix: "").map(\.value) == ["ok"])
     let same = ScriptedServer(Array(repeating: page(["a"], next: "t"), count: 10))
-    #expect(failure { _ = try store(same).list(prefix: "") }?.description.contains("has no end") == true)
+    #expect(
+      failure { _ = try store(same).list(prefix: "") }?.description.contains("has no end") == true)
     let empty = ScriptedServer((0..<10).map { page([], next: "t\($0)") })
-    #expect(failure { _ = try store(empty).list(prefix: "") }?.description.contains("has no end") == true)
+    #expect(
+      failure { _ = try store(empty).list(prefix: "") }?.description.contains("has no end") == true)
   }
 
   @Test(
     "that refuses who asks is told from one that refuses what is asked",
     arguments: [
-      ("ExpiredToken", ObjectStoreError.Code.refused), ("InvalidToken", .refused), ("InvalidAccessKeyId", .refused),
+      ("ExpiredToken", ObjectStoreError.Code.refused), ("InvalidToken", .refused),
+      ("InvalidAccessKeyId", .refused),
       ("InvalidRequest", .badRequest),
     ])
   func expired(code: String, expected: ObjectStoreError.Code) {
-    let server = ScriptedServer([.status(400, body: "<Error><Code>\(code)</Code><Message>The token has expired.</Message></Error>")])
+    let server = ScriptedServer([
+      .status(
+        400, body: "<Error><Code>\(code)</Code><Message>The token has expired.</Message></Error>")
+    ])
     let error = failure { _ = try store(server).put([1], at: key) }
     #expect(error?.code == expected)
-    if expected == .refused { #expect(error?.description.contains("temporary ones expire") == true) }
+    if expected == .refused {
+      #expect(error?.description.contains("temporary ones expire") == true)
+    }
   }
 
-  @Test("never gets a header of another's making", arguments: ["key\r\nX-Extra: 1", "key\nX: 1", "a b", "", "k\u{0}", "ké"])
+  @Test(
+    "never gets a header of another's making",
+    arguments: ["key\r\nX-Extra: 1", "key\nX: 1", "a b", "", "k\u{0}", "ké"])
   func injected(accessKeyID: String) {
     let server = ScriptedServer([])
     let error = failure { _ = try store(server, accessKeyID: accessKeyID).put([1], at: key) }
     #expect(error?.code == .badCredentials && server.requests.isEmpty, "\(error.debugDescription)")
-    #expect(failure { _ = try store(server, region: "eu\r\nX-Extra: 1").put([1], at: key) }?.code == .unreachable)
+    #expect(
+      failure { _ = try store(server, region: "eu\r\nX-Extra: 1").put([1], at: key) }?.code
+        == .unreachable)
     #expect(server.requests.isEmpty)
   }
 
@@ -139,20 +193,28 @@ struct AnswerBoundTests {
     #expect(failure { _ = try store.get(key, byteLimit: 4) }?.code == .tooLarge(byteLimit: 4))
     #expect(mkfifo(folder.path + "/fifo", 0o600) == 0)
     for odd in ["fifo"].map(ObjectKey.init) {
-      #expect(failure { _ = try store.get(odd, byteLimit: 4) }?.description.contains("is no plain file") == true)
+      #expect(
+        failure { _ = try store.get(odd, byteLimit: 4) }?.description.contains("is no plain file")
+          == true)
       #expect(failure { _ = try store.head(odd) } != nil)
     }
-    try FileManager.default.createDirectory(atPath: folder.path + "/dir", withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/dir", withIntermediateDirectories: true)
     #expect(failure { _ = try store.get(ObjectKey("dir")) } != nil)
   }
 
   @Test(
     "is given keys that stay below its root only",
     arguments: [
-      "", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "../a", "a/.", "a\u{0}", "a\nb", "a\u{7F}", String(repeating: "é", count: 513),
+      "", "/", "a/", "/a", "a//b", ".", "..", "a/../b", "../a", "a/.", "a\u{0}", "a\nb", "a\u{7F}",
+      String(repeating: "é", count: 513),
     ])
   func keys(text: String) { #expect(ObjectKey(validating: text) == nil) }
 
-  @Test("takes every other key", arguments: ["a", "a/b", "...", "a b", "é", ".hidden/x", "window_start=2026-11-23T10-05-00Z/part-0.csv"])
+  @Test(
+    "takes every other key",
+    arguments: [
+      "a", "a/b", "...", "a b", "é", ".hidden/x", "window_start=2026-11-23T10-05-00Z/part-0.csv",
+    ])
   func goodKeys(text: String) { #expect(ObjectKey(validating: text)?.value == text) }
 }

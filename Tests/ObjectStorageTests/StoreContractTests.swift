@@ -44,7 +44,9 @@ struct StoreContractTests {
     if kind.hasRealETags { #expect(second.etag == etag(Array("two, longer".utf8))) }
     #expect(try store.put(Array("two, longer".utf8), at: ObjectKey("other")).etag == second.etag)
     try store.delete(ObjectKey("other"))
-    _ = try store.put(group: [(ObjectKey("b/1"), [1]), (ObjectKey("b/2"), []), (ObjectKey("a"), [3])])
+    _ = try store.put(group: [
+      (ObjectKey("b/1"), [1]), (ObjectKey("b/2"), []), (ObjectKey("a"), [3]),
+    ])
     #expect(try store.get(ObjectKey("b/2")) == [])
     #expect(try store.list(prefix: "").map(\.value) == ["a", "b/1", "b/2", key.value])
     #expect(try store.list(prefix: "b/").map(\.value) == ["b/1", "b/2"])
@@ -143,7 +145,8 @@ struct StoreContractTests {
     let store = try s3(0, secret: "wrong-secret-hunter2")
     #expect { try store.put([1], at: ObjectKey("x")) } throws: { error in
       let error = error as? ObjectStoreError
-      return error?.code == .refused && error?.description.contains("hunter2") == false && error?.hadUnansweredAttempt == false
+      return error?.code == .refused && error?.description.contains("hunter2") == false
+        && error?.hadUnansweredAttempt == false
     }
   }
 
@@ -160,14 +163,19 @@ struct StoreContractTests {
     let waits = Waits()
     let store = S3Store(
       S3Configuration(
-        endpoint: "http://127.0.0.1:1", region: "us-east-1", bucket: "test-bucket", prefix: "", addressing: .path,
-        credentials: S3Credentials(accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil), timeoutMilliseconds: 1_000,
+        endpoint: "http://127.0.0.1:1", region: "us-east-1", bucket: "test-bucket", prefix: "",
+        addressing: .path,
+        credentials: S3Credentials(
+          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
+        timeoutMilliseconds: 1_000,
         maxAttempts: 4, caFile: nil),
       sleep: { waits.add($0) }, random: { 1 })
     #expect { try store.put([1], at: ObjectKey("x")) } throws: { error in
       let error = error as? ObjectStoreError
-      return error?.code == .unreachable && error?.isTransient == true && error?.hadUnansweredAttempt == true
-        && error?.description.contains("4 attempts") == true && error?.description.contains("hunter2") == false
+      return error?.code == .unreachable && error?.isTransient == true
+        && error?.hadUnansweredAttempt == true
+        && error?.description.contains("4 attempts") == true
+        && error?.description.contains("hunter2") == false
     }
     #expect(waits.all == [100, 200, 400])
   }
@@ -175,11 +183,13 @@ struct StoreContractTests {
   @Test("leaves no temporary file of a dead process in a folder, and shows none")
   func leftovers() throws {
     let folder = try TemporaryFolder()
-    try FileManager.default.createDirectory(atPath: folder.path + "/objects", withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/objects", withIntermediateDirectories: true)
     // No process has this number: the kernel's largest is 4194304.
     try folder.write("half", to: "objects/.part-0.csv.99999999-abc-1.tmp")
     // In a container the dead process may have had our own number.
-    try folder.write("half", to: "objects/.part-0.csv.\(ProcessInfo.processInfo.processIdentifier)-abc-1.tmp")
+    try folder.write(
+      "half", to: "objects/.part-0.csv.\(ProcessInfo.processInfo.processIdentifier)-abc-1.tmp")
     let store = FileStore(root: folder.path + "/objects")
     #expect(try store.list(prefix: "") == [])
     _ = try store.put([1], at: ObjectKey("part-0.csv"))
@@ -189,24 +199,36 @@ struct StoreContractTests {
   @Test("is the same folder however its path is spelt")
   func identity() throws {
     let folder = try TemporaryFolder()
-    try FileManager.default.createDirectory(atPath: folder.path + "/objects", withIntermediateDirectories: true)
-    #expect(FileStore(root: folder.path + "/objects").identity == FileStore(root: folder.path + "/./objects/../objects").identity)
-    #expect(FileStore(root: folder.path + "/objects").identity != FileStore(root: folder.path).identity)
+    try FileManager.default.createDirectory(
+      atPath: folder.path + "/objects", withIntermediateDirectories: true)
+    #expect(
+      FileStore(root: folder.path + "/objects").identity
+        == FileStore(root: folder.path + "/./objects/../objects").identity)
+    #expect(
+      FileStore(root: folder.path + "/objects").identity != FileStore(root: folder.path).identity)
   }
 
-  private func scripted(_ server: ScriptedServer, timeoutMilliseconds: Int64 = 5_000, maxAttempts: Int = 3) -> S3Store {
+  private func scripted(
+    _ server: ScriptedServer, timeoutMilliseconds: Int64 = 5_000, maxAttempts: Int = 3
+  ) -> S3Store {
     S3Store(
       S3Configuration(
-        endpoint: server.endpoint, region: "us-east-1", bucket: "test-bucket", prefix: "", addressing: .path,
-        credentials: S3Credentials(accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
+        endpoint: server.endpoint, region: "us-east-1", bucket: "test-bucket", prefix: "",
+        addressing: .path,
+        credentials: S3Credentials(
+          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
         timeoutMilliseconds: timeoutMilliseconds, maxAttempts: maxAttempts, caFile: nil),
       sleep: { _ in })
   }
 
   @Test(
-    "is asked again after 500, 502, 503, 504 and throttling, and tells whether a request may still be applied",
+    """
+    is asked again after 500, 502, 503, 504 and throttling, and tells whether a request may \
+    still be applied
+    """,
     arguments: [
-      (500, "", true), (502, "", true), (503, "", true), (503, "<Error><Code>SlowDown</Code></Error>", true), (504, "", true),
+      (500, "", true), (502, "", true), (503, "", true),
+      (503, "<Error><Code>SlowDown</Code></Error>", true), (504, "", true),
       (429, "", false),
       (400, "<Error><Code>RequestTimeout</Code></Error>", false),
     ])
@@ -224,7 +246,12 @@ struct StoreContractTests {
     #expect(server.requests.count == 1)
   }
 
-  @Test("that hangs up, breaks off its answer or says nothing is asked again, and the object is unsettled", arguments: [0, 1, 2])
+  @Test(
+    """
+    that hangs up, breaks off its answer or says nothing is asked again, and the object is \
+    unsettled
+    """,
+    arguments: [0, 1, 2])
   func noAnswer(kind: Int) throws {
     let server = ScriptedServer([[.hangUp], [.brokenBody], [.silence]][kind])
     let receipt = try scripted(server, timeoutMilliseconds: 300).put([1], at: ObjectKey("x"))
@@ -236,8 +263,11 @@ struct StoreContractTests {
     let place = try TestStack().stores[index]
     return S3Store(
       S3Configuration(
-        endpoint: place.endpoint, region: "us-east-1", bucket: bucket ?? place.bucket, prefix: uniqueName("contract"), addressing: .path,
-        credentials: S3Credentials(accessKeyID: place.accessKey, secretAccessKey: secret ?? place.secretKey, sessionToken: nil),
+        endpoint: place.endpoint, region: "us-east-1", bucket: bucket ?? place.bucket,
+        prefix: uniqueName("contract"), addressing: .path,
+        credentials: S3Credentials(
+          accessKeyID: place.accessKey, secretAccessKey: secret ?? place.secretKey,
+          sessionToken: nil),
         timeoutMilliseconds: 10_000, maxAttempts: 3, caFile: nil))
   }
 }

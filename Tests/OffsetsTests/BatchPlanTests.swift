@@ -7,7 +7,9 @@ import Testing
 struct BatchPlanTests {
   private func unread(_ lags: [Int64]) -> [PartitionRange] {
     lags.enumerated().map { index, lag in
-      PartitionRange(PartitionID(source: "main", topic: "t", partition: Int32(index)), OffsetRange(from: 100, to: 100 + lag))
+      PartitionRange(
+        PartitionID(source: "main", topic: "t", partition: Int32(index)),
+        OffsetRange(from: 100, to: 100 + lag))
     }
   }
 
@@ -28,14 +30,20 @@ struct BatchPlanTests {
     "shares in proportion to lag by largest remainder",
     arguments: [
       Split(lags: [5000, 3000, 2000], maxOffsets: 1000, expected: [500, 300, 200]),
-      Split(lags: [10, 10, 10], maxOffsets: 10, expected: [4, 3, 3]), Split(lags: [101, 11, 1], maxOffsets: 10, expected: [8, 1, 1]),
+      Split(lags: [10, 10, 10], maxOffsets: 10, expected: [4, 3, 3]),
+      Split(lags: [101, 11, 1], maxOffsets: 10, expected: [8, 1, 1]),
       Split(lags: [1_000_000, 1, 1], maxOffsets: 4, expected: [2, 1, 1]),
     ])
   func proportion(split: Split) {
     #expect(splitOffsets(lags: split.lags, maxOffsets: split.maxOffsets, turn: 1) == split.expected)
   }
 
-  @Test("sums exactly, never exceeds a lag, starves none and is deterministic, for 1 to 1,000 partitions")
+  @Test(
+    """
+    sums exactly, never exceeds a lag, starves none and is deterministic, for 1 to 1,000 \
+    partitions
+    """
+  )
   func properties() {
     var random = SeededRandom(seed: 7)
     for _ in 0..<3_000 {
@@ -44,7 +52,8 @@ struct BatchPlanTests {
       let scale = scales.randomElement(using: &random) ?? 1
       let lags = (0..<count).map { _ in Int64.random(in: 1...scale, using: &random) }
       let limits: [Int64] = [1, 10, 1_000, 10_000_000]
-      let maxOffsets = Int64.random(in: 1...(limits.randomElement(using: &random) ?? 1), using: &random)
+      let maxOffsets = Int64.random(
+        in: 1...(limits.randomElement(using: &random) ?? 1), using: &random)
       let turn = Int64.random(in: 0...1_000_000, using: &random)
       let counts = splitOffsets(lags: lags, maxOffsets: maxOffsets, turn: turn)
       let total = lags.reduce(0, +)
@@ -53,7 +62,8 @@ struct BatchPlanTests {
       #expect(isWithinLags)
       let takenFrom = counts.count { $0 > 0 }
       #expect(takenFrom >= min(count, partitionsPerBatch, Int(clamping: maxOffsets)))
-      // More than those only where they do not fill the batch: without the last of them, it would not be full.
+      // More than those only where they do not fill the batch: without the last of them, it would
+      // not be full.
       if takenFrom > partitionsPerBatch && total > maxOffsets {
         let taken = lags.indices.filter { counts[$0] > 0 }.map { lags[$0] }
         #expect(taken.reduce(0, +) - (taken.max() ?? 0) < maxOffsets)
@@ -63,7 +73,10 @@ struct BatchPlanTests {
   }
 
   @Test(
-    "with more lagging partitions than a batch takes from or has offsets to give, every partition has its turn in as few batches as can be",
+    """
+    with more lagging partitions than a batch takes from or has offsets to give, every partition \
+    has its turn in as few batches as can be
+    """,
     arguments: [(7, 3), (1_000, 64), (5, 1), (6, 6), (257, 257), (1_000, 1_000), (700, 100_000)])
   func turnsReachAll(partitionCount: Int, offsetCount: Int) {
     let lags = [Int64](repeating: 1_000_000, count: partitionCount)
@@ -72,7 +85,9 @@ struct BatchPlanTests {
     for first in 1...Int64(partitionCount) {
       var seen = Set<Int>()
       for turn in first..<first + Int64(batchCount) {
-        for (index, count) in splitOffsets(lags: lags, maxOffsets: Int64(offsetCount), turn: turn).enumerated() where count > 0 {
+        for (index, count) in splitOffsets(lags: lags, maxOffsets: Int64(offsetCount), turn: turn)
+          .enumerated() where count > 0
+        {
           seen.insert(index)
         }
       }
@@ -88,7 +103,9 @@ struct BatchPlanTests {
       let waiting = Int.random(in: 0..<partitionCount, using: &random)
       let first = Int64.random(in: 1...100_000, using: &random)
       let isServed = (first..<first + Int64(batchCount)).contains { turn in
-        var lags = (0..<partitionCount).map { _ in Bool.random(using: &random) ? Int64.random(in: 1...10_000, using: &random) : 0 }
+        var lags = (0..<partitionCount).map { _ in
+          Bool.random(using: &random) ? Int64.random(in: 1...10_000, using: &random) : 0
+        }
         lags[waiting] = 5
         return splitOffsets(lags: lags, maxOffsets: 1_000, turn: turn)[waiting] > 0
       }
@@ -102,7 +119,9 @@ struct BatchPlanTests {
     let counts = splitOffsets(lags: (0..<1_000).map { 1 + $0 % 2 }, maxOffsets: 1_200, turn: 3)
     #expect(counts.reduce(0, +) == 1_200)
     #expect((799...801).contains(counts.count { $0 > 0 }))
-    #expect(splitOffsets(lags: [Int64](repeating: 1, count: 1_000), maxOffsets: 1_000, turn: 3).allSatisfy { $0 == 1 })
+    #expect(
+      splitOffsets(lags: [Int64](repeating: 1, count: 1_000), maxOffsets: 1_000, turn: 3).allSatisfy
+      { $0 == 1 })
   }
 
   @Test("does not depend on the order in which partitions are named")
@@ -113,7 +132,8 @@ struct BatchPlanTests {
     #expect(plan.ranges.map(\.partition) == plan.ranges.map(\.partition).sorted())
   }
 
-  @Test("batches follow one another without a hole and reach the ends", arguments: [1 as Int64, 7, 100])
+  @Test(
+    "batches follow one another without a hole and reach the ends", arguments: [1 as Int64, 7, 100])
   func covers(maxOffsets: Int64) {
     var left = unread([50, 1, 0, 120, 13])
     var batch: Int64 = 0
@@ -123,10 +143,12 @@ struct BatchPlanTests {
       let plan = planBatch(batch, unread: left, maxOffsets: maxOffsets)
       if plan.isEmpty { break }
       for range in plan.ranges {
-        #expect(range.range.from == taken[range.partition] ?? 100)
-        taken[range.partition] = range.range.to
+        #expect(range.from == taken[range.partition] ?? 100)
+        taken[range.partition] = range.to
       }
-      left = left.map { PartitionRange($0.partition, OffsetRange(from: taken[$0.partition] ?? 100, to: $0.range.to)) }
+      left = left.map {
+        PartitionRange($0.partition, OffsetRange(from: taken[$0.partition] ?? 100, to: $0.range.to))
+      }
     }
     #expect(left.allSatisfy { $0.range.isEmpty })
   }

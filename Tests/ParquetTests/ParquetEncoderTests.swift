@@ -7,18 +7,21 @@ import Testing
 @Suite("A Parquet file")
 struct ParquetEncoderTests {
   private func options(
-    rowGroupRowCount: Int = 1_000_000, pageByteCount: Int = 1 << 20, compression: ParquetOptions.Compression = .zstd(level: 1)
+    rowGroupRowCount: Int = 1_000_000, pageByteCount: Int = 1 << 20,
+    compression: ParquetOptions.Compression = .zstd(level: 1)
   )
     -> ParquetOptions
   {
     ParquetOptions(
       compression: compression, rowGroupRowCount: rowGroupRowCount, pageByteCount: pageByteCount,
-      metadata: [(key: "tranche.job", value: "é"), (key: "empty", value: "")], createdBy: "tranche version test")
+      metadata: [(key: "tranche.job", value: "é"), (key: "empty", value: "")],
+      createdBy: "tranche version test")
   }
 
   /// What the readers must find, in JSON: integers as they are kept, doubles by their bits.
   private func expectation(_ table: Table, rowGroupRowCount: Int) throws -> Data {
-    let columns = zip(table.schema.columns, table.columns).map { definition, column -> [String: Any] in
+    let columns = zip(table.schema.columns, table.columns).map {
+      definition, column -> [String: Any] in
       let values = (0..<column.count).map { row -> Any in
         if column.isNull[row] { return NSNull() }
         switch column.type.storage {
@@ -27,20 +30,35 @@ struct ParquetEncoderTests {
         case .text: return column.text[row]
         }
       }
-      return ["name": definition.name, "type": "\(definition.type)", "nullable": definition.isNullable, "values": values]
+      return [
+        "name": definition.name, "type": "\(definition.type)", "nullable": definition.isNullable,
+        "values": values,
+      ]
     }
     return try JSONSerialization.data(
-      withJSONObject: ["columns": columns, "rows": table.rowCount, "row_group_rows": rowGroupRowCount] as [String: Any])
+      withJSONObject: [
+        "columns": columns, "rows": table.rowCount, "row_group_rows": rowGroupRowCount,
+      ] as [String: Any])
   }
 
-  /// Where TRANCHE_TEST_KEEP_PARQUET names a folder the files outlive the test, for spark.py to read them.
-  private func keep(_ table: Table, _ name: String, in folder: String, _ options: ParquetOptions) throws {
+  /// Where TRANCHE_TEST_KEEP_PARQUET names a folder the files outlive the test, for spark.py to
+  /// read them.
+  private func keep(_ table: Table, _ name: String, in folder: String, _ options: ParquetOptions)
+    throws
+  {
     let path = URL(fileURLWithPath: folder).appendingPathComponent(name).path
-    try Data(try ParquetEncoder.encode(table, options)).write(to: URL(fileURLWithPath: path + ".parquet"))
-    try expectation(table, rowGroupRowCount: options.rowGroupRowCount).write(to: URL(fileURLWithPath: path + ".json"))
+    try Data(try ParquetEncoder.encode(table, options)).write(
+      to: URL(fileURLWithPath: path + ".parquet"))
+    try expectation(table, rowGroupRowCount: options.rowGroupRowCount).write(
+      to: URL(fileURLWithPath: path + ".json"))
   }
 
-  @Test("is read by pyarrow, duckdb, polars and ClickHouse as the table it was made of, filtered or whole")
+  @Test(
+    """
+    is read by pyarrow, duckdb, polars and ClickHouse as the table it was made of, filtered or \
+    whole
+    """
+  )
   func readers() throws {
     let temporary = try TemporaryFolder()
     let folder = ProcessInfo.processInfo.environment["TRANCHE_TEST_KEEP_PARQUET"] ?? temporary.path
@@ -54,15 +72,21 @@ struct ParquetEncoderTests {
       try keep(
         table, "random-\(index)", in: folder,
         options(
-          rowGroupRowCount: isSmall ? rowGroupRowCount : max(100, rowGroupRowCount), pageByteCount: pageByteCount,
+          rowGroupRowCount: isSmall ? rowGroupRowCount : max(100, rowGroupRowCount),
+          pageByteCount: pageByteCount,
           compression: Bool.random(using: &tables.random) ? .zstd(level: 3) : .none))
     }
-    let every = RandomTables.types.enumerated().map { ColumnDefinition("n\($0.offset)", $0.element, isNullable: $0.offset % 2 == 0) }
+    let every = RandomTables.types.enumerated().map {
+      ColumnDefinition("n\($0.offset)", $0.element, isNullable: $0.offset % 2 == 0)
+    }
     try keep(tables.table(every, rowCount: 0), "empty", in: folder, options())
-    // A dictionary that begins well and overflows; texts of a megabyte; more rows than a page takes.
+    // A dictionary that begins well and overflows; texts of a megabyte; more rows than a page
+    // takes.
     var long = Column(.string)
     for index in 0..<4 { long.append(string: String(repeating: "é\(index)", count: 350_000)) }
-    try keep(Table(Schema([ColumnDefinition("long", .string)]), columns: [long]), "long-texts", in: folder, options())
+    try keep(
+      Table(Schema([ColumnDefinition("long", .string)]), columns: [long]), "long-texts", in: folder,
+      options())
     var many = Column(.string)
     var numbers = Column(.int64)
     for index in 0..<250_000 {
@@ -70,7 +94,9 @@ struct ParquetEncoderTests {
       numbers.append(integer: Int64(index) * 1_000 + Int64(index % 7))
     }
     try keep(
-      Table(Schema([ColumnDefinition("text", .string), ColumnDefinition("sorted", .int64)]), columns: [many, numbers]), "many", in: folder,
+      Table(
+        Schema([ColumnDefinition("text", .string), ColumnDefinition("sorted", .int64)]),
+        columns: [many, numbers]), "many", in: folder,
       options(rowGroupRowCount: 120_000))
     let output = try TestStack().python("ParquetTests/readers.py", [folder])
     #expect(output.contains("123 files"), "\(output)")
@@ -83,30 +109,41 @@ struct ParquetEncoderTests {
       let table = tables.next(maxRowCount: 300)
       let whole = try ParquetEncoder.encode(table, options(rowGroupRowCount: 50))
       nonisolated(unsafe) var pieces: [UInt8] = []
-      try ParquetEncoder.write(table, options(rowGroupRowCount: 50)) { pieces.append(contentsOf: $0) }
+      try ParquetEncoder.write(table, options(rowGroupRowCount: 50)) {
+        pieces.append(contentsOf: $0)
+      }
       #expect(whole == pieces)
-      #expect(whole.prefix(4).elementsEqual("PAR1".utf8) && whole.suffix(4).elementsEqual("PAR1".utf8))
+      #expect(
+        whole.prefix(4).elementsEqual("PAR1".utf8) && whole.suffix(4).elementsEqual("PAR1".utf8))
     }
   }
 
   @Test("refuses a value that its column cannot hold, and names column, row and value")
   func misuse() throws {
-    func refusal(_ type: ColumnType, isNullable: Bool = false, _ fill: (inout Column) -> Void) -> String {
+    func refusal(_ type: ColumnType, isNullable: Bool = false, _ fill: (inout Column) -> Void)
+      -> String
+    {
       var column = Column(type)
       fill(&column)
-      let table = Table(Schema([ColumnDefinition("c", type, isNullable: isNullable)]), columns: [column])
+      let table = Table(
+        Schema([ColumnDefinition("c", type, isNullable: isNullable)]), columns: [column])
       do {
         _ = try ParquetEncoder.encode(table, options())
         return "accepted"
       } catch { return "\(error)" }
     }
     #expect(
-      refusal(.int32) { $0.append(integer: 1 << 31) } == "Parquet, column c: row 0 holds 2147483648, which the column's type does not")
+      refusal(.int32) { $0.append(integer: 1 << 31) }
+        == "Parquet, column c: row 0 holds 2147483648, which the column's type does not")
     #expect(refusal(.int32) { $0.append(integer: -1 << 31) } == "accepted")
-    #expect(refusal(.decimal(precision: 3, scale: 1)) { $0.append(integer: 1_000) }.contains("row 0 holds 1000"))
+    #expect(
+      refusal(.decimal(precision: 3, scale: 1)) { $0.append(integer: 1_000) }.contains(
+        "row 0 holds 1000"))
     #expect(refusal(.decimal(precision: 3, scale: 1)) { $0.append(integer: -999) } == "accepted")
     #expect(refusal(.bool) { $0.append(integer: 2) }.contains("row 0 holds 2"))
-    #expect(refusal(.double) { $0.appendNull() } == "Parquet, column c: row 0 is null in a column that allows none")
+    #expect(
+      refusal(.double) { $0.appendNull() }
+        == "Parquet, column c: row 0 is null in a column that allows none")
     #expect(refusal(.double, isNullable: true) { $0.appendNull() } == "accepted")
     var (one, two) = (Column(.int32), Column(.int64))
     one.append(integer: 1)
@@ -120,16 +157,22 @@ struct ParquetEncoderTests {
     }
   }
 
-  @Test("has the bytes that it had: a change is seen and explained", arguments: ["shares", "every-type", "empty"])
+  @Test(
+    "has the bytes that it had: a change is seen and explained",
+    arguments: ["shares", "every-type", "empty"])
   func golden(name: String) throws {
     let table = goldenTable(name)
-    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("golden/\(name).parquet")
+    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+      "golden/\(name).parquet")
     // Without compression, so that another zstd changes nothing.
     let bytes = Data(try ParquetEncoder.encode(table, options(compression: .none)))
     if ProcessInfo.processInfo.environment["TRANCHE_WRITE_GOLDEN"] != nil {
       let isNew = try? Data(contentsOf: path) != bytes
       try bytes.write(to: path)
-      #expect(isNew == false, "\(name).parquet was written anew: read the difference, then run without TRANCHE_WRITE_GOLDEN")
+      #expect(
+        isNew == false,
+        "\(name).parquet is new: read the difference, then unset TRANCHE_WRITE_GOLDEN"
+      )
     }
     #expect(try Data(contentsOf: path) == bytes)
   }
@@ -148,7 +191,9 @@ struct ParquetEncoderTests {
       ])
       return Table(schema, columns: [key, calls, share])
     }
-    let definitions = RandomTables.types.enumerated().map { ColumnDefinition("c\($0.offset)", $0.element, isNullable: true) }
+    let definitions = RandomTables.types.enumerated().map {
+      ColumnDefinition("c\($0.offset)", $0.element, isNullable: true)
+    }
     var tables = RandomTables(seed: 1)
     return tables.table(definitions, rowCount: name == "empty" ? 0 : 25)
   }

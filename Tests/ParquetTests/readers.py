@@ -40,7 +40,8 @@ def kept(column, kind):
     """A column of any reader's Arrow as the integers, bits and texts that the table keeps."""
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if kind.startswith("timestamp"):
-        # Readers with one resolution for all times give microseconds or nanoseconds for milliseconds.
+        # Readers with one resolution for all times give microseconds or nanoseconds for
+        # milliseconds.
         unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
         wanted = 10**3 if kind == "timestamp" else 10**6
         return [None if v is None else v * wanted // unit for v in column.cast(pa.int64()).to_pylist()]
@@ -171,7 +172,8 @@ def check_filters(path, columns):
         key = (lambda v: v.encode()) if kind == "string" else (lambda v: v)
         less = sum(key(v) < key(value) for v in present)
         name = '"' + column["name"] + '"'
-        # How a value is written in SQL: of the kind that the column has, so that statistics are used.
+        # How a value is written in SQL: of the kind that the column has, so that statistics are
+        # used.
         literal = {"bool": lambda v: "true" if v else "false", "date": lambda v: f"(DATE '1970-01-01' + {v})",
                    "timestamp": lambda v: f"epoch_ms({v})::TIMESTAMPTZ"}.get(kind)
         if kind.startswith("decimal"):

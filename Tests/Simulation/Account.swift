@@ -112,7 +112,7 @@ struct Account {
         return "\(partition): the gaps \(claimed) for what was passed over, \(known)"
       }
       for gap in gaps
-      where gap.reason != "skipped" && gap.range.range.to > removedBelow[partition] ?? 0 {
+      where gap.reason != "skipped" && gap.range.to > removedBelow[partition] ?? 0 {
         return
           "\(gap.range): is called lost where a broker had removed \(removedBelow[partition] ?? 0)"
       }

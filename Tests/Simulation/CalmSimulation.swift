@@ -2,8 +2,8 @@ import Jobs
 import TestSupport
 
 extension Simulation {
-  /// A world in which nothing fails and nothing has happened yet: for the contracts that its fakes are
-  /// held against.
+  /// A world in which nothing fails and nothing has happened yet: for the contracts that its fakes
+  /// are held against.
   static func calm(folder: String) throws -> Simulation {
     var random = SeededRandom(seed: 1)
     let drawn = DrawnJob(&random)

@@ -63,7 +63,7 @@ struct Expectation {
       var byteCount = 0
       for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
         let messages = log(range.partition)
-        for offset in range.range.from..<range.range.to where offset < messages.count {
+        for offset in range.from..<range.to where offset < messages.count {
           guard let message = messages[Int(offset)] else { continue }
           let rows = rows(of: message, range.partition, offset)
           recordCount += rows.count

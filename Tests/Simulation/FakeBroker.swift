@@ -82,7 +82,7 @@ final class FakeBroker: MessageSource {
     // Retention takes what was planned a moment ago.
     guard simulation.fails(2), let range = ranges.first, var log = simulation.logs[range.partition]
     else { return }
-    log.low = max(log.low, min(log.end, range.range.from + 1))
+    log.low = max(log.low, min(log.end, range.from + 1))
     simulation.logs[range.partition] = log
   }
 
@@ -92,7 +92,7 @@ final class FakeBroker: MessageSource {
   {
     try answer()
     // A range that came ahead as a whole is empty; what follows may come ahead as well.
-    for (index, range) in ranges.enumerated() where range.range.isEmpty && simulation.chance(50) {
+    for (index, range) in ranges.enumerated() where range.isEmpty && simulation.chance(50) {
       try readAhead(of: range) { try body(index, $0) }
     }
     var left = ranges.enumerated().filter { !$0.element.range.isEmpty }
@@ -100,10 +100,10 @@ final class FakeBroker: MessageSource {
       let place = Int(simulation.pick(0...Int64(left.count - 1)))
       let (index, range) = left[place]
       // A part of the range, or what is left of it.
-      let middle = simulation.pick(range.range.from + 1...range.range.to)
-      let isLast = middle == range.range.to
+      let middle = simulation.pick(range.from + 1...range.to)
+      let isLast = middle == range.to
       try read(
-        PartitionRange(range.partition, OffsetRange(from: range.range.from, to: middle)),
+        PartitionRange(range.partition, OffsetRange(from: range.from, to: middle)),
         isLast: isLast
       ) {
         try body(index, $0)
@@ -113,7 +113,7 @@ final class FakeBroker: MessageSource {
         if simulation.chance(50) { try readAhead(of: range) { try body(index, $0) } }
       } else {
         left[place].element = PartitionRange(
-          range.partition, OffsetRange(from: middle, to: range.range.to))
+          range.partition, OffsetRange(from: middle, to: range.to))
       }
     }
   }
@@ -122,7 +122,7 @@ final class FakeBroker: MessageSource {
   private func readAhead(
     of range: PartitionRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws {
-    guard let next = expected[range.partition], next.from == range.range.to, !next.isEmpty else {
+    guard let next = expected[range.partition], next.from == range.to, !next.isEmpty else {
       return
     }
     let end = simulation.pick(next.from + 1...next.to)
@@ -138,17 +138,17 @@ final class FakeBroker: MessageSource {
     guard let log = simulation.logs[range.partition] else {
       throw SourceError(.unknownTopic, "\(range)")
     }
-    if range.range.from < log.low {
+    if range.from < log.low {
       simulation.tellAccount { $0.removed(range.partition, below: log.low) }
       throw SourceError(.truncated(oldestHeld: log.low), "\(range): begins at \(log.low)")
     }
     if simulation.fails(10) { try body(UnsafeBufferPointer(start: nil, count: 0)) }
     let isRepeating = simulation.sabotage == .readsOneOffsetTwice && isLast
-    var position = isRepeating ? max(range.range.from - 1, log.low) : range.range.from
-    while position < range.range.to {
+    var position = isRepeating ? max(range.from - 1, log.low) : range.from
+    while position < range.to {
       // A connection that breaks after some of the messages.
       if simulation.fails(1) { throw SourceError(.unreachable, "\(range): broken at \(position)") }
-      let end = min(range.range.to, position + simulation.pick(1...4))
+      let end = min(range.to, position + simulation.pick(1...4))
       var lent: [(offset: Offset, message: DrawnMessage)] = []
       for offset in position..<end {
         guard let message = log.messages[Int(offset)] else { continue }

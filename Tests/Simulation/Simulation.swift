@@ -94,8 +94,10 @@ package final class Simulation {
     account = Account(start: drawn.start)
     var job = job
     if job.output.keep == .latest {
-      let rhythms: [Job.Output.Rhythm] = [.batch, .batch, .runEnd, .every(milliseconds: 30_000)]
-      job.output.publish = rhythms.randomElement(using: &random) ?? .batch
+      let schedules: [Job.Output.PublishSchedule] = [
+        .batch, .batch, .runEnd, .every(milliseconds: 30_000),
+      ]
+      job.output.publish = schedules.randomElement(using: &random) ?? .batch
     }
     self.job = job
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

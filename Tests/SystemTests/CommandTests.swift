@@ -5,45 +5,73 @@ import Testing
 @Suite("The command line")
 struct CommandTests {
   private var jobs: URL {
-    URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
       .appendingPathComponent("jobs")
   }
 
-  @Test("runs every job file of jobs/ on the calls that produce publishes, and says so of what it schedules")
+  @Test(
+    """
+    runs every job file of jobs/ on the calls that produce publishes, and says so of what it \
+    schedules
+    """
+  )
   func examples() throws {
     let scenario = try Scenario()
-    let files = try FileManager.default.contentsOfDirectory(atPath: jobs.path).filter { $0.hasSuffix(".yaml") }.sorted()
+    let files = try FileManager.default.contentsOfDirectory(atPath: jobs.path).filter {
+      $0.hasSuffix(".yaml")
+    }.sorted()
     #expect(files.count >= 2)
     let produced = try scenario.tranche(
-      "produce", "--brokers", scenario.stack.broker, "--topic", scenario.topic, "--records", "3000", "--seed", "7")
-    #expect(produced.output == "3,000 records published to \(scenario.topic), 6 partitions\n", "\(produced.errors)")
+      "produce", "--brokers", scenario.stack.broker, "--topic", scenario.topic, "--records", "3000",
+      "--seed", "7")
+    #expect(
+      produced.output == "3,000 records published to \(scenario.topic), 6 partitions\n",
+      "\(produced.errors)")
     for file in files {
       let text = try String(contentsOf: jobs.appendingPathComponent(file), encoding: .utf8)
       try scenario.folder.write(text.replacing("kafka_topic_1", with: scenario.topic), to: file)
       let environment = ["KAFKA_BROKERS": scenario.stack.broker, "OUTPUT": "file:\(file).out"]
-      #expect(try scenario.tranche("validate", file, environment: environment).output == "\(file): valid\n")
+      #expect(
+        try scenario.tranche("validate", file, environment: environment).output
+          == "\(file): valid\n")
       let run = try scenario.tranche("run", file, "--profile", environment: environment)
-      #expect(run.exitCode == 0 && run.output.contains(": 3 batches, 3,000 records in "), "\(run.errors)\(run.output)")
-      #expect(run.output.contains("commit") && run.output.contains("publisher  encode") == (file != "batch-share.yaml"), "\(run.output)")
+      #expect(
+        run.exitCode == 0 && run.output.contains(": 3 batches, 3,000 records in "),
+        "\(run.errors)\(run.output)")
+      #expect(
+        run.output.contains("commit")
+          && run.output.contains("publisher  encode") == (file != "batch-share.yaml"),
+        "\(run.output)")
       #expect(!scenario.folder.files(below: "\(file).out").isEmpty)
     }
   }
 
-  @Test("publishes the same calls for the same seed, as CSV or JSON, and the records of a file, line ends in quotes and CRLF included")
+  @Test(
+    """
+    publishes the same calls for the same seed, as CSV or JSON, and the records of a file, line \
+    ends in quotes and CRLF included
+    """
+  )
   func produce() throws {
     let scenario = try Scenario()
     func values(_ name: String, _ arguments: String...) throws -> [String] {
       let topic = uniqueName(name)
       let result = try scenario.stack.tranche(
-        ["produce", "--brokers", scenario.stack.broker, "--topic", topic, "--partitions", "1"] + arguments, in: scenario.folder.path)
+        ["produce", "--brokers", scenario.stack.broker, "--topic", topic, "--partitions", "1"]
+          + arguments, in: scenario.folder.path)
       #expect(result.exitCode == 0, "\(result.errors)")
       try scenario.write(
-        kafka: "[{ name: main, properties: { bootstrap.servers: \"\(scenario.stack.broker)\" }, topics: [\(topic)] }]",
-        format: arguments.contains("json") ? "json" : "csv", fields: "{ api_id: string, time_taken: string }", rest: "",
+        kafka:
+          "[{ name: main, properties: { bootstrap.servers: \"\(scenario.stack.broker)\" }, "
+          + "topics: [\(topic)] }]",
+        format: arguments.contains("json") ? "json" : "csv",
+        fields: "{ api_id: string, time_taken: string }", rest: "",
         output: "format: json, keep: each")
       let job = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
       try scenario.folder.write(
-        job.replacing("name: job", with: "name: \(topic)").replacing("file:out", with: "file:\(topic)"), to: "\(topic).yaml")
+        job.replacing("name: job", with: "name: \(topic)").replacing(
+          "file:out", with: "file:\(topic)"), to: "\(topic).yaml")
       let run = try scenario.tranche("run", "\(topic).yaml")
       #expect(run.exitCode == 0, "\(run.errors)")
       return scenario.folder.files(below: topic).sorted { $0.key < $1.key }.flatMap {
@@ -54,14 +82,17 @@ struct CommandTests {
     #expect(first.count == 200)
     #expect(try values("seed", "--records", "200", "--seed", "3") == first)
     #expect(try values("seed", "--records", "200", "--seed", "4") != first)
-    try scenario.folder.write("1,\"two\nlines\"\r\n\r\n2,\"a \"\"quote\"\"\"\r\n3,x", to: "calls.csv")
+    try scenario.folder.write(
+      "1,\"two\nlines\"\r\n\r\n2,\"a \"\"quote\"\"\"\r\n3,x", to: "calls.csv")
     #expect(
       try values("replay", "--replay", "calls.csv") == [
-        #"{"api_id":"1","time_taken":"two\nlines"}"#, #"{"api_id":"2","time_taken":"a \"quote\""}"#, #"{"api_id":"3","time_taken":"x"}"#,
+        #"{"api_id":"1","time_taken":"two\nlines"}"#, #"{"api_id":"2","time_taken":"a \"quote\""}"#,
+        #"{"api_id":"3","time_taken":"x"}"#,
       ])
   }
 
-  @Test("begins a topic that it meets at its end or at an instant, once: later runs go on from there")
+  @Test(
+    "begins a topic that it meets at its end or at an instant, once: later runs go on from there")
   func start() throws {
     let scenario = try Scenario()
     func produce(_ values: [(value: String, minute: Int)]) throws {
@@ -74,13 +105,16 @@ struct CommandTests {
           ]
         })
     }
-    try scenario.stack.kafka(scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 2]])
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 2]])
     try produce([("1,1", 0), ("1,2", 1), ("1,4", 2)])
     func records(_ name: String, _ start: String) throws -> Int? {
       try scenario.write()
       let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
       try scenario.folder.write(
-        text.replacing("name: job", with: "name: \(name)").replacing("file:out", with: "file:\(name)").replacing(
+        text.replacing("name: job", with: "name: \(name)").replacing(
+          "file:out", with: "file:\(name)"
+        ).replacing(
           "  format: csv\n  fields", with: "  start: \(start)\n  format: csv\n  fields"),
         to: "job.yaml")
       return try scenario.run().summary["records"] as? Int
@@ -96,7 +130,9 @@ struct CommandTests {
     #expect(try records("early", "2030-01-01") == 1)
   }
 
-  @Test("fails, drops or keeps what does not decode, as rejects.policy says", arguments: ["fail", "drop", "quarantine"])
+  @Test(
+    "fails, drops or keeps what does not decode, as rejects.policy says",
+    arguments: ["fail", "drop", "quarantine"])
   func policies(policy: String) throws {
     let scenario = try Scenario()
     try scenario.write(more: "rejects: { policy: \(policy), max_share: 90% }")
@@ -104,13 +140,18 @@ struct CommandTests {
       scenario.stack.broker,
       [["op": "create", "topic": scenario.topic, "partitions": 1]]
         + ["1,1\n", "oops\n", "2,2\n"].map {
-          ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0, "timestamp": Scenario.start]
+          [
+            "op": "produce", "topic": scenario.topic, "partition": 0, "value": $0,
+            "timestamp": Scenario.start,
+          ]
         })
     let run = try scenario.run()
     #expect(run.exitCode == (policy == "fail" ? 65 : 0))
     #expect(run.errors.contains("rejects.policy is fail") == (policy == "fail"))
     #expect(run.summary["rejected"] as? Int == (policy == "fail" ? 0 : 1))
-    #expect(try scenario.objects().keys.contains { $0.hasPrefix("_tranche/rejects/") } == (policy == "quarantine"))
+    #expect(
+      try scenario.objects().keys.contains { $0.hasPrefix("_tranche/rejects/") }
+        == (policy == "quarantine"))
   }
 
   @Test("teaches: help for every command, a version, completion, and the schema that is in jobs/")
@@ -122,9 +163,11 @@ struct CommandTests {
       #expect(try scenario.tranche(command, "--help").output.contains("OVERVIEW: "), "\(command)")
     }
     #expect(try scenario.tranche("--version").output.split(separator: ".").count == 3)
-    #expect(try scenario.tranche("--generate-completion-script", "bash").output.contains("complete"))
     #expect(
-      try scenario.tranche("schema").output == String(contentsOf: jobs.appendingPathComponent("job.schema.json"), encoding: .utf8))
+      try scenario.tranche("--generate-completion-script", "bash").output.contains("complete"))
+    #expect(
+      try scenario.tranche("schema").output
+        == String(contentsOf: jobs.appendingPathComponent("job.schema.json"), encoding: .utf8))
   }
 
   @Test("writes outputs at the run's end where the job says so, and then once")
@@ -134,11 +177,14 @@ struct CommandTests {
     try scenario.stack.kafka(
       scenario.stack.broker,
       [
-        ["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 2_000, seed: 3, spanMinutes: 12),
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 2_000, seed: 3, spanMinutes: 12),
       ])
     let run = try scenario.run()
     #expect(run.exitCode == 0, "\(run.errors)")
-    #expect(run.summary["batches"] as? Int == 20 && run.summary["published"] as? Int == 3, "\(run.summary)")
+    #expect(
+      run.summary["batches"] as? Int == 20 && run.summary["published"] as? Int == 3,
+      "\(run.summary)")
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 }

@@ -9,21 +9,34 @@ struct DiskTests {
   }
 
   @Test(
-    "that is full or read-only is an error that says so and leaves the old state, for the checkpoint as for the objects; with room it goes on",
-    arguments: [(checkpoints: "disk/checkpoints", to: "file:out"), (checkpoints: "checkpoints", to: "file:disk/out")])
+    """
+    that is full or read-only is an error that says so and leaves the old state, for the \
+    checkpoint as for the objects; with room it goes on
+    """,
+    arguments: [
+      (checkpoints: "disk/checkpoints", to: "file:out"),
+      (checkpoints: "checkpoints", to: "file:disk/out"),
+    ])
   func full(checkpoints: String, to: String) throws {
     let scenario = try Scenario()
     try scenario.write()
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 5_000, seed: 3)])
-    try scenario.folder.write(try text(scenario, "job.yaml").replacing("file:out", with: to), to: "job.yaml")
-    try FileManager.default.createDirectory(atPath: scenario.folder.path + "/disk", withIntermediateDirectories: true)
-    let codes = try scenario.stack.script("SystemTests/full_disk.sh", [scenario.stack.binary, checkpoints], in: scenario.folder.path)
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 5_000, seed: 3),
+      ])
+    try scenario.folder.write(
+      try text(scenario, "job.yaml").replacing("file:out", with: to), to: "job.yaml")
+    try FileManager.default.createDirectory(
+      atPath: scenario.folder.path + "/disk", withIntermediateDirectories: true)
+    let codes = try scenario.stack.script(
+      "SystemTests/full_disk.sh", [scenario.stack.binary, checkpoints], in: scenario.folder.path)
     let (full, readOnly) = (try text(scenario, "full.txt"), try text(scenario, "read_only.txt"))
     #expect(codes == "74 73 0\n", "\(full)\(readOnly)")
     #expect(full.contains("Free space"), "\(full)")
-    let objects = to == "file:out" ? try scenario.objects() : scenario.folder.files(below: "kept/out")
+    let objects =
+      to == "file:out" ? try scenario.objects() : scenario.folder.files(below: "kept/out")
     #expect(objects.keys.allSatisfy { $0.hasSuffix("/part-0.csv") }, "\(objects.keys)")
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)], objects: objects)
   }
@@ -74,19 +87,30 @@ struct DiskTests {
   }
 
   @Test(
-    "that damaged the checkpoint, by its end or in its middle, is an error with 74, and no byte of it is changed", arguments: [true, false])
+    """
+    that damaged the checkpoint, by its end or in its middle, is an error with 74, and no byte \
+    of it is changed
+    """,
+    arguments: [true, false])
   func damaged(isTruncated: Bool) throws {
     let scenario = try Scenario()
     try scenario.write()
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 2_000, seed: 3)])
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 2_000, seed: 3),
+      ])
     #expect(try scenario.run("--batches", "1").exitCode == 0)
     let path = URL(fileURLWithPath: scenario.folder.path + "/checkpoints/job.sqlite")
     var bytes = try Data(contentsOf: path)
     #expect(bytes.count > 20 * 4_096)
     // The pages behind the schema's are the tables'.
-    if isTruncated { bytes = bytes.prefix(bytes.count / 2) } else { for index in 4_096..<bytes.count { bytes[index] = 0xA5 } }
+    if isTruncated {
+      bytes = bytes.prefix(bytes.count / 2)
+    } else {
+      for index in 4_096..<bytes.count { bytes[index] = 0xA5 }
+    }
     try bytes.write(to: path)
     let run = try scenario.run()
     #expect(run.exitCode == 74, "\(run.errors)")
@@ -94,13 +118,21 @@ struct DiskTests {
     #expect(try Data(contentsOf: path) == bytes)
   }
 
-  @Test("that flipped any one page of the checkpoint is an error with 74, or makes no difference to the results")
+  @Test(
+    """
+    that flipped any one page of the checkpoint is an error with 74, or makes no difference to \
+    the results
+    """
+  )
   func flippedPage() throws {
     let scenario = try Scenario()
     try scenario.write()
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 3_000, seed: 3)])
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 3_000, seed: 3),
+      ])
     #expect(try scenario.run("--batches", "2").exitCode == 0)
     let path = URL(fileURLWithPath: scenario.folder.path + "/checkpoints/job.sqlite")
     let kept = try Data(contentsOf: path)
@@ -108,7 +140,9 @@ struct DiskTests {
     let (results, keptResults) = (scenario.folder.path + "/out", scenario.folder.path + "/kept")
     try FileManager.default.copyItem(atPath: results, toPath: keptResults)
     func restore(_ bytes: Data) throws {
-      for ending in ["-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path.path + ending) }
+      for ending in ["-wal", "-shm"] {
+        try? FileManager.default.removeItem(atPath: path.path + ending)
+      }
       try bytes.write(to: path)
       try FileManager.default.removeItem(atPath: results)
       try FileManager.default.copyItem(atPath: keptResults, toPath: results)
@@ -125,7 +159,9 @@ struct DiskTests {
       if run.exitCode == 0 {
         #expect(try scenario.objects() == expected, "page \(page)")
       } else {
-        #expect(run.exitCode == 74 && run.errors.contains("damaged"), "page \(page): \(run.exitCode) \(run.errors)")
+        #expect(
+          run.exitCode == 74 && run.errors.contains("damaged"),
+          "page \(page): \(run.exitCode) \(run.errors)")
         refusedCount += 1
       }
     }

@@ -9,7 +9,9 @@ struct FaultTests {
       scenario.stack.broker,
       [["op": "create", "topic": scenario.topic, "partitions": 1]]
         + values.map { value in
-          var operation: [String: any Sendable] = ["op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start]
+          var operation: [String: any Sendable] = [
+            "op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start,
+          ]
           if let value { operation["value"] = value }
           return operation
         })
@@ -28,8 +30,13 @@ struct FaultTests {
     let rejects = try #require(objects["_tranche/rejects/batch=000000001.ndjson"])
     let lines = String(decoding: rejects, as: UTF8.self).split(separator: "\n")
     #expect(lines.count == 3)
-    #expect(lines[0].contains("\"offset\":1,\"record\":0,\"reason\":\"missingField\",\"field\":\"time_taken\",\"raw\":\"oops\""))
-    #expect(lines[1].contains("\"offset\":2,\"record\":0,\"reason\":\"malformed\",\"field\":null,\"raw\":null"))
+    #expect(
+      lines[0].contains(
+        "\"offset\":1,\"record\":0,\"reason\":\"missingField\",\"field\":\"time_taken\",\"raw\":\"oops\""
+      ))
+    #expect(
+      lines[1].contains(
+        "\"offset\":2,\"record\":0,\"reason\":\"malformed\",\"field\":null,\"raw\":null"))
     let window = try #require(objects["window_start=2026-11-23T10-00-00Z/part-0.csv"])
     #expect(
       String(decoding: window, as: UTF8.self).hasPrefix(
@@ -45,16 +52,24 @@ struct FaultTests {
     #expect(run.exitCode == 65)
     #expect(
       run.errors.contains(
-        "\(scenario.topic)[0] offset 1, record 0: missingField in field time_taken. 1 of the newest 3 records"))
+        "\(scenario.topic)[0] offset 1, record 0: missingField in field time_taken. 1 of the "
+          + "newest 3 records"
+      ))
     #expect(run.summary["batches"] as? Int == 0)
     #expect(
-      try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "1", "--to", "9").exitCode == 65)
-    let skip = try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "1", "--to", "2")
+      try scenario.tranche(
+        "skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "1", "--to",
+        "9"
+      ).exitCode == 65)
+    let skip = try scenario.tranche(
+      "skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "1", "--to", "2")
     #expect(skip.exitCode == 0, "\(skip.errors)")
     let again = try scenario.run()
     #expect(again.exitCode == 0, "\(again.errors)")
     #expect(again.summary["records"] as? Int == 2)
-    #expect(try scenario.tranche("status", "job.yaml").output.contains("main/\(scenario.topic)[0] [1, 2) skipped"))
+    #expect(
+      try scenario.tranche("status", "job.yaml").output.contains(
+        "main/\(scenario.topic)[0] [1, 2) skipped"))
   }
 
   @Test("whose sum overflows between batches names group, offset and remedy, and `skip` frees it")
@@ -63,44 +78,71 @@ struct FaultTests {
     // Without select: a total over all groups would overflow as well, and that is another error.
     try scenario.write(
       fields: "{ api_id: int32, time_taken: int64 }",
-      rest: "window: { tumbling: 5m }\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }", maxOffsets: 2)
+      rest:
+        "window: { tumbling: 5m }\naggregate: { by: [api_id], measures: { time_taken: "
+        + "sum(time_taken) } }",
+      maxOffsets: 2)
     try produce(scenario, ["1,9223372036854775800\n", "2,1\n", "1,7\n", "1,1\n", "2,5\n"])
     let run = try scenario.run()
     #expect(run.exitCode == 65)
-    #expect(run.errors.contains("\(scenario.topic)[0] offset 3: the sum of measure time_taken for group (api_id=1)"))
+    #expect(
+      run.errors.contains(
+        "\(scenario.topic)[0] offset 3: the sum of measure time_taken for group (api_id=1)"))
     #expect(run.errors.contains("--from 3 --to 4"))
     #expect(run.summary["batches"] as? Int == 1)
     #expect(
-      try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "3", "--to", "4").exitCode == 0)
+      try scenario.tranche(
+        "skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--from", "3", "--to",
+        "4"
+      ).exitCode == 0)
     let again = try scenario.run()
     #expect(again.exitCode == 0, "\(again.errors)")
     #expect(again.summary["records"] as? Int == 2)
   }
 
   @Test(
-    "whose decimal or double sum no longer fits, in a batch or between two, names group and offset, and the command it names frees it",
+    """
+    whose decimal or double sum no longer fits, in a batch or between two, names group and \
+    offset, and the command it names frees it
+    """,
     arguments: [
-      ("decimal(18,0)", "900000000000000000", "200000000000000000"), ("double", "1.7e308", "1.7e308"),
+      ("decimal(18,0)", "900000000000000000", "200000000000000000"),
+      ("double", "1.7e308", "1.7e308"),
       ("int64", "9223372036854775807", "1"),
     ], [1, 10])
-  func overflowOfEachType(sum: (type: String, first: String, second: String), maxOffsets: Int) throws {
+  func overflowOfEachType(sum: (type: String, first: String, second: String), maxOffsets: Int)
+    throws
+  {
     let scenario = try Scenario()
     try scenario.write(
       fields: "{ api_id: int32, time_taken: \"\(sum.type)\" }",
-      rest: "window: { tumbling: 5m }\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }", maxOffsets: maxOffsets)
+      rest:
+        "window: { tumbling: 5m }\naggregate: { by: [api_id], measures: { time_taken: "
+        + "sum(time_taken) } }",
+      maxOffsets: maxOffsets)
     try produce(scenario, ["1,\(sum.first)\n", "2,1\n", "1,\(sum.second)\n", "2,1\n"])
     let run = try scenario.run()
     #expect(run.exitCode == 65)
-    #expect(run.errors.contains("\(scenario.topic)[0] offset 2: the sum of measure time_taken for group (api_id=1)"), "\(run.errors)")
+    #expect(
+      run.errors.contains(
+        "\(scenario.topic)[0] offset 2: the sum of measure time_taken for group (api_id=1)"),
+      "\(run.errors)")
     let command = try #require(run.errors.firstRange(of: "tranche skip ")).upperBound
     let arguments = run.errors[command...].split(whereSeparator: \.isWhitespace).map(String.init)
-    #expect(try scenario.stack.tranche(["skip"] + arguments, in: scenario.folder.path).exitCode == 0, "\(arguments)")
+    #expect(
+      try scenario.stack.tranche(["skip"] + arguments, in: scenario.folder.path).exitCode == 0,
+      "\(arguments)")
     let again = try scenario.run()
     #expect(again.exitCode == 0, "\(again.errors)")
     #expect(again.summary["lag"] as? Int == 0)
   }
 
-  @Test("with a window that cannot be rendered publishes all others, names it, and publishes it when select is corrected")
+  @Test(
+    """
+    with a window that cannot be rendered publishes all others, names it, and publishes it when \
+    select is corrected
+    """
+  )
   func unrenderable() throws {
     let scenario = try Scenario()
     try scenario.write(
@@ -111,20 +153,26 @@ struct FaultTests {
         select: { share: 1.0 * time_taken / sum(time_taken) OVER () }
         """)
     func row(_ value: String, minute: Int) -> [String: any Sendable] {
-      ["op": "produce", "topic": scenario.topic, "partition": 0, "value": value, "timestamp": Scenario.start + minute * 60_000]
+      [
+        "op": "produce", "topic": scenario.topic, "partition": 0, "value": value,
+        "timestamp": Scenario.start + minute * 60_000,
+      ]
     }
     try scenario.stack.kafka(
       scenario.stack.broker,
       [
-        ["op": "create", "topic": scenario.topic, "partitions": 1], row("1,5\n", minute: 0), row("1,9223372036854775807\n", minute: 1),
+        ["op": "create", "topic": scenario.topic, "partitions": 1], row("1,5\n", minute: 0),
+        row("1,9223372036854775807\n", minute: 1),
         row("2,9\n", minute: 1), row("1,5\n", minute: 2),
       ])
     let run = try scenario.run()
     #expect(run.exitCode == 65)
     #expect(run.errors.contains("window 2026-11-23T10:01:00.000Z"), "\(run.errors)")
-    #expect(run.summary["published"] as? Int == 2 && run.summary["dirty"] as? Int == 1, "\(run.summary)")
+    #expect(
+      run.summary["published"] as? Int == 2 && run.summary["dirty"] as? Int == 1, "\(run.summary)")
     let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
-    try scenario.folder.write(text.replacing("sum(time_taken) OVER", with: "total(time_taken) OVER"), to: "job.yaml")
+    try scenario.folder.write(
+      text.replacing("sum(time_taken) OVER", with: "total(time_taken) OVER"), to: "job.yaml")
     #expect(try scenario.run().exitCode == 0)
     #expect(try scenario.objects().count == 3)
   }
@@ -138,14 +186,22 @@ struct FaultTests {
     try scenario.stack.kafka(
       scenario.stack.broker,
       ["1,4\n", "1,8\n", "1,16\n"].map {
-        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0, "timestamp": Scenario.start]
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 0, "value": $0,
+          "timestamp": Scenario.start,
+        ]
       }
         + [["op": "delete_records", "topic": scenario.topic, "partition": 0, "before": 4]])
     let stopped = try scenario.run()
     #expect(stopped.exitCode == 76)
-    #expect(stopped.errors.contains("main/\(scenario.topic)[0] [2, 4): the broker no longer holds these offsets; it starts at 4"))
+    #expect(
+      stopped.errors.contains(
+        "main/\(scenario.topic)[0] [2, 4): the broker no longer holds these offsets; it starts at 4"
+      ))
     let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
-    try scenario.folder.write(text.replacing("  format: csv\n", with: "  format: csv\n  on_data_loss: skip\n"), to: "job.yaml")
+    try scenario.folder.write(
+      text.replacing("  format: csv\n", with: "  format: csv\n  on_data_loss: skip\n"),
+      to: "job.yaml")
     let skipped = try scenario.run()
     #expect(skipped.exitCode == 0, "\(skipped.errors)")
     #expect(skipped.summary["lost_offsets"] as? Int == 2)
@@ -159,41 +215,65 @@ struct FaultTests {
     try scenario.write()
     try produce(scenario, ["1,1\n", "1,2\n"])
     #expect(try scenario.run().exitCode == 0)
-    try scenario.stack.kafka(scenario.stack.broker, [["op": "delete_topic", "topic": scenario.topic]])
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "delete_topic", "topic": scenario.topic]])
     try produce(scenario, ["1,4\n"])
     let run = try scenario.run()
     #expect(run.exitCode == 76)
     #expect(run.errors.contains("the topic was deleted and made again"))
   }
 
-  @Test("of a topic that was made anew with fewer partitions stops with 76, and with lost offsets of two partitions names both")
+  @Test(
+    """
+    of a topic that was made anew with fewer partitions stops with 76, and with lost offsets of \
+    two partitions names both
+    """
+  )
   func shrunken() throws {
     let scenario = try Scenario()
     try scenario.write()
     func row(_ partition: Int) -> [String: any Sendable] {
-      ["op": "produce", "topic": scenario.topic, "partition": partition, "value": "1,1\n", "timestamp": Scenario.start]
+      [
+        "op": "produce", "topic": scenario.topic, "partition": partition, "value": "1,1\n",
+        "timestamp": Scenario.start,
+      ]
     }
-    try scenario.stack.kafka(scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 2], row(0), row(1)])
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 2], row(0), row(1)])
     #expect(try scenario.run().exitCode == 0)
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [row(0), row(0), row(1), row(1)] + [0, 1].map { ["op": "delete_records", "topic": scenario.topic, "partition": $0, "before": 2] })
+      [row(0), row(0), row(1), row(1)]
+        + [0, 1].map {
+          ["op": "delete_records", "topic": scenario.topic, "partition": $0, "before": 2]
+        })
     let lost = try scenario.run()
     #expect(lost.exitCode == 76)
     #expect(
-      lost.errors.contains("[0] [1, 2): the broker no longer holds") && lost.errors.contains("[1] [1, 2): the broker"), "\(lost.errors)")
+      lost.errors.contains("[0] [1, 2): the broker no longer holds")
+        && lost.errors.contains("[1] [1, 2): the broker"), "\(lost.errors)")
     try scenario.stack.kafka(
       scenario.stack.broker,
       [
-        ["op": "delete_topic", "topic": scenario.topic], ["op": "create", "topic": scenario.topic, "partitions": 1], row(0), row(0), row(0),
+        ["op": "delete_topic", "topic": scenario.topic],
+        ["op": "create", "topic": scenario.topic, "partitions": 1], row(0), row(0), row(0),
       ])
     let run = try scenario.run()
     #expect(run.exitCode == 76)
     #expect(
-      run.errors.contains("main/\(scenario.topic)[1]: the job has read this partition and the topic no longer has it"), "\(run.errors)")
+      run.errors.contains(
+        "main/\(scenario.topic)[1]: the job has read this partition and the topic no longer has "
+          + "it"),
+      "\(run.errors)")
   }
 
-  @Test("behind an open transaction takes what lies before it, and `plan` and `status` say what is held back")
+  @Test(
+    """
+    behind an open transaction takes what lies before it, and `plan` and `status` say what is \
+    held back
+    """
+  )
   func openTransaction() throws {
     let scenario = try Scenario()
     try scenario.write()
@@ -201,15 +281,24 @@ struct FaultTests {
       scenario.stack.broker,
       [
         ["op": "create", "topic": scenario.topic, "partitions": 1],
-        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n", "timestamp": Scenario.start], ["op": "begin"],
-        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,2\n", "timestamp": Scenario.start],
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n",
+          "timestamp": Scenario.start,
+        ], ["op": "begin"],
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,2\n",
+          "timestamp": Scenario.start,
+        ],
         ["op": "leave_open"],
       ])
     let plan = try scenario.tranche("plan", "job.yaml")
-    #expect(plan.output.contains("1 held back by an open transaction"), "\(plan.output)\(plan.errors)")
+    #expect(
+      plan.output.contains("1 held back by an open transaction"), "\(plan.output)\(plan.errors)")
     let run = try scenario.run()
     #expect(run.exitCode == 0 && run.summary["records"] as? Int == 1)
-    #expect(try scenario.tranche("status", "job.yaml").output.contains("1 held back by an open transaction"))
+    #expect(
+      try scenario.tranche("status", "job.yaml").output.contains(
+        "1 held back by an open transaction"))
   }
 
   @Test("on another cluster than the one it began on is refused with 78")
@@ -221,13 +310,21 @@ struct FaultTests {
     let mock = try MockCluster(scenario.stack)
     try mock.tell("create \(scenario.topic) 1")
     try scenario.write(
-      kafka: "[{ name: main, properties: { bootstrap.servers: \"\(mock.brokers)\" }, topics: [\(scenario.topic)] }]")
+      kafka:
+        "[{ name: main, properties: { bootstrap.servers: \"\(mock.brokers)\" }, topics: "
+        + "[\(scenario.topic)] }]"
+    )
     let run = try scenario.run()
     #expect(run.exitCode == 78, "\(run.errors)")
     #expect(run.errors.contains("cluster"), "\(run.errors)")
   }
 
-  @Test("that gets another place or format publishes everything there and deletes what stood before, also on the way back")
+  @Test(
+    """
+    that gets another place or format publishes everything there and deletes what stood before, \
+    also on the way back
+    """
+  )
   func movedOutput() throws {
     let scenario = try Scenario()
     try scenario.write()
@@ -243,7 +340,8 @@ struct FaultTests {
     try scenario.folder.write(text.replacing("format: csv,", with: "format: json,"), to: "job.yaml")
     #expect(try scenario.run().exitCode == 0)
     #expect(scenario.folder.files(below: "elsewhere").isEmpty)
-    #expect(try scenario.objects().keys.sorted() == ["window_start=2026-11-23T10-00-00Z/part-0.json"])
+    #expect(
+      try scenario.objects().keys.sorted() == ["window_start=2026-11-23T10-00-00Z/part-0.json"])
     try scenario.folder.write(text, to: "job.yaml")
     #expect(try scenario.run().exitCode == 0)
     #expect(try scenario.objects() == original)
@@ -286,12 +384,18 @@ struct FaultTests {
     #expect(try scenario.objects().isEmpty)
   }
 
-  @Test("whose rows wait for a store that is not there publishes them at another place, but refuses another format with 78")
+  @Test(
+    """
+    whose rows wait for a store that is not there publishes them at another place, but refuses \
+    another format with 78
+    """
+  )
   func movedResults() throws {
     let scenario = try Scenario(store: 0)
     func write(_ to: String, _ format: String) throws {
       try scenario.write(
-        rest: "select: { share: 1.0 * time_taken / sum(time_taken) OVER () }", output: "format: \(format), keep: each", maxOffsets: 2)
+        rest: "select: { share: 1.0 * time_taken / sum(time_taken) OVER () }",
+        output: "format: \(format), keep: each", maxOffsets: 2)
       let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
       try scenario.folder.write(text.replacing(scenario.to, with: to), to: "job.yaml")
     }
@@ -305,13 +409,17 @@ struct FaultTests {
     try write(scenario.to, "csv")
     let run = try scenario.run()
     #expect(run.exitCode == 0, "\(run.errors)")
-    #expect(try scenario.objects().keys.sorted() == ["batch=000000001/part-0.csv", "batch=000000002/part-0.csv"])
+    #expect(
+      try scenario.objects().keys.sorted() == [
+        "batch=000000001/part-0.csv", "batch=000000002/part-0.csv",
+      ])
   }
 
   @Test("whose broker cannot be reached does not say that nothing is new")
   func silentBroker() throws {
     let scenario = try Scenario()
-    try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"127.0.0.1:1\" }, topics: [t] }]")
+    try scenario.write(
+      kafka: "[{ name: main, properties: { bootstrap.servers: \"127.0.0.1:1\" }, topics: [t] }]")
     let run = try scenario.tranche("run", "job.yaml")
     #expect(run.exitCode == 69)
     #expect(run.output == "")
@@ -320,9 +428,14 @@ struct FaultTests {
   @Test("whose broker refuses the client's credentials stops with 77")
   func refusedByBroker() throws {
     let scenario = try Scenario()
-    let security = "security.protocol: sasl_plaintext, sasl.mechanism: SCRAM-SHA-256, sasl.username: u, sasl.password: hunter2"
+    let security =
+      "security.protocol: sasl_plaintext, sasl.mechanism: SCRAM-SHA-256, sasl.username: u, "
+      + "sasl.password: hunter2"
     try scenario.write(
-      kafka: "[{ name: main, properties: { bootstrap.servers: \"\(scenario.stack.broker)\", \(security) }, topics: [t] }]")
+      kafka:
+        "[{ name: main, properties: { bootstrap.servers: \"\(scenario.stack.broker)\", "
+        + "\(security) }, topics: [t] }]"
+    )
     let run = try scenario.tranche("run", "job.yaml")
     #expect(run.exitCode == 77, "\(run.errors)")
     #expect(!run.errors.contains("hunter2"))
@@ -343,17 +456,24 @@ struct FaultTests {
     try scenario.write()
     try produce(scenario, ["1,1\n"])
     let text = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
-    try scenario.folder.write(text.replacing("s3://test-bucket/", with: "s3://no-such-bucket/"), to: "job.yaml")
+    try scenario.folder.write(
+      text.replacing("s3://test-bucket/", with: "s3://no-such-bucket/"), to: "job.yaml")
     let run = try scenario.run()
     #expect(run.exitCode == 65)
     #expect(run.errors.contains("no-such-bucket"), "\(run.errors)")
-    #expect(run.summary["batches"] as? Int == 1 && run.summary["dirty"] as? Int == 1, "\(run.summary)")
+    #expect(
+      run.summary["batches"] as? Int == 1 && run.summary["dirty"] as? Int == 1, "\(run.summary)")
     try scenario.folder.write(text, to: "job.yaml")
     #expect(try scenario.run().exitCode == 0)
     #expect(try scenario.objects().count == 1)
   }
 
-  @Test("needs libcurl for S3 only: without it, a folder is written, and a bucket is an error that says what to install")
+  @Test(
+    """
+    needs libcurl for S3 only: without it, a folder is written, and a bucket is an error that \
+    says what to install
+    """
+  )
   func withoutLibcurl() throws {
     let scenario = try Scenario(store: 0)
     try scenario.write()
@@ -363,7 +483,9 @@ struct FaultTests {
     let refused = try scenario.tranche("run", "job.yaml", environment: hidden)
     #expect(refused.exitCode == 74)
     #expect(try scenario.tranche("status", "job.yaml").output.contains("none yet"))
-    #expect(refused.errors.contains("libcurl cannot be used: ") && refused.errors.contains("package libcurl4"), "\(refused.errors)")
+    #expect(
+      refused.errors.contains("libcurl cannot be used: ")
+        && refused.errors.contains("package libcurl4"), "\(refused.errors)")
     let s3 = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
     try scenario.folder.write(s3.replacing(scenario.to, with: "file:out"), to: "job.yaml")
     #expect(try scenario.tranche("run", "job.yaml", environment: hidden).exitCode == 0)
@@ -377,14 +499,17 @@ struct FaultTests {
     #expect(try scenario.tranche("run", "missing.yaml").exitCode == 65)
     #expect(try scenario.tranche("run").exitCode == 64)
     #expect(try scenario.tranche("run", "job.yaml").exitCode == 65, "the topic does not exist")
-    try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"127.0.0.1:1\" }, topics: [t] }]")
+    try scenario.write(
+      kafka: "[{ name: main, properties: { bootstrap.servers: \"127.0.0.1:1\" }, topics: [t] }]")
     let unreachable = try scenario.tranche("plan", "job.yaml")
     #expect(unreachable.exitCode == 69)
     #expect(unreachable.errors.contains("127.0.0.1:1"))
     try scenario.write()
     try produce(scenario, ["1,1\n"])
-    #expect(try scenario.tranche("run", "job.yaml", "--checkpoints", "/proc/nowhere").exitCode == 73)
-    let refused = try scenario.tranche("run", "job.yaml", environment: ["AWS_SECRET_ACCESS_KEY": "hunter2"])
+    #expect(
+      try scenario.tranche("run", "job.yaml", "--checkpoints", "/proc/nowhere").exitCode == 73)
+    let refused = try scenario.tranche(
+      "run", "job.yaml", environment: ["AWS_SECRET_ACCESS_KEY": "hunter2"])
     #expect(refused.exitCode == 77)
     #expect(!refused.errors.contains("hunter2"))
     #expect(try scenario.run().exitCode == 0)
@@ -399,11 +524,16 @@ struct FaultTests {
     "validate finds it without a broker",
     arguments: [
       ("group.id: x", "is reserved"),
-      ("fetch.wait.max.ms: oops", "job.yaml:3: source.kafka[0].properties.fetch.wait.max.ms: librdkafka refuses the value"),
+      (
+        "fetch.wait.max.ms: oops",
+        "job.yaml:3: source.kafka[0].properties.fetch.wait.max.ms: librdkafka refuses the value"
+      ),
     ])
   func validates(property: String, message: String) throws {
     let scenario = try Scenario()
-    try scenario.write(kafka: "[{ name: main, properties: { bootstrap.servers: \"x:1\", \(property) }, topics: [t] }]")
+    try scenario.write(
+      kafka:
+        "[{ name: main, properties: { bootstrap.servers: \"x:1\", \(property) }, topics: [t] }]")
     let result = try scenario.tranche("validate", "job.yaml")
     #expect(result.exitCode == 65)
     #expect(result.errors.contains(message))
@@ -418,14 +548,17 @@ struct BatchResultTests {
     try scenario.stack.kafka(
       scenario.stack.broker,
       [["op": "create", "topic": scenario.topic, "partitions": 1]]
-        + ["1,10\n", "2,30\n", "2,5\n", "1,15\n", "1,7\n"].map { ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0] })
+        + ["1,10\n", "2,30\n", "2,5\n", "1,15\n", "1,7\n"].map {
+          ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0]
+        })
     let run = try scenario.run()
     #expect(run.exitCode == 0, "\(run.errors)")
     return try scenario.objects().mapValues { String(decoding: $0, as: UTF8.self) }
   }
 
   private let rows = "select: { percentage_time: 100.0 * time_taken / sum(time_taken) OVER () }"
-  private let groups = "window: batch\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }\n"
+  private let groups =
+    "window: batch\naggregate: { by: [api_id], measures: { time_taken: sum(time_taken) } }\n"
 
   @Test("row jobs give each record its share of the batch, in the order of the offsets")
   func rowJobs() throws {
@@ -435,7 +568,10 @@ struct BatchResultTests {
         "batch=000000002/part-0.csv": "api_id,time_taken,percentage_time\n2,5,25.0\n1,15,75.0\n",
         "batch=000000003/part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n",
       ])
-    #expect(try run(rows, keep: "latest") == ["part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n"])
+    #expect(
+      try run(rows, keep: "latest") == [
+        "part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n"
+      ])
   }
 
   @Test("batch windows give each batch's groups, sorted by key")
@@ -443,6 +579,9 @@ struct BatchResultTests {
     #expect(
       try run(groups + rows, keep: "each")["batch=000000002/part-0.csv"]
         == "api_id,time_taken,percentage_time\n1,15,75.0\n2,5,25.0\n")
-    #expect(try run(groups + rows, keep: "latest") == ["part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n"])
+    #expect(
+      try run(groups + rows, keep: "latest") == [
+        "part-0.csv": "api_id,time_taken,percentage_time\n1,7,100.0\n"
+      ])
   }
 }

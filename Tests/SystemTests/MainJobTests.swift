@@ -5,7 +5,12 @@ import Testing
 
 @Suite("The main job, on a real broker and real stores")
 struct MainJobTests {
-  @Test("agrees with duckdb over 50,000 records of three topics on two clusters, and after its partitions grew", arguments: [0, 1])
+  @Test(
+    """
+    agrees with duckdb over 50,000 records of three topics on two clusters, and after its \
+    partitions grew
+    """,
+    arguments: [0, 1])
   func oracle(store: Int) throws {
     let scenario = try Scenario(store: store)
     let second = uniqueName("calls")
@@ -13,12 +18,17 @@ struct MainJobTests {
     try scenario.stack.kafka(
       scenario.stack.broker,
       [
-        ["op": "create", "topic": scenario.topic, "partitions": 6], ["op": "create", "topic": second, "partitions": 1],
-        scenario.samples(count: 30_000, seed: 1), scenario.samples(second, partitions: 1, count: 5_000, seed: 2),
+        ["op": "create", "topic": scenario.topic, "partitions": 6],
+        ["op": "create", "topic": second, "partitions": 1],
+        scenario.samples(count: 30_000, seed: 1),
+        scenario.samples(second, partitions: 1, count: 5_000, seed: 2),
       ])
     try scenario.stack.kafka(
       scenario.stack.otherBroker,
-      [["op": "create", "topic": third, "partitions": 3], scenario.samples(third, partitions: 3, count: 5_000, seed: 3)])
+      [
+        ["op": "create", "topic": third, "partitions": 3],
+        scenario.samples(third, partitions: 3, count: 5_000, seed: 3),
+      ])
     try scenario.write(
       kafka: """
         [{ name: main, properties: { bootstrap.servers: "\(scenario.stack.broker)" }, topics: [\(scenario.topic), \(second)] },
@@ -30,12 +40,16 @@ struct MainJobTests {
     #expect(first.summary["batches"] as? Int == 40)
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "grow", "topic": scenario.topic, "partitions": 8], scenario.samples(partitions: 8, count: 10_000, seed: 4)])
+      [
+        ["op": "grow", "topic": scenario.topic, "partitions": 8],
+        scenario.samples(partitions: 8, count: 10_000, seed: 4),
+      ])
     let second_ = try scenario.run()
     #expect(second_.exitCode == 0, "\(second_.errors)")
     #expect(second_.summary["records"] as? Int == 10_000)
     try scenario.checkAgainstOracle([
-      (scenario.stack.broker, scenario.topic), (scenario.stack.broker, second), (scenario.stack.otherBroker, third),
+      (scenario.stack.broker, scenario.topic), (scenario.stack.broker, second),
+      (scenario.stack.otherBroker, third),
     ])
   }
 
@@ -44,7 +58,11 @@ struct MainJobTests {
     let scenario = try Scenario()
     try scenario.write()
     try scenario.stack.kafka(
-      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 2_500, seed: 1)])
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 6],
+        scenario.samples(count: 2_500, seed: 1),
+      ])
     #expect(try scenario.run().summary["records"] as? Int == 2_500)
     try scenario.stack.kafka(scenario.stack.broker, [scenario.samples(count: 500, seed: 2)])
     #expect(try scenario.run().summary["records"] as? Int == 500)
@@ -59,7 +77,9 @@ struct MainJobTests {
   private func modificationTimes(_ scenario: Scenario) throws -> [String: Date?] {
     var times: [String: Date?] = [:]
     for key in try scenario.objects().keys {
-      times[key] = try FileManager.default.attributesOfItem(atPath: "\(scenario.folder.path)/out/\(key)")[.modificationDate] as? Date
+      times[key] =
+        try FileManager.default.attributesOfItem(atPath: "\(scenario.folder.path)/out/\(key)")[
+          .modificationDate] as? Date
     }
     return times
   }
@@ -69,31 +89,44 @@ struct MainJobTests {
     let scenario = try Scenario()
     try scenario.write(maxOffsets: 700)
     try scenario.stack.kafka(
-      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 6], scenario.samples(count: 2_000, seed: 1)])
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 6],
+        scenario.samples(count: 2_000, seed: 1),
+      ])
     let plan = try scenario.tranche("plan", "job.yaml")
     #expect(plan.output.hasPrefix("job: batch 1 would read 700 of 2,000 offsets"))
-    #expect(!FileManager.default.fileExists(atPath: scenario.folder.path + "/checkpoints/job.sqlite"))
+    #expect(
+      !FileManager.default.fileExists(atPath: scenario.folder.path + "/checkpoints/job.sqlite"))
     let run = try scenario.run("--batches", "1")
     #expect(run.summary["offsets"] as? Int == 700)
     #expect(run.summary["lag"] as? Int == 1_300)
   }
 
-  // In the last, a partition's share is longer than its queue, so that batches are decoded ahead as the brokers' answers happen to come.
+  // In the last, a partition's share is longer than its queue, so that batches are decoded ahead as
+  // the brokers' answers happen to come.
   @Test(
     "leaves the same bytes however the offsets were cut into batches",
     arguments: [
-      ("csv", 3_000, [100_000, 1_000, 37]), ("json", 3_000, [100_000, 1_000, 37]), ("parquet", 3_000, [100_000, 1_000, 37]),
+      ("csv", 3_000, [100_000, 1_000, 37]), ("json", 3_000, [100_000, 1_000, 37]),
+      ("parquet", 3_000, [100_000, 1_000, 37]),
       ("csv", 60_000, [1_000, 12_000, 20_000]),
     ])
   func cuts(format: String, count: Int, sizes: [Int]) throws {
     let first = try Scenario()
     try first.stack.kafka(
-      first.stack.broker, [["op": "create", "topic": first.topic, "partitions": 3], first.samples(partitions: 3, count: count, seed: 9)])
+      first.stack.broker,
+      [
+        ["op": "create", "topic": first.topic, "partitions": 3],
+        first.samples(partitions: 3, count: count, seed: 9),
+      ])
     var expected: [String: Data]?
     for maxOffsets in sizes {
       let scenario = try Scenario()
       try scenario.write(
-        kafka: "[{ name: main, properties: { bootstrap.servers: \"\(first.stack.broker)\" }, topics: [\(first.topic)] }]",
+        kafka:
+          "[{ name: main, properties: { bootstrap.servers: \"\(first.stack.broker)\" }, topics: "
+          + "[\(first.topic)] }]",
         output: "format: \(format)", maxOffsets: maxOffsets)
       #expect(try scenario.run().exitCode == 0)
       let objects = try scenario.objects()
@@ -103,7 +136,12 @@ struct MainJobTests {
     }
   }
 
-  @Test("leaves the same decimals however the offsets were cut into batches, and doubles within 1e-12; for the same cuts the same bytes")
+  @Test(
+    """
+    leaves the same decimals however the offsets were cut into batches, and doubles within \
+    1e-12; for the same cuts the same bytes
+    """
+  )
   func cutsOfFractions() throws {
     let first = try Scenario()
     var random = SeededRandom(seed: 12)
@@ -115,19 +153,27 @@ struct MainJobTests {
       first.stack.broker,
       [["op": "create", "topic": first.topic, "partitions": 3]]
         + values.enumerated().map {
-          ["op": "produce", "topic": first.topic, "partition": $0.offset % 3, "value": $0.element, "timestamp": Scenario.start]
+          [
+            "op": "produce", "topic": first.topic, "partition": $0.offset % 3, "value": $0.element,
+            "timestamp": Scenario.start,
+          ]
         })
     func rows(_ maxOffsets: Int) throws -> (bytes: Data?, rows: [[String]]) {
       let scenario = try Scenario()
       try scenario.write(
-        kafka: "[{ name: main, properties: { bootstrap.servers: \"\(first.stack.broker)\" }, topics: [\(first.topic)] }]",
+        kafka:
+          "[{ name: main, properties: { bootstrap.servers: \"\(first.stack.broker)\" }, topics: "
+          + "[\(first.topic)] }]",
         fields: "{ k: int32, price: \"decimal(12,2)\", ratio: double }",
-        rest: "window: global\naggregate: { by: [k], measures: { price: sum(price), ratio: sum(ratio), mean: avg(price) } }",
+        rest:
+          "window: global\naggregate: { by: [k], measures: { price: sum(price), ratio: "
+          + "sum(ratio), mean: avg(price) } }",
         maxOffsets: maxOffsets)
       let run = try scenario.run()
       #expect(run.exitCode == 0, "\(run.errors)")
       let bytes = try scenario.objects()["part-0.csv"]
-      let lines = String(decoding: bytes ?? Data(), as: UTF8.self).split(separator: "\n").dropFirst()
+      let lines = String(decoding: bytes ?? Data(), as: UTF8.self).split(separator: "\n")
+        .dropFirst()
       return (bytes, lines.map { $0.split(separator: ",").map(String.init) })
     }
     let whole = try rows(100_000)
@@ -150,7 +196,10 @@ struct MainJobTests {
     try scenario.write()
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 3_000, seed: 1)])
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 3_000, seed: 1),
+      ])
     try scenario.stack.stop("rclone_b")
     let down = try scenario.run()
     try scenario.stack.start("rclone_b")
@@ -158,7 +207,9 @@ struct MainJobTests {
     #expect(down.errors.contains("no answer in 2 attempts"))
     #expect(down.summary["batches"] as? Int == 3)
     #expect(down.summary["dirty"] as? Int == 3)
-    #expect(try scenario.tranche("status", "job.yaml", "--offline").output.contains("unpublished   window_start="))
+    #expect(
+      try scenario.tranche("status", "job.yaml", "--offline").output.contains(
+        "unpublished   window_start="))
     let up = try scenario.run()
     #expect(up.exitCode == 0, "\(up.errors)")
     #expect(up.summary["published"] as? Int == 3)
@@ -172,16 +223,25 @@ struct MainJobTests {
     try scenario.write()
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "create", "topic": scenario.topic, "partitions": 2], scenario.samples(partitions: 2, count: 1_000, seed: 1)])
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 2],
+        scenario.samples(partitions: 2, count: 1_000, seed: 1),
+      ])
     #expect(try scenario.tranche("show", "job.yaml").exitCode == 65)
     try scenario.run()
     let shown = try scenario.tranche("show", "job.yaml")
-    #expect(shown.output.hasPrefix("job, window 2026-11-23T10:10:00.000Z to 2026-11-23T10:15:00.000Z: "))
+    #expect(
+      shown.output.hasPrefix("job, window 2026-11-23T10:10:00.000Z to 2026-11-23T10:15:00.000Z: "))
     #expect(shown.output.contains("█"))
-    #expect(try scenario.tranche("show", "job.yaml", "--window", "2026-11-23T10-05-00Z").exitCode == 0)
-    #expect(try scenario.tranche("show", "job.yaml", "--window", "2020-01-01T00-00-00Z").errors.contains("no window starts at"))
+    #expect(
+      try scenario.tranche("show", "job.yaml", "--window", "2026-11-23T10-05-00Z").exitCode == 0)
+    #expect(
+      try scenario.tranche("show", "job.yaml", "--window", "2020-01-01T00-00-00Z").errors.contains(
+        "no window starts at"))
     let status =
-      try JSONSerialization.jsonObject(with: Data(try scenario.tranche("status", "job.yaml", "--json").output.utf8)) as? [String: Any]
+      try JSONSerialization.jsonObject(
+        with: Data(try scenario.tranche("status", "job.yaml", "--json").output.utf8))
+      as? [String: Any]
     #expect(status?["records"] as? Int == 1_000)
     #expect(status?["lag"] as? Int == 0)
     #expect((status?["partitions"] as? [Any])?.count == 2)

@@ -14,7 +14,9 @@ final class PoisonTests {
     return isNew ? [["op": "create", "topic": topic, "partitions": 1]] : []
   }
 
-  private func produce(_ scenario: Scenario, _ values: [String?], timestamp: Int = Scenario.start) throws {
+  private func produce(_ scenario: Scenario, _ values: [String?], timestamp: Int = Scenario.start)
+    throws
+  {
     try scenario.stack.kafka(
       scenario.stack.broker,
       create(scenario.topic)
@@ -28,9 +30,11 @@ final class PoisonTests {
   }
 
   private func rejects(_ scenario: Scenario) throws -> [[String: Any]] {
-    try scenario.objects().filter { $0.key.hasPrefix("_tranche/rejects/") }.sorted { $0.key < $1.key }
-      .flatMap { String(decoding: $0.value, as: UTF8.self).split(separator: "\n") }
-      .compactMap { try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] }
+    try scenario.objects().filter { $0.key.hasPrefix("_tranche/rejects/") }.sorted {
+      $0.key < $1.key
+    }
+    .flatMap { String(decoding: $0.value, as: UTF8.self).split(separator: "\n") }
+    .compactMap { try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] }
   }
 
   @Test("in a batch of its own at the topic's end does not stop a job that decodes well")
@@ -58,7 +62,9 @@ final class PoisonTests {
     try produce(scenario, ["x\n"])
     for _ in 0..<2 {
       let run = try scenario.run()
-      #expect(run.exitCode == 65 && run.errors.contains("no record of this job has decoded yet"), "\(run.errors)")
+      #expect(
+        run.exitCode == 65 && run.errors.contains("no record of this job has decoded yet"),
+        "\(run.errors)")
     }
     #expect(try scenario.tranche("status", "job.yaml").output.contains("to decide"))
     try produce(scenario, ["1,1\n"])
@@ -67,14 +73,22 @@ final class PoisonTests {
     #expect(try !scenario.tranche("status", "job.yaml").output.contains("to decide"))
   }
 
-  @Test("among so many that they stop the job: the command that is named keeps the rejects, counts the good and leaves no gap")
+  @Test(
+    """
+    among so many that they stop the job: the command that is named keeps the rejects, counts \
+    the good and leaves no gap
+    """
+  )
   func accepted() throws {
     let scenario = try Scenario()
     try scenario.write(maxOffsets: 100)
-    try produce(scenario, (1...100).map { "\($0),1\n" } + (1...100).map { $0 % 2 == 0 ? "\($0),1\n" : "x\n" })
+    try produce(
+      scenario, (1...100).map { "\($0),1\n" } + (1...100).map { $0 % 2 == 0 ? "\($0),1\n" : "x\n" })
     let stopped = try scenario.run()
     #expect(stopped.exitCode == 65 && stopped.summary["batches"] as? Int == 1, "\(stopped.errors)")
-    #expect(stopped.errors.contains("50 of the newest 200 records were rejected: more than rejects.max_share (10.0 %)"))
+    #expect(
+      stopped.errors.contains(
+        "50 of the newest 200 records were rejected: more than rejects.max_share (10.0 %)"))
     // What has come since is judged as ever.
     try produce(scenario, (1...10).map { "\($0),1\n" })
     #expect(try scenario.run().exitCode == 65)
@@ -105,13 +119,21 @@ final class PoisonTests {
     #expect(try rejects(scenario).map { $0["raw"] as? String } == ["x"])
   }
 
-  @Test("because its key is too long, or it is too large, is a reject with its bytes, under every policy but fail")
+  @Test(
+    """
+    because its key is too long, or it is too large, is a reject with its bytes, under every \
+    policy but fail
+    """
+  )
   func tooLong() throws {
     let scenario = try Scenario()
     let job = "window: { tumbling: 5m }\naggregate: { by: [path], measures: { calls: count() } }"
     try scenario.write(
       fields: "{ path: string, ms: int32 }", rest: "where: ms > 0\n\(job)",
-      more: "limits: { key_bytes: 16, record_bytes: 100, batch_bytes: 400 }\nrejects: { max_share: 60% }")
+      more:
+        "limits: { key_bytes: 16, record_bytes: 100, batch_bytes: 400 }\nrejects: { max_share: "
+        + "60% }"
+    )
     let long = String(repeating: "k", count: 17)
     try produce(
       scenario,
@@ -123,10 +145,14 @@ final class PoisonTests {
     #expect(run.exitCode == 0, "\(run.errors)")
     let found = try rejects(scenario)
     #expect(found.map { $0["offset"] as? Int } == [1, 3, 4])
-    #expect(found.map { $0["reason"] as? String } == ["keyTooLong", "recordTooLarge", "recordTooLarge"])
-    #expect(found[0]["raw"] as? String == "\(long),1" && found[0]["field"] as? String == "path" && found[0]["record"] as? Int == 0)
+    #expect(
+      found.map { $0["reason"] as? String } == ["keyTooLong", "recordTooLarge", "recordTooLarge"])
+    #expect(
+      found[0]["raw"] as? String == "\(long),1" && found[0]["field"] as? String == "path"
+        && found[0]["record"] as? Int == 0)
     // The one that where leaves out is no reject.
-    #expect(run.summary["records"] as? Int == 4 && run.summary["counted"] as? Int == 3, "\(run.summary)")
+    #expect(
+      run.summary["records"] as? Int == 4 && run.summary["counted"] as? Int == 3, "\(run.summary)")
   }
 
   @Test("for which where, or in a row job select, has no value is a reject with its bytes")
@@ -134,7 +160,9 @@ final class PoisonTests {
     let least = "-9223372036854775808"
     for (rest, output, expected) in [
       (
-        "where: abs(time_taken) > 5\nwindow: global\naggregate: { by: [api_id], measures: { calls: count() } }", "format: csv",
+        "where: abs(time_taken) > 5\nwindow: global\naggregate: { by: [api_id], measures: { "
+          + "calls: count() } }",
+        "format: csv",
         "api_id,calls\n1,1\n3,1\n"
       ),
       (
@@ -144,18 +172,25 @@ final class PoisonTests {
     ] {
       let scenario = try Scenario()
       try scenario.write(
-        fields: "{ api_id: int32, time_taken: int64 }", rest: rest, output: output, more: "rejects: { max_share: 60% }")
+        fields: "{ api_id: int32, time_taken: int64 }", rest: rest, output: output,
+        more: "rejects: { max_share: 60% }")
       try produce(scenario, ["1,10\n", "2,3\n", "9,\(least)\n", "3,30\n"])
       let run = try scenario.run()
       #expect(run.exitCode == 0, "\(run.errors)")
-      #expect(String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self) == expected)
+      #expect(
+        String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self) == expected)
       let found = try rejects(scenario)
       #expect(found.count == 1 && found[0]["reason"] as? String == "expressionFailed")
       #expect(found[0]["offset"] as? Int == 2 && found[0]["raw"] as? String == "9,\(least)")
     }
   }
 
-  @Test("does not come in a batch that is too large: it is planned again with fewer offsets until it fits")
+  @Test(
+    """
+    does not come in a batch that is too large: it is planned again with fewer offsets until it \
+    fits
+    """
+  )
   func largeBatches() throws {
     let scenario = try Scenario()
     try scenario.write(maxOffsets: 1_000, more: "limits: { batch_bytes: 40 }")
@@ -166,16 +201,27 @@ final class PoisonTests {
     #expect(run.summary["batches"] as? Int == 20, "\(run.summary)")
   }
 
-  @Test("cannot be decompressed: the run names it, `skip --undecodable` finds where decoding goes on, and the gap is recorded")
+  @Test(
+    """
+    cannot be decompressed: the run names it, `skip --undecodable` finds where decoding goes on, \
+    and the gap is recorded
+    """
+  )
   func undecodable() throws {
     let scenario = try Scenario()
     let mock = try MockCluster(scenario.stack)
     try mock.tell("create \(scenario.topic) 1")
     try scenario.write(
-      kafka: "[{ name: main, properties: { bootstrap.servers: \"\(mock.brokers)\" }, topics: [\(scenario.topic)] }]")
+      kafka:
+        "[{ name: main, properties: { bootstrap.servers: \"\(mock.brokers)\" }, topics: "
+        + "[\(scenario.topic)] }]"
+    )
     func good(_ count: Int) -> [[String: any Sendable]] {
       (0..<count).map { _ in
-        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n", "timestamp": Scenario.start]
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n",
+          "timestamp": Scenario.start,
+        ]
       }
     }
     func damaged(_ count: Int) -> [[String: any Sendable]] {
@@ -185,18 +231,25 @@ final class PoisonTests {
     for gap in ["[3, 8)", "[8, 10)"] {
       let run = try scenario.run()
       #expect(
-        run.exitCode == 65 && run.errors.contains("from offset \(gap.dropFirst().prefix(1)) on cannot be decompressed"), "\(run.errors)")
-      let command = try #require(run.errors.firstRange(of: "The command is: tranche skip ")).upperBound
+        run.exitCode == 65
+          && run.errors.contains(
+            "from offset \(gap.dropFirst().prefix(1)) on cannot be decompressed"),
+        "\(run.errors)")
+      let command = try #require(run.errors.firstRange(of: "The command is: tranche skip "))
+        .upperBound
       let words = run.errors[command...].split(whereSeparator: \.isWhitespace).map(String.init)
       let skipped = try scenario.stack.tranche(["skip"] + words, in: scenario.folder.path)
-      #expect(skipped.exitCode == 0 && skipped.output.contains("[0] \(gap): "), "\(skipped.errors)\(skipped.output)")
+      #expect(
+        skipped.exitCode == 0 && skipped.output.contains("[0] \(gap): "),
+        "\(skipped.errors)\(skipped.output)")
     }
     let run = try scenario.run()
     #expect(run.exitCode == 0 && run.summary["lag"] as? Int == 0, "\(run.errors)")
     let status = try scenario.tranche("status", "job.yaml", "--json").output
     let report = try JSONSerialization.jsonObject(with: Data(status.utf8)) as? [String: Any]
     #expect(report?["records"] as? Int == 7)
-    let left = try scenario.tranche("skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--undecodable")
+    let left = try scenario.tranche(
+      "skip", "job.yaml", "--topic", scenario.topic, "--partition", "0", "--undecodable")
     #expect(left.exitCode == 65)
   }
 }

@@ -2,14 +2,16 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `release-0.1` holds what release 0.1 left behind: a checkpoint of schema version 1, whose place bears
-/// no marker and has its rejects where readers look for results. It read the 20 records below.
+/// `release-0.1` holds what release 0.1 left behind: a checkpoint of schema version 1, whose place
+/// bears no marker and has its rejects where readers look for results. It read the 20 records
+/// below.
 @Suite("What the release before left", .serialized)
 struct UpgradeTests {
   private static let topic = "release-1"
 
   private static func row(_ number: Int) -> [String: any Sendable] {
-    let value = [3, 14].contains(number) ? "oops\n" : "\(number % 4),\(number % 5 == 0 ? "" : "\(number)")\n"
+    let value =
+      [3, 14].contains(number) ? "oops\n" : "\(number % 4),\(number % 5 == 0 ? "" : "\(number)")\n"
     return [
       "op": "produce", "topic": topic, "partition": 0, "value": value,
       "timestamp": 1_795_428_000_000 + number * 30_000,
@@ -19,24 +21,30 @@ struct UpgradeTests {
   /// A folder as the release left it, and the topic with 24 records.
   private func scenario() throws -> Scenario {
     let scenario = try Scenario()
-    let kept = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("release-0.1")
+    let kept = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent(
+      "release-0.1")
     let folder = URL(fileURLWithPath: scenario.folder.path)
     let files = FileManager.default
-    try files.copyItem(at: kept.appendingPathComponent("results"), to: folder.appendingPathComponent("out"))
-    try files.createDirectory(at: folder.appendingPathComponent("checkpoints"), withIntermediateDirectories: true)
     try files.copyItem(
-      at: kept.appendingPathComponent("job.sqlite"), to: folder.appendingPathComponent("checkpoints/job.sqlite"))
+      at: kept.appendingPathComponent("results"), to: folder.appendingPathComponent("out"))
+    try files.createDirectory(
+      at: folder.appendingPathComponent("checkpoints"), withIntermediateDirectories: true)
+    try files.copyItem(
+      at: kept.appendingPathComponent("job.sqlite"),
+      to: folder.appendingPathComponent("checkpoints/job.sqlite"))
     let job = try String(contentsOf: kept.appendingPathComponent("job.yaml"), encoding: .utf8)
     let topic = uniqueName("release")
     try scenario.folder.write(
-      job.replacing("BROKER", with: scenario.stack.broker).replacing(Self.topic, with: topic), to: "job.yaml")
+      job.replacing("BROKER", with: scenario.stack.broker).replacing(Self.topic, with: topic),
+      to: "job.yaml")
     // The broker of this test is another one, and so is its topic's name.
     let sql = """
       DELETE FROM clusters; UPDATE partitions SET topic = '\(topic)'; UPDATE rejects SET topic = '\(topic)';
       UPDATE batches SET ranges = replace(ranges, '\(Self.topic)', '\(topic)');
       UPDATE job_settings SET key = replace(key, '\(Self.topic)', '\(topic)');
       """
-    let edited = try execute("/usr/bin/sqlite3", [scenario.folder.path + "/checkpoints/job.sqlite", sql])
+    let edited = try execute(
+      "/usr/bin/sqlite3", [scenario.folder.path + "/checkpoints/job.sqlite", sql])
     try #require(edited.exitCode == 0, "\(edited.errors)")
     try scenario.stack.kafka(
       scenario.stack.broker,
@@ -45,7 +53,8 @@ struct UpgradeTests {
     return scenario
   }
 
-  @Test("opens and goes on: counts add up, the place is marked, and rejects move out of the results")
+  @Test(
+    "opens and goes on: counts add up, the place is marked, and rejects move out of the results")
   func goesOn() throws {
     let scenario = try scenario()
     for command in ["status", "show", "plan"] {
@@ -58,14 +67,18 @@ struct UpgradeTests {
     #expect(
       objects.keys.sorted() == [
         "_tranche/rejects/batch=000000001.ndjson", "_tranche/rejects/batch=000000002.ndjson",
-        "window_start=2026-11-23T10-00-00Z/part-0.csv", "window_start=2026-11-23T10-05-00Z/part-0.csv",
+        "window_start=2026-11-23T10-00-00Z/part-0.csv",
+        "window_start=2026-11-23T10-05-00Z/part-0.csv",
         "window_start=2026-11-23T10-10-00Z/part-0.csv",
       ])
     #expect(FileManager.default.fileExists(atPath: scenario.folder.path + "/out/_tranche/owner"))
     // The whole of the first windows is as it was; the fourth batch opens the third.
     #expect(
-      objects["window_start=2026-11-23T10-10-00Z/part-0.csv"].map { String(decoding: $0, as: UTF8.self) }
-        == "api_id,calls,time_taken,mean,share\n0,1,\\N,\\N,25.0\n1,1,21,21.0,25.0\n2,1,22,22.0,25.0\n3,1,23,23.0,25.0\n")
+      objects["window_start=2026-11-23T10-10-00Z/part-0.csv"].map {
+        String(decoding: $0, as: UTF8.self)
+      }
+        == "api_id,calls,time_taken,mean,share\n0,1,\\N,\\N,25.0\n1,1,21,21.0,25.0\n2,1,22,22.0,25.0\n3,1,23,23.0,25.0\n"
+    )
     #expect(try scenario.run().summary["published"] as? Int == 0)
     let status = try scenario.tranche("status", "job.yaml", "--json").output
     #expect(status.contains("\"records\":22") && status.contains("\"rejected\":2"), "\(status)")
@@ -76,8 +89,11 @@ struct UpgradeTests {
     let scenario = try scenario()
     try scenario.folder.write("other\n", to: "out/window_start=2026-11-23T10-00-00Z/part-0.csv")
     let run = try scenario.run()
-    #expect(run.exitCode == 78 && run.errors.contains("does not hold what this job published"), "\(run.errors)")
     #expect(
-      scenario.folder.files(below: "out")["window_start=2026-11-23T10-00-00Z/part-0.csv"] == Data("other\n".utf8))
+      run.exitCode == 78 && run.errors.contains("does not hold what this job published"),
+      "\(run.errors)")
+    #expect(
+      scenario.folder.files(below: "out")["window_start=2026-11-23T10-00-00Z/part-0.csv"]
+        == Data("other\n".utf8))
   }
 }

@@ -1,7 +1,8 @@
 import Foundation
 import Glibc
 
-/// An HTTP server on loopback that answers as it is told, one connection a request: for what a real store will not do on demand.
+/// An HTTP server on loopback that answers as it is told, one connection a request: for what a real
+/// store will not do on demand.
 package final class ScriptedServer: @unchecked Sendable {
   // @unchecked: what changes is guarded by the lock.
   package enum Reply: Sendable {
@@ -12,7 +13,8 @@ package final class ScriptedServer: @unchecked Sendable {
     case brokenBody
     /// Nothing comes until the client gives up.
     case silence
-    /// Begins as given, then the same piece again and again until the client closes, with a pause before each.
+    /// Begins as given, then the same piece again and again until the client closes, with a pause
+    /// before each.
     case endless(head: String, piece: String, pauseMilliseconds: UInt32 = 0)
   }
 
@@ -39,7 +41,9 @@ package final class ScriptedServer: @unchecked Sendable {
     self.listener = listener
     port = UInt16(bigEndian: address.sin_port)
     Thread { [weak self] in
-      while case let connection = accept(listener, nil, nil), connection >= 0 { self?.serve(connection) }
+      while case let connection = accept(listener, nil, nil), connection >= 0 {
+        self?.serve(connection)
+      }
     }.start()
   }
 
@@ -63,12 +67,17 @@ package final class ScriptedServer: @unchecked Sendable {
     case .status(let status, let body):
       send(
         connection,
-        "HTTP/1.1 \(status) Scripted\r\nContent-Length: \(body.utf8.count)\r\nETag: \"scripted\"\r\nConnection: close\r\n\r\n\(body)")
+        "HTTP/1.1 \(status) Scripted\r\nContent-Length: \(body.utf8.count)\r\nETag: "
+          + "\"scripted\"\r\nConnection: close\r\n\r\n\(body)"
+      )
     case .hangUp: break
     case .endless(let head, let piece, let pauseMilliseconds):
       send(connection, head)
       while send(connection, piece) { usleep(pauseMilliseconds * 1_000) }
-    case .brokenBody: send(connection, "HTTP/1.1 200 Scripted\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nhalf")
+    case .brokenBody:
+      send(
+        connection, "HTTP/1.1 200 Scripted\r\nContent-Length: 1000\r\nConnection: close\r\n\r\nhalf"
+      )
     case .silence:
       var byte: UInt8 = 0
       _ = Glibc.read(connection, &byte, 1)
@@ -98,6 +107,8 @@ package final class ScriptedServer: @unchecked Sendable {
   @discardableResult
   private func send(_ connection: Int32, _ text: String) -> Bool {
     var text = text
-    return text.withUTF8 { Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) > 0 }
+    return text.withUTF8 {
+      Glibc.send(connection, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) > 0
+    }
   }
 }

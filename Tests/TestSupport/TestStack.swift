@@ -1,26 +1,32 @@
 package import Foundation
 import Glibc
 
-/// The servers that `make test` has started, and the programs that go with them. What is missing is a failure, never a skip.
+/// The servers that `make test` has started, and the programs that go with them. What is missing is
+/// a failure, never a skip.
 package struct TestStack: Sendable {
   package struct Store: Sendable {
     package let endpoint, accessKey, secretKey, bucket: String
   }
 
   package let broker, otherBroker: String
-  /// OpenStack Swift first, which is strict; then rclone; then one more rclone that tests may stop and start, as `rclone_b`.
+  /// OpenStack Swift first, which is strict; then rclone; then one more rclone that tests may stop
+  /// and start, as `rclone_b`.
   package let stores: [Store]
   private let python, script, folder: String
   package let binary: String
 
   package struct Missing: Error, CustomStringConvertible {
     package let variable: String
-    package var description: String { "\(variable) is not set: run the tests with `make test`, which starts the servers" }
+    package var description: String {
+      "\(variable) is not set: run the tests with `make test`, which starts the servers"
+    }
   }
 
   package init() throws {
     func variable(_ name: String) throws -> String {
-      guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else { throw Missing(variable: name) }
+      guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else {
+        throw Missing(variable: name)
+      }
       return value
     }
     broker = try variable("TRANCHE_TEST_BROKER")
@@ -40,8 +46,11 @@ package struct TestStack: Sendable {
 
   /// Runs one of the test scripts under `Tests/` and returns what it printed.
   @discardableResult
-  package func python(_ scriptPath: String, _ arguments: [String], input: String = "") throws -> String {
-    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent(scriptPath)
+  package func python(_ scriptPath: String, _ arguments: [String], input: String = "") throws
+    -> String
+  {
+    let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().appendingPathComponent(scriptPath)
       .path
     let result = try execute(python, [path] + arguments, input: input)
     guard result.exitCode == 0 else { throw Failure(command: scriptPath, result: result) }
@@ -49,17 +58,24 @@ package struct TestStack: Sendable {
   }
 
   /// Runs an executable script under `Tests/` and returns what it printed.
-  package func script(_ scriptPath: String, _ arguments: [String], in directory: String) throws -> String {
-    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    let result = try execute(tests.appendingPathComponent(scriptPath).path, arguments, directory: directory)
+  package func script(_ scriptPath: String, _ arguments: [String], in directory: String) throws
+    -> String
+  {
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent()
+    let result = try execute(
+      tests.appendingPathComponent(scriptPath).path, arguments, directory: directory)
     guard result.exitCode == 0 else { throw Failure(command: scriptPath, result: result) }
     return result.output
   }
 
-  /// Does things to the brokers that Tranche itself never does: transactions, odd messages, growth, deletion.
+  /// Does things to the brokers that Tranche itself never does: transactions, odd messages, growth,
+  /// deletion.
   @discardableResult
   package func kafka(_ broker: String, _ operations: [[String: any Sendable]]) throws -> String {
-    let lines = try operations.map { String(decoding: try JSONSerialization.data(withJSONObject: $0), as: UTF8.self) }
+    let lines = try operations.map {
+      String(decoding: try JSONSerialization.data(withJSONObject: $0), as: UTF8.self)
+    }
     return try python("Stack/kafka_tool.py", [broker], input: lines.joined(separator: "\n"))
   }
 
@@ -68,12 +84,15 @@ package struct TestStack: Sendable {
 
   private func control(_ verb: String, _ server: String) throws {
     let result = try execute(python, [script, verb, folder, server])
-    guard result.exitCode == 0 else { throw Failure(command: "stack \(verb) \(server)", result: result) }
+    guard result.exitCode == 0 else {
+      throw Failure(command: "stack \(verb) \(server)", result: result)
+    }
   }
 
   /// Runs the built binary.
   package func tranche(
-    _ arguments: [String], in directory: String, environment: [String: String] = [:], during: ((pid_t) throws -> Void)? = nil
+    _ arguments: [String], in directory: String, environment: [String: String] = [:],
+    during: ((pid_t) throws -> Void)? = nil
   ) throws -> ProcessResult {
     try execute(binary, arguments, directory: directory, environment: environment, during: during)
   }
@@ -81,7 +100,9 @@ package struct TestStack: Sendable {
   package struct Failure: Error, CustomStringConvertible {
     let command: String
     let result: ProcessResult
-    package var description: String { "\(command) ended with \(result.exitCode): \(result.errors) \(result.output)" }
+    package var description: String {
+      "\(command) ended with \(result.exitCode): \(result.errors) \(result.output)"
+    }
   }
 }
 
@@ -92,12 +113,14 @@ package struct ProcessResult: Sendable {
   package let errors: String
 }
 
-/// Runs a program to its end with the environment of this process, its variables replaced by those given.
+/// Runs a program to its end with the environment of this process, its variables replaced by those
+/// given.
 ///
 /// - Parameter during: What to do while it runs; gets its process id.
 @discardableResult
 package func execute(
-  _ program: String, _ arguments: [String], input: String = "", directory: String? = nil, environment: [String: String] = [:],
+  _ program: String, _ arguments: [String], input: String = "", directory: String? = nil,
+  environment: [String: String] = [:],
   during: ((pid_t) throws -> Void)? = nil
 ) throws -> ProcessResult {
   let process = Process()
@@ -125,9 +148,12 @@ package func execute(
     }
   }
   process.waitUntilExit()
-  func content(_ name: String) throws -> String { String(decoding: try Data(contentsOf: base.appendingPathComponent(name)), as: UTF8.self) }
+  func content(_ name: String) throws -> String {
+    String(decoding: try Data(contentsOf: base.appendingPathComponent(name)), as: UTF8.self)
+  }
   return ProcessResult(
-    exitCode: process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus,
+    exitCode: process.terminationReason == .uncaughtSignal
+      ? -process.terminationStatus : process.terminationStatus,
     output: try content("output"), errors: try content("errors"))
 }
 
@@ -136,7 +162,9 @@ package final class TemporaryFolder: Sendable {
   package let path: String
 
   package init() throws {
-    path = FileManager.default.temporaryDirectory.appendingPathComponent("tranche-" + UUID().uuidString).path
+    path =
+      FileManager.default.temporaryDirectory.appendingPathComponent("tranche-" + UUID().uuidString)
+      .path
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 
@@ -153,11 +181,15 @@ package final class TemporaryFolder: Sendable {
     var found: [String: Data] = [:]
     for case let relative as String in FileManager.default.enumerator(atPath: root) ?? .init()
     where relative != "_tranche/owner" {
-      if let data = FileManager.default.contents(atPath: "\(root)/\(relative)") { found[relative] = data }
+      if let data = FileManager.default.contents(atPath: "\(root)/\(relative)") {
+        found[relative] = data
+      }
     }
     return found
   }
 }
 
 /// A name that no other test uses.
-package func uniqueName(_ prefix: String) -> String { "\(prefix)-\(UUID().uuidString.lowercased().prefix(13))" }
+package func uniqueName(_ prefix: String) -> String {
+  "\(prefix)-\(UUID().uuidString.lowercased().prefix(13))"
+}

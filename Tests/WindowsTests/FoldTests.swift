@@ -7,7 +7,10 @@ import Testing
 @testable import Windows
 
 /// A job over `key string?, value int64?, time timestamp` with one measure of each kind.
-func job(window: String = "{ tumbling: 1m, time: time }", by: String = "key", value: String = "int64?", limits: String = "") throws -> Job {
+func job(
+  window: String = "{ tumbling: 1m, time: time }", by: String = "key", value: String = "int64?",
+  limits: String = ""
+) throws -> Job {
   try JobFile.parse(
     text: """
       name: fold
@@ -33,15 +36,26 @@ struct Record: Hashable, Sendable {
 func batch(_ records: [Record], sliceLength: Int = 3) -> RecordBatch {
   var batch = RecordBatch(
     Schema([
-      ColumnDefinition("key", .string, isNullable: true), ColumnDefinition("value", .int64, isNullable: true),
+      ColumnDefinition("key", .string, isNullable: true),
+      ColumnDefinition("value", .int64, isNullable: true),
       ColumnDefinition("time", .timestamp),
     ]))
   for (index, record) in records.enumerated() {
-    if let key = record.key { batch.columns[0].append(string: key) } else { batch.columns[0].appendNull() }
-    if let value = record.value { batch.columns[1].append(integer: value) } else { batch.columns[1].appendNull() }
+    if let key = record.key {
+      batch.columns[0].append(string: key)
+    } else {
+      batch.columns[0].appendNull()
+    }
+    if let value = record.value {
+      batch.columns[1].append(integer: value)
+    } else {
+      batch.columns[1].appendNull()
+    }
     batch.columns[2].append(integer: record.time)
     batch.offsets.append(Int64(100 + index))
-    if (index + 1) % sliceLength == 0 || index == records.count - 1 { batch.closeRows(ofPartition: index / sliceLength) }
+    if (index + 1) % sliceLength == 0 || index == records.count - 1 {
+      batch.closeRows(ofPartition: index / sliceLength)
+    }
   }
   return batch
 }
@@ -50,9 +64,12 @@ func batch(_ records: [Record], sliceLength: Int = 3) -> RecordBatch {
 struct FoldTests {
   @Test(
     "a record on the boundary opens the next window",
-    arguments: zip([59_999, 60_000, -1, -60_000, -60_001], [0, 60_000, -60_000, -60_000, -120_000]))
+    arguments: zip(
+      [59_999, 60_000, -1, -60_000, -60_001], [0, 60_000, -60_000, -60_000, -120_000]))
   func windowStart(timestampMilliseconds: Int64, expectedMilliseconds: Int64) {
-    #expect(startOfWindow(holding: timestampMilliseconds, widthMilliseconds: 60_000) == expectedMilliseconds)
+    #expect(
+      startOfWindow(holding: timestampMilliseconds, widthMilliseconds: 60_000)
+        == expectedMilliseconds)
   }
 
   @Test("the smallest instant has a window and no overflow")
@@ -62,7 +79,8 @@ struct FoldTests {
 
   @Test("two different keys of one hash are two groups")
   func hashCollision() throws {
-    // The hash of (window, a, b) is mix(mix(mix(window) ^ a) ^ b): for any two values of a there are values of b that make it equal.
+    // The hash of (window, a, b) is mix(mix(mix(window) ^ a) ^ b): for any two values of a there
+    // are values of b that make it equal.
     func column(_ values: [Int64]) -> Column {
       var column = Column(.int64)
       for value in values { column.append(integer: value) }
@@ -70,7 +88,9 @@ struct FoldTests {
     }
     let window = mix(UInt64(0))
     let other = Int64(bitPattern: mix(window ^ 1) ^ 5 ^ mix(window ^ 2))
-    var grouping = Grouping(keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])], windows: .each([0, 0, 0, 0]))
+    var grouping = Grouping(
+      keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])],
+      windows: .each([0, 0, 0, 0]))
     grouping.assign([true, true, true, true])
     #expect(grouping.groupOfRow == [0, 1, 0, 1])
     #expect(grouping.firstRows == [0, 1])
@@ -84,17 +104,21 @@ struct FoldTests {
       let records = (0..<Int.random(in: 0...200, using: &random)).map { _ in
         Record(
           key: [nil, "", "a", "A", "é", "e\u{301}", "ab"].randomElement(using: &random) ?? nil,
-          value: Bool.random(using: &random) ? Int64.random(in: -1_000...1_000, using: &random) : nil,
+          value: Bool.random(using: &random)
+            ? Int64.random(in: -1_000...1_000, using: &random) : nil,
           time: Int64.random(in: -120_000...240_000, using: &random))
       }
       let matches = records.map { _ in Int.random(in: 0..<4, using: &random) > 0 }
-      let delta = try Fold(job, batchSchema: batch([]).schema).fold(batch(records), matches: matches, batchNumber: 1)
+      let delta = try Fold(job, batchSchema: batch([]).schema).fold(
+        batch(records), matches: matches, batchNumber: 1)
 
       // Keys by their bytes: Swift's String would merge é and e + accent.
       struct Key: Hashable { let window: Int64; let key: [UInt8]? }
       var expected: [Key: [Int64?]] = [:]
       for (record, isCounted) in zip(records, matches) where isCounted {
-        let key = Key(window: startOfWindow(holding: record.time, widthMilliseconds: 60_000), key: record.key.map { Array($0.utf8) })
+        let key = Key(
+          window: startOfWindow(holding: record.time, widthMilliseconds: 60_000),
+          key: record.key.map { Array($0.utf8) })
         expected[key, default: []].append(record.value)
       }
       #expect(delta.groupCount == expected.count)
@@ -119,7 +143,8 @@ struct FoldTests {
   @Test("keeps canonically equal texts, case and NULL apart")
   func textKeys() throws {
     let records = ["é", "e\u{301}", "E", "e", nil, ""].map { Record(key: $0, value: 1, time: 0) }
-    let delta = try Fold(job(), batchSchema: batch([]).schema).fold(batch(records), matches: records.map { _ in true }, batchNumber: 1)
+    let delta = try Fold(job(), batchSchema: batch([]).schema).fold(
+      batch(records), matches: records.map { _ in true }, batchNumber: 1)
     #expect(delta.groupCount == 6)
   }
 
@@ -129,7 +154,10 @@ struct FoldTests {
     let delta = try Fold(job(), batchSchema: batch([]).schema).fold(
       batch(records), matches: [true, true, true, true, false], batchNumber: 1)
     #expect(delta.windows.map(\.window) == [0, 60_000])
-    #expect(delta.windows[0].contributions == [.init(partitionIndex: 0, smallestOffset: 100, largestOffset: 101, recordCount: 2)])
+    #expect(
+      delta.windows[0].contributions == [
+        .init(partitionIndex: 0, smallestOffset: 100, largestOffset: 101, recordCount: 2)
+      ])
     #expect(
       delta.windows[1].contributions == [
         .init(partitionIndex: 0, smallestOffset: 102, largestOffset: 102, recordCount: 1),
@@ -141,21 +169,31 @@ struct FoldTests {
   func overflow() throws {
     let records = [Int64.max, 1].map { Record(key: "a", value: $0, time: 0) }
     #expect {
-      _ = try Fold(job(), batchSchema: batch([]).schema).fold(batch(records), matches: [true, true], batchNumber: 1)
+      _ = try Fold(job(), batchSchema: batch([]).schema).fold(
+        batch(records), matches: [true, true], batchNumber: 1)
     } throws: { error in
       let error = error as? FoldError
-      return error?.offset == 101 && error?.code == .overflow(measure: "total", group: "(key=\"a\")")
+      return error?.offset == 101
+        && error?.code == .overflow(measure: "total", group: "(key=\"a\")")
     }
   }
 
-  @Test("a decimal's sum of more than 18 digits names the group and the offset, though it would fit into 64 bits")
+  @Test(
+    """
+    a decimal's sum of more than 18 digits names the group and the offset, though it would fit \
+    into 64 bits
+    """
+  )
   func decimalOverflow() throws {
     let job = try job(window: "global", value: "decimal(18,0)")
     var records = batch(
-      [600_000_000_000_000_000, 300_000_000_000_000_000, 100_000_000_000_000_000].map { Record(key: "a", value: $0, time: 0) })
+      [600_000_000_000_000_000, 300_000_000_000_000_000, 100_000_000_000_000_000].map {
+        Record(key: "a", value: $0, time: 0)
+      })
     records = RecordBatch(decimals: records)
     #expect {
-      _ = try Fold(job, batchSchema: records.schema).fold(records, matches: [true, true, true], batchNumber: 1)
+      _ = try Fold(job, batchSchema: records.schema).fold(
+        records, matches: [true, true, true], batchNumber: 1)
     } throws: { ($0 as? FoldError)?.offset == 102 }
   }
 
@@ -163,12 +201,16 @@ struct FoldTests {
   func limits() throws {
     let many = (0..<101).map { Record(key: "a", value: 1, time: Int64($0) * 60_000) }
     #expect {
-      _ = try Fold(job(), batchSchema: batch([]).schema).fold(batch(many), matches: many.map { _ in true }, batchNumber: 1)
+      _ = try Fold(job(), batchSchema: batch([]).schema).fold(
+        batch(many), matches: many.map { _ in true }, batchNumber: 1)
     } throws: {
       "\($0)".contains("limits.windows_per_batch")
     }
     let long = [Record(key: String(repeating: "k", count: 1_025), value: 1, time: 0)]
-    #expect { _ = try Fold(job(), batchSchema: batch([]).schema).fold(batch(long), matches: [true], batchNumber: 1) } throws: {
+    #expect {
+      _ = try Fold(job(), batchSchema: batch([]).schema).fold(
+        batch(long), matches: [true], batchNumber: 1)
+    } throws: {
       "\($0)".contains("limits.key_bytes")
     }
   }
@@ -177,7 +219,10 @@ struct FoldTests {
   func average() throws {
     let job = try job()
     let fold = Fold(job, batchSchema: batch([]).schema)
-    let records = [Record(key: "a", value: nil, time: 0), Record(key: "b", value: 3, time: 0), Record(key: "b", value: 4, time: 0)]
+    let records = [
+      Record(key: "a", value: nil, time: 0), Record(key: "b", value: 3, time: 0),
+      Record(key: "b", value: 4, time: 0),
+    ]
     let delta = try fold.fold(batch(records), matches: [true, true, true], batchNumber: 1)
     let mean = fold.layout.measures(of: job, state: delta.state)[5]
     #expect(mean.isNull == [true, false])
@@ -191,7 +236,9 @@ extension RecordBatch {
     var definitions = other.schema.columns
     definitions[1] = ColumnDefinition(definitions[1].name, .decimal(precision: 18, scale: 0))
     self.init(Schema(definitions))
-    for (index, column) in other.columns.enumerated() { for row in 0..<column.count { columns[index].append(row: row, of: column) } }
+    for (index, column) in other.columns.enumerated() {
+      for row in 0..<column.count { columns[index].append(row: row, of: column) }
+    }
     for slice in other.slices {
       offsets += other.offsets[slice.rows]
       closeRows(ofPartition: slice.partitionIndex)

@@ -5,7 +5,7 @@ import Testing
 
 /// Whose results lie where: nobody overwrites or deletes what another owns.
 @Suite("The place of a job's results", .serialized)
-final class PlaceTests {
+final class DestinationTests {
   private let created = Mutex<Set<String>>([])
 
   /// Makes a topic the first time that it is named.
@@ -20,14 +20,18 @@ final class PlaceTests {
       scenario.stack.broker,
       create(topic)
         + values.map {
-          ["op": "produce", "topic": topic, "partition": 0, "value": $0, "timestamp": Scenario.start]
+          [
+            "op": "produce", "topic": topic, "partition": 0, "value": $0,
+            "timestamp": Scenario.start,
+          ]
         })
   }
 
   private let global = "window: global\naggregate: { by: [api_id], measures: { calls: count() } }"
 
   private func marker(_ scenario: Scenario, _ folder: String = "out") throws -> [String: String] {
-    let data = try Data(contentsOf: URL(fileURLWithPath: "\(scenario.folder.path)/\(folder)/_tranche/owner"))
+    let data = try Data(
+      contentsOf: URL(fileURLWithPath: "\(scenario.folder.path)/\(folder)/_tranche/owner"))
     return try #require(try JSONSerialization.jsonObject(with: data) as? [String: String])
   }
 
@@ -40,11 +44,17 @@ final class PlaceTests {
     let topic = uniqueName("other")
     try produce(scenario, ["7,1\n", "8,1\n"], to: topic)
     try scenario.folder.write(
-      try text(scenario).replacing("name: job", with: "name: other").replacing(scenario.topic, with: topic),
+      try text(scenario).replacing("name: job", with: "name: other").replacing(
+        scenario.topic, with: topic),
       to: "other.yaml")
   }
 
-  @Test("bears a marker with another token after each run that wrote, and none changes in one that did not", arguments: [nil, 0, 1])
+  @Test(
+    """
+    bears a marker with another token after each run that wrote, and none changes in one that \
+    did not
+    """,
+    arguments: [nil, 0, 1])
   func tokens(store: Int?) throws {
     let scenario = try Scenario(store: store)
     try scenario.write(rest: global)
@@ -62,7 +72,10 @@ final class PlaceTests {
   }
 
   @Test(
-    "is not written by another job, which names the owner; with --adopt it takes the place, and the first is refused then",
+    """
+    is not written by another job, which names the owner; with --adopt it takes the place, and \
+    the first is refused then
+    """,
     arguments: [nil, 0, 1])
   func otherJob(store: Int?) throws {
     let scenario = try Scenario(store: store)
@@ -73,7 +86,9 @@ final class PlaceTests {
     try writeOther(scenario)
     for _ in 0..<2 {
       let refused = try scenario.tranche("run", "other.yaml")
-      #expect(refused.exitCode == 78 && refused.errors.contains("belongs to the job job"), "\(refused.errors)")
+      #expect(
+        refused.exitCode == 78 && refused.errors.contains("belongs to the job job"),
+        "\(refused.errors)")
       #expect(try scenario.objects() == original)
     }
     #expect(try scenario.tranche("resolve", "other.yaml", "--restored").exitCode == 65)
@@ -81,10 +96,13 @@ final class PlaceTests {
     #expect(adopted.exitCode == 0, "\(adopted.errors)")
     let taken = try scenario.tranche("run", "other.yaml")
     #expect(taken.exitCode == 0, "\(taken.errors)")
-    #expect(String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self) == "api_id,calls\n7,1\n8,1\n")
+    #expect(
+      String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self)
+        == "api_id,calls\n7,1\n8,1\n")
     try produce(scenario, ["2,1\n"])
     let first = try scenario.run()
-    #expect(first.exitCode == 78 && first.errors.contains("belongs to the job other"), "\(first.errors)")
+    #expect(
+      first.exitCode == 78 && first.errors.contains("belongs to the job other"), "\(first.errors)")
     // On its own place it has every window's object written again.
     #expect(try scenario.tranche("resolve", "other.yaml", "--adopt").exitCode == 0)
     #expect(try scenario.tranche("run", "other.yaml", "--json").output.contains("\"published\":1"))
@@ -122,7 +140,8 @@ final class PlaceTests {
     try FileManager.default.createDirectory(atPath: other, withIntermediateDirectories: true)
     try execute("/usr/bin/mount", ["--bind", scenario.folder.path + "/out", other])
     defer { _ = try? execute("/usr/bin/umount", [other]) }
-    try scenario.folder.write(try text(scenario).replacing("file:out", with: "file:other"), to: "job.yaml")
+    try scenario.folder.write(
+      try text(scenario).replacing("file:out", with: "file:other"), to: "job.yaml")
     let moved = try scenario.run()
     #expect(moved.exitCode == 0, "\(moved.errors)")
     #expect(try scenario.objects() == original)
@@ -141,9 +160,11 @@ final class PlaceTests {
     #expect(try scenario.tranche("resolve", "other.yaml", "--adopt").exitCode == 0)
     #expect(try scenario.tranche("run", "other.yaml").exitCode == 0)
     let taken = try scenario.objects()
-    try scenario.folder.write(try text(scenario).replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
+    try scenario.folder.write(
+      try text(scenario).replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
     let moved = try scenario.run()
-    #expect(moved.exitCode == 0 && moved.errors.contains("belongs to another job now"), "\(moved.errors)")
+    #expect(
+      moved.exitCode == 0 && moved.errors.contains("belongs to another job now"), "\(moved.errors)")
     #expect(try scenario.objects() == taken)
     #expect(scenario.folder.files(below: "elsewhere").count == 1)
   }
@@ -155,10 +176,16 @@ final class PlaceTests {
     try produce(scenario, ["1,1\n"])
     #expect(try scenario.run().exitCode == 0)
     try scenario.folder.write("edited", to: "out/part-0.csv")
-    try scenario.folder.write(try text(scenario).replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
+    try scenario.folder.write(
+      try text(scenario).replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
     let moved = try scenario.run()
-    #expect(moved.exitCode == 0 && moved.errors.contains("not the one that this job published"), "\(moved.errors)")
-    #expect(try scenario.objects().mapValues { String(decoding: $0, as: UTF8.self) } == ["part-0.csv": "edited"])
+    #expect(
+      moved.exitCode == 0 && moved.errors.contains("not the one that this job published"),
+      "\(moved.errors)")
+    #expect(
+      try scenario.objects().mapValues { String(decoding: $0, as: UTF8.self) } == [
+        "part-0.csv": "edited"
+      ])
   }
 
   @Test("that holds objects without a marker is not taken by a new checkpoint, but with --adopt")
@@ -166,15 +193,20 @@ final class PlaceTests {
     let scenario = try Scenario()
     try scenario.write(rest: global)
     try produce(scenario, ["1,1\n"])
-    try FileManager.default.createDirectory(atPath: scenario.folder.path + "/out", withIntermediateDirectories: true)
+    try FileManager.default.createDirectory(
+      atPath: scenario.folder.path + "/out", withIntermediateDirectories: true)
     try scenario.folder.write("precious", to: "out/part-0.csv")
     let refused = try scenario.run()
     #expect(
-      refused.exitCode == 78 && refused.errors.contains("did not write, at keys that it would replace: part-0.csv"), "\(refused.errors)")
+      refused.exitCode == 78
+        && refused.errors.contains("did not write, at keys that it would replace: part-0.csv"),
+      "\(refused.errors)")
     #expect(try scenario.objects().count == 1)
     #expect(try scenario.tranche("resolve", "job.yaml", "--adopt").exitCode == 0)
     #expect(try scenario.run().exitCode == 0)
-    #expect(String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self) == "api_id,calls\n1,1\n")
+    #expect(
+      String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self)
+        == "api_id,calls\n1,1\n")
   }
 
   @Test("that was emptied is noticed, and written whole again with --adopt")
@@ -187,9 +219,16 @@ final class PlaceTests {
     try FileManager.default.removeItem(atPath: scenario.folder.path + "/out")
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n", "timestamp": Scenario.start + 3_600_000]])
+      [
+        [
+          "op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n",
+          "timestamp": Scenario.start + 3_600_000,
+        ]
+      ])
     let refused = try scenario.run()
-    #expect(refused.exitCode == 78 && refused.errors.contains("does not hold what this job published"), "\(refused.errors)")
+    #expect(
+      refused.exitCode == 78 && refused.errors.contains("does not hold what this job published"),
+      "\(refused.errors)")
     #expect(try scenario.tranche("resolve", "job.yaml", "--adopt").exitCode == 0)
     let run = try scenario.run()
     #expect(run.exitCode == 0, "\(run.errors)")
@@ -197,7 +236,12 @@ final class PlaceTests {
     #expect(try scenario.objects().contains { $0 == original.first! })
   }
 
-  @Test("stops a checkpoint that was restored or copied, until a person says that it is the one to go on with")
+  @Test(
+    """
+    stops a checkpoint that was restored or copied, until a person says that it is the one to go \
+    on with
+    """
+  )
   func restored() throws {
     let scenario = try Scenario()
     try scenario.write(rest: global)
@@ -208,7 +252,9 @@ final class PlaceTests {
       try execute("/usr/bin/sqlite3", [path, ".backup \(scenario.folder.path)/\(name)"])
     }
     func restore(_ name: String) throws {
-      for ending in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path + ending) }
+      for ending in ["", "-wal", "-shm"] {
+        try? FileManager.default.removeItem(atPath: path + ending)
+      }
       try FileManager.default.copyItem(atPath: "\(scenario.folder.path)/\(name)", toPath: path)
     }
     try copy(to: "old")
@@ -218,12 +264,16 @@ final class PlaceTests {
     try restore("old")
     for _ in 0..<2 {
       let refused = try scenario.run()
-      #expect(refused.exitCode == 78 && refused.errors.contains("a restored backup, or a copy"), "\(refused.errors)")
+      #expect(
+        refused.exitCode == 78 && refused.errors.contains("a restored backup, or a copy"),
+        "\(refused.errors)")
     }
     #expect(try scenario.tranche("resolve", "job.yaml", "--adopt").exitCode == 65)
     #expect(try scenario.tranche("resolve", "job.yaml", "--restored").exitCode == 0)
     #expect(try scenario.run().exitCode == 0)
-    #expect(String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self) == "api_id,calls\n1,2\n")
+    #expect(
+      String(decoding: try scenario.objects()["part-0.csv"] ?? Data(), as: UTF8.self)
+        == "api_id,calls\n1,2\n")
     // The other one comes back to life.
     try restore("new")
     try produce(scenario, ["2,1\n"])
@@ -238,8 +288,11 @@ final class PlaceTests {
     try FileManager.default.createDirectory(
       atPath: scenario.folder.path + "/out/_tranche", withIntermediateDirectories: true)
     let run = try execute(
-      "/usr/bin/flock", ["out/_tranche", scenario.stack.binary, "run", "job.yaml"], directory: scenario.folder.path)
-    #expect(run.exitCode == 75 && run.errors.contains("another run writes to this folder now"), "\(run.errors)")
+      "/usr/bin/flock", ["out/_tranche", scenario.stack.binary, "run", "job.yaml"],
+      directory: scenario.folder.path)
+    #expect(
+      run.exitCode == 75 && run.errors.contains("another run writes to this folder now"),
+      "\(run.errors)")
     #expect(try scenario.run().exitCode == 0)
   }
 }

@@ -1,6 +1,6 @@
 extension Job.Output {
   /// Below what a job's objects lie.
-  package enum Place: Sendable, Equatable {
+  package enum Destination: Sendable, Equatable {
     /// A folder; relative paths are relative to the working directory.
     case file(path: String)
     /// `prefix` has no slash at either end and may be empty.
@@ -10,7 +10,8 @@ extension Job.Output {
     package var text: String {
       switch self {
       case .file(let path): "file:\(path)"
-      case .s3(let bucket, let prefix): prefix.isEmpty ? "s3://\(bucket)" : "s3://\(bucket)/\(prefix)"
+      case .s3(let bucket, let prefix):
+        prefix.isEmpty ? "s3://\(bucket)" : "s3://\(bucket)/\(prefix)"
       }
     }
 
@@ -22,7 +23,8 @@ extension Job.Output {
       }
     }
 
-    /// Reads ``text``, with or without slashes at its end; nil when it is neither form. Whether the names are legal is not asked.
+    /// Reads ``text``, with or without slashes at its end; nil when it is neither form. Whether the
+    /// names are legal is not asked.
     package init?(text: String) {
       if text.hasPrefix("file:"), text.count > 5 {
         var path = text.dropFirst(5)
@@ -30,7 +32,8 @@ extension Job.Output {
         while path.count > 1 && path.hasSuffix("/") { path.removeLast() }
         self = .file(path: String(path))
       } else if text.hasPrefix("s3://") {
-        let parts = text.dropFirst(5).split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        let parts = text.dropFirst(5).split(
+          separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         var prefix = parts.count > 1 ? parts[1] : ""
         while prefix.hasSuffix("/") { prefix.removeLast() }
         self = .s3(bucket: parts.first.map(String.init) ?? "", prefix: String(prefix))

@@ -2,10 +2,11 @@ package import Tables
 
 /// The `select` items of a job, computed together by SQLite over all rows of a table.
 ///
-/// A column of type int32, int64, bool, timestamp or date is an INTEGER inside an expression (a timestamp in milliseconds since 1970 UTC), a
-/// decimal and a double are REAL, a string is TEXT compared by its bytes. x / 0 is NULL; the division of two integers drops the fraction.
-/// Used from one thread at a time.
-package final class Derivation {
+/// A column of type int32, int64, bool, timestamp or date is an INTEGER inside an expression (a
+/// timestamp in milliseconds since 1970 UTC), a decimal and a double are REAL, a string is TEXT
+/// compared by its bytes. x / 0 is NULL; the division of two integers drops the fraction. Used from
+/// one thread at a time.
+package final class DerivedColumns {
   package typealias Item = (name: String, sql: String, type: ColumnType)
 
   /// Most bytes of a text that an item makes, unless the job says otherwise.
@@ -18,7 +19,9 @@ package final class Derivation {
   package let columnNames: Set<String>
 
   /// What is wrong with single items, in their order; each is tried by itself.
-  package static func faults(_ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit) -> [ExpressionError] {
+  package static func faults(
+    _ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit
+  ) -> [ExpressionError] {
     do throws(ExpressionError.Code) {
       let sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
       return items.compactMap { item in
@@ -38,7 +41,9 @@ package final class Derivation {
   ///
   /// - Parameter valueByteLimit: Most bytes of a text that an item makes.
   /// - Throws: ``ExpressionError`` that names the item.
-  package init(_ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit) throws(ExpressionError) {
+  package init(_ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit)
+    throws(ExpressionError)
+  {
     self.items = items
     do throws(ExpressionError.Code) {
       sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
@@ -57,7 +62,9 @@ package final class Derivation {
       statement = try sandbox.prepare(Self.select(items.map(\.sql)), work: WorkBound(texts))
       columnNames = statement.columnNames
     } catch {
-      throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
+      throw ExpressionError(
+        code: error, item: items.map(\.name).joined(separator: ", "),
+        sql: items.map(\.sql).joined(separator: ", "))
     }
   }
 
@@ -66,16 +73,23 @@ package final class Derivation {
     return "SELECT \(list.joined(separator: ", ")) FROM \(Sandbox.tableName)"
   }
 
-  /// An expression must stand alone, and must leave the number of rows as it is, with no rows and with some.
+  /// An expression must stand alone, and must leave the number of rows as it is, with no rows and
+  /// with some.
   @discardableResult
-  private static func check(_ sql: String, in sandbox: Sandbox) throws(ExpressionError.Code) -> [SQLToken] {
+  private static func check(_ sql: String, in sandbox: Sandbox) throws(ExpressionError.Code)
+    -> [SQLToken]
+  {
     let tokens = try checkText(sql)
     let statement = try sandbox.prepare(select([sql]), work: WorkBound([tokens]))
     for rowCount in [0, 3] {
       var seen = 0
-      try sandbox.run(statement, over: probe(sandbox.schema, rowCount: rowCount), rowCount: rowCount) {
+      try sandbox.run(
+        statement, over: probe(sandbox.schema, rowCount: rowCount), rowCount: rowCount
+      ) {
         statement throws(ExpressionError.Code) in
-        guard statement.textByteCount(0) <= sandbox.valueByteLimit else { throw .valueTooLong(limit: sandbox.valueByteLimit) }
+        guard statement.textByteCount(0) <= sandbox.valueByteLimit else {
+          throw .valueTooLong(limit: sandbox.valueByteLimit)
+        }
         seen += 1
       }
       guard seen == rowCount else { throw .changesRowCount }
@@ -88,18 +102,25 @@ package final class Derivation {
   /// - Parameter byteLimit: Most bytes of all texts together; looked at before each is taken.
   /// - Returns: One column per item, in the order of the rows given.
   /// - Throws: ``ExpressionError`` for a value that is not one of the declared type, or too long.
-  package func derive(_ columns: [Column], rowCount: Int, byteLimit: Int64 = .max) throws(ExpressionError) -> [Column] {
+  package func derive(_ columns: [Column], rowCount: Int, byteLimit: Int64 = .max)
+    throws(ExpressionError) -> [Column]
+  {
     var values = items.map { _ in [SQLValue](repeating: .null, count: rowCount) }
     var byteCount: Int64 = 0
     var current = 0
     do throws(ExpressionError.Code) {
-      try sandbox.run(statement, over: columns, rowCount: rowCount) { statement throws(ExpressionError.Code) in
+      try sandbox.run(statement, over: columns, rowCount: rowCount) {
+        statement throws(ExpressionError.Code) in
         // A window function may have sorted the rows: the row number says whose values these are.
-        guard case .integer(let row) = statement.value(items.count) else { throw .evaluation("a row lost its number") }
+        guard case .integer(let row) = statement.value(items.count) else {
+          throw .evaluation("a row lost its number")
+        }
         for index in items.indices {
           current = index
           let length = statement.textByteCount(index)
-          guard length <= sandbox.valueByteLimit else { throw .valueTooLong(limit: sandbox.valueByteLimit) }
+          guard length <= sandbox.valueByteLimit else {
+            throw .valueTooLong(limit: sandbox.valueByteLimit)
+          }
           byteCount += Int64(length)
           guard byteCount <= byteLimit else { throw .tableTooLong(limit: byteLimit) }
           values[index][Int(row)] = statement.value(index)
@@ -110,7 +131,9 @@ package final class Derivation {
       case .valueTooLong where items.indices.contains(current):
         throw ExpressionError(code: error, item: items[current].name, sql: items[current].sql)
       default:
-        throw ExpressionError(code: error, item: items.map(\.name).joined(separator: ", "), sql: items.map(\.sql).joined(separator: ", "))
+        throw ExpressionError(
+          code: error, item: items.map(\.name).joined(separator: ", "),
+          sql: items.map(\.sql).joined(separator: ", "))
       }
     }
     var result: [Column] = []
@@ -143,9 +166,13 @@ func checkText(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
   for token in tokens {
     switch token {
     case .word(let name), .quotedName(let name):
-      if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) { throw .unknownColumn(name: name, candidates: []) }
+      if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) {
+        throw .unknownColumn(name: name, candidates: [])
+      }
       // Keywords of SQLite, never names unless quoted; without them there is no subquery.
-      if case .word = token, ["SELECT", "VALUES", "WITH"].contains(name.uppercased()) { throw .subquery }
+      if case .word = token, ["SELECT", "VALUES", "WITH"].contains(name.uppercased()) {
+        throw .subquery
+      }
     case .text, .number, .symbol: break
     }
   }
@@ -161,7 +188,8 @@ func probe(_ schema: Schema, rowCount: Int) -> [Column] {
         column.appendNull()
       } else {
         switch definition.type.storage {
-        case .integers: column.append(integer: definition.type == .bool ? Int64(row % 2) : Int64(row))
+        case .integers:
+          column.append(integer: definition.type == .bool ? Int64(row % 2) : Int64(row))
         case .doubles: column.append(double: Double(row))
         case .text: column.append(string: "a\(row)")
         }
@@ -174,8 +202,9 @@ func probe(_ schema: Schema, rowCount: Int) -> [Column] {
 extension Column {
   /// Appends a value of SQLite's as one of this column's type, if that loses nothing.
   ///
-  /// A REAL is an integer if it is whole; an INTEGER is a double if the double stands for the same number; a REAL is a decimal if it is
-  /// within a billionth of a whole number of the decimal's units, as round(x, scale) makes it.
+  /// A REAL is an integer if it is whole; an INTEGER is a double if the double stands for the same
+  /// number; a REAL is a decimal if it is within a billionth of a whole number of the decimal's
+  /// units, as round(x, scale) makes it.
   mutating func append(_ value: SQLValue, row: Int) throws(ExpressionError.Code) {
     switch (value, type.storage) {
     case (.null, _): appendNull()
@@ -185,12 +214,17 @@ extension Column {
         throw .conversion(value: "a text that is not UTF-8 or holds U+0000", type: type, row: row)
       }
       bytes.withUnsafeBytes { append(utf8: $0) }
-    case (.real(let number), .doubles) where number.isFinite: append(double: number == 0 ? 0 : number)
+    case (.real(let number), .doubles) where number.isFinite:
+      append(double: number == 0 ? 0 : number)
     case (.integer(let number), .doubles):
-      guard let exact = Double(exactly: number) else { throw .conversion(value: "\(number)", type: type, row: row) }
+      guard let exact = Double(exactly: number) else {
+        throw .conversion(value: "\(number)", type: type, row: row)
+      }
       append(double: exact)
     case (.integer, .integers), (.real, .integers):
-      guard let number = integer(value) else { throw .conversion(value: value.text, type: type, row: row) }
+      guard let number = integer(value) else {
+        throw .conversion(value: value.text, type: type, row: row)
+      }
       append(integer: number)
     default: throw .conversion(value: value.text, type: type, row: row)
     }
@@ -199,7 +233,9 @@ extension Column {
   private func integer(_ value: SQLValue) -> Int64? {
     let whole: Int64?
     if case .decimal(let precision, let scale) = type {
-      guard let unscaled = value.scaled(by: scale), unscaled.magnitude < UInt64(powersOfTen[precision]) else { return nil }
+      guard let unscaled = value.scaled(by: scale),
+        unscaled.magnitude < UInt64(powersOfTen[precision])
+      else { return nil }
       return unscaled
     }
     switch value {

@@ -1,10 +1,12 @@
 internal import GRDBSQLite
 internal import Tables
 
-/// Columns that SQLite may read in place, as a virtual table with one column per column of the schema and a hidden row number.
+/// Columns that SQLite may read in place, as a virtual table with one column per column of the
+/// schema and a hidden row number.
 ///
-/// - SeeAlso: sqlite.org/vtab.html. The table is eponymous: it exists without being created, in the main schema, and cannot be written.
-final class LentRows {
+/// - SeeAlso: sqlite.org/vtab.html. The table is eponymous: it exists without being created, in the
+///   main schema, and cannot be written.
+final class RowsVirtualTable {
   fileprivate let schema: Schema
   var columns: [Column] = []
   var rowCount = 0
@@ -12,7 +14,9 @@ final class LentRows {
   init(_ schema: Schema) { self.schema = schema }
 
   /// - Precondition: the rows outlive the connection.
-  static func register(_ rows: LentRows, in database: OpaquePointer, as name: String) -> Bool {
+  static func register(_ rows: RowsVirtualTable, in database: OpaquePointer, as name: String)
+    -> Bool
+  {
     let context = Unmanaged.passUnretained(rows).toOpaque()
     return sqlite3_create_module_v2(database, name, module, context, nil) == SQLITE_OK
   }
@@ -27,7 +31,9 @@ final class LentRows {
         }
       return "\"\(column.name.replacing("\"", with: "\"\""))\" \(type)"
     }
-    return "CREATE TABLE x(\((columns + ["\(Sandbox.rowNumberName) INTEGER HIDDEN"]).joined(separator: ", ")))"
+    return
+      "CREATE TABLE "
+      + "x(\((columns + ["\(Sandbox.rowNumberName) INTEGER HIDDEN"]).joined(separator: ", ")))"
   }
 
   fileprivate func give(_ context: OpaquePointer?, column index: Int, row: Int) {
@@ -36,12 +42,15 @@ final class LentRows {
     if column.isNull[row] { return sqlite3_result_null(context) }
     switch column.type {
     case .double: sqlite3_result_double(context, column.doubles[row])
-    case .decimal(_, let scale): sqlite3_result_double(context, decimalValue(column.integers[row], scale: scale))
+    case .decimal(_, let scale):
+      sqlite3_result_double(context, decimalValue(column.integers[row], scale: scale))
     case .string:
-      // SQLITE_TRANSIENT: SQLite copies, as the columns may be gone when a window function looks back.
+      // SQLITE_TRANSIENT: SQLite copies, as the columns may be gone when a window function looks
+      // back.
       column.text.withBytes(of: row) { bytes in
         sqlite3_result_text(
-          context, bytes.baseAddress?.assumingMemoryBound(to: CChar.self) ?? empty, Int32(bytes.count),
+          context, bytes.baseAddress?.assumingMemoryBound(to: CChar.self) ?? empty,
+          Int32(bytes.count),
           unsafeBitCast(-1, to: sqlite3_destructor_type.self))
       }
     default: sqlite3_result_int64(context, column.integers[row])
@@ -53,7 +62,9 @@ final class LentRows {
 func decimalValue(_ unscaled: Int64, scale: Int) -> Double { Double(unscaled) / powersOfTen[scale] }
 
 /// Exact: 10^18 is below 2^63 and 5^18 below 2^53.
-let powersOfTen: [Double] = (0...18).map { exponent in (0..<exponent).reduce(1.0) { power, _ in power * 10 } }
+let powersOfTen: [Double] = (0...18).map { exponent in
+  (0..<exponent).reduce(1.0) { power, _ in power * 10 }
+}
 
 /// Stands for the address of no bytes, which SQLite would take for NULL.
 private nonisolated(unsafe) let empty: UnsafePointer<CChar> = {
@@ -65,12 +76,12 @@ private nonisolated(unsafe) let empty: UnsafePointer<CChar> = {
 // The structures that SQLite sees begin with SQLite's own; it never looks at what follows.
 private struct RowTable {
   var base = sqlite3_vtab()
-  var rows: Unmanaged<LentRows>
+  var rows: Unmanaged<RowsVirtualTable>
 }
 
 private struct RowCursor {
   var base = sqlite3_vtab_cursor()
-  var rows: Unmanaged<LentRows>
+  var rows: Unmanaged<RowsVirtualTable>
   var row = 0
 }
 
@@ -78,7 +89,7 @@ private struct RowCursor {
 private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
   var module = sqlite3_module()
   module.xConnect = { database, context, _, _, result, _ in
-    let rows = Unmanaged<LentRows>.fromOpaque(context!)
+    let rows = Unmanaged<RowsVirtualTable>.fromOpaque(context!)
     let status = sqlite3_declare_vtab(database, rows.takeUnretainedValue().declaration)
     guard status == SQLITE_OK else { return status }
     let table = UnsafeMutablePointer<RowTable>.allocate(capacity: 1)
@@ -98,7 +109,8 @@ private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
     let rows = UnsafeMutableRawPointer(table!).assumingMemoryBound(to: RowTable.self).pointee.rows
     let cursor = UnsafeMutablePointer<RowCursor>.allocate(capacity: 1)
     cursor.initialize(to: RowCursor(rows: rows))
-    result!.pointee = UnsafeMutableRawPointer(cursor).assumingMemoryBound(to: sqlite3_vtab_cursor.self)
+    result!.pointee = UnsafeMutableRawPointer(cursor).assumingMemoryBound(
+      to: sqlite3_vtab_cursor.self)
     return SQLITE_OK
   }
   module.xClose = { cursor in
@@ -119,7 +131,8 @@ private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
   }
   module.xColumn = { cursor, context, column in
     let cursor = rowCursor(cursor)
-    cursor.pointee.rows.takeUnretainedValue().give(context, column: Int(column), row: cursor.pointee.row)
+    cursor.pointee.rows.takeUnretainedValue().give(
+      context, column: Int(column), row: cursor.pointee.row)
     return SQLITE_OK
   }
   module.xRowid = { cursor, result in
@@ -131,6 +144,8 @@ private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
   return UnsafePointer(pointer)
 }()
 
-private func rowCursor(_ cursor: UnsafeMutablePointer<sqlite3_vtab_cursor>?) -> UnsafeMutablePointer<RowCursor> {
+private func rowCursor(_ cursor: UnsafeMutablePointer<sqlite3_vtab_cursor>?)
+  -> UnsafeMutablePointer<RowCursor>
+{
   UnsafeMutableRawPointer(cursor!).assumingMemoryBound(to: RowCursor.self)
 }
