@@ -1,16 +1,17 @@
-# make run         the example job on a local broker and S3 server, from nothing make test
-# everything: packages, lint, unit and system tests on real servers make mutants     breaks the
-# product on purpose, some 40 times, and shows which test sees each make acceptance  before an issue
-# is closed: mutants, long histories, fuzzers, sanitizers; some hours make fuzz        mutated
-# inputs for every parser, then mutated checkpoints, for SECONDS=600 each make torture     random
-# histories of failures, and random kills of the real binary, for SECONDS=600, until one differs
+# make run         the example job on a local broker and S3 server, from nothing
+# make test        everything: packages, lint, unit and system tests on real servers
+# make mutants     breaks the product on purpose, some 40 times, and shows which test sees each
+# make acceptance  before an issue is closed: mutants, long histories, fuzzers, sanitizers: hours
+# make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
+# make torture     random histories of failures and random kills, for SECONDS=600
 # make hostile     full disks of every size, and every hostile value in every column of a checkpoint
-# make sanitize    the unit tests under the address and the thread sanitizer make bench       ratios
-# against a C program and Python peers, written to Benchmarks/results.md make build       the
-# release binary: .build/release/tranche make stack       start the local broker and S3 server; make
-# stack-down stops them make format      rewrite the sources in our format; make lint only looks
-# make golden      rewrite jobs/job.schema.json and the golden Parquet files make clean       remove
-# what was built and the local stack's data
+# make sanitize    the unit tests under the address and the thread sanitizer
+# make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
+# make build       the release binary: .build/release/tranche
+# make stack       start the local broker and S3 server; make stack-down stops them
+# make format      rewrite the sources in our format; make lint only looks
+# make golden      rewrite jobs/job.schema.json and the golden Parquet files
+# make clean       remove what was built and the local stack's data
 
 SHELL := /bin/bash
 .ONESHELL:
