@@ -1,0 +1,101 @@
+import Foundation
+import Testing
+
+/// An idea, the files that own it, and a pattern that gives away a file that takes it over.
+struct Owner: Sendable, CustomStringConvertible {
+  let idea: String
+  /// Files or folders below `Sources`.
+  let files: [String]
+  /// A regular expression that fits a line of code of the owner, and of no other file.
+  let pattern: String
+
+  var description: String { idea }
+
+  static let all = [
+    Owner("writing to standard streams", in: ["tranche/StandardStreams.swift"], #"\bstderr\b"#)
+  ]
+
+  init(_ idea: String, in files: [String], _ pattern: String) {
+    self.idea = idea
+    self.files = files
+    self.pattern = pattern
+  }
+}
+
+@Suite("One owner per idea")
+struct OwnerTests {
+  @Test("no file but the owner's takes the idea over", arguments: Owner.all)
+  func owner(_ owner: Owner) throws {
+    let pattern = try Regex(owner.pattern)
+    var ownLineCount = 0
+    for source in try Source.all(below: ["Sources"]) where source.name.hasSuffix(".swift") {
+      let name = source.name.dropFirst("Sources/".count)
+      let isOwner = owner.files.contains { name == $0 || name.hasPrefix($0 + "/") }
+      for (number, line) in source.codeLines where line.contains(pattern) {
+        if isOwner { ownLineCount += 1 }
+        #expect(
+          isOwner, "\(source.name):\(number): \(line)\nThis belongs in \(owner.files).")
+      }
+    }
+    // A pattern that fits nothing would hold for ever.
+    #expect(ownLineCount > 0, "nothing in \(owner.files) fits \(owner.pattern)")
+  }
+}
+
+@Suite("How the sources read")
+struct SourceTests {
+  static let columnLimit = 100
+
+  @Test("no line is longer than 100 columns, but a table's and an address")
+  func columns() throws {
+    var lineCount = 0
+    for source in try Source.all(
+      below: ["Sources", "Tests", "Benchmarks", "docs", "jobs", "README.md", "Makefile"])
+    {
+      for (number, line) in source.lines {
+        lineCount += 1
+        if line.count <= Self.columnLimit || line.hasPrefix("|") || line.contains("://") {
+          continue
+        }
+        Issue.record("\(source.name):\(number) has \(line.count) columns")
+      }
+    }
+    #expect(lineCount > 10_000)
+  }
+}
+
+/// A text file of the project.
+struct Source {
+  /// Below the project's folder.
+  let name: String
+  let lines: [(number: Int, text: Substring)]
+
+  /// Lines that are not comments.
+  var codeLines: [(number: Int, text: Substring)] {
+    lines.filter { !$0.text.drop { $0 == " " }.hasPrefix("//") }
+  }
+
+  /// - Parameter names: Files and folders below the project's folder.
+  static func all(below names: [String]) throws -> [Source] {
+    let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent().path
+    var sources: [Source] = []
+    for name in names {
+      let below = FileManager.default.enumerator(atPath: "\(root)/\(name)")
+      var files = below.map { $0.compactMap { ($0 as? String).map { "\(name)/\($0)" } } } ?? []
+      if files.isEmpty { files = [name] }
+      for file in files.sorted() where isText(file) {
+        let text = try String(contentsOfFile: "\(root)/\(file)", encoding: .utf8)
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+        sources.append(Source(name: file, lines: lines.enumerated().map { ($0 + 1, $1) }))
+      }
+    }
+    return sources
+  }
+
+  private static func isText(_ file: String) -> Bool {
+    let endings = [".swift", ".py", ".md", ".yaml", ".txt", ".h", ".c", ".sh", "Makefile"]
+    return endings.contains(where: file.hasSuffix) && !file.contains("release-0.1")
+      && !file.contains("/Stack/")
+  }
+}
