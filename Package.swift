@@ -53,15 +53,15 @@ let package = Package(
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .target(name: "CCurl"),
     module("Offsets"),
-    module("Reports"),
+    module("Escaping"),
     module("Tables"),
     module("Formats", ["Offsets", "Tables"]),
     module("Parquet", ["Tables", "CZstd"]),
-    module("Expressions", ["Reports", "Tables", sqlite]),
-    module("Jobs", ["Reports", "Tables", "Formats", "Expressions", yams]),
+    module("Expressions", ["Escaping", "Tables", sqlite]),
+    module("Jobs", ["Escaping", "Tables", "Formats", "Expressions", yams]),
     module("Windows", ["Tables", "Formats", "Jobs"]),
-    module("Kafka", ["Offsets", "Reports", "CRdKafka"]),
-    module("ObjectStorage", ["Reports", "CCurl", crypto]),
+    module("Kafka", ["Escaping", "Offsets", "CRdKafka"]),
+    module("ObjectStorage", ["Escaping", "CCurl", crypto]),
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb, sqlite]),
     module(
       "Engine",
@@ -73,7 +73,7 @@ let package = Package(
     .executableTarget(
       name: "tranche",
       dependencies: [
-        "Offsets", "Reports", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
+        "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
         "Checkpoints", "Engine",
         "Wiring",
         logging, argumentParser,
@@ -116,7 +116,7 @@ let package = Package(
       name: "simulate", dependencies: ["Simulation"], path: "Tests/Simulate",
       swiftSettings: settings, linkerSettings: allocator),
     tests("ArchitectureTests"),
-    tests("ReportsTests", ["Reports", "TestSupport"]),
+    tests("EscapingTests", ["Escaping", "TestSupport"]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(
       "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]

@@ -1,4 +1,4 @@
-internal import Reports
+internal import Escaping
 package import Tables
 
 /// Why an expression is refused, or why a value of it is no value of its column.

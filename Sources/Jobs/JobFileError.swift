@@ -1,4 +1,4 @@
-internal import Reports
+internal import Escaping
 
 /// One fault of a job file: where it is, what is wrong, and what would do.
 package struct JobFileError: Error, Equatable, CustomStringConvertible {

@@ -1,6 +1,6 @@
 internal import CRdKafka
+internal import Escaping
 package import Offsets
-internal import Reports
 
 /// What went wrong between us and a cluster. No property value but the brokers' addresses is ever
 /// part of it.
@@ -24,8 +24,6 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
   package let place: String
   /// librdkafka's words, or ours.
   package let reason: String
-
-  package var isTransient: Bool { code == .unreachable }
 
   package var description: String { "\(place): \(reason). \(remedy)" }
 

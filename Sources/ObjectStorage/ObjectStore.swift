@@ -1,4 +1,4 @@
-internal import Reports
+internal import Escaping
 
 /// The name of an object below a store's root: segments joined by slashes.
 package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
@@ -135,15 +135,6 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     self.place = ForeignText.quoted(place, byteLimit: 1_200)
     self.reason = ForeignText.quoted(reason)
     self.hadUnansweredAttempt = hadUnansweredAttempt
-  }
-
-  package var isTransient: Bool {
-    switch code {
-    case .unreachable, .serverError: true
-    case .refused, .noSuchBucket, .full, .readOnly, .badRequest, .badCredentials, .inputOutput,
-      .held, .tooLarge:
-      false
-    }
   }
 
   package var description: String { "\(place): \(reason). \(remedy)" }

@@ -1,5 +1,5 @@
+internal import Escaping
 internal import Glibc
-internal import Reports
 
 /// Where a bucket is and how it is asked.
 package struct S3Configuration: Sendable {

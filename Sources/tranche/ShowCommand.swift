@@ -1,11 +1,11 @@
 import ArgumentParser
 import Checkpoints
 import Engine
+import Escaping
 import Formats
 import Foundation
 import Glibc
 import Jobs
-import Reports
 import Tables
 
 struct ShowCommand: ParsableCommand {

@@ -1,5 +1,5 @@
+import Escaping
 import Glibc
-import Reports
 import Synchronization
 
 /// The one place that writes to standard output and standard error. Both can fail: a disk is full,

@@ -1,10 +1,10 @@
 import ArgumentParser
 import Checkpoints
 import Engine
+import Escaping
 import Foundation
 import Jobs
 import Offsets
-import Reports
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -172,7 +172,7 @@ struct StoreContractTests {
       sleep: { waits.add($0) }, random: { 1 })
     #expect { try store.put([1], at: ObjectKey("x")) } throws: { error in
       let error = error as? ObjectStoreError
-      return error?.code == .unreachable && error?.isTransient == true
+      return error?.code == .unreachable
         && error?.hadUnansweredAttempt == true
         && error?.description.contains("4 attempts") == true
         && error?.description.contains("hunter2") == false

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-@testable import Reports
+@testable import Escaping
 
 @Suite("Foreign text")
 struct ForeignTextTests {
