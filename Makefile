@@ -17,7 +17,8 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test mutants acceptance torture fuzz hostile sanitize bench stack stack-down format lint golden clean packages
+.PHONY: help build run test mutants acceptance torture fuzz hostile sanitize bench stack \
+  stack-down format lint golden clean packages
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -131,7 +132,8 @@ sanitize: packages
 	  # The thread sanitizer does not see librdkafka's threads begin, and does not always survive
 	  # randomised addresses.
 	  skip=SystemTests; [ $$kind = address ] || skip='SystemTests|KafkaTests'
-	  setarch "$$(uname -m)" -R swift test --skip-build --sanitize=$$kind --scratch-path .build-$$kind --skip "$$skip"
+	  setarch "$$(uname -m)" -R swift test --skip-build \
+	    --sanitize=$$kind --scratch-path .build-$$kind --skip "$$skip"
 	done
 
 bench: build

@@ -1,9 +1,12 @@
 """What of the benchmark needs pyarrow.
 
-Usage: check.py agree SUMS.csv FOLDER ...         the objects in each folder hold, over all windows, the C program's sums
+Usage: check.py agree SUMS.csv FOLDER ...         the objects in each folder hold, over all
+                                                  windows, the C program's sums
        check.py holds FOLDER GROUPS CALLS         ... hold so many groups and calls
-       check.py parquet PARQUET_BENCHMARK PATH    our encoder and pyarrow's write the same table to PATH, each on one core; prints JSON
+       check.py parquet PARQUET_BENCHMARK PATH    our encoder and pyarrow's write the same table to
+                                                  PATH, each on one core; prints JSON
 """
+
 import glob
 import json
 import os
@@ -24,14 +27,24 @@ def objects(folder):
     paths = glob.glob(os.path.join(folder, "**", "*.parquet"), recursive=True)
     if not paths:
         sys.exit(f"{folder} holds no objects")
-    return pa.concat_tables(pq.read_table(path, columns=COLUMNS, partitioning=None) for path in paths)
+    return pa.concat_tables(
+        pq.read_table(path, columns=COLUMNS, partitioning=None) for path in paths
+    )
 
 
 def agree(sums, *folders):
     expected = pyarrow.csv.read_csv(sums).to_pylist()
     for folder in folders:
-        rows = objects(folder).group_by("api_id").aggregate([("calls", "sum"), ("time_taken", "sum")])
-        if rows.select(["api_id", "calls_sum", "time_taken_sum"]).rename_columns(COLUMNS).sort_by("api_id").to_pylist() != expected:
+        rows = (
+            objects(folder).group_by("api_id").aggregate([("calls", "sum"), ("time_taken", "sum")])
+        )
+        if (
+            rows.select(["api_id", "calls_sum", "time_taken_sum"])
+            .rename_columns(COLUMNS)
+            .sort_by("api_id")
+            .to_pylist()
+            != expected
+        ):
             sys.exit(f"{folder} and the C program disagree")
 
 
@@ -39,11 +52,15 @@ def holds(folder, groups, calls):
     rows = objects(folder)
     found = rows.num_rows, sum(rows["calls"].to_pylist())
     if found != (int(groups), int(calls)):
-        sys.exit(f"{folder} holds {found[0]} groups and {found[1]} calls instead of {groups} and {calls}")
+        sys.exit(
+            f"{folder} holds {found[0]} groups and {found[1]} calls instead of {groups} and {calls}"
+        )
 
 
 def parquet(program, path):
-    figures = json.loads(subprocess.run([program, path], stdout=subprocess.PIPE, text=True, check=True).stdout)
+    figures = json.loads(
+        subprocess.run([program, path], stdout=subprocess.PIPE, text=True, check=True).stdout
+    )
     pa.set_cpu_count(1)
     table = pq.read_table(path).combine_chunks()
     times = []
@@ -52,7 +69,11 @@ def parquet(program, path):
         started = time.perf_counter()
         pq.write_table(table, buffer, compression="zstd", compression_level=1)
         times.append((time.perf_counter() - started) * 1000)
-    figures |= {"pyarrow_ms": statistics.median(times), "pyarrow_bytes": buffer.getvalue().size, "pyarrow": pa.__version__}
+    figures |= {
+        "pyarrow_ms": statistics.median(times),
+        "pyarrow_bytes": buffer.getvalue().size,
+        "pyarrow": pa.__version__,
+    }
     print(json.dumps(figures))
 
 

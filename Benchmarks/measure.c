@@ -1,6 +1,7 @@
-// Runs a program from start to end and says what it took, as the operating system accounts for it: one line after the program's own output with
-// wall seconds, CPU seconds, peak KiB of memory and blocks of 512 bytes written. A process's peak begins with what its parent held, so the parent
-// of those that are measured is this, not Python.
+// Runs a program from start to end and says what it took, as the operating system accounts for it:
+// one line after the program's own output with wall seconds, CPU seconds, peak KiB of memory and
+// blocks of 512 bytes written. A process's peak begins with what its parent held, so the parent of
+// those that are measured is this, not Python.
 //
 // Usage: measure LONGEST_SECONDS PROGRAM [ARGUMENT ...]
 #include <signal.h>
@@ -18,7 +19,7 @@ static double seconds(void) {
   return now.tv_sec + now.tv_nsec / 1e9;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc < 3) return 2;
   double started = seconds();
   pid_t child = fork();
@@ -33,7 +34,8 @@ int main(int argc, char **argv) {
   struct rusage usage;
   if (child < 0 || wait4(child, &status, 0, &usage) != child) return 2;
   double wall = seconds() - started;
-  double cpu = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+  double cpu = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec +
+               (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
   if (WIFSIGNALED(status)) fprintf(stderr, "%s: killed by signal %d\n", argv[2], WTERMSIG(status));
   printf("%f %f %ld %ld\n", wall, cpu, usage.ru_maxrss, usage.ru_oublock);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 2;

@@ -1,7 +1,9 @@
 """How each program is run and measured: Tranche, the C limit and the peers.
 
-Every figure is of a whole process, from its start to its end, as the operating system accounts for it.
+Every figure is of a whole process, from its start to its end, as the operating system accounts for
+it.
 """
+
 import json
 import os
 import re
@@ -19,15 +21,18 @@ TRANCHE = os.path.join(RELEASE, "tranche")
 PARTITIONS = 6
 LONGEST_SECONDS = 300
 # Of a batch, on the run's own thread, and on the publisher's.
-RUN_STEPS, PUBLISHER_STEPS = ["plan", "read", "decode", "filter", "fold", "commit"], ["render", "encode", "publish"]
+RUN_STEPS, PUBLISHER_STEPS = (
+    ["plan", "read", "decode", "filter", "fold", "commit"],
+    ["render", "encode", "publish"],
+)
 
 
 @dataclass
 class Measured:
-    wall: float           # seconds
-    cpu: float            # seconds, user and system
-    peak: float           # MiB
-    written_blocks: int   # of 512 bytes
+    wall: float  # seconds
+    cpu: float  # seconds, user and system
+    peak: float  # MiB
+    written_blocks: int  # of 512 bytes
     output: str
     report: dict = field(default_factory=dict)  # Tranche's JSON
 
@@ -47,14 +52,25 @@ class Measured:
 
     @property
     def other_ms(self):
-        """Milliseconds per batch beside them: starting, meeting the brokers, and at the end waiting for the publisher."""
+        """Milliseconds per batch beside them: starting, meeting the brokers, and at the end waiting
+        for the publisher."""
         return self.wall * 1000 / self.batches - self.batch_ms
 
 
 def build(folder):
     """The two C programs."""
     for name, *libraries in (["measure"], ["limit", "-lrdkafka"]):
-        subprocess.run(["gcc", "-O2", "-o", os.path.join(folder, name), os.path.join(HERE, f"{name}.c"), *libraries], check=True)
+        subprocess.run(
+            [
+                "gcc",
+                "-O2",
+                "-o",
+                os.path.join(folder, name),
+                os.path.join(HERE, f"{name}.c"),
+                *libraries,
+            ],
+            check=True,
+        )
 
 
 def helper(script, *arguments):
@@ -72,12 +88,16 @@ class Job:
 
 
 class Stack:
-    """A broker, its topics, an S3 server (address and folder of buckets), the librdkafka that the programs run with, and folders: for what they
-    write, and of the C programs."""
+    """A broker, its topics, an S3 server (address and folder of buckets), the librdkafka that the
+    programs run with, and folders: for what they write, and of the C programs."""
 
     def __init__(self, folder, binaries, broker, s3=None, library=None):
         self.folder, self.binaries, self.broker, self.s3 = folder, binaries, broker, s3
-        self.environment = {**os.environ, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+        self.environment = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
         self.environment.pop("LD_LIBRARY_PATH", None)
         if library:
             self.environment["LD_LIBRARY_PATH"] = library
@@ -92,7 +112,9 @@ class Stack:
             self.topics[name] = partitions
         return name
 
-    def job(self, name, topic, max_offsets, window="global", format="csv", publish="batch", to_s3=False):
+    def job(
+        self, name, topic, max_offsets, window="global", format="csv", publish="batch", to_s3=False
+    ):
         # The limit of groups is far from what any job holds: at the limit, each batch counts them
         # all.
         path = os.path.join(self.folder, f"{name}.yaml")
@@ -119,8 +141,12 @@ limits: {{ groups_per_window: 4000000 }}
 
     def measure(self, command):
         os.sync()  # so that nothing of an earlier process is written during this one
-        done = subprocess.run([os.path.join(self.binaries, "measure"), str(LONGEST_SECONDS), *command], stdout=subprocess.PIPE, text=True,
-                              env=self.environment)
+        done = subprocess.run(
+            [os.path.join(self.binaries, "measure"), str(LONGEST_SECONDS), *command],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)} failed: {done.stdout}")
         *output, figures = done.stdout.splitlines()
@@ -128,20 +154,31 @@ limits: {{ groups_per_window: 4000000 }}
         return Measured(float(wall), float(cpu), int(peak) / 1024, int(blocks), "\n".join(output))
 
     def tranche_arguments(self, job, batches=None):
-        return ["run", job.path, "--checkpoints", job.checkpoints, "--json", *(["--batches", str(batches)] if batches else [])]
+        return [
+            "run",
+            job.path,
+            "--checkpoints",
+            job.checkpoints,
+            "--json",
+            *(["--batches", str(batches)] if batches else []),
+        ]
 
     def tranche(self, job, records, batches=None, checkpoint=None):
-        """Runs a job from the beginning, or from a checkpoint: the job's own, or one that keep() has copied."""
+        """Runs a job from the beginning, or from a checkpoint: the job's own, or one that keep()
+        has copied."""
         if checkpoint != job.checkpoints:
             self.restore(job, checkpoint)
         measured = self.measure([TRANCHE, *self.tranche_arguments(job, batches)])
         measured.report = json.loads(measured.output)
         if measured.report["records"] != records:
-            sys.exit(f"{job.path}: {measured.report['records']} records were read instead of {records}")
+            sys.exit(
+                f"{job.path}: {measured.report['records']} records were read instead of {records}"
+            )
         return measured
 
     def keep(self, job, folder):
-        """Copies a job's checkpoint, and its objects beside it: a checkpoint that is older than its place is refused."""
+        """Copies a job's checkpoint, and its objects beside it: a checkpoint that is older than its
+        place is refused."""
         shutil.copytree(job.checkpoints, folder)
         shutil.copytree(job.output, f"{folder}-objects")
 
@@ -167,8 +204,19 @@ limits: {{ groups_per_window: 4000000 }}
 
     def limit(self, topic, records, max_offsets, mode="sum", queues=None):
         output = self.sums(topic)
-        return self.counted([os.path.join(self.binaries, "limit"), mode, self.broker, topic, str(self.topics[topic]), str(records), output,
-                             *(queues or fitted_queues(max_offsets, self.topics[topic]))], records)
+        return self.counted(
+            [
+                os.path.join(self.binaries, "limit"),
+                mode,
+                self.broker,
+                topic,
+                str(self.topics[topic]),
+                str(records),
+                output,
+                *(queues or fitted_queues(max_offsets, self.topics[topic])),
+            ],
+            records,
+        )
 
     def sums(self, topic):
         """Where the C limit writes what it makes of a topic."""
@@ -177,8 +225,20 @@ limits: {{ groups_per_window: 4000000 }}
     def peer(self, kind, topic, records, size):
         folder = self.peer_output(kind, topic)
         shutil.rmtree(folder, ignore_errors=True)
-        return self.counted([sys.executable, os.path.join(HERE, "peer.py"), kind, self.broker, topic, str(self.topics[topic]), folder,
-                             str(size), str(-(-records // size))], records)
+        return self.counted(
+            [
+                sys.executable,
+                os.path.join(HERE, "peer.py"),
+                kind,
+                self.broker,
+                topic,
+                str(self.topics[topic]),
+                folder,
+                str(size),
+                str(-(-records // size)),
+            ],
+            records,
+        )
 
     def peer_output(self, kind, topic):
         return os.path.join(self.folder, "out", f"{kind}-{topic}")
@@ -186,22 +246,35 @@ limits: {{ groups_per_window: 4000000 }}
     def counted(self, command, records):
         measured = self.measure(command)
         if int(measured.output) != records:
-            sys.exit(f"{' '.join(command)}: {measured.output.strip()} records were read instead of {records}")
+            sys.exit(
+                f"{' '.join(command)}: {measured.output.strip()} records were read instead of "
+                f"{records}"
+            )
         return measured
 
 
 def fitted_queues(max_offsets, partitions):
-    """The sizes that Tranche sets: FetchSizes in Sources/Kafka/ClientConfiguration.swift. Tranche has a queue for each partition; the C program has one for all
-    of them, as a plain consumer has, and librdkafka holds that one against the limits of each: so it gets their sum."""
+    """The sizes that Tranche sets: FetchSizes in Sources/Kafka/ClientConfiguration.swift. Tranche
+    has a queue for each partition; the C program has one for all of them, as a plain consumer has,
+    and librdkafka holds that one against the limits of each: so it gets their sum."""
     fetch = min(max(max_offsets, 1024), 2048) * 64
     messages = min(max(2 * (max_offsets // partitions + 1), 1000), max(100, 12_000 // partitions))
-    return [f"message.max.bytes={fetch}", f"fetch.max.bytes={fetch}", f"fetch.message.max.bytes={min(fetch, max(32_768, 1_048_576 // partitions))}",
-            f"queued.min.messages={messages * partitions}", f"queued.max.messages.kbytes={max(64, 32_768 // partitions) * partitions}"]
+    return [
+        f"message.max.bytes={fetch}",
+        f"fetch.max.bytes={fetch}",
+        f"fetch.message.max.bytes={min(fetch, max(32_768, 1_048_576 // partitions))}",
+        f"queued.min.messages={messages * partitions}",
+        f"queued.max.messages.kbytes={max(64, 32_768 // partitions) * partitions}",
+    ]
 
 
 # What one would set who has memory to spare.
-LARGE_QUEUES = ["fetch.max.bytes=16777216", "fetch.message.max.bytes=1048576", "queued.min.messages=1000000",
-                "queued.max.messages.kbytes=1048576"]
+LARGE_QUEUES = [
+    "fetch.max.bytes=16777216",
+    "fetch.message.max.bytes=1048576",
+    "queued.min.messages=1000000",
+    "queued.max.messages.kbytes=1048576",
+]
 
 
 def median(values, read=float):

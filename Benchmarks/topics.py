@@ -1,9 +1,12 @@
 """Fills a topic. Timestamps rise by a millisecond per record, over all partitions.
 
-Usage: topics.py BROKER calls TOPIC PARTITIONS COUNT csv|json    COUNT calls of 200 APIs
+Usage:
+       topics.py BROKER calls TOPIC PARTITIONS COUNT csv|json    COUNT calls of 200 APIs
        topics.py BROKER groups TOPIC PARTITIONS COUNT            each of COUNT ids once, in random order
-       topics.py BROKER touches TOPIC PARTITIONS COUNT BATCHES   appends 1,000 records a batch, of 200 ids chosen out of COUNT
+       topics.py BROKER touches TOPIC PARTITIONS COUNT BATCHES   appends 1,000 records a batch, of
+                                                                 200 ids chosen out of COUNT
 """
+
 import random
 import sys
 
@@ -36,14 +39,18 @@ def create(broker, topic, partitions):
 
 
 def send(broker, topic, partitions, rows, count):
-    producer = Producer({"bootstrap.servers": broker, "linger.ms": 50, "queue.buffering.max.messages": 1000000})
+    producer = Producer(
+        {"bootstrap.servers": broker, "linger.ms": 50, "queue.buffering.max.messages": 1000000}
+    )
     for index, row in enumerate(rows):
         # Tansu knows the end of a partition when its last record came alone.
         if index >= count - partitions:
             flush(producer)
         while True:
             try:
-                producer.produce(topic, row, partition=index % partitions, timestamp=1795428000000 + index)
+                producer.produce(
+                    topic, row, partition=index % partitions, timestamp=1795428000000 + index
+                )
                 break
             except BufferError:
                 producer.poll(0.1)

@@ -149,7 +149,9 @@ struct RecordDecoderTests {
   func json() {
     let batch = decode(
       .json, calls,
-      "{\"api_id\":3,\"time_taken\":4}\n{\"x\":[1,{\"y\":null}],\"time_taken\":6,\"api_id\":\"5\"}\n { \"time_taken\" : 8 , \"api_\\u0069d\" : 7 }\n"
+      "{\"api_id\":3,\"time_taken\":4}\n"
+        + "{\"x\":[1,{\"y\":null}],\"time_taken\":6,\"api_id\":\"5\"}\n"
+        + " { \"time_taken\" : 8 , \"api_\\u0069d\" : 7 }\n"
     )
     #expect(batch.rejects.isEmpty)
     #expect(batch.columns[0].integers == [3, 5, 7])
@@ -326,10 +328,12 @@ struct ValueTextTests {
       case 0: text = "\(Double(bitPattern: UInt64.random(in: 0...UInt64.max, using: &random)))"
       case 1:
         text =
-          "\(Int64.random(in: -999_999_999...999_999_999, using: &random)).\(UInt32.random(in: 0...999_999, using: &random))"
+          "\(Int64.random(in: -999_999_999...999_999_999, using: &random))"
+          + ".\(UInt32.random(in: 0...999_999, using: &random))"
       default:
         text =
-          "\(UInt64.random(in: 0...UInt64.max, using: &random))e\(Int.random(in: -340...300, using: &random))"
+          "\(UInt64.random(in: 0...UInt64.max, using: &random))"
+          + "e\(Int.random(in: -340...300, using: &random))"
       }
       guard let expected = Double(text), expected.isFinite else { continue }
       let batch = decode(.csv, [field("d", .double)], text)

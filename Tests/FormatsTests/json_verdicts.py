@@ -1,4 +1,6 @@
-"""Says for each line of standard input, a text in hexadecimal, whether Python's parser takes it for one JSON object: 1 or 0 a line."""
+"""Says for each line of standard input, a text in hexadecimal, whether Python's parser takes it for
+one JSON object: 1 or 0 a line."""
+
 import json
 import sys
 
@@ -9,6 +11,12 @@ def refuse(name):
 
 for line in sys.stdin:
     try:
-        print(int(isinstance(json.loads(bytes.fromhex(line).decode("utf-8-sig"), parse_constant=refuse), dict)))
+        print(
+            int(
+                isinstance(
+                    json.loads(bytes.fromhex(line).decode("utf-8-sig"), parse_constant=refuse), dict
+                )
+            )
+        )
     except ValueError:
         print(0)

@@ -86,7 +86,8 @@ struct Fuzzer {
       + "10:05:00.123,\\N,12.34,\\N\n",
     "1,2\r\n3,4", "\"", "")
   private static let jsonCorpus = texts(
-    #"{"f0":1,"f1":-2,"f2":1.5e-7,"f3":true,"f4":"a\n\u00e9\ud83d\ude00","f5":"2026-11-23T10:05:00Z","f6":12.34}"#,
+    #"{"f0":1,"f1":-2,"f2":1.5e-7,"f3":true,"f4":"a\n\u00e9\ud83d\ude00","#
+      + #""f5":"2026-11-23T10:05:00Z","f6":12.34}"#,
     #"{"a":[1,{"b":null},[]],"c":{"d":"\\\"\/\b\f"},"n0":null}"#, "{}", #"{"":""}"#, #"[1e5]"#)
   private static let sqlCorpus = texts(
     "a >= 0 AND (b <> 'x' OR c IS NOT NULL)", "100.0 * a / sum(a) OVER ()",

@@ -11,10 +11,13 @@ private let example = """
   source:
     kafka:
       - name: main
-        properties: { bootstrap.servers: "${BROKERS:-localhost:9092}", sasl.password: "${file:/run/secret}" }
+        properties:
+          { bootstrap.servers: "${BROKERS:-localhost:9092}", sasl.password: "${file:/run/secret}" }
         topics: [orders]
     format: csv
-    fields: { api_id: int32, time_taken: "int64?", at: timestamp(unix_seconds), price: "decimal(9,2)", ratio: double }
+    fields:
+      { api_id: int32, time_taken: "int64?", at: timestamp(unix_seconds), price: "decimal(9,2)",
+        ratio: double }
   window: { tumbling: 5m }
   where: time_taken >= 0
   aggregate:

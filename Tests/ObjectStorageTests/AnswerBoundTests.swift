@@ -128,7 +128,8 @@ struct AnswerBoundTests {
       .status(
         200,
         body:
-          "<R>\(keys.map { "<Key>\($0)</Key>" }.joined())\(next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "")</R>"
+          "<R>\(keys.map { "<Key>\($0)</Key>" }.joined())"
+          + "\(next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "")</R>"
       )
     }
     let odd = ScriptedServer([

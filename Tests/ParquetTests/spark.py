@@ -1,9 +1,12 @@
-"""Reads every NAME.parquet of a folder with Apache Spark and compares it with NAME.json, as readers.py does with the other readers.
+"""Reads every NAME.parquet of a folder with Apache Spark and compares it with NAME.json, as
+readers.py does with the other readers.
 
-Usage: spark.py FOLDER, by a Python with pyspark 4.0.0 and Java 17: too much to install for every run of CI. The folder is left by
+Usage: spark.py FOLDER, by a Python with pyspark 4.0.0 and Java 17: too much to install for every
+run of CI. The folder is left by
 
     TRANCHE_TEST_KEEP_PARQUET=FOLDER make test
 """
+
 import glob
 import json
 import math
@@ -13,13 +16,27 @@ import sys
 
 from pyspark.sql import SparkSession
 
-spark = (SparkSession.builder.master("local[2]").config("spark.sql.session.timeZone", "UTC").config("spark.ui.enabled", "false")
-         .config("spark.driver.bindAddress", "127.0.0.1").config("spark.driver.host", "127.0.0.1")
-         # Rows come back in the order of the file: one file, one task.
-         .config("spark.sql.files.maxPartitionBytes", str(1 << 40)).getOrCreate())
+spark = (
+    SparkSession.builder.master("local[2]")
+    .config("spark.sql.session.timeZone", "UTC")
+    .config("spark.ui.enabled", "false")
+    .config("spark.driver.bindAddress", "127.0.0.1")
+    .config("spark.driver.host", "127.0.0.1")
+    # Rows come back in the order of the file: one file, one task.
+    .config("spark.sql.files.maxPartitionBytes", str(1 << 40))
+    .getOrCreate()
+)
 spark.sparkContext.setLogLevel("ERROR")
-types = {"int32": "int", "int64": "bigint", "double": "double", "bool": "boolean", "string": "string", "timestamp": "timestamp",
-         "timestamp_microseconds": "timestamp", "date": "date"}
+types = {
+    "int32": "int",
+    "int64": "bigint",
+    "double": "double",
+    "bool": "boolean",
+    "string": "string",
+    "timestamp": "timestamp",
+    "timestamp_microseconds": "timestamp",
+    "date": "date",
+}
 
 
 def kept(column, kind):
@@ -38,7 +55,7 @@ def kept(column, kind):
 
 files = rows = 0
 for path in sorted(glob.glob(os.path.join(sys.argv[1], "*.parquet"))):
-    with open(path[:-len("parquet")] + "json") as file:
+    with open(path[: -len("parquet")] + "json") as file:
         expected = json.load(file)
     frame = spark.read.parquet(path)
     columns = expected["columns"]
@@ -46,7 +63,9 @@ for path in sorted(glob.glob(os.path.join(sys.argv[1], "*.parquet"))):
         wanted = types.get(column["type"], column["type"])
         if field.name != column["name"] or field.dataType.simpleString() != wanted:
             sys.exit(f"{path}: {field} for {column['name']} {column['type']}")
-    found = frame.selectExpr(*[f"{kept(c['name'], c['type'])} AS c{i}" for i, c in enumerate(columns)]).collect()
+    found = frame.selectExpr(
+        *[f"{kept(c['name'], c['type'])} AS c{i}" for i, c in enumerate(columns)]
+    ).collect()
     if len(found) != expected["rows"]:
         sys.exit(f"{path}: {len(found)} rows for {expected['rows']}")
     for number, row in enumerate(found):
@@ -55,13 +74,18 @@ for path in sorted(glob.glob(os.path.join(sys.argv[1], "*.parquet"))):
             if value is not None and column["type"] == "double":
                 bits = struct.unpack("<Q", struct.pack("<d", value))[0]
                 wanted = int(wanted)
-                if math.isnan(value) and math.isnan(struct.unpack("<d", struct.pack("<Q", wanted))[0]):
+                if math.isnan(value) and math.isnan(
+                    struct.unpack("<d", struct.pack("<Q", wanted))[0]
+                ):
                     continue
                 value = bits
             if value is not None and column["type"].startswith("decimal"):
                 value = int(value.scaleb(int(column["type"][8:-1].split(",")[1])))
             if value != wanted:
-                sys.exit(f"{path}, column {column['name']} {column['type']}, row {number}: {value!r} for {wanted!r}")
+                sys.exit(
+                    f"{path}, column {column['name']} {column['type']}, row {number}: {value!r} "
+                    f"for {wanted!r}"
+                )
     files += 1
     rows += expected["rows"]
 print(f"{files} files, {rows} rows agree in Spark {spark.version}")

@@ -1,13 +1,20 @@
-"""Does to a broker what the tests need and Tranche never does. Usage: kafka_tool.py BROKER, with one JSON operation a line on standard input.
+"""Does to a broker what the tests need and Tranche never does. Usage: kafka_tool.py BROKER, with
+one JSON operation a line on standard input.
 
-  {"op": "create", "topic": T, "partitions": N}        {"op": "grow", "topic": T, "partitions": N}
-  {"op": "produce", "topic": T, "partition": P, "value": TEXT or null, "hex": BYTES, "key": TEXT, "timestamp": MILLISECONDS}
-  {"op": "samples", "topic": T, "partitions": N, "count": C, "seed": S, "from": MILLISECONDS, "span": MILLISECONDS}
-  {"op": "begin"}, {"op": "commit"}, {"op": "abort"}, {"op": "leave_open"}: a transaction around what is produced between
-  {"op": "produce_damaged", "topic": T, "partition": P, "count": N}: a batch that claims to be compressed and is not
-  {"op": "delete_records", "topic": T, "partition": P, "before": OFFSET}    {"op": "delete_topic", "topic": T}
-  {"op": "dump", "topic": T}: prints every record as a JSON line, read without Tranche
+{"op": "create", "topic": T, "partitions": N}        {"op": "grow", "topic": T, "partitions": N}
+{"op": "produce", "topic": T, "partition": P, "value": TEXT or null, "hex": BYTES,
+ "key": TEXT, "timestamp": MILLISECONDS}
+{"op": "samples", "topic": T, "partitions": N, "count": C, "seed": S,
+ "from": MILLISECONDS, "span": MILLISECONDS}
+{"op": "begin"}, {"op": "commit"}, {"op": "abort"}, {"op": "leave_open"}: a transaction around what
+ is produced between
+{"op": "produce_damaged", "topic": T, "partition": P, "count": N}: a batch that
+ claims to be compressed and is not
+{"op": "delete_records", "topic": T, "partition": P, "before": OFFSET}
+{"op": "delete_topic", "topic": T}
+{"op": "dump", "topic": T}: prints every record as a JSON line, read without Tranche
 """
+
 import json
 import random
 import socket
@@ -59,26 +66,42 @@ def crc32c(data):
 
 
 def produce_damaged(topic, partition, count):
-    """One record batch (magic 2) whose attributes say gzip and whose records are none, by a Produce request of version 3."""
+    """One record batch (magic 2) whose attributes say gzip and whose records are none, by a Produce
+    request of version 3."""
     metadata = admin.list_topics(topic, timeout=20)
     leader = metadata.brokers[metadata.topics[topic].partitions[partition].leader]
-    body = struct.pack(">hiqqqhii", 1, count - 1, 1795428000000, 1795428000000, -1, -1, -1, count) + b"this is no gzip stream"
+    body = (
+        struct.pack(">hiqqqhii", 1, count - 1, 1795428000000, 1795428000000, -1, -1, -1, count)
+        + b"this is no gzip stream"
+    )
     batch = struct.pack(">ibI", 0, 2, crc32c(body)) + body
     records = struct.pack(">qi", 0, len(batch)) + batch
     name = topic.encode()
     request = struct.pack(">hhih", 0, 3, 1, -1) + struct.pack(">hhii", -1, 1, 10000, 1)
-    request += struct.pack(">h", len(name)) + name + struct.pack(">iii", 1, partition, len(records)) + records
+    request += (
+        struct.pack(">h", len(name))
+        + name
+        + struct.pack(">iii", 1, partition, len(records))
+        + records
+    )
     with socket.create_connection((leader.host, leader.port), 20) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         answer = connection.recv(4096)
-    error = struct.unpack(">h", answer[4 + 4 + 4 + 2 + len(name) + 4 + 4:][:2])[0]
+    error = struct.unpack(">h", answer[4 + 4 + 4 + 2 + len(name) + 4 + 4 :][:2])[0]
     if error != 0:
         sys.exit(f"{topic}[{partition}]: the damaged batch was refused with error {error}")
 
 
 def dump(topic):
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "oracle", "enable.auto.commit": False,
-                         "isolation.level": "read_committed", "enable.partition.eof": True})
+    consumer = Consumer(
+        {
+            "bootstrap.servers": broker,
+            "group.id": "oracle",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
     partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
     consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
     ended = set()
@@ -90,8 +113,16 @@ def dump(topic):
             ended.add(message.partition())
             continue
         value = message.value()
-        print(json.dumps({"partition": message.partition(), "offset": message.offset(), "timestamp": message.timestamp()[1],
-                          "value": None if value is None else value.decode("utf-8", "replace")}))
+        print(
+            json.dumps(
+                {
+                    "partition": message.partition(),
+                    "offset": message.offset(),
+                    "timestamp": message.timestamp()[1],
+                    "value": None if value is None else value.decode("utf-8", "replace"),
+                }
+            )
+        )
     consumer.close()
 
 
@@ -102,17 +133,35 @@ for line in sys.stdin:
     kind, topic = operation["op"], operation.get("topic")
     if kind == "create":
         # Records bear times of their own, which the broker's default retention would take for old.
-        done(admin.create_topics([NewTopic(topic, operation["partitions"], 1, config={"retention.ms": "1000000000000000"})]))
+        done(
+            admin.create_topics(
+                [
+                    NewTopic(
+                        topic,
+                        operation["partitions"],
+                        1,
+                        config={"retention.ms": "1000000000000000"},
+                    )
+                ]
+            )
+        )
     elif kind == "grow":
         done(admin.create_partitions([NewPartitions(topic, operation["partitions"])]))
         # What is sent to a new partition before the brokers tell of it is not delivered.
-        while len(plain.list_topics(topic, timeout=20).topics[topic].partitions) < operation["partitions"]:
+        while (
+            len(plain.list_topics(topic, timeout=20).topics[topic].partitions)
+            < operation["partitions"]
+        ):
             time.sleep(0.01)
     elif kind == "delete_topic":
         done(admin.delete_topics([topic]))
     elif kind == "delete_records":
         plain.flush(30)
-        done(admin.delete_records([TopicPartition(topic, operation["partition"], operation["before"])]))
+        done(
+            admin.delete_records(
+                [TopicPartition(topic, operation["partition"], operation["before"])]
+            )
+        )
     elif kind == "produce":
         value = bytes.fromhex(operation["hex"]) if "hex" in operation else operation.get("value")
         extra = {name: operation[name] for name in ("key", "timestamp") if name in operation}
@@ -123,9 +172,15 @@ for line in sys.stdin:
     elif kind == "samples":
         numbers = random.Random(operation["seed"])
         for _ in range(operation["count"]):
-            row = f"{int(numbers.paretovariate(1.2)) % 200 + 1},{int(numbers.lognormvariate(4, 1))}\n"
-            send(topic, partition=numbers.randrange(operation["partitions"]), value=row,
-                 timestamp=operation["from"] + numbers.randrange(operation["span"]))
+            row = (
+                f"{int(numbers.paretovariate(1.2)) % 200 + 1},{int(numbers.lognormvariate(4, 1))}\n"
+            )
+            send(
+                topic,
+                partition=numbers.randrange(operation["partitions"]),
+                value=row,
+                timestamp=operation["from"] + numbers.randrange(operation["span"]),
+            )
     elif kind == "begin":
         plain.flush(30)
         producer = Producer({"bootstrap.servers": broker, "transactional.id": str(uuid.uuid4())})

@@ -1,8 +1,9 @@
 """A strict S3 server for the tests: OpenStack Swift with its s3api in one process, on loopback.
 
-It checks signatures, payload hashes, clock skew and conditions. Usage: strict_s3.py FOLDER PORT ACCOUNT USER SECRET; the access key
-id is ACCOUNT:USER. Prints "ready" when it listens.
+It checks signatures, payload hashes, clock skew and conditions. Usage: strict_s3.py FOLDER PORT
+ACCOUNT USER SECRET; the access key id is ACCOUNT:USER. Prints "ready" when it listens.
 """
+
 import os
 import sys
 import types
@@ -64,7 +65,8 @@ sys.modules["tranche_cache"] = module
 
 write(
     "swift.conf",
-    "[swift-hash]\nswift_hash_path_suffix=a\nswift_hash_path_prefix=b\n[storage-policy:0]\nname=only\ndefault=yes\n",
+    "[swift-hash]\nswift_hash_path_suffix=a\nswift_hash_path_prefix=b\n"
+    "[storage-policy:0]\nname=only\ndefault=yes\n",
 )
 from swift.common import utils  # noqa: E402
 
@@ -81,8 +83,18 @@ for server in ("account", "container", "object"):
     number = sockets[server].getsockname()[1]
     ring = RingBuilder(4, 1, 0)
     ring.add_dev(
-        dict(id=0, region=1, zone=1, ip="127.0.0.1", port=number, replication_ip="127.0.0.1", replication_port=number,
-             device="d1", weight=1, meta="")
+        dict(
+            id=0,
+            region=1,
+            zone=1,
+            ip="127.0.0.1",
+            port=number,
+            replication_ip="127.0.0.1",
+            replication_port=number,
+            device="d1",
+            weight=1,
+            meta="",
+        )
     )
     ring.rebalance()
     ring.get_ring().save(os.path.join(settings, server + ".ring.gz"))
@@ -92,15 +104,22 @@ for server in ("account", "container", "object"):
         f"[pipeline:main]\npipeline=app\n[app:app]\nuse=egg:swift#{server}\n",
     )
 
-filters = "catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth slo dlo copy versioned_writes symlink".split()
+filters = "catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth slo dlo "
+"copy versioned_writes symlink".split()
 options = {
     "s3api": "location=us-east-1\nstorage_domain=localhost\n",
     "tempauth": f"user_{account}_{user}={secret} .admin\n",
     "versioned_writes": "allow_object_versioning=true\n",
 }
-proxy = f"[DEFAULT]\nswift_dir={settings}\n[pipeline:main]\npipeline={' '.join(filters)} proxy-server\n"
+proxy = (
+    f"[DEFAULT]\nswift_dir={settings}\n[pipeline:main]\npipeline={' '.join(filters)} proxy-server\n"
+)
 for name in filters:
-    factory = "paste.filter_factory=tranche_cache:filter_factory" if name == "cache" else f"use=egg:swift#{name}"
+    factory = (
+        "paste.filter_factory=tranche_cache:filter_factory"
+        if name == "cache"
+        else f"use=egg:swift#{name}"
+    )
     proxy += f"[filter:{name}]\n{factory}\n{options.get(name, '')}"
 write("proxy.conf", proxy + "[app:proxy-server]\nuse=egg:swift#proxy\naccount_autocreate=true\n")
 
@@ -108,7 +127,11 @@ write("proxy.conf", proxy + "[app:proxy-server]\nuse=egg:swift#proxy\naccount_au
 def serve(socket, configuration):
     application = loadapp(os.path.join(settings, configuration), global_conf={"log_level": "ERROR"})
     return eventlet.spawn(
-        wsgi.server, socket, application, log=open(os.devnull, "w"), protocol=SwiftHttpProtocol,
+        wsgi.server,
+        socket,
+        application,
+        log=open(os.devnull, "w"),
+        protocol=SwiftHttpProtocol,
         capitalize_response_headers=False,
     )
 

@@ -119,7 +119,8 @@ final class DestinationTests {
     // As runs leave it whose marker cannot be written: a token each, and the one that stands there.
     for number in 0..<100 {
       let sql = """
-        DELETE FROM owner_tokens WHERE token = '\(seen)'; INSERT INTO owner_tokens (token) VALUES ('\(seen)');
+        DELETE FROM owner_tokens WHERE token = '\(seen)';
+        INSERT INTO owner_tokens (token) VALUES ('\(seen)');
         INSERT INTO owner_tokens (token) VALUES ('t\(number)');
         DELETE FROM owner_tokens WHERE number <= (SELECT max(number) FROM owner_tokens) - 64;
         """

@@ -32,7 +32,8 @@ struct FaultTests {
     #expect(lines.count == 3)
     #expect(
       lines[0].contains(
-        "\"offset\":1,\"record\":0,\"reason\":\"missingField\",\"field\":\"time_taken\",\"raw\":\"oops\""
+        "\"offset\":1,\"record\":0,\"reason\":\"missingField\",\"field\":\"time_taken\","
+          + "\"raw\":\"oops\""
       ))
     #expect(
       lines[1].contains(

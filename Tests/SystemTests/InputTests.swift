@@ -27,7 +27,8 @@ struct InputTests {
         window: { tumbling: 10m, time: at }
         aggregate:
           by: [api_id]
-          measures: { calls: count(), time_taken: sum(time_taken), costs: count(cost), cost: sum(cost), last: max(note), latest: max(at) }
+          measures:
+            { calls: count(), time_taken: sum(time_taken), costs: count(cost), cost: sum(cost), last: max(note), latest: max(at) }
         """)
     let run = try scenario.run()
     #expect(run.exitCode == 0, "\(run.errors)")
@@ -65,7 +66,8 @@ struct InputTests {
         let time = String(format: "2026-11-23T10:%02d:%02d.000Z", minutes, seconds)
         let cost = String(format: "%d.%02d", sums.cents / 100, sums.cents % 100)
         text +=
-          "\(apiID),\(sums.calls),\(sums.timeTaken),\(sums.costs),\(cost),\"\(sums.last.replacing("\"", with: "\"\""))\",\(time)\n"
+          "\(apiID),\(sums.calls),\(sums.timeTaken),\(sums.costs),\(cost),"
+          + "\"\(sums.last.replacing("\"", with: "\"\""))\",\(time)\n"
       }
       #expect(objects[key].map { String(decoding: $0, as: UTF8.self) } == text, "\(key)")
     }

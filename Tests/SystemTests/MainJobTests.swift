@@ -31,8 +31,10 @@ struct MainJobTests {
       ])
     try scenario.write(
       kafka: """
-        [{ name: main, properties: { bootstrap.servers: "\(scenario.stack.broker)" }, topics: [\(scenario.topic), \(second)] },
-         { name: other, properties: { bootstrap.servers: "\(scenario.stack.otherBroker)" }, topics: [\(third)] }]
+        [{ name: main, properties: { bootstrap.servers: "\(scenario.stack.broker)" },
+           topics: [\(scenario.topic), \(second)] },
+         { name: other, properties: { bootstrap.servers: "\(scenario.stack.otherBroker)" },
+           topics: [\(third)] }]
         """, output: store == 0 ? "format: parquet" : "format: csv")
     let first = try scenario.run()
     #expect(first.exitCode == 0, "\(first.errors)")
@@ -146,7 +148,8 @@ struct MainJobTests {
     let first = try Scenario()
     var random = SeededRandom(seed: 12)
     let values = (0..<600).map { _ in
-      "\(Int.random(in: 0...4, using: &random)),\(Int.random(in: -99_999...99_999, using: &random)).\(Int.random(in: 10...99, using: &random)),"
+      "\(Int.random(in: 0...4, using: &random)),"
+        + "\(Int.random(in: -99_999...99_999, using: &random)).\(Int.random(in: 10...99, using: &random)),"
         + "\(Double.random(in: -1e6...1e6, using: &random))\n"
     }
     try first.stack.kafka(

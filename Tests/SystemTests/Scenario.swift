@@ -50,16 +50,19 @@ final class Scenario {
         percentage_time: 100.0 * time_taken / sum(time_taken) OVER ()
         percent_rank: percent_rank() OVER (ORDER BY time_taken)
       """
+    let cluster =
+      "{ name: main, properties: { bootstrap.servers: \"\(stack.broker)\" }, topics: [\(topic)] }"
     try folder.write(
       """
       name: job
       source:
-        kafka: \(kafka ?? "[{ name: main, properties: { bootstrap.servers: \"\(stack.broker)\" }, topics: [\(topic)] }]")
+        kafka: \(kafka ?? "[\(cluster)]")
         format: \(format)
         fields: \(fields)
       trigger: { max_offsets: \(maxOffsets) }
       \(rest ?? main)
-      output: { to: "\(to)", \(output), s3: { endpoint: "\(store?.endpoint ?? "")", timeout: 5s, max_attempts: 2 } }
+      output: { to: "\(to)", \(output),
+        s3: { endpoint: "\(store?.endpoint ?? "")", timeout: 5s, max_attempts: 2 } }
       \(more)
       """, to: "job.yaml")
   }

@@ -125,7 +125,8 @@ struct StandardStreamsTests {
     let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .deletingLastPathComponent().deletingLastPathComponent()
     let writes = try Regex(
-      #"(^|[^\w.])(print|debugPrint|dump|puts|fputs|printf|vprintf)\(|FileHandle\.standard|\b(stdout|stderr)\b|NSLog"#
+      #"(^|[^\w.])(print|debugPrint|dump|puts|fputs|printf|vprintf)\("#
+        + #"|FileHandle\.standard|\b(stdout|stderr)\b|NSLog"#
     )
     var seen = 0
     for case let name as String in FileManager.default.enumerator(atPath: root.path + "/Sources")

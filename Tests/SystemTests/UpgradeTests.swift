@@ -39,7 +39,8 @@ struct UpgradeTests {
       to: "job.yaml")
     // The broker of this test is another one, and so is its topic's name.
     let sql = """
-      DELETE FROM clusters; UPDATE partitions SET topic = '\(topic)'; UPDATE rejects SET topic = '\(topic)';
+      DELETE FROM clusters; UPDATE partitions SET topic = '\(topic)';
+      UPDATE rejects SET topic = '\(topic)';
       UPDATE batches SET ranges = replace(ranges, '\(Self.topic)', '\(topic)');
       UPDATE job_settings SET key = replace(key, '\(Self.topic)', '\(topic)');
       """
@@ -77,7 +78,8 @@ struct UpgradeTests {
       objects["window_start=2026-11-23T10-10-00Z/part-0.csv"].map {
         String(decoding: $0, as: UTF8.self)
       }
-        == "api_id,calls,time_taken,mean,share\n0,1,\\N,\\N,25.0\n1,1,21,21.0,25.0\n2,1,22,22.0,25.0\n3,1,23,23.0,25.0\n"
+        == "api_id,calls,time_taken,mean,share\n0,1,\\N,\\N,25.0\n"
+        + "1,1,21,21.0,25.0\n2,1,22,22.0,25.0\n3,1,23,23.0,25.0\n"
     )
     #expect(try scenario.run().summary["published"] as? Int == 0)
     let status = try scenario.tranche("status", "job.yaml", "--json").output

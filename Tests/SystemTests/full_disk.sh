@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs job.yaml on a file system of two megabytes at disk/ that is full, then read-only, then has room, and prints the three exit codes. It is mounted in
-# namespaces of this script's own, so that nobody else sees it and no rights are needed; what is to outlive it is copied to kept/.
+# Runs job.yaml on a file system of two megabytes at disk/ that is full, then read-only, then has
+# room, and prints the three exit codes. It is mounted in namespaces of this script's own, so that
+# nobody else sees it and no rights are needed; what is to outlive it is copied to kept/.
 #
 # Usage: full_disk.sh TRANCHE CHECKPOINTS, in the job's folder.
 set -uo pipefail
@@ -8,7 +9,8 @@ if [ "${1:-}" != inside ]; then exec unshare --map-root-user --mount "$0" inside
 tranche=$2 checkpoints=$3
 mount -t tmpfs -o size=2m none disk || exit 1
 mkdir -p disk/checkpoints disk/out
-"$tranche" run job.yaml --checkpoints "$checkpoints" --batches 1 > first.txt 2>&1 || { cat first.txt >&2; exit 1; }
+"$tranche" run job.yaml --checkpoints "$checkpoints" --batches 1 > first.txt 2>&1 \
+  || { cat first.txt >&2; exit 1; }
 dd if=/dev/zero of=disk/filler bs=4096 > /dev/null 2>&1
 "$tranche" run job.yaml --checkpoints "$checkpoints" > full.txt 2>&1
 full=$?
