@@ -2,7 +2,7 @@
 
 Usage:
        topics.py BROKER calls TOPIC PARTITIONS COUNT csv|json    COUNT calls of 200 APIs
-       topics.py BROKER groups TOPIC PARTITIONS COUNT            each of COUNT ids once, in random order
+       topics.py BROKER groups TOPIC PARTITIONS COUNT            each of COUNT ids once, shuffled
        topics.py BROKER touches TOPIC PARTITIONS COUNT BATCHES   appends 1,000 records a batch, of
                                                                  200 ids chosen out of COUNT
 """

@@ -79,12 +79,14 @@ for level: Int32 in [1, 3, 6, 9] {
   let options = ParquetOptions(
     compression: .zstd(level: level), createdBy: "tranche version benchmark")
   let byteCount = try ParquetEncoder.encode(large, options).count
-  levels.append(
-    "[\(level), \(try medianMilliseconds(runs: 3) { _ = try ParquetEncoder.encode(large, options) }), \(byteCount)]"
-  )
+  let milliseconds = try medianMilliseconds(runs: 3) {
+    _ = try ParquetEncoder.encode(large, options)
+  }
+  levels.append("[\(level), \(milliseconds), \(byteCount)]")
 }
 print(
   """
-  {"large_ms": \(largeMilliseconds), "small_ms": \(smallMilliseconds), "bytes": \(file.count), "levels": [\(levels.joined(separator: ", "))], \
+  {"large_ms": \(largeMilliseconds), "small_ms": \(smallMilliseconds), "bytes": \(file.count), \
+  "levels": [\(levels.joined(separator: ", "))], \
   "table_mib": \(pieces.tableMebibytes), "more_mib": \(pieces.moreMebibytes)}
   """)

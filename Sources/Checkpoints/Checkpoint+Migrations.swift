@@ -28,10 +28,13 @@ extension Checkpoint {
       job TEXT NOT NULL,                 -- The job file's name.
       created_by TEXT NOT NULL,          -- The release of Tranche that made this file.
       created_at TEXT NOT NULL,
-      next_batch INTEGER NOT NULL        -- The number that the next committed batch gets; the first is 1.
+      -- The number that the next committed batch gets; the first is 1.
+      next_batch INTEGER NOT NULL
     ) STRICT;
 
-    CREATE TABLE job_settings (          -- What the job file said, in canonical form and without secrets, when this state was last written.
+    CREATE TABLE job_settings (
+      -- What the job file said, in canonical form and without secrets, when this state was last
+      -- written.
       key TEXT PRIMARY KEY,              -- For example aggregate.by
       value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
@@ -41,8 +44,10 @@ extension Checkpoint {
       cluster_id TEXT NOT NULL           -- As the brokers report it.
     ) STRICT, WITHOUT ROWID;
 
-    CREATE TABLE partitions (            -- Progress: every offset in [start_offset, next_offset) is accounted for.
-      partition_id INTEGER PRIMARY KEY,  -- Ours; stands for the three names below in window_offsets.
+    CREATE TABLE partitions (
+      -- Progress: every offset in [start_offset, next_offset) is accounted for.
+      -- Ours; stands for the three names below in window_offsets.
+      partition_id INTEGER PRIMARY KEY,
       source TEXT NOT NULL,
       topic TEXT NOT NULL,
       partition INTEGER NOT NULL,
@@ -52,23 +57,27 @@ extension Checkpoint {
       CHECK (start_offset >= 0 AND next_offset >= start_offset)
     ) STRICT;
 
-    CREATE TABLE gaps (                  -- Offsets that were passed over and never read: [from_offset, to_offset).
+    CREATE TABLE gaps (
+      -- Offsets that were passed over and never read: [from_offset, to_offset).
       source TEXT NOT NULL,
       topic TEXT NOT NULL,
       partition INTEGER NOT NULL,
       from_offset INTEGER NOT NULL,
       to_offset INTEGER NOT NULL,
-      reason TEXT NOT NULL CHECK (reason IN ('skipped', 'lost')), -- By `tranche skip`, or removed by the broker before they were read.
+      -- By `tranche skip`, or removed by the broker before they were read.
+      reason TEXT NOT NULL CHECK (reason IN ('skipped', 'lost')),
       recorded_at TEXT NOT NULL,
       PRIMARY KEY (source, topic, partition, from_offset),
       CHECK (from_offset < to_offset)
     ) STRICT, WITHOUT ROWID;
 
-    CREATE TABLE in_flight (             -- At most one row: the batch that a run had planned and not yet committed.
+    CREATE TABLE in_flight (
+      -- At most one row: the batch that a run had planned and not yet committed.
       id INTEGER PRIMARY KEY CHECK (id = 1),
       batch INTEGER NOT NULL,
       planned_at TEXT NOT NULL,
-      ranges TEXT NOT NULL               -- JSON: [{"source","topic","ranges":[[partition,from,to], ...]}, ...], to excluded.
+      -- JSON: [{"source","topic","ranges":[[partition,from,to], ...]}, ...], to excluded.
+      ranges TEXT NOT NULL
     ) STRICT;
 
     CREATE TABLE batches (               -- History: one row a commit.
@@ -82,12 +91,15 @@ extension Checkpoint {
     ) STRICT;
 
     CREATE TABLE windows (               -- One row a window that holds state.
-      window INTEGER PRIMARY KEY,        -- Start of the window in milliseconds since 1970 UTC; 0 for the global window.
+      -- Start of the window in milliseconds since 1970 UTC; 0 for the global window.
+      window INTEGER PRIMARY KEY,
       records INTEGER NOT NULL,          -- Records counted in it.
-      group_count_at_most INTEGER NOT NULL -- An upper bound of its groups, made exact when it reaches the limit.
+      -- An upper bound of its groups, made exact when it reaches the limit.
+      group_count_at_most INTEGER NOT NULL
     ) STRICT;
 
-    CREATE TABLE window_offsets (        -- Lineage: which offsets of a partition contributed to a window.
+    CREATE TABLE window_offsets (
+      -- Lineage: which offsets of a partition contributed to a window.
       window INTEGER NOT NULL,
       partition_id INTEGER NOT NULL REFERENCES partitions,
       smallest_offset INTEGER NOT NULL,
@@ -96,33 +108,42 @@ extension Checkpoint {
       PRIMARY KEY (window, partition_id)
     ) STRICT, WITHOUT ROWID;
 
-    CREATE TABLE outputs (               -- One row an object. It is dirty while revision > published_revision.
+    CREATE TABLE outputs (
+      -- One row an object. It is dirty while revision > published_revision.
       object_key TEXT PRIMARY KEY,       -- Below output.to.
       kind TEXT NOT NULL CHECK (kind IN ('window', 'batch', 'rejects')),
-      number INTEGER NOT NULL,           -- The window (kind window) or the batch (kinds batch and rejects) that it shows.
+      -- The window (kind window) or the batch (kinds batch and rejects) that it shows.
+      number INTEGER NOT NULL,
       revision INTEGER NOT NULL,         -- One more with each commit that changes its content.
-      published_revision INTEGER NOT NULL DEFAULT 0, -- The newest revision that the store has acknowledged; 0 for none.
+      -- The newest revision that the store has acknowledged; 0 for none.
+      published_revision INTEGER NOT NULL DEFAULT 0,
       etag TEXT,                         -- The store's, of that revision.
       byte_count INTEGER,                -- Of that revision.
       rendered_by TEXT,                  -- The releases of Tranche and SQLite that rendered it.
-      checks_left INTEGER NOT NULL DEFAULT 0 -- Unsettled while above 0: a request without an answer may still be applied, so the store is asked.
+      -- Unsettled while above 0: a request without an answer may still be applied, so the store is
+      -- asked.
+      checks_left INTEGER NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX outputs_dirty ON outputs (object_key) WHERE revision > published_revision;
     CREATE INDEX outputs_unsettled ON outputs (object_key) WHERE checks_left > 0;
 
-    CREATE TABLE results (               -- Rendered bytes of batch windows and row jobs, kept until the store has them.
+    CREATE TABLE results (
+      -- Rendered bytes of batch windows and row jobs, kept until the store has them.
       object_key TEXT PRIMARY KEY REFERENCES outputs ON DELETE CASCADE,
       byte_count INTEGER NOT NULL,
       bytes BLOB NOT NULL
     ) STRICT;
 
-    CREATE TABLE retired_objects (       -- Objects that a change of output.to or output.format left behind; deleted when the new ones stand.
+    CREATE TABLE retired_objects (
+      -- Objects that a change of output.to or output.format left behind; deleted when the new ones
+      -- stand.
       place TEXT NOT NULL,               -- The old output.to.
       object_key TEXT NOT NULL,
       PRIMARY KEY (place, object_key)
     ) STRICT, WITHOUT ROWID;
 
-    CREATE TABLE rejects (               -- Records that did not decode, kept under rejects.policy quarantine.
+    CREATE TABLE rejects (
+      -- Records that did not decode, kept under rejects.policy quarantine.
       batch INTEGER NOT NULL,
       source TEXT NOT NULL,
       topic TEXT NOT NULL,
@@ -147,20 +168,26 @@ extension Checkpoint {
     ALTER TABLE retired_objects ADD COLUMN etag TEXT
       /* As we last published it; NULL where no acknowledgement is known. */;
 
-    CREATE TABLE owner_tokens (          -- What this checkpoint wrote, or may write, into _tranche/owner.
+    CREATE TABLE owner_tokens (
+      -- What this checkpoint wrote, or may write, into _tranche/owner.
       number INTEGER PRIMARY KEY,        -- Ascending in time; only the newest are kept.
-      token TEXT NOT NULL UNIQUE         -- Empty: a person allowed it to take a place without a marker.
+      -- Empty: a person allowed it to take a place without a marker.
+      token TEXT NOT NULL UNIQUE
     ) STRICT;
 
     CREATE TABLE incidents (             -- Losses and doubts that a person must decide.
       incident INTEGER PRIMARY KEY,
       kind TEXT NOT NULL CHECK (kind IN ('log_replaced', 'rejects')),
-      source TEXT NOT NULL,              -- The partition concerned; for rejects that of the first reject.
+      -- The partition concerned; for rejects that of the first reject.
+      source TEXT NOT NULL,
       topic TEXT NOT NULL,
       partition INTEGER NOT NULL,
-      next_offset INTEGER NOT NULL,      -- Progress when it was noticed; for rejects the first reject's offset.
-      log_end INTEGER,                   -- Where the log ended; NULL where the partition is gone, and for rejects.
-      ranges TEXT,                       -- For rejects: what the failed batch was to read, JSON as in in_flight.
+      -- Progress when it was noticed; for rejects the first reject's offset.
+      next_offset INTEGER NOT NULL,
+      -- Where the log ended; NULL where the partition is gone, and for rejects.
+      log_end INTEGER,
+      -- For rejects: what the failed batch was to read, JSON as in in_flight.
+      ranges TEXT,
       detail TEXT NOT NULL,              -- For people.
       noticed_at TEXT NOT NULL,
       last_seen_at TEXT NOT NULL,
@@ -169,12 +196,15 @@ extension Checkpoint {
     ) STRICT;
     CREATE INDEX incidents_open ON incidents (kind) WHERE resolved_at IS NULL;
 
-    -- Rejects move to _tranche/, out of the way of readers' globs; the objects at the old keys are deleted.
+    -- Rejects move to _tranche/, out of the way of readers' globs; the objects at the old keys
+    -- are deleted.
     INSERT OR IGNORE INTO retired_objects (place, object_key, etag)
       SELECT job_settings.value, outputs.object_key, outputs.etag FROM outputs, job_settings
       WHERE outputs.kind = 'rejects' AND job_settings.key = 'output.to';
-    UPDATE outputs SET object_key = format('_tranche/rejects/batch=%09d.ndjson', number), revision = revision + 1,
-      published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0 WHERE kind = 'rejects';
+    UPDATE outputs SET object_key = format('_tranche/rejects/batch=%09d.ndjson', number),
+      revision = revision + 1,
+      published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
+      WHERE kind = 'rejects';
     """
 
   /// The state of an aggregate job: one row per group of a window, with columns named as in the job
@@ -200,8 +230,10 @@ extension Checkpoint {
     }
     columns.append("  PRIMARY KEY (\(primaryKey.joined(separator: ", ")))")
     return """
-      CREATE TABLE groups (                -- The measures of each group of each window. A timestamp is in milliseconds since 1970 UTC,
-                                           -- a decimal in units of its last digit, a NULL key is 0 or '' with its _is_null column at 1.
+      CREATE TABLE groups (
+        -- The measures of each group of each window. A timestamp is in milliseconds since 1970 UTC,
+        -- a decimal in units of its last digit, a NULL key is 0 or '' with its _is_null column
+        -- at 1.
       \(columns.joined(separator: ",\n"))
       ) STRICT, WITHOUT ROWID
       """

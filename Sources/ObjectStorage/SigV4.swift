@@ -34,12 +34,12 @@ struct SigV4 {
     if let token = credentials.sessionToken { headers.append(("x-amz-security-token", token)) }
     let scope = "\(date)/\(region)/s3/aws4_request"
     let (canonical, signedNames) = canonicalRequest(request, headers)
-    let text =
-      "AWS4-HMAC-SHA256\n\(time)\n\(scope)\n\(hexadecimal(SHA256.hash(data: Array(canonical.utf8))))"
+    let hash = hexadecimal(SHA256.hash(data: Array(canonical.utf8)))
+    let text = "AWS4-HMAC-SHA256\n\(time)\n\(scope)\n\(hash)"
     let signature = hexadecimal(hmac(signingKey(date), text))
     let authorization =
-      "AWS4-HMAC-SHA256 "
-      + "Credential=\(credentials.accessKeyID)/\(scope),SignedHeaders=\(signedNames),Signature=\(signature)"
+      "AWS4-HMAC-SHA256 Credential=\(credentials.accessKeyID)/\(scope),"
+      + "SignedHeaders=\(signedNames),Signature=\(signature)"
     return headers + [("authorization", authorization)]
   }
 
@@ -53,7 +53,8 @@ struct SigV4 {
     let lines = signed.map { "\($0.name):\($0.value)\n" }.joined()
     let payload = headers.last { $0.name == "x-amz-content-sha256" }?.value ?? ""
     return (
-      "\(request.method)\n\(request.path)\n\(Self.encoded(request.query))\n\(lines)\n\(names)\n\(payload)",
+      "\(request.method)\n\(request.path)\n\(Self.encoded(request.query))\n"
+        + "\(lines)\n\(names)\n\(payload)",
       names
     )
   }
@@ -88,7 +89,8 @@ struct SigV4 {
   /// Sorted by the encoded names, then values.
   static func encoded(_ query: [(name: String, value: String)]) -> String {
     query.map {
-      "\(percentEncoded($0.name, keepingSlashes: false))=\(percentEncoded($0.value, keepingSlashes: false))"
+      percentEncoded($0.name, keepingSlashes: false) + "="
+        + percentEncoded($0.value, keepingSlashes: false)
     }.sorted()
       .joined(separator: "&")
   }

@@ -73,7 +73,10 @@ package struct ParquetError: Error, Equatable, CustomStringConvertible {
 /// Turns a table into a Parquet file: flat, in version 1 data pages, which every reader takes. The
 /// same table and options give the same bytes.
 ///
-///     PAR1 | row group: column chunk: [dictionary page] data page ... | ... | footer | length of the footer | PAR1
+///     PAR1
+///     row group: column chunk: [dictionary page] data page ... | ...
+///     footer | length of the footer
+///     PAR1
 ///
 /// For each column of a row group the smallest of three encodings is taken: under a dictionary, as
 /// differences, or plain.

@@ -28,7 +28,8 @@ struct InputTests {
         aggregate:
           by: [api_id]
           measures:
-            { calls: count(), time_taken: sum(time_taken), costs: count(cost), cost: sum(cost), last: max(note), latest: max(at) }
+            { calls: count(), time_taken: sum(time_taken), costs: count(cost), cost: sum(cost),
+              last: max(note), latest: max(at) }
         """)
     let run = try scenario.run()
     #expect(run.exitCode == 0, "\(run.errors)")

@@ -149,7 +149,8 @@ struct MainJobTests {
     var random = SeededRandom(seed: 12)
     let values = (0..<600).map { _ in
       "\(Int.random(in: 0...4, using: &random)),"
-        + "\(Int.random(in: -99_999...99_999, using: &random)).\(Int.random(in: 10...99, using: &random)),"
+        + "\(Int.random(in: -99_999...99_999, using: &random))."
+        + "\(Int.random(in: 10...99, using: &random)),"
         + "\(Double.random(in: -1e6...1e6, using: &random))\n"
     }
     try first.stack.kafka(

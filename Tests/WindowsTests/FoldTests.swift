@@ -22,7 +22,8 @@ func job(
       aggregate:
         by: [\(by)]
         measures:
-          { n: count(), filled: count(value), total: sum(value), least: min(value), most: max(value), mean: avg(value), first_key: min(key) }
+          { n: count(), filled: count(value), total: sum(value), least: min(value),
+            most: max(value), mean: avg(value), first_key: min(key) }
       output: { to: "file:out", format: csv }
       limits: { windows_per_batch: 100\(limits) }
       """, path: "fold.yaml", environment: [:], readFile: { _ in nil })
