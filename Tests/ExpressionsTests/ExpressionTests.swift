@@ -412,7 +412,7 @@ struct ExpressionBoundTests {
 
   @Test(
     "ends where all texts together are longer than an object may be, before they are taken",
-    .timeLimit(.minutes(1)))
+    .timeLimit(.minutes(10)))
   func table() throws {
     let error = code { () throws(ExpressionError) in
       _ = try derive(
