@@ -61,7 +61,7 @@ let package = Package(
     module("Jobs", ["Escaping", "Tables", "Formats", "Expressions", yams]),
     module("Windows", ["Tables", "Formats", "Jobs"]),
     module("Kafka", ["Escaping", "Offsets", "CRdKafka"]),
-    module("ObjectStorage", ["Escaping", "CCurl", crypto]),
+    module("ObjectStorage", ["Escaping", "Tables", "CCurl", crypto]),
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb, sqlite]),
     module(
       "Engine",
@@ -143,7 +143,7 @@ let package = Package(
         "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets",
         "Simulation", "TestSupport", logging,
       ]),
-    tests("TrancheTests", ["tranche", "Engine"]),
+    tests("TrancheTests", ["tranche", "Checkpoints", "Engine"]),
     tests(
       "SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"],
       exclude: ["release-0.1", "oracle.py", "clickhouse.py", "full_disk.sh", "filling_disk.sh"]),

@@ -229,8 +229,7 @@ struct CheckedRow {
     case .bool: return 0...1
     case .int32, .date: return Int64(Int32.min)...Int64(Int32.max)
     case .decimal(let precision, _):
-      let limit = (0..<(digitCount ?? precision)).reduce(Int64(1)) { power, _ in power * 10 }
-      return (1 - limit)...(limit - 1)
+      return PowersOfTen.unscaledValues(precision: digitCount ?? precision)
     case .int64, .timestamp, .timestampMicroseconds: return .min ... .max
     case .double, .string: preconditionFailure("\(type) is not stored as integers")
     }

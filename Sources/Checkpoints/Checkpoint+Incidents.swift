@@ -1,6 +1,6 @@
-internal import Formats
 internal import GRDB
 package import Offsets
+internal import Tables
 
 /// A loss or doubt that a person must decide. It stays until it is resolved.
 package struct Incident: Sendable, Equatable {

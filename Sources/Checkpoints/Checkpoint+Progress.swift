@@ -1,6 +1,6 @@
-internal import Formats
 internal import GRDB
 package import Offsets
+internal import Tables
 
 /// What is read and what is not: starts, gaps, clusters, and what is left of a partition.
 extension Checkpoint {

@@ -1,9 +1,9 @@
-internal import Formats
 internal import GRDB
 internal import GRDBSQLite
 internal import Glibc
 package import Jobs
 package import Offsets
+internal import Tables
 internal import Windows
 
 /// A job's checkpoint, opened for writing by the one run that holds its lock: progress, window

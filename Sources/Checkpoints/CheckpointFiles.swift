@@ -1,29 +1,5 @@
 internal import Glibc
 
-/// Device and inode: whether a path still leads to the file that was opened.
-struct FileIdentity: Equatable {
-  let device: UInt64
-  let inode: UInt64
-
-  fileprivate init(_ facts: stat) {
-    device = UInt64(facts.st_dev)
-    inode = UInt64(facts.st_ino)
-  }
-
-  /// Nil where there is nothing. A link is not followed.
-  init?(path: String) {
-    var facts = stat()
-    guard lstat(path, &facts) == 0 else { return nil }
-    self.init(facts)
-  }
-
-  init?(descriptor: Int32) {
-    var facts = stat()
-    guard fstat(descriptor, &facts) == 0, facts.st_nlink > 0 else { return nil }
-    self.init(facts)
-  }
-}
-
 /// What tells whether a file that is read without locks was changed meanwhile.
 struct FileVersion: Equatable {
   private let identity: FileIdentity

@@ -1,5 +1,5 @@
-import Formats
 package import Jobs
+import Tables
 
 /// The keys of a job's objects below `output.to`: stable, in the hive style that Athena, Spark and
 /// duckdb read as partition columns.

@@ -1,5 +1,6 @@
 internal import Foundation
 import Offsets
+import Tables
 
 /// Offset ranges as the JSON that the checkpoint keeps, readable and queryable with SQLite's json
 /// functions: one object a topic, one array a partition.
@@ -66,9 +67,11 @@ enum RangesText {
         bytes.append(UInt8(ascii: ","))
       } else {
         if open != nil { bytes += "]},".utf8 }
-        bytes +=
-          "{\"source\":\(quoted(identifier.source)),\"topic\":\(quoted(identifier.topic)),\"\(name)\":["
-          .utf8
+        bytes += "{\"source\":".utf8
+        JSONText.append(identifier.source, to: &bytes)
+        bytes += ",\"topic\":".utf8
+        JSONText.append(identifier.topic, to: &bytes)
+        bytes += ",\"\(name)\":[".utf8
       }
       open = identifier
       var separator = UInt8(ascii: "[")
@@ -93,11 +96,5 @@ enum RangesText {
       rest /= 10
     } while rest > 0
     bytes[first...].reverse()
-  }
-
-  /// Names of sources and topics hold no control characters (the job file is checked), so two
-  /// escapes do.
-  private static func quoted(_ text: String) -> String {
-    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
   }
 }

@@ -1,9 +1,10 @@
 package import Checkpoints
 internal import Foundation
 package import ObjectStorage
+internal import Tables
 
 /// What stands in `_tranche/owner` below an output: whose results lie there.
-package struct OwnerMarker: Codable, Equatable, Sendable {
+package struct OwnerMarker: Decodable, Equatable, Sendable {
   /// The id of the checkpoint that writes there.
   package let checkpoint: String
   package let job: String
@@ -42,12 +43,10 @@ package struct OwnerMarker: Codable, Equatable, Sendable {
   }
 
   package var bytes: [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(self) else {
-      preconditionFailure("texts that are no JSON")
+    let members = [("checkpoint", checkpoint), ("job", job), ("token", token)].map {
+      "\(JSONText.quoted($0)):\(JSONText.quoted($1))"
     }
-    return Array(data) + [UInt8(ascii: "\n")]
+    return Array("{\(members.joined(separator: ","))}\n".utf8)
   }
 }
 

@@ -234,7 +234,7 @@ extension Column {
     let whole: Int64?
     if case .decimal(let precision, let scale) = type {
       guard let unscaled = value.scaled(by: scale),
-        unscaled.magnitude < UInt64(powersOfTen[precision])
+        unscaled.magnitude < PowersOfTen.integers[precision].magnitude
       else { return nil }
       return unscaled
     }
@@ -267,10 +267,10 @@ extension SQLValue {
   fileprivate func scaled(by scale: Int) -> Int64? {
     switch self {
     case .integer(let number):
-      let (product, overflow) = number.multipliedReportingOverflow(by: Int64(powersOfTen[scale]))
+      let (product, overflow) = number.multipliedReportingOverflow(by: PowersOfTen.integers[scale])
       return overflow ? nil : product
     case .real(let number):
-      let scaled = number * powersOfTen[scale]
+      let scaled = number * PowersOfTen.doubles[scale]
       let whole = scaled.rounded()
       guard abs(scaled - whole) <= 1e-9 * max(1, abs(scaled)) else { return nil }
       return Int64(exactly: whole)

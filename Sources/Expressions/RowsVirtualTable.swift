@@ -59,11 +59,8 @@ final class RowsVirtualTable {
 }
 
 /// What a decimal is inside an expression.
-func decimalValue(_ unscaled: Int64, scale: Int) -> Double { Double(unscaled) / powersOfTen[scale] }
-
-/// Exact: 10^18 is below 2^63 and 5^18 below 2^53.
-let powersOfTen: [Double] = (0...18).map { exponent in
-  (0..<exponent).reduce(1.0) { power, _ in power * 10 }
+func decimalValue(_ unscaled: Int64, scale: Int) -> Double {
+  Double(unscaled) / PowersOfTen.doubles[scale]
 }
 
 /// Stands for the address of no bytes, which SQLite would take for NULL.

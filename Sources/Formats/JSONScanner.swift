@@ -132,7 +132,7 @@ private struct Cursor {
 
   private mutating func skipDigits() -> Bool {
     let start = position
-    while position < end, digit(bytes[position]) != nil { position += 1 }
+    while position < end, decimalDigit(bytes[position]) != nil { position += 1 }
     return position > start
   }
 

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Tables
 
 /// What came of reading a value from text.
 enum Parsed<Value> {
@@ -19,7 +20,7 @@ enum Parsed<Value> {
   if text.count - position <= 18 {
     var number: Int64 = 0
     while position < text.count {
-      guard let digit = digit(text[position]) else { return .wrongType }
+      guard let digit = decimalDigit(text[position]) else { return .wrongType }
       number = number &* 10 &+ digit
       position += 1
     }
@@ -34,7 +35,7 @@ private func parseLongInteger(_ text: UnsafeRawBufferPointer, from start: Int, i
   var number: Int64 = 0
   var isTooLarge = false
   for position in start..<text.count {
-    guard let digit = digit(text[position]) else { return .wrongType }
+    guard let digit = decimalDigit(text[position]) else { return .wrongType }
     if isTooLarge { continue }
     let (product, overflow) = number.multipliedReportingOverflow(by: 10)
     // Built up as a negative number, which reaches one further.
@@ -56,7 +57,7 @@ func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   var digitCount = 0
   var exponent = 0
   var sawDigit = false
-  func isDigit() -> Bool { position < text.count && digit(text[position]) != nil }
+  func isDigit() -> Bool { position < text.count && decimalDigit(text[position]) != nil }
   while isDigit() {
     sawDigit = true
     if mantissa > 0 || text[position] != 0x30 { digitCount += 1 }
@@ -93,7 +94,8 @@ func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   if digitCount <= 15, abs(exponent) <= 22 {
     let magnitude =
       exponent < 0
-      ? Double(mantissa) / powersOfTen[-exponent] : Double(mantissa) * powersOfTen[exponent]
+      ? Double(mantissa) / PowersOfTen.doubles[-exponent]
+      : Double(mantissa) * PowersOfTen.doubles[exponent]
     return .value(magnitude == 0 ? 0 : isNegative ? -magnitude : magnitude)
   }
   return parseLongDouble(text)
@@ -110,13 +112,7 @@ private func parseLongDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   return .value(number == 0 ? 0 : number)
 }
 
-private let powersOfTen: [Double] = [
-  1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17,
-  1e18, 1e19, 1e20, 1e21, 1e22,
-]
-
-/// Decimal numbers of a fixed scale, kept as whole numbers of units of 10^-scale.
-package enum DecimalText {
+extension DecimalText {
   /// `12.34` of scale 2 is 1234, and so is `1.234e1`.
   ///
   /// - Parameter dropsExtraDigits: Whether digits beyond the scale may be anything; else they must
@@ -145,7 +141,7 @@ package enum DecimalText {
           text, exponentAt: position, precision: precision, scale: scale,
           dropsExtraDigits: dropsExtraDigits)
       }
-      guard let digit = digit(byte) else { return .wrongType }
+      guard let digit = decimalDigit(byte) else { return .wrongType }
       sawDigit = true
       if fractionDigits >= scale {
         if digit != 0 && !dropsExtraDigits { isTooFine = true }
@@ -178,7 +174,7 @@ package enum DecimalText {
     guard position < text.count else { return .wrongType }
     var exponent = 0
     while position < text.count {
-      guard let digit = digit(text[position]) else { return .wrongType }
+      guard let digit = decimalDigit(text[position]) else { return .wrongType }
       // Far beyond what any digit can reach, whatever follows.
       exponent = min(exponent * 10 + Int(digit), 1_000_000_000)
       position += 1
@@ -192,7 +188,7 @@ package enum DecimalText {
     var digitCount = 0
     var place = 0
     for byte in mantissa.dropFirst(sign) {
-      guard let digit = digit(byte) else { continue }
+      guard let digit = decimalDigit(byte) else { continue }
       if place < wholeCount {
         if number != 0 || digit != 0 { digitCount += 1 }
         guard digitCount <= 18 else { return .outOfRange }
@@ -210,13 +206,5 @@ package enum DecimalText {
     }
     return digitCount > precision
       ? .outOfRange : .value(text[0] == UInt8(ascii: "-") ? -number : number)
-  }
-
-  /// 1234 of scale 2 is `12.34`; all digits of the scale are written.
-  package static func format(unscaled: Int64, scale: Int) -> String {
-    let digits = String(unscaled.magnitude)
-    guard scale > 0 else { return (unscaled < 0 ? "-" : "") + digits }
-    let padded = String(repeating: "0", count: max(0, scale + 1 - digits.utf8.count)) + digits
-    return (unscaled < 0 ? "-" : "") + padded.dropLast(scale) + "." + padded.suffix(scale)
   }
 }

@@ -1,3 +1,5 @@
+internal import Tables
+
 /// The job file's JSON Schema, made from ``JobKeys``, so that editors complete and check what the
 /// parser takes.
 /// - SeeAlso: json-schema.org/draft-07.
@@ -28,7 +30,8 @@ package enum JobSchema {
   private static func schema(of path: String, indent: String) -> String {
     guard let key = JobKeys.key(path) else { return "{}" }
     let inner = indent + "  "
-    let lines = ["\"description\": \(quoted(key.summary))"] + constraints(key, indent: inner)
+    let lines =
+      ["\"description\": \(JSONText.quoted(key.summary))"] + constraints(key, indent: inner)
     return "{\n\(lines.map { inner + $0 }.joined(separator: ",\n"))\n\(indent)}"
   }
 
@@ -47,10 +50,10 @@ package enum JobSchema {
     case .number, .share, .size: ["\"type\": [\"number\", \"string\"]"]
     case .duration: ["\"type\": \"string\""]
     case .choice(let values):
-      ["\"anyOf\": [{ \"enum\": [\(values.map(quoted).joined(separator: ", "))] }, \(variable)]"]
+      ["\"anyOf\": [{ \"enum\": [\(list(values))] }, \(variable)]"]
     case .wordOrObject(let words):
       [
-        "\"anyOf\": [{ \"enum\": [\(words.map(quoted).joined(separator: ", "))] }, \(variable), { "
+        "\"anyOf\": [{ \"enum\": [\(list(words))] }, \(variable), { "
           + "\(object(key.path, indent).joined(separator: ", ")) }]"
       ]
     case .textOrObject:
@@ -75,7 +78,7 @@ package enum JobSchema {
     let names = JobKeys.children(of: path).filter {
       JobKeys.key(path.isEmpty ? $0 : "\(path).\($0)")?.isRequired == true
     }
-    return "[\(names.map(quoted).joined(separator: ", "))]"
+    return "[\(list(names))]"
   }
 
   private static func items(_ path: String, _ indent: String) -> String {
@@ -85,7 +88,7 @@ package enum JobSchema {
     return "{ \(object(path + "[]", indent).joined(separator: ", ")) }"
   }
 
-  private static func quoted(_ text: String) -> String {
-    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
+  private static func list(_ words: [String]) -> String {
+    words.map(JSONText.quoted).joined(separator: ", ")
   }
 }

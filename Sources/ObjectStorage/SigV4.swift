@@ -1,5 +1,5 @@
 internal import Crypto
-internal import Glibc
+internal import Tables
 
 /// AWS Signature Version 4 for S3, with the payload's hash in the signature.
 ///
@@ -27,7 +27,8 @@ struct SigV4 {
   ///
   /// - Parameter seconds: Since 1970 UTC.
   func sign(_ request: Request, at seconds: Int64) -> [(name: String, value: String)] {
-    let (date, time) = Self.stamps(seconds)
+    let time = TimestampText.formatBasic(seconds: seconds)
+    let date = String(time.prefix { $0 != "T" })
     var headers = request.headers
     headers.append(("x-amz-content-sha256", hexadecimal(SHA256.hash(data: request.payload))))
     headers.append(("x-amz-date", time))
@@ -97,15 +98,5 @@ struct SigV4 {
 
   private static func collapsed(_ value: String) -> String {
     value.split(separator: " ").joined(separator: " ")
-  }
-
-  /// `20130524` and `20130524T000000Z`.
-  private static func stamps(_ seconds: Int64) -> (date: String, time: String) {
-    var instant = time_t(seconds)
-    var parts = tm()
-    gmtime_r(&instant, &parts)
-    func two(_ number: Int32) -> String { number < 10 ? "0\(number)" : "\(number)" }
-    let date = "\(parts.tm_year + 1900)\(two(parts.tm_mon + 1))\(two(parts.tm_mday))"
-    return (date, "\(date)T\(two(parts.tm_hour))\(two(parts.tm_min))\(two(parts.tm_sec))Z")
   }
 }

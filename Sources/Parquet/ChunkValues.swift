@@ -29,22 +29,7 @@ enum ChunkValues {
 
     func isSame(_ left: Int, _ right: Int) -> Bool { self[left].elementsEqual(self[right]) }
 
-    /// Eight bytes at a time, then the rest.
-    func hash(_ index: Int) -> UInt64 {
-      let text = self[index]
-      var hash = UInt64(text.count)
-      var position = 0
-      while position + 8 <= text.count {
-        hash = mix(hash ^ text.loadUnaligned(fromByteOffset: position, as: UInt64.self))
-        position += 8
-      }
-      var rest: UInt64 = 0
-      while position < text.count {
-        rest = rest << 8 | UInt64(text[position])
-        position += 1
-      }
-      return mix(hash ^ rest)
-    }
+    func hash(_ index: Int) -> UInt64 { Tables.hash(of: self[index]) }
   }
 
   var count: Int {

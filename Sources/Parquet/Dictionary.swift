@@ -29,7 +29,7 @@ struct ValueDictionary {
       switch values {
       case .integers(let integers, let byteCount):
         build(
-          integers.count, { mix(UInt64(bitPattern: integers[$0])) },
+          integers.count, { mixedHash(UInt64(bitPattern: integers[$0])) },
           { integers[$0] == integers[$1] }
         ) { index, plain in
           withUnsafeBytes(of: integers[index].littleEndian) {
@@ -39,7 +39,7 @@ struct ValueDictionary {
       case .doubles(let doubles):
         // By bit pattern: -0.0 and every NaN stay what they are.
         build(
-          doubles.count, { mix(doubles[$0].bitPattern) },
+          doubles.count, { mixedHash(doubles[$0].bitPattern) },
           { doubles[$0].bitPattern == doubles[$1].bitPattern }
         ) { index, plain in
           withUnsafeBytes(of: doubles[index].bitPattern.littleEndian) {
@@ -98,12 +98,4 @@ struct ValueDictionary {
       slots[slot] = UInt32(entry)
     }
   }
-}
-
-/// The finaliser of MurmurHash3 for 64 bits.
-@inline(__always) func mix(_ value: UInt64) -> UInt64 {
-  var value = value
-  value = (value ^ (value >> 33)) &* 0xFF51_AFD7_ED55_8CCD
-  value = (value ^ (value >> 33)) &* 0xC4CE_B9FE_1A85_EC53
-  return value ^ (value >> 33)
 }

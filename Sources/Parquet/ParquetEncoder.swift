@@ -168,9 +168,7 @@ package enum ParquetEncoder {
     switch type {
     case .int32, .date: return Int64(Int32.min)...Int64(Int32.max)
     case .bool: return 0...1
-    case .decimal(let precision, _):
-      let bound = (0..<precision).reduce(Int64(1)) { power, _ in power * 10 }
-      return -bound + 1...bound - 1
+    case .decimal(let precision, _): return PowersOfTen.unscaledValues(precision: precision)
     case .int64, .timestamp, .timestampMicroseconds, .double, .string: return nil
     }
   }

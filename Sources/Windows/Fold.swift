@@ -37,7 +37,7 @@ package struct Fold {
     var delta = Delta()
     delta.firstRows = grouping.firstRows
     delta.groupWindows = grouping.firstRows.map { windows[$0] }
-    delta.keys = layout.keyInputs.map { gather(batch.columns[$0], rows: grouping.firstRows) }
+    delta.keys = layout.keyInputs.map { batch.columns[$0].selecting(grouping.firstRows) }
     delta.state = []
     for column in layout.columns {
       delta.state.append(try accumulate(column, over: batch, grouping: grouping))
@@ -192,9 +192,9 @@ package struct Fold {
     case (.max, .doubles):
       return extreme(values, column, grouping) { values.doubles[$0] > values.doubles[$1] }
     case (.min, .text):
-      return extreme(values, column, grouping) { compareText(values.text, $0, $1) < 0 }
+      return extreme(values, column, grouping) { values.text.compare($0, $1) < 0 }
     case (.max, .text):
-      return extreme(values, column, grouping) { compareText(values.text, $0, $1) > 0 }
+      return extreme(values, column, grouping) { values.text.compare($0, $1) > 0 }
     }
   }
 
@@ -317,24 +317,4 @@ package func startOfWindow(holding timestampMilliseconds: Int64, widthMillisecon
   guard remainder < 0 else { return start }
   let (earlier, overflow) = start.subtractingReportingOverflow(widthMilliseconds)
   return overflow ? Int64.min : earlier
-}
-
-private func gather(_ column: Column, rows: [Int]) -> Column {
-  var result = Column(column.type)
-  result.reserveCapacity(rows.count)
-  for row in rows { result.append(row: row, of: column) }
-  return result
-}
-
-/// Below 0, 0 or above 0, by UTF-8 bytes.
-private func compareText(_ text: TextArray, _ left: Int, _ right: Int) -> Int {
-  text.withBytes(of: left) { leftBytes in
-    text.withBytes(of: right) { rightBytes in
-      for index in 0..<min(leftBytes.count, rightBytes.count)
-      where leftBytes[index] != rightBytes[index] {
-        return leftBytes[index] < rightBytes[index] ? -1 : 1
-      }
-      return leftBytes.count - rightBytes.count
-    }
-  }
 }

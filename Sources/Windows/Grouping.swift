@@ -87,7 +87,7 @@ struct Grouping {
         switch column.type.storage {
         case .integers: holds { column.integers[$0] == column.integers[$1] }
         case .doubles: holds { column.doubles[$0] == column.doubles[$1] }
-        case .text: holds { isSameText(column.text, $0, $1) }
+        case .text: holds { column.text.isSame($0, $1) }
         }
       if !isSame { return false }
     }
@@ -98,14 +98,7 @@ struct Grouping {
     guard windows[left] == windows[right] else { return false }
     // By index: iterating would copy each column, and count references, for every record.
     for index in keyColumns.indices {
-      if keyColumns[index].isNull[left] != keyColumns[index].isNull[right] { return false }
-      switch keyColumns[index].type.storage {
-      case .integers:
-        if keyColumns[index].integers[left] != keyColumns[index].integers[right] { return false }
-      case .doubles:
-        if keyColumns[index].doubles[left] != keyColumns[index].doubles[right] { return false }
-      case .text: if !isSameText(keyColumns[index].text, left, right) { return false }
-      }
+      if !keyColumns[index].isSame(left, right) { return false }
     }
     return true
   }
@@ -135,47 +128,10 @@ struct Grouping {
     let first = rows.lowerBound
     switch windows {
     case .same(let window):
-      for row in rows { hashes[row - first] = mix(UInt64(bitPattern: window)) }
+      for row in rows { hashes[row - first] = mixedHash(UInt64(bitPattern: window)) }
     case .each(let windows):
-      for row in rows { hashes[row - first] = mix(UInt64(bitPattern: windows[row])) }
+      for row in rows { hashes[row - first] = mixedHash(UInt64(bitPattern: windows[row])) }
     }
-    for column in keyColumns {
-      switch column.type.storage {
-      case .integers:
-        for row in rows {
-          hashes[row - first] = mix(hashes[row - first] ^ UInt64(bitPattern: column.integers[row]))
-        }
-      case .doubles:
-        for row in rows {
-          hashes[row - first] = mix(hashes[row - first] ^ column.doubles[row].bitPattern)
-        }
-      case .text:
-        // FNV-1a over the bytes: short keys, one multiplication a byte.
-        for row in rows {
-          hashes[row - first] = column.text.withBytes(of: row) { bytes in
-            mix(
-              bytes.reduce(hashes[row - first] ^ 0xCBF2_9CE4_8422_2325) {
-                ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3
-              })
-          }
-        }
-      }
-      // A NULL holds 0 or '' in its place and must not share their hash.
-      for row in rows where column.isNull[row] { hashes[row - first] = mix(~hashes[row - first]) }
-    }
+    for column in keyColumns { column.mixHashes(of: rows, into: &hashes) }
   }
-}
-
-private func isSameText(_ text: TextArray, _ left: Int, _ right: Int) -> Bool {
-  text.withBytes(of: left) { leftBytes in text.withBytes(of: right) { leftBytes.elementsEqual($0) }
-  }
-}
-
-/// The finaliser of MurmurHash3 for 64 bits: every bit of the input changes every bit of the
-/// output.
-@inline(__always) func mix(_ value: UInt64) -> UInt64 {
-  var value = value
-  value = (value ^ (value >> 33)) &* 0xFF51_AFD7_ED55_8CCD
-  value = (value ^ (value >> 33)) &* 0xC4CE_B9FE_1A85_EC53
-  return value ^ (value >> 33)
 }

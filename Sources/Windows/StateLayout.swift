@@ -114,7 +114,8 @@ package struct StateLayout: Sendable, Equatable {
   private func average(sum: Column, count: Column) -> Column {
     var result = Column(.double)
     result.reserveCapacity(sum.count)
-    let scale: Double = if case .decimal(_, let digits) = sum.type { powerOfTen(digits) } else { 1 }
+    let scale =
+      if case .decimal(_, let digits) = sum.type { PowersOfTen.doubles[digits] } else { 1.0 }
     for row in 0..<sum.count {
       if sum.isNull[row] || count.integers[row] == 0 {
         result.appendNull()
@@ -127,8 +128,6 @@ package struct StateLayout: Sendable, Equatable {
     return result
   }
 }
-
-func powerOfTen(_ exponent: Int) -> Double { (0..<exponent).reduce(1) { power, _ in power * 10 } }
 
 extension Column {
   /// The same values under another type of the same storage.

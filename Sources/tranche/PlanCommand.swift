@@ -133,23 +133,3 @@ func status(of job: Job, folder: String) throws -> CheckpointStatus? {
     throw error
   }
 }
-
-/// Rows under a header, columns as wide as their widest cell, numbers to the right.
-func aligned(_ header: [String], _ rows: [[String]], numeric: Set<Int>) -> String {
-  let all = [header] + rows
-  let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-  return all.map { row in
-    row.enumerated().map { column, cell in
-      let padding = String(repeating: " ", count: widths[column] - cell.count)
-      return numeric.contains(column) ? padding + cell : cell + padding
-    }.joined(separator: "  ").trimmingSuffix(" ")
-  }.joined(separator: "\n")
-}
-
-extension String {
-  fileprivate func trimmingSuffix(_ character: Character) -> String {
-    var text = self
-    while text.last == character { text.removeLast() }
-    return text
-  }
-}

@@ -1,7 +1,6 @@
 import ArgumentParser
 import Checkpoints
 import Engine
-import Formats
 import Foundation
 import Glibc
 import Jobs
@@ -136,22 +135,6 @@ private final class Progress: @unchecked Sendable {
   }
 }
 
-/// `1,234,567`
-func grouped(_ number: Int64) -> String {
-  var text = ""
-  for (index, digit) in String(number.magnitude).reversed().enumerated() {
-    if index > 0 && index % 3 == 0 { text.append(",") }
-    text.append(digit)
-  }
-  return (number < 0 ? "-" : "") + String(text.reversed())
-}
-
-/// A time or a share with so many decimal places.
-private func rounded(_ value: Double, places: Int) -> String {
-  let scale = (0..<places).reduce(1.0) { scale, _ in scale * 10 }
-  return DecimalText.format(unscaled: Int64((value * scale).rounded()), scale: places)
-}
-
 extension RunSummary {
   fileprivate var didAnything: Bool { batchCount > 0 || publishedCount > 0 || lostOffsetCount > 0 }
 
@@ -233,10 +216,4 @@ extension StepTimes {
         ($0.step, $0.milliseconds)
       })
   }
-}
-
-func jsonLine(_ value: some Encodable) throws -> String {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-  return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

@@ -128,14 +128,10 @@ struct TablePrinter {
     let column = table[index]
     if column.isNull[row] { return "NULL" }
     return switch column.type {
-    case .int32, .int64: String(column.integers[row])
-    case .bool: column.integers[row] == 0 ? "false" : "true"
     case .double: String(format: "%.4f", column.doubles[row])
     case .string: ForeignText.escaped(column.text[row])
-    case .timestamp: TimestampText.format(milliseconds: column.integers[row])
-    case .timestampMicroseconds: TimestampText.formatMicroseconds(column.integers[row])
-    case .date: TimestampText.formatDate(days: column.integers[row])
-    case .decimal(_, let scale): DecimalText.format(unscaled: column.integers[row], scale: scale)
+    case .int32, .int64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal:
+      column.plainText(row)
     }
   }
 

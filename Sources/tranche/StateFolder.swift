@@ -20,12 +20,6 @@ struct StateFolderFacts: Equatable {
   var inWorkingFolder: FileIdentity?
 }
 
-/// Device and inode: two paths of one file have the same.
-struct FileIdentity: Equatable {
-  var device: UInt64
-  var inode: UInt64
-}
-
 enum StateFolder: Equatable {
   case use(String)
   /// The working folder's `checkpoints/`, where releases before looked; said on standard error.
@@ -112,16 +106,12 @@ extension CheckpointOptions {
     var facts = StateFolderFacts(
       option: folder, trancheCheckpoints: environment["TRANCHE_CHECKPOINTS"],
       stateDirectory: environment["STATE_DIRECTORY"], jobFolder: resolvedFolder(of: file))
+    func identity(in folder: String) -> FileIdentity? {
+      FileIdentity(path: Checkpoint.path(ofJob: job.name, folder: folder), followsLink: true)
+    }
     let beside = folderBesideJob(facts.jobFolder)
-    facts.besideJob = identity(Checkpoint.path(ofJob: job.name, folder: beside))
-    facts.inWorkingFolder = identity(Checkpoint.path(ofJob: job.name, folder: "checkpoints"))
+    (facts.besideJob, facts.inWorkingFolder) = (identity(in: beside), identity(in: "checkpoints"))
     return stateFolder(facts)
-  }
-
-  private func identity(_ path: String) -> FileIdentity? {
-    var facts = stat()
-    guard stat(path, &facts) == 0 else { return nil }
-    return FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino))
   }
 }
 

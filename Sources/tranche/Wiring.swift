@@ -9,6 +9,7 @@ import Kafka
 import Logging
 import ObjectStorage
 import Offsets
+import Tables
 import Wiring
 
 /// What every command that reads a job file takes.

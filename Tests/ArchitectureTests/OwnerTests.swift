@@ -12,7 +12,20 @@ struct Owner: Sendable, CustomStringConvertible {
   var description: String { idea }
 
   static let all = [
-    Owner("writing to standard streams", in: ["tranche/StandardStreams.swift"], #"\bstderr\b"#)
+    Owner("writing to standard streams", in: ["tranche/StandardStreams.swift"], #"\bstderr\b"#),
+    Owner("time as text", in: ["Tables/TimestampText.swift"], #"146_097|gmtime|strftime"#),
+    Owner(
+      "powers of ten", in: ["Tables/PowersOfTen.swift"],
+      #"\.reduce\(.*\b1(\.0)?\).*\* 10\b|\b1e10\b"#),
+    Owner("a text as JSON quotes it", in: ["Tables/JSONText.swift"], #"\\\\u00"#),
+    Owner("values as JSON", in: ["tranche/JSONLine.swift"], #"\bJSONEncoder\b"#),
+    Owner(
+      "hashing of values", in: ["Tables/RowHashes.swift"], #"0xFF51_AFD7|0x0000_0100_0000_01B3"#),
+    Owner(
+      "comparison of texts by their bytes", in: ["Tables/RowComparison.swift"],
+      #"leftBytes|Bytes\.lexicographicallyPrecedes"#),
+    Owner("which file a path leads to", in: ["Checkpoints/FileIdentity.swift"], #"\bst_ino\b"#),
+    Owner("digits in groups of three", in: ["tranche/AlignedText.swift"], #"% 3 == 0"#),
   ]
 
   init(_ idea: String, in files: [String], _ pattern: String) {

@@ -7,6 +7,7 @@ import Glibc
 import Jobs
 import ObjectStorage
 import Offsets
+import Tables
 import TestSupport
 
 /// A checkpoint is input too: what `run`, `status`, `show` and `plan` do with one whose pages or

@@ -87,7 +87,7 @@ struct RandomTables {
     case .timestampMicroseconds: return integer(-2_208_988_800_000_000...9_214_646_400_000_000)
     case .date: return integer(-25_567...106_650)
     case .decimal(let precision, _):
-      let bound = (0..<precision).reduce(Int64(1)) { power, _ in power * 10 } - 1
+      let bound = PowersOfTen.integers[precision] - 1
       return integer(-bound...bound)
     case .double:
       let ends: [Double] = [

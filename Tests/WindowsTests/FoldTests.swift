@@ -81,15 +81,15 @@ struct FoldTests {
 
   @Test("two different keys of one hash are two groups")
   func hashCollision() throws {
-    // The hash of (window, a, b) is mix(mix(mix(window) ^ a) ^ b): for any two values of a there
+    // The hash of (window, a, b) is mixedHash(mixedHash(mixedHash(window) ^ a) ^ b): for any two values of a there
     // are values of b that make it equal.
     func column(_ values: [Int64]) -> Column {
       var column = Column(.int64)
       for value in values { column.append(integer: value) }
       return column
     }
-    let window = mix(UInt64(0))
-    let other = Int64(bitPattern: mix(window ^ 1) ^ 5 ^ mix(window ^ 2))
+    let window = mixedHash(UInt64(0))
+    let other = Int64(bitPattern: mixedHash(window ^ 1) ^ 5 ^ mixedHash(window ^ 2))
     var grouping = Grouping(
       keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])],
       windows: .each([0, 0, 0, 0]))

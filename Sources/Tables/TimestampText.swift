@@ -47,6 +47,13 @@ package enum TimestampText {
     return "\(formatDate(days: days))T\(clock(rest / 1_000_000)).\(padded(rest % 1_000_000, 6))Z"
   }
 
+  /// `20261123T100500Z`, ISO 8601's basic form.
+  package static func formatBasic(seconds: Int64) -> String {
+    let (days, rest) = floorDivide(seconds, millisecondsPerDay / 1_000)
+    let text = "\(formatDate(days: days))T\(clock(rest))Z"
+    return text.filter { $0 != "-" && $0 != ":" }
+  }
+
   /// `2026-11-23`
   package static func formatDate(days: Int64) -> String {
     // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years of 400 begin in March.
@@ -64,10 +71,10 @@ package enum TimestampText {
     return "\(yearText)-\(padded(month, 2))-\(padded(day, 2))"
   }
 
-  static let millisecondsPerDay: Int64 = 86_400_000
+  package static let millisecondsPerDay: Int64 = 86_400_000
 
   /// The years 0001 to 9999.
-  static let instants: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
+  package static let instants: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
 
   private static func clock(_ seconds: Int64) -> String {
     "\(padded(seconds / 3_600, 2)):\(padded(seconds / 60 % 60, 2)):\(padded(seconds % 60, 2))"
@@ -118,7 +125,7 @@ package enum TimestampText {
       guard position + digits <= text.count else { return nil }
       var number: Int64 = 0
       for _ in 0..<digits {
-        guard let digit = digit(text[position]) else { return nil }
+        guard let digit = decimalDigit(text[position]) else { return nil }
         number = number * 10 + digit
         position += 1
       }
@@ -130,7 +137,7 @@ package enum TimestampText {
       var milliseconds: Int64 = 0
       var weight: Int64 = 100
       let start = position
-      while position < text.count, let digit = digit(text[position]) {
+      while position < text.count, let digit = decimalDigit(text[position]) {
         milliseconds += digit * weight
         weight /= 10
         position += 1
@@ -149,10 +156,4 @@ package enum TimestampText {
       return sign * (hours * 60 + minutes)
     }
   }
-}
-
-/// The value of an ASCII digit.
-@inline(__always) func digit(_ byte: UInt8) -> Int64? {
-  let value = byte &- 0x30
-  return value < 10 ? Int64(value) : nil
 }

@@ -1,0 +1,37 @@
+import Tables
+
+/// Rows under a header, columns as wide as their widest cell, numbers to the right.
+func aligned(_ header: [String], _ rows: [[String]], numeric: Set<Int>) -> String {
+  let all = [header] + rows
+  let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+  return all.map { row in
+    row.enumerated().map { column, cell in
+      let padding = String(repeating: " ", count: widths[column] - cell.count)
+      return numeric.contains(column) ? padding + cell : cell + padding
+    }.joined(separator: "  ").trimmingSuffix(" ")
+  }.joined(separator: "\n")
+}
+
+extension String {
+  fileprivate func trimmingSuffix(_ character: Character) -> String {
+    var text = self
+    while text.last == character { text.removeLast() }
+    return text
+  }
+}
+
+/// `1,234,567`
+func grouped(_ number: Int64) -> String {
+  var text = ""
+  for (index, digit) in String(number.magnitude).reversed().enumerated() {
+    if index > 0 && index % 3 == 0 { text.append(",") }
+    text.append(digit)
+  }
+  return (number < 0 ? "-" : "") + String(text.reversed())
+}
+
+/// A time or a share with so many decimal places.
+func rounded(_ value: Double, places: Int) -> String {
+  DecimalText.format(
+    unscaled: Int64((value * PowersOfTen.doubles[places]).rounded()), scale: places)
+}
