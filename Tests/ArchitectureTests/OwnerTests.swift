@@ -12,7 +12,9 @@ struct Owner: Sendable, CustomStringConvertible {
   var description: String { idea }
 
   static let all = [
-    Owner("writing to standard streams", in: ["tranche/StandardStreams.swift"], #"\bSTDERR_FILENO\b|\bstderr\b"#),
+    Owner(
+      "writing to standard streams", in: ["tranche/StandardStreams.swift"],
+      #"to: STDERR_FILENO|\bstderr\b"#),
     Owner("time as text", in: ["Tables/TimestampText.swift"], #"146_097|gmtime|strftime"#),
     Owner(
       "powers of ten", in: ["Tables/PowersOfTen.swift"],
