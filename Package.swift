@@ -61,7 +61,8 @@ let package = Package(
     module("Jobs", ["Escaping", "Tables", "Formats", "Expressions", yams]),
     module("Windows", ["Tables", "Formats", "Jobs"]),
     module("Kafka", ["Escaping", "Offsets", "CRdKafka"]),
-    module("ObjectStorage", ["Escaping", "Tables", "CCurl", crypto]),
+    module("HTTP", ["CCurl"]),
+    module("ObjectStorage", ["Escaping", "HTTP", "Tables", crypto]),
     module("Checkpoints", ["Offsets", "Tables", "Formats", "Jobs", "Windows", grdb, sqlite]),
     module(
       "Engine",
@@ -127,6 +128,7 @@ let package = Package(
       exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
+    tests("HTTPTests", ["HTTP", "TestSupport"]),
     tests("ObjectStorageTests", ["Fakes", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
     tests(
       "KafkaTests",

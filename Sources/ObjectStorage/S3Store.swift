@@ -1,5 +1,6 @@
 internal import Escaping
 internal import Glibc
+internal import HTTP
 
 /// Where a bucket is and how it is asked.
 package struct S3Configuration: Sendable {
@@ -115,7 +116,7 @@ package final class S3Store: ObjectStore {
 
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     let request = SigV4.Request(
-      method: "PUT", host: host, path: path(key),
+      method: .put, host: host, path: path(key),
       headers: [("content-type", Self.contentType(of: key))], payload: bytes)
     let answer = try send(request, place: "\(location)/\(key)")
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
@@ -140,7 +141,7 @@ package final class S3Store: ObjectStore {
 
   package func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? {
     let answer = try send(
-      SigV4.Request(method: "HEAD", host: host, path: path(key)), place: "\(location)/\(key)")
+      SigV4.Request(method: .head, host: host, path: path(key)), place: "\(location)/\(key)")
     if answer.status == 404 { return nil }
     guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
     return ObjectFacts(
@@ -149,7 +150,7 @@ package final class S3Store: ObjectStore {
 
   package func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
     let answer = try send(
-      SigV4.Request(method: "GET", host: host, path: path(key)), place: "\(location)/\(key)",
+      SigV4.Request(method: .get, host: host, path: path(key)), place: "\(location)/\(key)",
       bodyByteLimit: byteLimit)
     if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" {
       return nil
@@ -165,7 +166,7 @@ package final class S3Store: ObjectStore {
 
   package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
     let answer = try send(
-      SigV4.Request(method: "DELETE", host: host, path: path(key)), place: "\(location)/\(key)")
+      SigV4.Request(method: .delete, host: host, path: path(key)), place: "\(location)/\(key)")
     if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return }
     guard answer.status == 204 || answer.status == 200 else {
       throw failure(answer, place: "\(location)/\(key)")
@@ -181,9 +182,9 @@ package final class S3Store: ObjectStore {
       if let token { query.append((name: "continuation-token", value: token)) }
       let answer = try send(
         SigV4.Request(
-          method: "GET", host: host, path: basePath.isEmpty ? "/" : basePath, query: query),
+          method: .get, host: host, path: basePath.isEmpty ? "/" : basePath, query: query),
         place: location,
-        bodyByteLimit: HTTPLimits.listingByteCount)
+        bodyByteLimit: Self.listingByteLimit)
       guard answer.status == 200 else { throw failure(answer, place: location) }
       let page = XMLText.all("Key", in: answer.text)
       keys += page.map { String($0.dropFirst(base.count)) }
@@ -202,6 +203,8 @@ package final class S3Store: ObjectStore {
   }
 
   private static let listedKeyLimit = 1_000_000
+  /// Of one page: 1,000 keys of 1,024 bytes, every byte escaped.
+  private static let listingByteLimit = 8 << 20
 
   // MARK: - Attempts
 
@@ -266,8 +269,9 @@ package final class S3Store: ObjectStore {
       let query = SigV4.encoded(request.query)
       let url = "\(scheme)://\(request.host)\(request.path)\(query.isEmpty ? "" : "?\(query)")"
       var result = client.send(
-        method: request.method, url: url, headers: headers, body: request.payload,
-        bodyByteLimit: bodyByteLimit ?? HTTPLimits.errorByteCount)
+        HTTPRequest(
+          request.method, url: url, headers: headers, body: request.payload,
+          bodyByteLimit: bodyByteLimit ?? HTTPLimits.errorByteCount))
       if case .answer(200...299, _, _, isWhole: false) = result, bodyByteLimit == nil {
         result = .noAnswer("the answer is longer than \(HTTPLimits.errorByteCount) bytes")
       }
@@ -334,52 +338,5 @@ package final class S3Store: ObjectStore {
     return secrets.compactMap { $0 }.filter { !$0.isEmpty }.reduce(text) {
       $0.replacing($1, with: "...")
     }
-  }
-}
-
-/// The little of XML that S3's answers need: the texts of elements by name.
-enum XMLText {
-  static func first(_ name: String, in text: String) -> String? {
-    all(name, in: text, limit: 1).first
-  }
-
-  static func all(_ name: String, in text: String, limit: Int = .max) -> [String] {
-    var found: [String] = []
-    var rest = text[...]
-    while found.count < limit, let start = rest.firstRange(of: "<\(name)>"),
-      let end = rest[start.upperBound...].firstRange(of: "</\(name)>")
-    {
-      found.append(unescaped(rest[start.upperBound..<end.lowerBound]))
-      rest = rest[end.upperBound...]
-    }
-    return found
-  }
-
-  private static func unescaped(_ text: Substring) -> String {
-    guard text.contains("&") else { return String(text) }
-    var result = ""
-    var rest = text
-    while let ampersand = rest.firstIndex(of: "&") {
-      result += rest[..<ampersand]
-      rest = rest[ampersand...]
-      guard let semicolon = rest.firstIndex(of: ";") else { break }
-      let name = rest[rest.index(after: ampersand)..<semicolon]
-      switch name {
-      case "lt": result += "<"
-      case "gt": result += ">"
-      case "amp": result += "&"
-      case "quot": result += "\""
-      case "apos": result += "'"
-      default:
-        let isHexadecimal = name.hasPrefix("#x")
-        let number =
-          isHexadecimal ? UInt32(name.dropFirst(2), radix: 16) : UInt32(name.dropFirst(1))
-        if name.hasPrefix("#"), let scalar = number.flatMap(Unicode.Scalar.init) {
-          result.unicodeScalars.append(scalar)
-        }
-      }
-      rest = rest[rest.index(after: semicolon)...]
-    }
-    return result + rest
   }
 }

@@ -1,4 +1,5 @@
 internal import Crypto
+internal import HTTP
 internal import Tables
 
 /// AWS Signature Version 4 for S3, with the payload's hash in the signature.
@@ -11,7 +12,7 @@ struct SigV4 {
   let region: String
 
   struct Request {
-    var method: String
+    var method: HTTPMethod
     var host: String
     /// Percent-encoded already, from the first slash on.
     var path: String
@@ -54,7 +55,7 @@ struct SigV4 {
     let lines = signed.map { "\($0.name):\($0.value)\n" }.joined()
     let payload = headers.last { $0.name == "x-amz-content-sha256" }?.value ?? ""
     return (
-      "\(request.method)\n\(request.path)\n\(Self.encoded(request.query))\n"
+      "\(request.method.rawValue)\n\(request.path)\n\(Self.encoded(request.query))\n"
         + "\(lines)\n\(names)\n\(payload)",
       names
     )

@@ -2,6 +2,7 @@ internal import CZstd
 
 /// Compresses pages with one zstd context, whose memory is used again.
 struct Compressor: ~Copyable {
+  /// Nil where pages are not compressed.
   private let context: OpaquePointer?
   private let level: Int32
   private var buffer: [UInt8] = []
@@ -14,7 +15,10 @@ struct Compressor: ~Copyable {
       context = nil
       level = 0
     case .zstd(let level):
-      context = ZSTD_createCCtx()
+      guard let context = ZSTD_createCCtx() else {
+        preconditionFailure("no memory for a zstd context")
+      }
+      self.context = context
       self.level = level
     }
   }

@@ -15,6 +15,9 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "writing to standard streams", in: ["tranche/StandardStreams.swift"],
       #"to: STDERR_FILENO|\bstderr\b"#),
+    Owner("libcurl", in: ["HTTP"], #"\bCCurl\b|\bcurl_|CURLOPT"#),
+    Owner("librdkafka", in: ["Kafka"], #"\bCRdKafka\b|\brd_kafka_"#),
+    Owner("zstd", in: ["Parquet/Compressor.swift"], #"\bCZstd\b|\bZSTD_"#),
     Owner("time as text", in: ["Tables/TimestampText.swift"], #"146_097|gmtime|strftime"#),
     Owner(
       "powers of ten", in: ["Tables/PowersOfTen.swift"],

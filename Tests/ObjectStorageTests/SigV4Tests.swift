@@ -24,14 +24,14 @@ struct SigV4Tests {
   func get() {
     #expect(
       signature(
-        .init(method: "GET", host: host, path: "/test.txt", headers: [("range", "bytes=0-9")]))
+        .init(method: .get, host: host, path: "/test.txt", headers: [("range", "bytes=0-9")]))
         == "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41")
   }
 
   @Test("of a PUT with an odd key is AWS's")
   func put() {
     let request = SigV4.Request(
-      method: "PUT", host: host,
+      method: .put, host: host,
       path: "/" + SigV4.percentEncoded("test$file.text", keepingSlashes: true),
       headers: [
         ("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY"),
@@ -44,11 +44,11 @@ struct SigV4Tests {
   @Test("of queries is AWS's")
   func queries() {
     #expect(
-      signature(.init(method: "GET", host: host, path: "/", query: [("lifecycle", "")]))
+      signature(.init(method: .get, host: host, path: "/", query: [("lifecycle", "")]))
         == "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543")
     #expect(
       signature(
-        .init(method: "GET", host: host, path: "/", query: [("prefix", "J"), ("max-keys", "2")]))
+        .init(method: .get, host: host, path: "/", query: [("prefix", "J"), ("max-keys", "2")]))
         == "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7")
   }
 
@@ -57,7 +57,7 @@ struct SigV4Tests {
     let temporary = SigV4(
       credentials: S3Credentials(accessKeyID: "A", secretAccessKey: "B", sessionToken: "C"),
       region: "us-east-1")
-    let headers = temporary.sign(.init(method: "GET", host: host, path: "/"), at: seconds)
+    let headers = temporary.sign(.init(method: .get, host: host, path: "/"), at: seconds)
     #expect(headers.contains { $0.name == "x-amz-security-token" && $0.value == "C" })
     #expect(headers.last?.value.contains("x-amz-security-token") == true)
   }
