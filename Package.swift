@@ -129,7 +129,8 @@ let package = Package(
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),
-    tests("ObjectStorageTests", ["Fakes", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
+    tests(
+      "ObjectStorageTests", ["Fakes", "HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
     tests(
       "KafkaTests",
       [
