@@ -107,6 +107,15 @@ struct CheckedRow {
       source: try text(first), topic: try text(first + 1), partition: Int32(number))
   }
 
+  /// From a `partition_id`.
+  func partition(_ column: Int32, in names: [Int64: PartitionID]) throws -> PartitionID {
+    let identifier = try integer(column)
+    guard let partition = names[identifier] else {
+      throw fault(column, "is \(identifier), which is not a partition")
+    }
+    return partition
+  }
+
   /// From two columns, the end excluded.
   ///
   /// - Parameter mayBeEmpty: Whether both ends may be the same offset.

@@ -100,7 +100,7 @@ extension Checkpoint {
       try mark(batch.marks, in: database)
     }
     for range in batch.plan.ranges {
-      progress[range.partition]?.nextOffset = landing(range.partition, range.to)
+      partitions.ledgers[range.partition]?.advance(to: range.to)
     }
     nextBatch = batch.plan.batch + 1
     inFlight = batch.nextPlan
@@ -109,9 +109,10 @@ extension Checkpoint {
   private func advanceProgress(_ plan: BatchPlan, in database: Database) throws {
     let statement = try BoundStatement(database, sql: Self.moveProgress)
     for range in plan.ranges {
+      guard let ledger = ledgers[range.partition] else { throw unknown(range.partition) }
       try moveProgress(
-        of: range.partition, from: range.from, to: landing(range.partition, range.to),
-        statement, in: database)
+        of: range.partition, from: range.from, to: ledger.landing(range.to), statement,
+        in: database)
     }
   }
 
@@ -122,11 +123,9 @@ extension Checkpoint {
     of partition: PartitionID, from: Offset, to: Offset, _ statement: BoundStatement,
     in database: Database
   ) throws {
-    guard let held = progress[partition] else {
-      throw CheckpointError(.invariant("\(partition) has no start offset"), path: path)
-    }
+    guard let identifier = partitions.identifiers[partition] else { throw unknown(partition) }
     try statement.bind(to, at: 1)
-    try statement.bind(held.identifier, at: 2)
+    try statement.bind(identifier, at: 2)
     try statement.bind(from, at: 3)
     try statement.execute()
     guard database.changesCount == 1 else {
@@ -134,6 +133,15 @@ extension Checkpoint {
         .invariant("a range of \(partition) from \(from) does not begin at its progress"),
         path: path)
     }
+  }
+
+  /// Of its partitions, in the order of its ranges.
+  private func identifiers(of plan: BatchPlan) -> [Int64] {
+    plan.ranges.map { partitions.identifiers[$0.partition] ?? 0 }
+  }
+
+  func unknown(_ partition: PartitionID) -> CheckpointError {
+    CheckpointError(.invariant("\(partition) has no start offset"), path: path)
   }
 
   // MARK: - State
@@ -148,7 +156,7 @@ extension Checkpoint {
           smallest_offset = min(smallest_offset, excluded.smallest_offset),
           largest_offset = max(largest_offset, excluded.largest_offset), records = records + excluded.records
         """)
-    let identifiers = plan.ranges.map { progress[$0.partition]?.identifier ?? 0 }
+    let identifiers = identifiers(of: plan)
     for window in delta.windows {
       try countGroups(window, in: database)
       for contribution in window.contributions {
@@ -306,13 +314,12 @@ extension Checkpoint {
   private func keep(_ rejects: [Reject], of plan: BatchPlan, in database: Database) throws {
     guard !rejects.isEmpty else { return }
     let statement = try database.cachedStatement(
-      sql: "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      sql: "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?)")
+    let identifiers = identifiers(of: plan)
     for reject in rejects {
-      let partition = plan.ranges[reject.partitionIndex].partition
       try statement.execute(arguments: [
-        plan.batch, partition.source, partition.topic, partition.partition, reject.offset,
-        reject.record, reject.reason.rawValue,
-        reject.field, reject.raw.map { Data($0) },
+        plan.batch, identifiers[reject.partitionIndex], reject.offset, reject.record,
+        reject.reason.rawValue, reject.field, reject.raw.map { Data($0) },
       ])
     }
     try bumpOutput(

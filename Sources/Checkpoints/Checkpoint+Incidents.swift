@@ -28,17 +28,20 @@ package struct Incident: Sendable, Equatable {
 extension Checkpoint {
   /// Whether an incident is open that keeps the job from reading.
   package func openIncidents() throws(CheckpointError) -> [Incident] {
-    try read { database in try Self.openIncidents(in: database) }
+    try read { database in try Self.openIncidents(in: database, partitions) }
   }
 
   /// In the order in which they were noticed; none where the file was made by a release without
   /// them.
-  static func openIncidents(in database: Database) throws -> [Incident] {
+  static func openIncidents(
+    in database: Database, _ partitions: StoredPartitions
+  ) throws -> [Incident] {
     guard try database.tableExists("incidents") else { return [] }
     return try database.checkedRows(
       of: "incidents",
       """
-      SELECT incident, kind, source, topic, partition, next_offset, log_end, detail, noticed_at, last_seen_at
+      SELECT incident, kind, \(try StoredPartitions.identifier(in: "incidents", database)),
+        next_offset, log_end, detail, noticed_at, last_seen_at
       FROM incidents WHERE resolved_at IS NULL ORDER BY incident
       """, identifiedBy: 1
     ) { row in
@@ -46,9 +49,9 @@ extension Checkpoint {
         throw row.fault(1, "is no kind of incident")
       }
       return Incident(
-        kind: kind, partition: try row.partition(at: 2), nextOffset: try row.count(5),
-        logEnd: row.isNull(6) ? nil : try row.count(6), detail: try row.text(7),
-        noticedAt: try row.text(8), lastSeenAt: try row.text(9))
+        kind: kind, partition: try row.partition(2, in: partitions.names),
+        nextOffset: try row.count(3), logEnd: row.isNull(4) ? nil : try row.count(4),
+        detail: try row.text(5), noticedAt: try row.text(6), lastSeenAt: try row.text(7))
     }
   }
 
@@ -58,27 +61,25 @@ extension Checkpoint {
   package func noteReplacedLog(
     _ partition: PartitionID, logEnd: Offset?, detail: String, now: Int64
   ) throws(CheckpointError) {
-    guard let next = progress[partition]?.nextOffset else { return }
+    guard let identifier = partitions.identifiers[partition],
+      let next = ledgers[partition]?.nextOffset
+    else { return }
     let time = TimestampText.format(milliseconds: now)
     try write { database in
       try database.execute(
         sql: """
           UPDATE incidents SET last_seen_at = ?, log_end = ?, detail = ?
-          WHERE kind = 'log_replaced' AND source = ? AND topic = ? AND partition = ? AND resolved_at IS NULL
+          WHERE kind = 'log_replaced' AND partition_id = ? AND resolved_at IS NULL
           """,
-        arguments: [
-          time, logEnd, detail, partition.source, partition.topic, partition.partition,
-        ])
+        arguments: [time, logEnd, detail, identifier])
       guard database.changesCount == 0 else { return }
       try database.execute(
         sql: """
           INSERT INTO incidents
-            (kind, source, topic, partition, next_offset, log_end, detail, noticed_at, last_seen_at)
-          VALUES ('log_replaced', ?, ?, ?, ?, ?, ?, ?, ?)
+            (kind, partition_id, next_offset, log_end, detail, noticed_at, last_seen_at)
+          VALUES ('log_replaced', ?, ?, ?, ?, ?, ?)
           """,
-        arguments: [
-          partition.source, partition.topic, partition.partition, next, logEnd, detail, time, time,
-        ])
+        arguments: [identifier, next, logEnd, detail, time, time])
     }
   }
 
@@ -91,9 +92,9 @@ extension Checkpoint {
       try database.execute(
         sql: """
           UPDATE incidents SET resolved_at = ?, resolution = 'keep'
-          WHERE kind = 'log_replaced' AND source = ? AND topic = ? AND partition = ? AND resolved_at IS NULL
+          WHERE kind = 'log_replaced' AND partition_id = ? AND resolved_at IS NULL
           """,
-        arguments: [time, partition.source, partition.topic, partition.partition])
+        arguments: [time, partitions.identifiers[partition]])
       return database.changesCount > 0
     }
   }
@@ -101,19 +102,25 @@ extension Checkpoint {
   /// Partitions whose log a person knows to end before progress, with the progress that this holds
   /// for.
   package func keptPartitions() throws(CheckpointError) -> [PartitionID: Offset] {
-    try read { database in try Self.keptPartitions(in: database) }
+    try read { database in try Self.keptPartitions(in: database, partitions) }
   }
 
-  static func keptPartitions(in database: Database) throws -> [PartitionID: Offset] {
+  static func keptPartitions(
+    in database: Database, _ partitions: StoredPartitions
+  ) throws -> [PartitionID: Offset] {
     guard try database.tableExists("incidents") else { return [:] }
     var kept: [PartitionID: Offset] = [:]
     try database.forEachRow(
       of: "incidents",
       """
-      SELECT incident, source, topic, partition, next_offset FROM incidents
+      SELECT incident, \(try StoredPartitions.identifier(in: "incidents", database)), next_offset
+      FROM incidents
       WHERE kind = 'log_replaced' AND resolution = 'keep' ORDER BY incident
       """, identifiedBy: 1
-    ) { row in kept[try row.partition(at: 1)] = try row.count(4) }
+    ) { row in
+      let (partition, next) = (try row.partition(1, in: partitions.names), try row.count(2))
+      if partitions.isNewest(try row.integer(1)) { kept[partition] = next }
+    }
     return kept
   }
 
@@ -175,12 +182,11 @@ extension Checkpoint {
       try database.execute(
         sql: """
           INSERT INTO incidents
-            (kind, source, topic, partition, next_offset, ranges, detail, noticed_at, last_seen_at)
-          VALUES ('rejects', ?, ?, ?, ?, ?, ?, ?, ?)
+            (kind, partition_id, next_offset, ranges, detail, noticed_at, last_seen_at)
+          VALUES ('rejects', ?, ?, ?, ?, ?, ?)
           """,
         arguments: [
-          first.source, first.topic, first.partition, offset, RangesText.format(plan.ranges),
-          detail,
+          partitions.identifiers[first], offset, RangesText.format(plan.ranges), detail,
           noticed ?? time, time,
         ])
     }
@@ -211,7 +217,7 @@ extension Checkpoint {
     try read { database in
       try Self.ranges(ofIncidents: "kind = 'rejects' AND resolution = 'accepted'", in: database)
     }.filter { range in
-      progress[range.partition].map { $0.nextOffset < range.to } ?? false
+      ledgers[range.partition].map { $0.nextOffset < range.to } ?? false
     }
   }
 
@@ -230,8 +236,8 @@ extension Checkpoint {
         UPDATE incidents SET resolved_at = ?, resolution = 'committed'
         WHERE kind = 'rejects' AND resolved_at IS NULL AND EXISTS (
           SELECT 1 FROM partitions
-          WHERE partitions.source = incidents.source AND partitions.topic = incidents.topic
-            AND partitions.partition = incidents.partition AND partitions.next_offset > incidents.next_offset)
+          WHERE partitions.partition_id = incidents.partition_id
+            AND partitions.next_offset > incidents.next_offset)
         """
     ).execute(arguments: [TimestampText.format(milliseconds: now)])
   }

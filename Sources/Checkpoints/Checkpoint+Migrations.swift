@@ -18,6 +18,9 @@ extension Checkpoint {
     migrator.registerMigration("2") { database in
       try database.execute(sql: schemaVersion2)
     }
+    migrator.registerMigration("3") { database in
+      try database.execute(sql: schemaVersion3)
+    }
     return migrator
   }
 
@@ -205,6 +208,90 @@ extension Checkpoint {
       revision = revision + 1,
       published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
       WHERE kind = 'rejects';
+    """
+
+  /// What hangs on a partition hangs on its identifier, and a partition may have incarnations.
+  private static let schemaVersion3 = """
+    -- Foreign keys are not looked at while a file is migrated, but once at the end.
+    CREATE TEMP TABLE partitions_2 AS SELECT * FROM partitions;
+    DROP TABLE partitions;
+    CREATE TABLE partitions (
+      -- Progress: every offset in [start_offset, next_offset) is accounted for.
+      partition_id INTEGER PRIMARY KEY,  -- Ours; what hangs on a partition names it by this.
+      source TEXT NOT NULL,
+      topic TEXT NOT NULL,
+      partition INTEGER NOT NULL,
+      -- One more with each topic of this name that was made anew; the newest is read.
+      incarnation INTEGER NOT NULL DEFAULT 1,
+      start_offset INTEGER NOT NULL,     -- Resolved once, on first contact.
+      next_offset INTEGER NOT NULL,      -- The first offset not yet committed.
+      UNIQUE (source, topic, partition, incarnation),
+      CHECK (start_offset >= 0 AND next_offset >= start_offset AND incarnation >= 1)
+    ) STRICT;
+    INSERT INTO partitions
+      SELECT partition_id, source, topic, partition, 1, start_offset, next_offset
+      FROM temp.partitions_2;
+    DROP TABLE temp.partitions_2;
+
+    ALTER TABLE gaps RENAME TO gaps_2;
+    CREATE TABLE gaps (
+      -- Offsets that were passed over and never read: [from_offset, to_offset).
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      from_offset INTEGER NOT NULL,
+      to_offset INTEGER NOT NULL,
+      -- By `tranche skip`, or removed by the broker before they were read.
+      reason TEXT NOT NULL CHECK (reason IN ('skipped', 'lost')),
+      recorded_at TEXT NOT NULL,
+      PRIMARY KEY (partition_id, from_offset),
+      CHECK (from_offset < to_offset)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO gaps SELECT partition_id, from_offset, to_offset, reason, recorded_at
+      FROM gaps_2 LEFT JOIN partitions USING (source, topic, partition);
+    DROP TABLE gaps_2;
+
+    DROP INDEX rejects_by_batch;
+    ALTER TABLE rejects RENAME TO rejects_2;
+    CREATE TABLE rejects (
+      -- Records that did not decode, kept under rejects.policy quarantine.
+      batch INTEGER NOT NULL,
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      offset INTEGER NOT NULL,
+      record INTEGER NOT NULL,           -- Number within the message, from 0.
+      reason TEXT NOT NULL,
+      field TEXT,                        -- The field at fault, if one is.
+      raw BLOB,                          -- The record's bytes as they came; NULL for a null value.
+      PRIMARY KEY (partition_id, offset, record)
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO rejects SELECT batch, partition_id, offset, record, reason, field, raw
+      FROM rejects_2 LEFT JOIN partitions USING (source, topic, partition);
+    DROP TABLE rejects_2;
+    CREATE INDEX rejects_by_batch ON rejects (batch);
+
+    DROP INDEX incidents_open;
+    ALTER TABLE incidents RENAME TO incidents_2;
+    CREATE TABLE incidents (             -- Losses and doubts that a person must decide.
+      incident INTEGER PRIMARY KEY,
+      kind TEXT NOT NULL CHECK (kind IN ('log_replaced', 'rejects')),
+      -- The partition concerned; for rejects that of the first reject.
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      -- Progress when it was noticed; for rejects the first reject's offset.
+      next_offset INTEGER NOT NULL,
+      -- Where the log ended; NULL where the partition is gone, and for rejects.
+      log_end INTEGER,
+      -- For rejects: what the failed batch was to read, JSON as in in_flight.
+      ranges TEXT,
+      detail TEXT NOT NULL,              -- For people.
+      noticed_at TEXT NOT NULL,
+      last_seen_at TEXT NOT NULL,
+      resolved_at TEXT,                  -- NULL while it is open.
+      resolution TEXT CHECK (resolution IN ('keep', 'accepted', 'committed'))
+    ) STRICT;
+    INSERT INTO incidents
+      SELECT incident, kind, partition_id, incidents_2.next_offset, log_end, ranges, detail,
+        noticed_at, last_seen_at, resolved_at, resolution
+      FROM incidents_2 LEFT JOIN partitions USING (source, topic, partition);
+    DROP TABLE incidents_2;
+    CREATE INDEX incidents_open ON incidents (kind) WHERE resolved_at IS NULL;
     """
 
   /// The state of an aggregate job: one row per group of a window, with columns named as in the job

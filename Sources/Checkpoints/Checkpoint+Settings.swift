@@ -48,26 +48,31 @@ extension Checkpoint {
   private static func forgetPartitions(
     ofTopic topic: String, source: String, in database: Database
   ) throws {
-    for table in ["partitions", "gaps", "incidents"] {
+    for table in ["gaps", "incidents", "partitions"] {
       try database.execute(
-        sql: "DELETE FROM \(table) WHERE source = ? AND topic = ?", arguments: [source, topic])
+        sql: """
+          DELETE FROM \(table) WHERE partition_id IN (
+            SELECT partition_id FROM partitions WHERE source = ? AND topic = ?)
+          """, arguments: [source, topic])
     }
   }
 
   /// Another cluster takes the place of one of which nothing was committed.
   func replaceCluster(source: String, clusterID: String) throws(CheckpointError) {
     try write { database in
-      for table in ["partitions", "gaps", "incidents", "clusters"] {
-        try database.execute(sql: "DELETE FROM \(table) WHERE source = ?", arguments: [source])
+      for table in ["gaps", "incidents", "partitions"] {
+        try database.execute(
+          sql: """
+            DELETE FROM \(table) WHERE partition_id IN (
+              SELECT partition_id FROM partitions WHERE source = ?)
+            """, arguments: [source])
       }
+      try database.execute(sql: "DELETE FROM clusters WHERE source = ?", arguments: [source])
       try database.execute(sql: "DELETE FROM in_flight")
       try database.execute(
         sql: "INSERT INTO clusters VALUES (?, ?)", arguments: [source, clusterID])
     }
-    for partition in progress.keys where partition.source == source {
-      progress[partition] = nil
-      gapsAhead[partition] = nil
-    }
+    partitions.forget(source: source)
     inFlight = nil
   }
 

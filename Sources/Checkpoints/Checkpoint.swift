@@ -13,20 +13,11 @@ internal import Windows
 /// FULL`).
 /// - SeeAlso: docs/design.md, "The checkpoint"; sqlite.org/pragma.html#pragma_synchronous.
 package final class Checkpoint {
-  package struct Progress: Equatable, Sendable {
-    /// Resolved once, on first contact.
-    package let startOffset: Offset
-    /// The first offset not yet committed.
-    package internal(set) var nextOffset: Offset
-    let identifier: Int64
-  }
-
   package let path: String
   package let job: Job
-  /// Every partition ever met.
-  package internal(set) var progress: [PartitionID: Progress] = [:]
-  /// Recorded gaps that progress has not reached.
-  var gapsAhead: [PartitionID: [OffsetRange]] = [:]
+  var partitions = StoredPartitions()
+  /// Of every partition ever met.
+  package var ledgers: [PartitionID: OffsetLedger] { partitions.ledgers }
   /// The number that the next committed batch gets.
   package internal(set) var nextBatch: Int64 = 1
   /// The batch that is planned and not committed: by a dead run, or stored with this run's last
@@ -380,38 +371,18 @@ package final class Checkpoint {
 
   private func load() throws {
     try queue.read { database in
-      nextBatch = try loadNextBatch(database)
-      try database.forEachRow(
-        of: "partitions",
-        "SELECT source, topic, partition, start_offset, next_offset, partition_id FROM partitions",
-        identifiedBy: 3
-      ) { row in
-        let partition = try row.partition(at: 0)
-        let offsets = try row.offsets(at: 3, mayBeEmpty: true)
-        guard progress[partition] == nil else { throw row.fault(2, "is there twice") }
-        // Under another name the partition would be met anew, and all of it counted twice.
-        guard job.reads(partition) || offsets.isEmpty else {
-          throw row.fault(1, "is not a topic of this job's source")
-        }
-        progress[partition] = Progress(
-          startOffset: offsets.from, nextOffset: offsets.to, identifier: try row.integer(5))
-      }
-      // Every gap is looked at, and those ahead of progress are kept.
-      try database.forEachRow(
-        of: "gaps", "SELECT source, topic, partition, from_offset, to_offset FROM gaps",
-        identifiedBy: 4
-      ) { row in
-        let (partition, gap) = (try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: false))
-        guard let held = progress[partition], gap.from >= held.nextOffset else { return }
-        gapsAhead[partition, default: []].append(gap)
-      }
+      nextBatch = try Self.nextBatch(in: database)
+      var gaps: [StoredPartitions.Gap] = []
+      partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
       inFlight = try Self.plannedBatch(in: database)
-      hasOpenRejects = try Self.openIncidents(in: database).contains { $0.kind == .rejects }
+      hasOpenRejects = try Self.openIncidents(in: database, partitions).contains {
+        $0.kind == .rejects
+      }
     }
   }
 
   /// Above every committed batch, of which the oldest may have been deleted by hand.
-  private func loadNextBatch(_ database: Database) throws -> Int64 {
+  static func nextBatch(in database: Database) throws -> Int64 {
     let next = try database.checkedRow(
       of: "checkpoint",
       "SELECT next_batch, (SELECT max(batch) FROM batches) AS newest FROM checkpoint",

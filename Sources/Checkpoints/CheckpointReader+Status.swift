@@ -5,8 +5,7 @@ package import Offsets
 package struct CheckpointStatus: Sendable {
   package struct Partition: Sendable, Equatable {
     package let partition: PartitionID
-    package let startOffset: Offset
-    package let nextOffset: Offset
+    package let ledger: OffsetLedger
   }
   package struct Gap: Sendable, Equatable {
     package let range: PartitionRange
@@ -20,6 +19,8 @@ package struct CheckpointStatus: Sendable {
 
   package let job: String
   package let lastCommit: Commit?
+  /// The number that the next committed batch gets.
+  package let nextBatch: Int64
   package let partitions: [Partition]
   package let gaps: [Gap]
   package let windowCount: Int64
@@ -32,6 +33,8 @@ package struct CheckpointStatus: Sendable {
   package let inFlight: BatchPlan?
   /// What a person is to decide.
   package let incidents: [Incident]
+  /// Progress of which a person said that it stands, whatever the log holds.
+  package let keptOffsets: [PartitionID: Offset]
 }
 
 extension CheckpointReader {
@@ -46,48 +49,30 @@ extension CheckpointReader {
         CheckpointStatus.Commit(
           batch: try $0.number(0), committedAt: try $0.text(1), recordCount: try $0.count(2))
       }
-      let partitions = try database.checkedRows(
-        of: "partitions",
-        """
-        SELECT source, topic, partition, start_offset, next_offset FROM partitions
-        ORDER BY source, topic, partition
-        """,
-        identifiedBy: 3
-      ) { row in
-        let (partition, offsets) = (
-          try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: true)
-        )
-        if let job, !job.reads(partition), !offsets.isEmpty {
-          throw row.fault(1, "is not a topic of this job's source")
-        }
-        return CheckpointStatus.Partition(
-          partition: partition, startOffset: offsets.from, nextOffset: offsets.to)
-      }
-      let gaps = try database.checkedRows(
-        of: "gaps",
-        """
-        SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps
-        ORDER BY source, topic, partition, from_offset
-        """, identifiedBy: 4
-      ) { row in
-        let range = PartitionRange(
-          try row.partition(at: 0), try row.offsets(at: 3, mayBeEmpty: false))
-        return CheckpointStatus.Gap(range: range, reason: try row.text(5))
-      }
+      var gaps: [StoredPartitions.Gap] = []
+      let partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
       let totals = try totals(in: database)
       try confirmOutputs(in: database)
       let windows = try database.checkedRow(
         of: "windows", "SELECT count(*), max(window) FROM windows", identifiedBy: 0
       ) { row in (count: try row.count(0), latest: row.isNull(1) ? nil : try window(row, 1)) }
       return CheckpointStatus(
-        job: try Checkpoint.jobName(in: database), lastCommit: last, partitions: partitions,
-        gaps: gaps,
+        job: try Checkpoint.jobName(in: database), lastCommit: last,
+        nextBatch: try Checkpoint.nextBatch(in: database),
+        partitions: partitions.ledgers.sorted { $0.key < $1.key }.map {
+          CheckpointStatus.Partition(partition: $0.key, ledger: $0.value)
+        },
+        gaps: gaps.sorted {
+          ($0.range.partition, $0.range.from) < ($1.range.partition, $1.range.from)
+        }
+        .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
         windowCount: windows?.count ?? 0, latestWindow: windows?.latest,
         recordCount: totals.records, rejectedCount: totals.rejected,
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),
         unsettledOutputs: try objectKeys(where: "checks_left > 0", in: database),
         inFlight: try Checkpoint.plannedBatch(in: database),
-        incidents: try Checkpoint.openIncidents(in: database))
+        incidents: try Checkpoint.openIncidents(in: database, partitions),
+        keptOffsets: try Checkpoint.keptPartitions(in: database, partitions))
     }
   }
 

@@ -341,10 +341,7 @@ package final class CheckpointReader {
       arguments: [window],
       identifiedBy: 2
     ) { row in
-      let identifier = try row.integer(1)
-      guard let partition = partitions[identifier] else {
-        throw row.fault(1, "is \(identifier), which is no partition")
-      }
+      let partition = try row.partition(1, in: partitions)
       let (smallest, largest, records) = (try row.count(2), try row.count(3), try row.count(4))
       guard smallest <= largest else {
         throw row.fault(3, "is \(largest), below smallest_offset \(smallest)")
@@ -374,23 +371,21 @@ package final class CheckpointReader {
   /// An object of rejects has at least one.
   private func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
     try loadPartitions(database)
-    let known = Set(partitions.values)
     let rejects = try database.checkedRows(
       of: "rejects",
       """
-      SELECT source, topic, partition, offset, record, reason, field, raw FROM rejects
-      WHERE batch = ? ORDER BY source, topic, partition, offset, record
-      """, arguments: [batch], identifiedBy: 5
+      SELECT partition_id, offset, record, reason, field, raw FROM rejects
+      WHERE batch = ? ORDER BY partition_id, offset, record
+      """, arguments: [batch], identifiedBy: 3
     ) { row in
-      let partition = try row.partition(at: 0)
-      guard known.contains(partition) else { throw row.fault(2, "is of no partition of this job") }
-      let reason = try row.text(5)
-      guard Reject.Reason(rawValue: reason) != nil else { throw row.fault(5, "is no known reason") }
+      let partition = try row.partition(0, in: partitions)
+      let reason = try row.text(3)
+      guard Reject.Reason(rawValue: reason) != nil else { throw row.fault(3, "is no known reason") }
       return StoredReject(
-        partition: partition, offset: try row.count(3),
-        record: Int(try row.integer(4, in: 0...Int64(Int32.max))), reason: reason,
-        field: try row.optionalText(6), raw: try row.optionalBytes(7))
-    }
+        partition: partition, offset: try row.count(1),
+        record: Int(try row.integer(2, in: 0...Int64(Int32.max))), reason: reason,
+        field: try row.optionalText(4), raw: try row.optionalBytes(5))
+    }.sorted { ($0.partition, $0.offset, $0.record) < ($1.partition, $1.offset, $1.record) }
     guard !rejects.isEmpty else {
       throw RowFault(table: "rejects", row: "of batch \(batch)", problem: "is gone")
     }

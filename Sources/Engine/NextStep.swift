@@ -1,57 +1,164 @@
+package import Jobs
 package import Offsets
 
-/// What the run knows when it asks what to do next.
-package struct RunFacts: Equatable, Sendable {
-  package var batchesDone: Int
+/// A partition of the job, as its brokers told of it at the start of a run.
+package struct DiscoveredPartition: Equatable, Sendable {
+  package let partition: PartitionID
+  /// Nil where its topic no longer has it.
+  package var end: PartitionEnd?
+}
+
+/// What is known when it is asked what to do next.
+package struct RunFacts: Sendable {
+  // The checkpoint's.
+  package var ledgers: [PartitionID: OffsetLedger] = [:]
+  package var nextBatch: Int64 = 1
+  /// The plan that a dead run left, or that this run stored with its last commit.
+  package var inFlight: BatchPlan?
+  /// Progress of which a person said that it stands, whatever the log holds.
+  package var keptOffsets: [PartitionID: Offset] = [:]
+  /// Whether a replaced log was noticed earlier, and nobody has decided about it.
+  package var isReplacedLogOpen = false
+
+  /// Every partition that was discovered, ascending.
+  package var partitions: [DiscoveredPartition] = []
+
+  // The job's.
+  package var onDataLoss = Job.DataLossPolicy.fail
+  package var maxOffsets: Int64
+  package var maxPendingBytes: Int64 = .max
+
+  // The run's.
+  package var batchesDone = 0
   /// Nil for "until the ends seen at the start are reached".
   package var maxBatches: Int?
-  /// The batch that a dead run left planned, if it can be repeated.
-  package var repeatable: BatchPlan?
-  /// The plan over what is left now.
-  package var planned: BatchPlan
-  /// Bytes of results that wait for the store, and the most that may.
-  package var pendingBytes: Int64
-  package var maxPendingBytes: Int64
-  package var isStoreUp: Bool
+  /// Most offsets of a batch now: fewer than the job's where a batch was too large.
+  package var offsetLimit: Int64
+  /// Bytes of results that wait for the store.
+  package var pendingBytes: Int64 = 0
+  package var isStoreUp = true
   /// Whether the place of the results turned out to be another's.
   package var isDestinationRefused = false
-  package var isStopRequested: Bool
+  package var isStopRequested = false
+
+  package init(maxOffsets: Int64) {
+    self.maxOffsets = maxOffsets
+    offsetLimit = maxOffsets
+  }
+}
+
+/// A log that ends before progress, or is gone.
+package struct ReplacedLog: Equatable, Sendable {
+  package let partition: PartitionID
+  /// Nil where the topic no longer has the partition.
+  package let end: Offset?
 }
 
 package enum NextStep: Equatable, Sendable {
-  case read(BatchPlan)
+  /// A person must decide about logs that were replaced: these, seen now, or earlier ones.
+  case stopForReplacedLogs([ReplacedLog])
+  /// The brokers no longer hold offsets that the job has not read, and it says `fail`.
+  case stopForLoss([PartitionRange])
+  /// Record these as gaps, and ask again.
+  case passOver([PartitionRange])
+  /// - Parameter isRepeated: A dead run left the plan.
+  case read(BatchPlan, isRepeated: Bool)
   /// Nothing more to do in this run.
   case finish
   /// Results wait for a store that is down, and there is no room for more.
   case stopForPendingResults
 }
 
-/// The plan that a dead run left, if it may be taken as it is: it fits what is unread now and what
-/// the job allows in a batch.
-///
-/// A job file whose `max_offsets` was lowered because a batch was too large must not meet the same
-/// batch again.
-func repeatable(_ plan: BatchPlan, nextBatch: Int64, unread: [PartitionRange], maxOffsets: Int64)
-  -> BatchPlan?
-{
-  guard plan.batch == nextBatch, plan.offsetCount <= maxOffsets else { return nil }
-  let unread = Dictionary(uniqueKeysWithValues: unread.map { ($0.partition, $0.range) })
-  let fits = plan.ranges.allSatisfy { range in
-    guard let left = unread[range.partition] else { return false }
-    return left.from == range.from && range.to <= left.to
-  }
-  return fits ? plan : nil
-}
-
-/// The engine's one decision. A batch planned by a dead run goes before new ones, so that its
-/// boundaries stay the same.
+/// The engine's one decision, of `run` and of `plan`. A batch planned by a dead run goes before new
+/// ones, so that its boundaries stay the same.
 package func nextStep(_ facts: RunFacts) -> NextStep {
+  let stored = fittingPlan(facts)
+  // This run planned its last commit's next batch over these very ends.
+  let isOwn = stored != nil && facts.batchesDone > 0
+  if !isOwn, let step = stepForLoss(facts) { return step }
   if facts.isStopRequested || facts.isDestinationRefused { return .finish }
   if let maxBatches = facts.maxBatches, facts.batchesDone >= maxBatches { return .finish }
-  let plan = facts.repeatable ?? facts.planned
+  let plan =
+    stored
+    ?? planBatch(facts.nextBatch, unread: readable(facts), maxOffsets: facts.offsetLimit)
   if plan.isEmpty { return .finish }
   if !facts.isStoreUp && facts.pendingBytes >= facts.maxPendingBytes {
     return .stopForPendingResults
   }
-  return .read(plan)
+  return .read(plan, isRepeated: stored != nil && !isOwn)
+}
+
+/// What a run reads behind a batch, once that is committed; nil where the run ends with it.
+package func planAfter(_ plan: BatchPlan, _ facts: RunFacts) -> BatchPlan? {
+  if let maxBatches = facts.maxBatches, facts.batchesDone + 1 >= maxBatches { return nil }
+  let next = planBatch(
+    plan.batch + 1, unread: readable(facts, after: plan),
+    maxOffsets: min(facts.maxOffsets, facts.offsetLimit * 2))
+  return next.isEmpty ? nil : next
+}
+
+/// Logs that end before progress or are gone, unless a person said that progress stands.
+func replacedLogs(_ facts: RunFacts) -> [ReplacedLog] {
+  facts.partitions.compactMap { found in
+    guard let next = facts.ledgers[found.partition]?.nextOffset,
+      facts.keptOffsets[found.partition] != next, found.end.map({ $0.end < next }) ?? true
+    else { return nil }
+    return ReplacedLog(partition: found.partition, end: found.end?.end)
+  }
+}
+
+/// What goes before any batch: decisions that a person must make, and what the brokers have removed
+/// unread.
+private func stepForLoss(_ facts: RunFacts) -> NextStep? {
+  let replaced = replacedLogs(facts)
+  if !replaced.isEmpty || facts.isReplacedLogOpen { return .stopForReplacedLogs(replaced) }
+  var lost: [PartitionRange] = []
+  for found in facts.partitions {
+    guard let ledger = facts.ledgers[found.partition], let low = found.end?.low,
+      low > ledger.nextOffset
+    else { continue }
+    switch facts.onDataLoss {
+    // In one piece, as an operator thinks of it.
+    case .fail:
+      lost.append(PartitionRange(found.partition, OffsetRange(from: ledger.nextOffset, to: low)))
+    case .skip:
+      lost += ledger.lost(below: low).ranges.map { PartitionRange(found.partition, $0) }
+    }
+  }
+  if lost.isEmpty { return nil }
+  return facts.onDataLoss == .fail ? .stopForLoss(lost) : .passOver(lost)
+}
+
+/// The plan in flight, where it may be taken as it is: it fits what is unread now and what the job
+/// allows in a batch.
+///
+/// A job file whose `max_offsets` was lowered because a batch was too large must not meet the same
+/// batch again.
+private func fittingPlan(_ facts: RunFacts) -> BatchPlan? {
+  guard let plan = facts.inFlight, plan.batch == facts.nextBatch,
+    plan.offsetCount <= facts.maxOffsets
+  else { return nil }
+  var found = facts.partitions[...]
+  for range in plan.ranges {
+    found = found.drop { $0.partition < range.partition }
+    guard let first = found.first, first.partition == range.partition, let end = first.end,
+      let left = facts.ledgers[range.partition]?.readable(end: end.end),
+      end.low <= range.from && left.from == range.from && range.to <= left.to
+    else { return nil }
+  }
+  return plan
+}
+
+/// What a batch can take of each partition.
+///
+/// - Parameter plan: A batch that is read before it.
+private func readable(_ facts: RunFacts, after plan: BatchPlan? = nil) -> [PartitionRange] {
+  var taken = plan?.ranges[...] ?? []
+  let left = facts.partitions.compactMap { found -> PartitionRange? in
+    let read = taken.first?.partition == found.partition ? taken.popFirst()?.to : nil
+    guard let end = found.end?.end, let ledger = facts.ledgers[found.partition] else { return nil }
+    return PartitionRange(found.partition, ledger.readable(after: read, end: end))
+  }
+  precondition(taken.isEmpty, "a plan of partitions that were not discovered")
+  return left
 }

@@ -12,17 +12,20 @@ package struct PlanPreview: Sendable {
     package let highWatermark: Offset
     /// Met for the first time: the start is resolved and stored by the first run.
     package let isNew: Bool
+    /// Offsets that are left to read: neither lost nor passed over.
+    package let lag: Int64
+    /// Offsets that the broker removed before they were read.
+    package let lostCount: Int64
 
-    package var lag: Int64 { max(0, end.end - nextOffset) }
     /// Offsets that an open transaction holds back.
     package var heldBackCount: Int64 { max(0, highWatermark - end.end) }
-    /// Offsets that the broker removed before they were read.
-    package var lostCount: Int64 { max(0, end.low - nextOffset) }
   }
   package let partitions: [Partition]
   package let plan: BatchPlan
   /// The plan is one that a dead run left.
   package let isRepeated: Bool
+  /// The next run stops before it reads anything, as the job says `on_data_loss: fail`.
+  package let isStoppedByLoss: Bool
   /// What a person is to decide; a replaced log keeps the next run from reading anything.
   package let incidents: [Incident]
 
@@ -32,52 +35,52 @@ package struct PlanPreview: Sendable {
   package init(job: Job, status: CheckpointStatus?, sources: [any MessageSource])
     throws(SourceError)
   {
+    incidents = status?.incidents ?? []
+    var facts = RunFacts(maxOffsets: job.maxOffsets)
+    facts.onDataLoss = job.onDataLoss
+    facts.nextBatch = status?.nextBatch ?? 1
+    facts.inFlight = status?.inFlight
+    facts.keptOffsets = status?.keptOffsets ?? [:]
+    facts.isReplacedLogOpen = incidents.contains { $0.kind == .logReplaced }
+    for known in status?.partitions ?? [] { facts.ledgers[known.partition] = known.ledger }
     var partitions: [Partition] = []
     for (cluster, source) in zip(job.clusters, sources) {
-      let identifiers = try Run.partitions(of: cluster, in: source)
-      let ends = try source.ends(of: identifiers)
-      let highWatermarks = try source.highWatermarks(of: identifiers)
-      let held = Dictionary(
-        uniqueKeysWithValues: (status?.partitions ?? []).map { ($0.partition, $0.nextOffset) })
-      let starts = try startOffsets(
-        of: identifiers.filter { held[$0] == nil },
-        knownTopics: Set(held.keys.filter { $0.source == cluster.name }.map(\.topic)),
-        start: job.start, ends: ends, source: source)
-      for identifier in identifiers {
-        guard let end = ends[identifier], let next = held[identifier] ?? starts[identifier] else {
-          continue
-        }
+      let listed = try listPartitions(of: cluster, in: source)
+      let (found, starts) = try discover(
+        listed, of: cluster, start: job.start, ledgers: facts.ledgers, in: source)
+      let highWatermarks = try source.highWatermarks(of: listed)
+      for (partition, start) in starts { facts.ledgers[partition] = OffsetLedger(start: start) }
+      facts.partitions += found
+      for found in found {
+        guard let end = found.end, let ledger = facts.ledgers[found.partition] else { continue }
+        let lostCount = ledger.lost(below: end.low).offsetCount
         partitions.append(
           Partition(
-            partition: identifier, nextOffset: next, end: end,
-            highWatermark: highWatermarks[identifier] ?? end.end,
-            isNew: held[identifier] == nil))
+            partition: found.partition, nextOffset: ledger.nextOffset, end: end,
+            highWatermark: highWatermarks[found.partition] ?? end.end,
+            isNew: starts[found.partition] != nil,
+            lag: ledger.unreadCount(end: end.end) - lostCount, lostCount: lostCount))
       }
     }
-    let batch = status?.lastCommit.map { $0.batch + 1 } ?? 1
-    let unread = partitions.map { partition in
-      let gap = status?.gaps.filter {
-        $0.range.partition == partition.partition && $0.range.from >= partition.nextOffset
-      }
-      .min { $0.range.from < $1.range.from }
-      let from = max(partition.nextOffset, partition.end.low)
-      let to = min(partition.end.end, gap?.range.from ?? partition.end.end)
-      return PartitionRange(partition.partition, OffsetRange(from: from, to: max(from, to)))
-    }
-    incidents = status?.incidents ?? []
     self.partitions = partitions.sorted { $0.partition < $1.partition }
-    if incidents.contains(where: { $0.kind == .logReplaced }) {
-      plan = BatchPlan(batch: batch, ranges: [])
-      isRepeated = false
-    } else if let left = status?.inFlight.flatMap({
-      repeatable($0, nextBatch: batch, unread: unread, maxOffsets: job.maxOffsets)
-    }) {
-      plan = left
-      isRepeated = true
-    } else {
-      plan = planBatch(batch, unread: unread, maxOffsets: job.maxOffsets)
-      isRepeated = false
+    facts.partitions.sort { $0.partition < $1.partition }
+
+    // As a run goes on, but that what it would store is changed here alone.
+    var step = nextStep(facts)
+    while case .passOver(let lost) = step {
+      for range in lost { facts.ledgers[range.partition]?.record(range.range) }
+      step = nextStep(facts)
     }
+    var isStoppedByLoss = false
+    switch step {
+    case .read(let plan, let isRepeated): (self.plan, self.isRepeated) = (plan, isRepeated)
+    case .stopForLoss:
+      isStoppedByLoss = true
+      fallthrough
+    case .finish, .stopForReplacedLogs, .stopForPendingResults, .passOver:
+      (plan, isRepeated) = (BatchPlan(batch: facts.nextBatch, ranges: []), false)
+    }
+    self.isStoppedByLoss = isStoppedByLoss
   }
 }
 

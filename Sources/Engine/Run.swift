@@ -50,7 +50,7 @@ package struct RunOptions: Sendable {
 package struct RunProgress: Sendable, Equatable {
   package var batchCount: Int
   package var recordCount: Int64
-  /// Offsets between progress and the ends seen at the start.
+  /// Offsets that are left to read before the ends seen at the start.
   package var lag: Int64
 }
 
@@ -88,13 +88,12 @@ package final class Run {
   private let options: RunOptions
   private let logger: Logger
   private let stopwatch: Stopwatch
-  /// Of every partition, as seen at the start, in the order of the partitions: so a plan has
-  /// nothing to sort.
-  private var ends: [(partition: PartitionID, end: PartitionEnd)] = []
+  /// As seen at the start, in the order of the partitions: so a plan has nothing to sort.
+  private var partitions: [DiscoveredPartition] = []
+  private var keptOffsets: [PartitionID: Offset] = [:]
+  private var isReplacedLogOpen = false
   /// Most offsets of a batch now: fewer than the job's where a batch was too large.
   private var offsetLimit: Int64
-  /// What the brokers have removed unread, where that ends the run.
-  private var lost: [PartitionRange] = []
   private var summary: RunSummary
 
   /// - Parameters:
@@ -182,70 +181,62 @@ package final class Run {
 
   /// Confirms each cluster, starts partitions met for the first time, and asks for the ends, once.
   private func discoverPartitions() throws {
-    var met: [PartitionID: PartitionEnd] = [:]
-    let kept = try checkpoint.keptPartitions()
-    defer { ends = met.sorted { $0.key < $1.key }.map { (partition: $0.key, end: $0.value) } }
-    for cluster in job.clusters {
-      let source = source(cluster.name)
-      // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for it
-      // otherwise.
-      let partitions = try partitions(of: cluster, source)
-      if let clusterID = try source.clusterID() {
-        try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID)
+    keptOffsets = try checkpoint.keptPartitions()
+    defer { partitions.sort { $0.partition < $1.partition } }
+    do {
+      for cluster in job.clusters {
+        let source = source(cluster.name)
+        // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for
+        // it otherwise.
+        let listed = try listPartitions(of: cluster, source)
+        if let clusterID = try source.clusterID() {
+          try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID)
+        }
+        let (found, starts) = try discover(
+          listed, of: cluster, start: job.start, ledgers: checkpoint.ledgers, in: source)
+        try checkpoint.start(starts)
+        partitions += found
       }
-      let ends = try source.ends(of: partitions)
-      met.merge(ends) { _, new in new }
-      let known = Set(checkpoint.progress.keys.filter { $0.source == cluster.name }.map(\.topic))
-      let starts = try startOffsets(
-        of: partitions.filter { checkpoint.progress[$0] == nil }, knownTopics: known,
-        start: job.start, ends: ends, source: source)
-      try checkpoint.start(starts)
-      // A start may lie beyond an end that was asked for a moment earlier.
-      for partition in partitions where starts[partition] == nil {
-        try checkForLoss(partition, ends[partition], keptAt: kept[partition])
-      }
-      let gone = checkpoint.progress.keys.filter {
-        $0.source == cluster.name && cluster.topics.contains($0.topic) && ends[$0] == nil
-      }
-      for partition in gone where kept[partition] != checkpoint.progress[partition]?.nextOffset {
-        try checkpoint.noteReplacedLog(
-          partition, logEnd: nil,
-          detail:
-            "the job has read this partition and the topic no longer has it: the topic was deleted "
-            + "and made again with fewer partitions", now: options.clock())
-      }
+    } catch {
+      // What was noticed stays known, whatever became of the other clusters.
+      try note(replacedLogs(facts))
+      throw error
     }
-    let incidents = try replacedLogs()
-    if !incidents.isEmpty { throw incidentError(incidents) }
-    if !lost.isEmpty { throw lossError() }
+    isReplacedLogOpen = try !openReplacedLogs().isEmpty
   }
 
-  private func replacedLogs() throws(CheckpointError) -> [Incident] {
+  private func openReplacedLogs() throws(CheckpointError) -> [Incident] {
     try checkpoint.openIncidents().filter { $0.kind == .logReplaced }
   }
 
-  private func noteShorterLog(_ partition: PartitionID, end: Offset) throws(CheckpointError) {
-    let next = checkpoint.progress[partition]?.nextOffset ?? end
-    try checkpoint.noteReplacedLog(
-      partition, logEnd: end,
-      detail:
-        "the next offset is \(next) and the log ended at \(end): the topic was deleted and made "
-        + "again, or the broker lost data", now: options.clock())
+  private func note(_ logs: [ReplacedLog]) throws(CheckpointError) {
+    for log in logs {
+      let detail =
+        if let end = log.end {
+          "the next offset is \(checkpoint.ledgers[log.partition]?.nextOffset ?? end) and the log "
+            + "ended at \(end): the topic was deleted and made again, or the broker lost data"
+        } else {
+          "the job has read this partition and the topic no longer has it: the topic was deleted "
+            + "and made again with fewer partitions"
+        }
+      try checkpoint.noteReplacedLog(
+        log.partition, logEnd: log.end, detail: detail, now: options.clock())
+    }
   }
 
   /// The partitions that a cluster has; a topic that was read and is gone is an incident.
-  private func partitions(of cluster: Job.Cluster, _ source: any MessageSource) throws
-    -> [PartitionID]
-  {
+  private func listPartitions(
+    of cluster: Job.Cluster, _ source: any MessageSource
+  ) throws -> [PartitionID] {
     let failure: SourceError
-    do { return try Self.partitions(of: cluster, in: source) } catch { failure = error }
+    do { return try Engine.listPartitions(of: cluster, in: source) } catch { failure = error }
     guard failure.code == .unknownTopic else { throw failure }
     for topic in cluster.topics {
       // Asked once more, by itself: only one of several topics may be gone.
       if isKnown(topic, to: source) { continue }
-      for (partition, progress) in checkpoint.progress.sorted(by: { $0.key < $1.key })
+      for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key })
       where partition.source == cluster.name && partition.topic == topic
-        && progress.nextOffset > progress.startOffset
+        && ledger.nextOffset > ledger.start
       {
         try checkpoint.noteReplacedLog(
           partition, logEnd: nil,
@@ -254,7 +245,7 @@ package final class Run {
           now: options.clock())
       }
     }
-    let incidents = try replacedLogs()
+    let incidents = try openReplacedLogs()
     throw incidents.isEmpty ? RunError(failure) : incidentError(incidents)
   }
 
@@ -286,69 +277,62 @@ package final class Run {
       """)
   }
 
-  static func partitions(of cluster: Job.Cluster, in source: any MessageSource) throws(SourceError)
-    -> [PartitionID]
-  {
-    let counts = try source.partitionCounts(of: cluster.topics)
-    return cluster.topics.flatMap { topic in
-      (0..<(counts[topic] ?? 0)).map {
-        PartitionID(source: cluster.name, topic: topic, partition: $0)
-      }
-    }.sorted()
-  }
-
-  /// - Parameter keptAt: Progress of which a person said that it stands, whatever the log holds.
-  private func checkForLoss(_ partition: PartitionID, _ end: PartitionEnd?, keptAt: Offset?) throws
-  {
-    guard let end, let next = checkpoint.progress[partition]?.nextOffset else { return }
-    if next > end.end && keptAt != next {
-      return try noteShorterLog(partition, end: end.end)
-    }
-    if next < end.low {
-      try handleLoss(PartitionRange(partition, OffsetRange(from: next, to: end.low)))
-    }
-  }
-
   /// All ranges are named, so that an operator sees the whole of the loss at once.
-  private func lossError() -> RunError {
-    let ranges = lost.sorted { $0.partition < $1.partition }
+  private func lossError(_ ranges: [PartitionRange]) -> RunError {
+    let lines = ranges.map {
+      "\($0): the broker no longer holds these offsets; it starts at \($0.to)"
+    }
     return RunError(
       .dataLoss,
       """
-      \(ranges.map { "\($0): the broker no longer holds these offsets; it starts at \($0.range.to)" }.joined(separator: "\n")). \
+      \(lines.joined(separator: "\n")). \
       Set source.on_data_loss: skip to record \(ranges.count == 1 ? "a gap" : "gaps") and go on, \
       or restore the data. Nothing was read.
       """)
   }
 
-  private func handleLoss(_ lost: PartitionRange) throws {
-    switch job.onDataLoss {
-    case .fail: self.lost.append(lost)
-    case .skip:
-      // A gap recorded ahead by hand may begin inside the lost range: record up to it, pass over
-      // it, and look again.
-      guard let part = checkpoint.unread(lost.partition, end: lost.range.to), !part.range.isEmpty
-      else { return }
-      try checkpoint.recordGap(part, reason: .lost, now: options.clock())
-      summary.lostOffsetCount += part.range.count
-      logger.warning("offsets were lost and passed over", metadata: ["range": "\(part)"])
-      if let next = checkpoint.progress[lost.partition]?.nextOffset, next < lost.range.to {
-        try handleLoss(PartitionRange(lost.partition, OffsetRange(from: next, to: lost.range.to)))
-      }
+  private func passOver(_ lost: [PartitionRange]) throws(CheckpointError) {
+    for range in lost {
+      try checkpoint.recordGap(range, reason: .lost, now: options.clock())
+      summary.lostOffsetCount += range.count
+      logger.warning("offsets were lost and passed over", metadata: ["range": "\(range)"])
     }
   }
 
   // MARK: - Batches
 
-  private var unread: [PartitionRange] {
-    ends.compactMap { partition, end in checkpoint.unread(partition, end: end.end) }
+  private var facts: RunFacts {
+    var facts = RunFacts(maxOffsets: job.maxOffsets)
+    facts.ledgers = checkpoint.ledgers
+    facts.nextBatch = checkpoint.nextBatch
+    facts.inFlight = checkpoint.inFlight
+    facts.keptOffsets = keptOffsets
+    facts.isReplacedLogOpen = isReplacedLogOpen
+    facts.partitions = partitions
+    facts.onDataLoss = job.onDataLoss
+    facts.maxPendingBytes = job.output.maxPendingBytes
+    facts.batchesDone = summary.batchCount
+    facts.maxBatches = options.maxBatches
+    facts.offsetLimit = offsetLimit
+    return facts
   }
 
+  private func decide(_ publisher: Publisher, _ reader: CheckpointReader) throws -> NextStep {
+    var facts = facts
+    facts.isStoreUp = publisher.isUp
+    facts.pendingBytes = facts.isStoreUp ? 0 : try reader.pendingByteCount()
+    facts.isDestinationRefused = publisher.isDestinationRefused
+    facts.isStopRequested = options.isStopRequested()
+    return stopwatch.measure(.plan) { nextStep(facts) }
+  }
+
+  /// Offsets that are left to read before the ends seen at the start.
   private var lag: Int64 {
-    ends.reduce(0) { sum, entry in
-      sum
-        + max(
-          0, entry.end.end - (checkpoint.progress[entry.partition]?.nextOffset ?? entry.end.end))
+    partitions.reduce(0) { sum, found in
+      guard let end = found.end, let ledger = checkpoint.ledgers[found.partition] else {
+        return sum
+      }
+      return sum + ledger.unreadCount(end: end.end)
     }
   }
 
@@ -356,35 +340,21 @@ package final class Run {
     let pipeline = try BatchPipeline(
       job, options, stopwatch, accepted: try checkpoint.acceptedRanges(),
       history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0) })
-    var repeatable = repeatablePlan()
     while true {
-      // What the last commit stored is what is planned now, unless something was passed over
-      // meanwhile.
-      let planned =
-        checkpoint.inFlight.flatMap {
-          repeatable == nil && $0.batch == checkpoint.nextBatch && summary.batchCount > 0 ? $0 : nil
-        }
-        ?? stopwatch.measure(.plan) {
-          planBatch(checkpoint.nextBatch, unread: unread, maxOffsets: offsetLimit)
-        }
-      let isStoreUp = publisher.isUp
-      let facts = RunFacts(
-        batchesDone: summary.batchCount, maxBatches: options.maxBatches, repeatable: repeatable,
-        planned: planned,
-        pendingBytes: isStoreUp ? 0 : try reader.pendingByteCount(),
-        maxPendingBytes: job.output.maxPendingBytes, isStoreUp: isStoreUp,
-        isDestinationRefused: publisher.isDestinationRefused,
-        isStopRequested: options.isStopRequested())
-      switch nextStep(facts) {
+      switch try decide(publisher, reader) {
+      case .stopForReplacedLogs(let logs):
+        try note(logs)
+        throw incidentError(try openReplacedLogs())
+      case .stopForLoss(let lost): throw lossError(lost)
+      case .passOver(let lost): try passOver(lost)
       case .finish: return
       case .stopForPendingResults:
         logger.warning(
           "results wait for the store and output.max_pending_bytes is reached",
           metadata: ["job": "\(job.name)"])
         return
-      case .read(let plan):
-        if repeatable != nil { summary.repeatedBatch = plan.batch }
-        repeatable = nil
+      case .read(let plan, let isRepeated):
+        if isRepeated { summary.repeatedBatch = plan.batch }
         publisher.expectCommit()
         do {
           try take(plan, pipeline, publisher)
@@ -422,13 +392,11 @@ package final class Run {
             throw undecodableError(error, partition, plan)
           }
           if case .beyondEnd(let partition, let end) = error.code {
-            try noteShorterLog(partition, end: end)
-            throw incidentError(try replacedLogs())
+            try note([ReplacedLog(partition: partition, end: end)])
+            throw incidentError(try openReplacedLogs())
           }
-          guard case .truncated(let oldestHeld) = error.code, job.onDataLoss == .skip else {
-            throw error
-          }
-          try passOverTruncation(plan, oldestHeld: oldestHeld)
+          guard case .truncated = error.code, job.onDataLoss == .skip else { throw error }
+          try noticeTruncation(of: plan)
         }
       }
     }
@@ -447,27 +415,20 @@ package final class Run {
       """)
   }
 
-  /// The broker removed the start of a planned range between plan and read: the watermarks are
-  /// asked again and the loss is recorded.
-  private func passOverTruncation(_ plan: BatchPlan, oldestHeld: Offset) throws {
+  /// The broker removed the start of a planned range between plan and read: the oldest offsets are
+  /// asked for again.
+  private func noticeTruncation(of plan: BatchPlan) throws {
     for (name, ranges) in plan.rangesBySource {
-      let lows = try source(name).ends(of: ranges.map(\.partition))
-      for range in ranges {
-        guard let low = lows[range.partition]?.low, low > range.from else { continue }
-        try handleLoss(
-          PartitionRange(range.partition, OffsetRange(from: range.from, to: low)))
+      let ends = try source(name).ends(of: ranges.map(\.partition))
+      for (index, found) in partitions.enumerated() {
+        guard let low = ends[found.partition]?.low, let end = found.end else { continue }
+        partitions[index].end = PartitionEnd(low: max(low, end.low), end: end.end)
       }
     }
   }
 
-  private func repeatablePlan() -> BatchPlan? {
-    checkpoint.inFlight.flatMap {
-      repeatable($0, nextBatch: checkpoint.nextBatch, unread: unread, maxOffsets: job.maxOffsets)
-    }
-  }
-
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
-    let next = stopwatch.measure(.plan) { planAfter(plan) }
+    let next = stopwatch.measure(.plan) { planAfter(plan, facts) }
     try stopwatch.measure(.read) { () throws in
       for (name, ranges) in plan.rangesBySource + (next?.rangesBySource ?? []) {
         try source(name).prepare(Array(ranges))
@@ -515,41 +476,6 @@ package final class Run {
     options.onProgress?(
       RunProgress(batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag))
   }
-
-  /// What this run executes after a plan, stored with its commit; nil when the run ends with it.
-  private func planAfter(_ plan: BatchPlan) -> BatchPlan? {
-    if let maxBatches = options.maxBatches, summary.batchCount + 1 >= maxBatches { return nil }
-    var taken = plan.ranges[...]
-    let left = ends.compactMap { partition, end in
-      let from = taken.first?.partition == partition ? taken.popFirst()?.range.to : nil
-      return checkpoint.unread(partition, from: from, end: end.end)
-    }
-    precondition(taken.isEmpty, "a plan of partitions that were not met")
-    let next = planBatch(
-      plan.batch + 1, unread: left, maxOffsets: min(job.maxOffsets, offsetLimit * 2))
-    return next.isEmpty ? nil : next
-  }
 }
 
 private struct StopRequested: Error {}
-
-/// Where partitions met for the first time are to be read from: a new topic by the job's rule, a
-/// new partition of a known topic from its oldest offset.
-func startOffsets(
-  of partitions: [PartitionID], knownTopics: Set<String>, start: Job.StartPosition,
-  ends: [PartitionID: PartitionEnd],
-  source: any MessageSource
-) throws(SourceError) -> [PartitionID: Offset] {
-  var starts: [PartitionID: Offset] = [:]
-  let new = partitions.filter { !knownTopics.contains($0.topic) }
-  switch start {
-  case .earliest: for partition in new { starts[partition] = ends[partition]?.low }
-  case .latest: for partition in new { starts[partition] = ends[partition]?.end }
-  case .timestamp(let milliseconds):
-    if !new.isEmpty { starts = try source.offsets(at: milliseconds, of: new) }
-  }
-  for partition in partitions where knownTopics.contains(partition.topic) {
-    starts[partition] = ends[partition]?.low
-  }
-  return starts
-}

@@ -47,17 +47,22 @@ struct PlanCommand: ParsableCommand {
         remarks.joined(separator: ", "),
       ]
     }
-    let title =
-      preview.plan.isEmpty
-      ? "\(job.name): nothing to read"
-      : "\(job.name): batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) "
-        + "of \(grouped(preview.lag)) offsets"
-        + (preview.isRepeated ? " (planned by an interrupted run)" : "")
     let incidents = preview.incidents.map { "\nto be decided: \($0.text)" }.joined()
-    return title + incidents + "\n"
+    return "\(job.name): \(title(preview))" + incidents + "\n"
       + aligned(
         ["partition", "next offset", "end", "lag", "range", "offsets", ""], rows,
         numeric: [1, 2, 3, 5])
+  }
+
+  private func title(_ preview: PlanPreview) -> String {
+    if preview.isStoppedByLoss {
+      return "nothing to read: offsets were lost, and source.on_data_loss is fail"
+    }
+    if preview.plan.isEmpty { return "nothing to read" }
+    return
+      "batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of "
+      + "\(grouped(preview.lag)) offsets"
+      + (preview.isRepeated ? " (planned by an interrupted run)" : "")
   }
 
   private struct Report: Encodable {

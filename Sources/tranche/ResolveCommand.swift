@@ -90,7 +90,7 @@ struct ResolveCommand: ParsableCommand {
       )
     }
     for incident in open {
-      guard let next = checkpoint.progress[incident.partition]?.nextOffset,
+      guard let next = checkpoint.ledgers[incident.partition]?.nextOffset,
         try checkpoint.keepProgress(of: incident.partition, now: nowMilliseconds())
       else { continue }
       printText(

@@ -56,7 +56,7 @@ struct SkipCommand: ParsableCommand {
       }
       try check(gap, checkpoint, source: source)
       try checkpoint.recordGap(gap, reason: .skipped, now: nowMilliseconds())
-      printText("\(gap): \(grouped(gap.range.count)) offsets are passed over and recorded as a gap")
+      printText("\(gap): \(grouped(gap.count)) offsets are passed over and recorded as a gap")
     }
   }
 
@@ -65,7 +65,8 @@ struct SkipCommand: ParsableCommand {
     of partition: PartitionID, _ checkpoint: Checkpoint, _ source: KafkaSource
   ) throws -> PartitionRange {
     guard let end = try source.ends(of: [partition])[partition],
-      let unread = checkpoint.unread(partition, end: end.end), !unread.range.isEmpty
+      let ledger = checkpoint.ledgers[partition],
+      case let unread = PartitionRange(partition, ledger.readable(end: end.end)), !unread.isEmpty
     else {
       throw RunError(.data, "\(partition): nothing is left to read there.")
     }
@@ -79,7 +80,7 @@ struct SkipCommand: ParsableCommand {
   private func check(_ gap: PartitionRange, _ checkpoint: Checkpoint, source: any MessageSource)
     throws
   {
-    guard let next = checkpoint.progress[gap.partition]?.nextOffset else {
+    guard let ledger = checkpoint.ledgers[gap.partition] else {
       throw RunError(
         .data,
         """
@@ -88,18 +89,17 @@ struct SkipCommand: ParsableCommand {
         """
       )
     }
-    if gap.range.from < next {
-      throw RunError(
-        .data, "\(gap): offsets below \(next) are committed already. Begin at \(next) or later.")
-    }
-    if let other = checkpoint.gapMeeting(gap) {
-      throw RunError(.data, "\(gap): meets the gap \(other) that is recorded already.")
-    }
     let end = try source.ends(of: [gap.partition])[gap.partition]
-    if let end, gap.range.to > end.end {
-      throw RunError(
-        .data,
-        "\(gap): the partition ends at \(end.end). Only offsets that exist can be passed over.")
-    }
+    guard let problem = ledger.problem(ofGap: gap.range, end: end?.end) else { return }
+    let text =
+      switch problem {
+      case .empty: "there is nothing to pass over."
+      case .committed(let next):
+        "offsets below \(next) are committed already. Begin at \(next) or later."
+      case .meets(let other): "meets the gap \(other) that is recorded already."
+      case .beyondEnd(let end):
+        "the partition ends at \(end). Only offsets that exist can be passed over."
+      }
+    throw RunError(.data, "\(gap): \(text)")
   }
 }

@@ -125,8 +125,8 @@ private struct Report: Encodable {
     partitions = (status?.partitions ?? []).map {
       Partition(
         source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
-        start_offset: $0.startOffset,
-        next_offset: $0.nextOffset, lag: seen[$0.partition]?.lag,
+        start_offset: $0.ledger.start, next_offset: $0.ledger.nextOffset,
+        lag: seen[$0.partition]?.lag,
         held_back: seen[$0.partition]?.heldBackCount)
     }
     gaps = (status?.gaps ?? []).map {

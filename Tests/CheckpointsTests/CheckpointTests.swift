@@ -40,7 +40,7 @@ private func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
 private func commit(
   _ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = []
 ) throws {
-  let from = try #require(checkpoint.progress[partition]).nextOffset
+  let from = try #require(checkpoint.ledgers[partition]).nextOffset
   var batch = RecordBatch(checkpoint.job.recordSchema)
   for (index, record) in records.enumerated() {
     if let key = record.key {
@@ -86,7 +86,7 @@ struct CheckpointTests {
         [], Array("e\u{301}".utf8), Array("é".utf8),
       ])
     #expect(table[1].integers == [18, 4, 9])
-    #expect(checkpoint.progress[partition]?.nextOffset == 105)
+    #expect(checkpoint.ledgers[partition]?.nextOffset == 105)
   }
 
   @Test("holds what was committed after it is opened again, and says which offsets made a window")
@@ -99,8 +99,8 @@ struct CheckpointTests {
     }
     let checkpoint = try open(folder, job())
     #expect(checkpoint.nextBatch == 2)
-    #expect(checkpoint.progress[partition]?.startOffset == 7)
-    #expect(checkpoint.progress[partition]?.nextOffset == 9)
+    #expect(checkpoint.ledgers[partition]?.start == 7)
+    #expect(checkpoint.ledgers[partition]?.nextOffset == 9)
     let reader = try CheckpointReader(path: checkpoint.path)
     let output = try #require(try reader.dirtyOutputs().first)
     guard case .window(_, let lineage) = try reader.content(of: output, job: job()).content else {
@@ -159,7 +159,7 @@ struct CheckpointTests {
     }
     let table = try CheckpointReader(path: checkpoint.path).table(ofWindow: 0, job: job())
     #expect(table[1].integers == [first])
-    #expect(checkpoint.progress[partition]?.nextOffset == 1)
+    #expect(checkpoint.ledgers[partition]?.nextOffset == 1)
   }
 
   @Test(
@@ -181,13 +181,13 @@ struct CheckpointTests {
     try checkpoint.start([partition: 10])
     try checkpoint.recordGap(
       PartitionRange(partition, OffsetRange(from: 10, to: 12)), reason: .skipped, now: 0)
-    #expect(checkpoint.progress[partition]?.nextOffset == 12)
+    #expect(checkpoint.ledgers[partition]?.nextOffset == 12)
     try checkpoint.recordGap(
       PartitionRange(partition, OffsetRange(from: 14, to: 20)), reason: .skipped, now: 0)
-    #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 12, to: 14))
+    #expect(checkpoint.ledgers[partition]?.readable(end: 30) == OffsetRange(from: 12, to: 14))
     try commit(checkpoint, [("a", 1), ("a", 1)])
-    #expect(checkpoint.progress[partition]?.nextOffset == 20)
-    #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 20, to: 30))
+    #expect(checkpoint.ledgers[partition]?.nextOffset == 20)
+    #expect(checkpoint.ledgers[partition]?.readable(end: 30) == OffsetRange(from: 20, to: 30))
   }
 
   @Test("goes on behind gaps that meet, in whatever order they were recorded")
@@ -200,11 +200,11 @@ struct CheckpointTests {
         PartitionRange(partition, OffsetRange(from: 6, to: 7)), reason: .skipped, now: 0)
       try checkpoint.recordGap(
         PartitionRange(partition, OffsetRange(from: 5, to: 6)), reason: .skipped, now: 0)
-      #expect(checkpoint.progress[partition]?.nextOffset == 7)
-      #expect(checkpoint.unread(partition, end: 30)?.range == OffsetRange(from: 7, to: 30))
+      #expect(checkpoint.ledgers[partition]?.nextOffset == 7)
+      #expect(checkpoint.ledgers[partition]?.readable(end: 30) == OffsetRange(from: 7, to: 30))
     }
     #expect(
-      try open(folder, job()).unread(partition, end: 30)?.range == OffsetRange(from: 7, to: 30))
+      try open(folder, job()).ledgers[partition]?.readable(end: 30) == OffsetRange(from: 7, to: 30))
   }
 
   @Test("lets one run in; the second is told who holds it")

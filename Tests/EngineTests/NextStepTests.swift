@@ -1,3 +1,4 @@
+import Jobs
 import Offsets
 import Testing
 
@@ -5,70 +6,199 @@ import Testing
 
 @Suite("What a run does next")
 struct NextStepTests {
-  private static let partition = PartitionID(source: "main", topic: "t", partition: 0)
-  private static let planned = BatchPlan(
-    batch: 5, ranges: [PartitionRange(partition, OffsetRange(from: 10, to: 20))])
-  private static let left = BatchPlan(
-    batch: 5, ranges: [PartitionRange(partition, OffsetRange(from: 10, to: 13))])
-  private static let empty = BatchPlan(batch: 5, ranges: [])
+  private static let first = PartitionID(source: "main", topic: "t", partition: 0)
+  private static let second = PartitionID(source: "main", topic: "t", partition: 1)
 
+  private static func range(_ partition: PartitionID, _ from: Offset, _ to: Offset)
+    -> PartitionRange
+  {
+    PartitionRange(partition, OffsetRange(from: from, to: to))
+  }
+
+  private static func plan(_ batch: Int64, _ ranges: PartitionRange...) -> BatchPlan {
+    BatchPlan(batch: batch, ranges: ranges)
+  }
+
+  /// Before batch 5: the first partition is at 10 of 20, the second at 7 of 7.
   private static func facts(_ change: (inout RunFacts) -> Void = { _ in }) -> RunFacts {
-    var facts = RunFacts(
-      batchesDone: 2, maxBatches: nil, repeatable: nil, planned: planned, pendingBytes: 0,
-      maxPendingBytes: 100, isStoreUp: true,
-      isStopRequested: false)
+    var facts = RunFacts(maxOffsets: 8)
+    facts.nextBatch = 5
+    facts.ledgers = [
+      first: OffsetLedger(start: 0, nextOffset: 10), second: OffsetLedger(start: 5, nextOffset: 7),
+    ]
+    facts.partitions = [
+      DiscoveredPartition(partition: first, end: PartitionEnd(low: 0, end: 20)),
+      DiscoveredPartition(partition: second, end: PartitionEnd(low: 0, end: 7)),
+    ]
+    facts.maxPendingBytes = 100
     change(&facts)
     return facts
   }
 
-  @Test("reads what is planned")
-  func reads() { #expect(nextStep(Self.facts()) == .read(Self.planned)) }
+  private static let fresh = NextStep.read(plan(5, range(first, 10, 18)), isRepeated: false)
+  private static let stored = plan(5, range(first, 10, 13))
 
-  @Test("repeats a dead run's batch before anything new")
-  func repeats() { #expect(nextStep(Self.facts { $0.repeatable = Self.left }) == .read(Self.left)) }
-
-  @Test("finishes at the ends, at the number of batches asked for, and when it is told to stop")
-  func finishes() {
-    #expect(nextStep(Self.facts { $0.planned = Self.empty }) == .finish)
-    #expect(nextStep(Self.facts { $0.maxBatches = 2 }) == .finish)
-    #expect(nextStep(Self.facts { $0.isStopRequested = true }) == .finish)
-    #expect(nextStep(Self.facts { $0.isDestinationRefused = true }) == .finish)
-    #expect(nextStep(Self.facts { $0.maxBatches = 3 }) == .read(Self.planned))
+  @Test("reads what is unread")
+  func reads() {
+    #expect(nextStep(Self.facts()) == Self.fresh)
+    #expect(
+      nextStep(Self.facts { $0.offsetLimit = 2 })
+        == .read(Self.plan(5, Self.range(Self.first, 10, 12)), isRepeated: false))
   }
 
-  @Test("goes on while the store is down until results that wait fill their room")
-  func storeDown() {
+  @Test("repeats a dead run's batch before anything new, and goes on with what it planned itself")
+  func repeats() {
+    #expect(
+      nextStep(Self.facts { $0.inFlight = Self.stored }) == .read(Self.stored, isRepeated: true))
     #expect(
       nextStep(
         Self.facts {
-          $0.isStoreUp = false; $0.pendingBytes = 99
-        }) == .read(Self.planned))
-    #expect(
-      nextStep(
-        Self.facts {
-          $0.isStoreUp = false; $0.pendingBytes = 100
-        }) == .stopForPendingResults)
-    #expect(nextStep(Self.facts { $0.pendingBytes = 1_000 }) == .read(Self.planned))
+          $0.inFlight = Self.stored
+          $0.batchesDone = 1
+        }) == .read(Self.stored, isRepeated: false))
   }
 
   @Test(
     """
-    repeats a dead run's plan only where it fits what is unread, the next batch's number and \
-    what the job allows
+    takes a stored plan only where it fits what is unread, the next batch's number and what the \
+    job allows
     """
   )
-  func repeatablePlans() {
-    let unread = [PartitionRange(Self.partition, OffsetRange(from: 10, to: 15))]
-    #expect(repeatable(Self.left, nextBatch: 5, unread: unread, maxOffsets: 3) == Self.left)
+  func storedPlans() {
+    func isTaken(_ plan: BatchPlan, _ change: (inout RunFacts) -> Void = { _ in }) -> Bool {
+      var facts = Self.facts {
+        $0.inFlight = plan
+        $0.onDataLoss = .skip
+      }
+      change(&facts)
+      // An own plan is held against the facts in the same way.
+      facts.batchesDone = 1
+      return nextStep(facts) == .read(plan, isRepeated: false)
+    }
+    #expect(isTaken(Self.stored))
     // A batch that was over a limit, and whose max_offsets was lowered for that.
-    #expect(repeatable(Self.left, nextBatch: 5, unread: unread, maxOffsets: 2) == nil)
-    #expect(repeatable(Self.left, nextBatch: 6, unread: unread, maxOffsets: 3) == nil)
-    #expect(repeatable(Self.planned, nextBatch: 5, unread: unread, maxOffsets: 100) == nil)
+    #expect(!isTaken(Self.stored) { $0.maxOffsets = 2 })
+    #expect(!isTaken(Self.stored) { $0.nextBatch = 6 })
+    #expect(!isTaken(Self.plan(5, Self.range(Self.first, 11, 13))))
+    #expect(!isTaken(Self.plan(5, Self.range(Self.first, 9, 13))))
+    #expect(!isTaken(Self.stored) { $0.partitions[0].end = PartitionEnd(low: 0, end: 12) })
+    #expect(!isTaken(Self.stored) { $0.partitions[0].end = PartitionEnd(low: 11, end: 20) })
+    #expect(!isTaken(Self.stored) { $0.partitions.removeFirst() })
+    #expect(!isTaken(Self.stored) { $0.ledgers[Self.first]?.record(.init(from: 12, to: 14)) })
     #expect(
-      repeatable(
-        Self.left, nextBatch: 5,
-        unread: [PartitionRange(Self.partition, OffsetRange(from: 11, to: 15))], maxOffsets: 3)
-        == nil)
-    #expect(repeatable(Self.left, nextBatch: 5, unread: [], maxOffsets: 3) == nil)
+      !isTaken(Self.plan(5, Self.range(Self.first, 10, 12), Self.range(Self.second, 7, 8))))
+  }
+
+  @Test("finishes at the ends, at the number of batches asked for, and when it is told to stop")
+  func finishes() {
+    #expect(
+      nextStep(Self.facts { $0.partitions[0].end = PartitionEnd(low: 0, end: 10) }) == .finish)
+    for stored in [nil, Self.stored] {
+      func isFinished(_ change: (inout RunFacts) -> Void) -> Bool {
+        var facts = Self.facts {
+          $0.inFlight = stored
+          $0.batchesDone = 2
+        }
+        change(&facts)
+        return nextStep(facts) == .finish
+      }
+      #expect(isFinished { $0.maxBatches = 2 })
+      #expect(isFinished { $0.isStopRequested = true })
+      #expect(isFinished { $0.isDestinationRefused = true })
+      #expect(!isFinished { $0.maxBatches = 3 })
+    }
+  }
+
+  @Test("goes on while the store is down until results that wait fill their room")
+  func storeDown() {
+    func step(_ pendingBytes: Int64, isUp: Bool) -> NextStep {
+      nextStep(
+        Self.facts {
+          $0.isStoreUp = isUp
+          $0.pendingBytes = pendingBytes
+        })
+    }
+    #expect(step(99, isUp: false) == Self.fresh)
+    #expect(step(100, isUp: false) == .stopForPendingResults)
+    #expect(step(1_000, isUp: true) == Self.fresh)
+  }
+
+  @Test("stops for a log that ends before progress or is gone, until a person has decided")
+  func replacedLogs() {
+    let shorter: (inout RunFacts) -> Void = {
+      $0.partitions[0].end = PartitionEnd(low: 0, end: 9)
+      $0.partitions[1].end = nil
+      // Even with a plan, and when told to stop: what is noticed is to be stored.
+      $0.inFlight = Self.plan(5, Self.range(Self.second, 7, 8))
+      $0.isStopRequested = true
+    }
+    #expect(
+      nextStep(Self.facts(shorter))
+        == .stopForReplacedLogs([
+          ReplacedLog(partition: Self.first, end: 9), ReplacedLog(partition: Self.second, end: nil),
+        ]))
+    // A person decided about the first, at this progress.
+    for (kept, expected) in [(10, [Self.second]), (8, [Self.first, Self.second])]
+      as [(Offset, [PartitionID])]
+    {
+      var facts = Self.facts(shorter)
+      facts.keptOffsets[Self.first] = kept
+      guard case .stopForReplacedLogs(let logs) = nextStep(facts) else {
+        Issue.record("\(nextStep(facts))")
+        continue
+      }
+      #expect(logs.map(\.partition) == expected)
+    }
+    // The log may have grown past progress since.
+    #expect(nextStep(Self.facts { $0.isReplacedLogOpen = true }) == .stopForReplacedLogs([]))
+  }
+
+  @Test("stops where the brokers lost what is unread, or passes over it, but for what gaps hold")
+  func losses() {
+    let lossy: (inout RunFacts) -> Void = {
+      $0.partitions[0].end = PartitionEnd(low: 16, end: 20)
+      $0.ledgers[Self.first]?.record(OffsetRange(from: 12, to: 14))
+    }
+    #expect(nextStep(Self.facts(lossy)) == .stopForLoss([Self.range(Self.first, 10, 16)]))
+    var facts = Self.facts(lossy)
+    facts.onDataLoss = .skip
+    let lost = [Self.range(Self.first, 10, 12), Self.range(Self.first, 14, 16)]
+    #expect(nextStep(facts) == .passOver(lost))
+    for range in lost { facts.ledgers[range.partition]?.record(range.range) }
+    #expect(
+      nextStep(facts) == .read(Self.plan(5, Self.range(Self.first, 16, 20)), isRepeated: false))
+    // Nothing unread is gone.
+    #expect(
+      nextStep(Self.facts { $0.partitions[0].end = PartitionEnd(low: 10, end: 20) }) == Self.fresh)
+  }
+
+  // Until this release `plan` worked out what is unread by itself: it stopped at the gap.
+  @Test("reads behind a gap that the oldest offset held lies in")
+  func lossIntoAGap() {
+    var facts = RunFacts(maxOffsets: 1_000)
+    facts.onDataLoss = .skip
+    facts.ledgers = [Self.first: OffsetLedger(start: 0, nextOffset: 50)]
+    facts.ledgers[Self.first]?.record(OffsetRange(from: 100, to: 200))
+    facts.partitions = [
+      DiscoveredPartition(partition: Self.first, end: PartitionEnd(low: 150, end: 250))
+    ]
+    let lost = Self.range(Self.first, 50, 100)
+    #expect(nextStep(facts) == .passOver([lost]))
+    facts.ledgers[Self.first]?.record(lost.range)
+    #expect(
+      nextStep(facts) == .read(Self.plan(1, Self.range(Self.first, 200, 250)), isRepeated: false))
+  }
+
+  @Test("plans behind the batch that it reads, past the gap that it lands at")
+  func plansAhead() {
+    let facts = Self.facts {
+      $0.ledgers[Self.first]?.record(OffsetRange(from: 13, to: 15))
+      $0.offsetLimit = 2
+    }
+    #expect(planAfter(Self.stored, facts) == Self.plan(6, Self.range(Self.first, 15, 19)))
+    var last = facts
+    last.maxBatches = 1
+    #expect(planAfter(Self.stored, last) == nil)
+    #expect(planAfter(Self.plan(5, Self.range(Self.first, 15, 20)), facts) == nil)
   }
 }

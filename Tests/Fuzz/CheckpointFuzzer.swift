@@ -118,13 +118,12 @@ struct CheckpointFuzzer {
   private func skip() throws {
     let checkpoint = try Checkpoint(
       job: template.job, folder: folder, holder: "fuzz", now: 0, release: "fuzz")
-    for (partition, progress) in checkpoint.progress.sorted(by: { $0.key < $1.key }) {
+    for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key }) {
       guard let end = try sources[0].ends(of: [partition])[partition]?.end else { continue }
-      for ahead in [Int64(3), 0] where progress.nextOffset < end - ahead {
-        let from = progress.nextOffset + ahead
+      for ahead in [Int64(3), 0] where ledger.nextOffset < end - ahead {
+        let from = ledger.nextOffset + ahead
         let gap = PartitionRange(partition, OffsetRange(from: from, to: from + 1))
-        guard from >= checkpoint.progress[partition]?.nextOffset ?? 0,
-          checkpoint.gapMeeting(gap) == nil
+        guard let ledger = checkpoint.ledgers[partition], ledger.problem(ofGap: gap.range) == nil
         else { continue }
         try checkpoint.recordGap(gap, reason: .skipped, now: 0)
       }
@@ -247,15 +246,19 @@ struct CheckpointFuzzer {
       "DROP TABLE \(table); CREATE VIEW \(table) AS SELECT 1",
       """
       INSERT OR IGNORE INTO partitions SELECT partition_id + 100, source, 'new',
-        partition + 2147483640, start_offset, next_offset FROM partitions
+        partition + 2147483640, incarnation, start_offset, next_offset FROM partitions
       """,
       """
-      INSERT OR IGNORE INTO gaps SELECT source, topic, partition, from_offset + 1, to_offset,
-        reason, recorded_at FROM gaps
+      INSERT OR IGNORE INTO partitions SELECT partition_id + 200, source, topic, partition,
+        incarnation + 1, 0, 0 FROM partitions
       """,
       """
-      INSERT OR IGNORE INTO gaps SELECT source, topic, partition, next_offset, next_offset,
-        'lost', '' FROM partitions
+      INSERT OR IGNORE INTO gaps SELECT partition_id, from_offset + 1, to_offset, reason,
+        recorded_at FROM gaps
+      """,
+      """
+      INSERT OR IGNORE INTO gaps SELECT partition_id, next_offset, next_offset, 'lost', ''
+        FROM partitions
       """,
     ])
     changes.append(sql)

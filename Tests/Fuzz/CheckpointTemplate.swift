@@ -117,13 +117,15 @@ struct CheckpointTemplate {
         WHERE object_key IN (SELECT object_key FROM outputs LIMIT 2);
       INSERT INTO retired_objects (place, object_key)
         VALUES ('file:former', 'part-0.csv'), ('s3://former/prefix', 'a/b.csv');
-      INSERT INTO incidents (kind, source, topic, partition, next_offset, log_end, ranges, detail,
-          noticed_at, last_seen_at, resolved_at, resolution) VALUES
-        ('log_replaced', 'main', 't', 0, 1, 0, NULL, 'shorter', 'x', 'x', 'x', 'keep'),
-        ('rejects', 'main', 't', 1, 2, NULL, (SELECT ranges FROM in_flight), 'many', 'x', 'x', 'x',
-          'accepted');
-      INSERT INTO gaps SELECT source, topic, partition, next_offset + 1, next_offset + 2,
-        'skipped', '' FROM partitions;
+      INSERT INTO incidents (kind, partition_id, next_offset, log_end, ranges, detail, noticed_at,
+          last_seen_at, resolved_at, resolution)
+        SELECT 'log_replaced', partition_id, 1, 0, NULL, 'shorter', 'x', 'x', 'x', 'keep'
+          FROM partitions WHERE topic = 't' AND partition = 0
+        UNION ALL
+        SELECT 'rejects', partition_id, 2, NULL, (SELECT ranges FROM in_flight), 'many', 'x', 'x',
+          'x', 'accepted' FROM partitions WHERE topic = 't' AND partition = 1;
+      INSERT INTO gaps SELECT partition_id, next_offset + 1, next_offset + 2, 'skipped', ''
+        FROM partitions;
       """)
     let tables = try database.rows(
       """

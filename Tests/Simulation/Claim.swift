@@ -16,7 +16,11 @@ extension Claim {
           start: row[3], next: row[4])
       }
       let gaps = try Row.fetchAll(
-        database, sql: "SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps"
+        database,
+        sql: """
+          SELECT source, topic, partition, from_offset, to_offset, reason
+          FROM gaps JOIN partitions USING (partition_id)
+          """
       ).map { row in
         let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
         return Gap(

@@ -79,7 +79,7 @@ package final class Histories {
         seed: seed, drawn: template.drawn, job: template.job, template: template.files,
         folder: folder, sabotage: sabotage,
         publishesInline: publishesInline)
-      if let difference = try simulation.play() {
+      if let difference = try Self.difference(simulation) {
         outcome.differences.append("seed \(seed): \(difference)")
       }
       outcome.histories += 1
@@ -89,6 +89,13 @@ package final class Histories {
       if untilDifference && !outcome.differences.isEmpty { break }
     }
     return outcome
+  }
+
+  /// What differs at the end of a history, or is wrong with the checkpoint at the start of a run.
+  private static func difference(_ simulation: Simulation) throws -> String? {
+    do { return try simulation.play() } catch let error as CheckpointError {
+      return error.description
+    }
   }
 
   /// The job that a history plays, as a job file.

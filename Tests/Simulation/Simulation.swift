@@ -162,13 +162,14 @@ package final class Simulation {
   /// Somebody passes over offsets by hand, some of them ahead of progress, as `tranche skip` does.
   private func skip() throws {
     let checkpoint = try open("skip")
-    for (partition, progress) in checkpoint.progress.sorted(by: { $0.key < $1.key }) {
+    for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key }) {
       guard let end = logs[partition]?.end else { continue }
       for _ in 0..<2 {
-        let from = progress.nextOffset + pick(0...3)
+        let from = ledger.nextOffset + pick(0...3)
         let gap = PartitionRange(partition, OffsetRange(from: from, to: from + pick(1...2)))
-        let next = checkpoint.progress[partition]?.nextOffset ?? 0
-        guard from >= next, gap.range.to <= end, checkpoint.gapMeeting(gap) == nil else { continue }
+        guard let ledger = checkpoint.ledgers[partition],
+          ledger.problem(ofGap: gap.range, end: end) == nil
+        else { continue }
         try checkpoint.recordGap(gap, reason: .skipped, now: 0)
         account.skip(gap)
       }

@@ -67,7 +67,7 @@ private struct Fixture: Sendable {
       try Self.query(
         path,
         """
-        INSERT INTO gaps SELECT source, topic, partition, 1000, 1001, 'skipped', '' FROM partitions;
+        INSERT INTO gaps SELECT partition_id, 1000, 1001, 'skipped', '' FROM partitions;
         INSERT INTO retired_objects (place, object_key) VALUES ('file:former', 'part-0.json');
         """)
       columns[name] = try Self.columns(path)

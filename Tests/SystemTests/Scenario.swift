@@ -119,9 +119,9 @@ final class Scenario {
       "SELECT source, topic, partition, start_offset, next_offset FROM partitions ORDER BY 1, 2, 3",
       "SELECT batch, offsets, records, counted, rejected, ranges FROM batches ORDER BY 1",
       "SELECT * FROM windows ORDER BY 1", "SELECT * FROM window_offsets ORDER BY 1, 2",
-      "SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps ORDER BY 1, 2, "
-        + "3, 4",
-      "SELECT * FROM rejects ORDER BY 1, 2, 3, 4, 5, 6",
+      "SELECT source, topic, partition, from_offset, to_offset, reason FROM gaps "
+        + "JOIN partitions USING (partition_id) ORDER BY 1, 2, 3, 4",
+      "SELECT * FROM rejects JOIN partitions USING (partition_id) ORDER BY 1, 2, 3, 4",
       "SELECT object_key, kind, number, revision, published_revision, etag, byte_count, "
         + "rendered_by FROM outputs ORDER BY 1",
       "SELECT * FROM retired_objects", "SELECT * FROM in_flight",

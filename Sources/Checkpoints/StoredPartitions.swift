@@ -1,0 +1,106 @@
+internal import GRDB
+internal import Jobs
+internal import Offsets
+
+/// The partitions that a checkpoint has met, and what became of their offsets.
+///
+/// A topic that was made anew has new incarnations of its partitions: the newest is the one that
+/// runs read, and the rows that hang on others are history.
+struct StoredPartitions {
+  struct Gap {
+    let range: PartitionRange
+    let reason: String
+  }
+
+  /// By `partition_id`, of every incarnation.
+  private(set) var names: [Int64: PartitionID] = [:]
+  /// The `partition_id` of the newest incarnation of each.
+  private(set) var identifiers: [PartitionID: Int64] = [:]
+  var ledgers: [PartitionID: OffsetLedger] = [:]
+
+  init() {}
+
+  /// - Parameters:
+  ///   - job: Whose topics they must be, where that is known.
+  ///   - gaps: Gets every recorded gap.
+  init(in database: Database, job: Job?, gaps: inout [Gap]) throws {
+    try load(database, job: job)
+    try database.forEachRow(
+      of: "gaps",
+      """
+      SELECT \(try Self.identifier(in: "gaps", database)), from_offset, to_offset, reason FROM gaps
+      """, identifiedBy: 2
+    ) { row in
+      let partition = try row.partition(0, in: names)
+      let gap = try row.offsets(at: 1, mayBeEmpty: false)
+      gaps.append(Gap(range: PartitionRange(partition, gap), reason: try row.text(3)))
+      guard try isNewest(row.integer(0)) else { return }
+      let isPossible = ledgers[partition]?.restore(gap) ?? false
+      guard isPossible else {
+        throw row.fault(1, "begins offsets that lie at or across progress, or in another gap")
+      }
+    }
+  }
+
+  private mutating func load(_ database: Database, job: Job?) throws {
+    let incarnation = try Self.hasIncarnations(database) ? "incarnation" : "1 AS incarnation"
+    var incarnations: [PartitionID: Int64] = [:]
+    try database.forEachRow(
+      of: "partitions",
+      """
+      SELECT source, topic, partition, start_offset, next_offset, \(incarnation), partition_id
+      FROM partitions ORDER BY incarnation
+      """,
+      identifiedBy: 3
+    ) { row in
+      let partition = try row.partition(at: 0)
+      let offsets = try row.offsets(at: 3, mayBeEmpty: true)
+      let incarnation = try row.number(5)
+      guard incarnations[partition] != incarnation else { throw row.fault(2, "is there twice") }
+      // Under another name the partition would be met anew, and all of it counted twice.
+      guard job?.reads(partition) ?? true || offsets.isEmpty else {
+        throw row.fault(1, "is not a topic of this job's source")
+      }
+      incarnations[partition] = incarnation
+      add(
+        partition, identifier: try row.integer(6),
+        OffsetLedger(start: offsets.from, nextOffset: offsets.to))
+    }
+  }
+
+  mutating func add(_ partition: PartitionID, identifier: Int64, _ ledger: OffsetLedger) {
+    names[identifier] = partition
+    identifiers[partition] = identifier
+    ledgers[partition] = ledger
+  }
+
+  mutating func forget(source: String) {
+    for (partition, identifier) in identifiers where partition.source == source {
+      names[identifier] = nil
+      identifiers[partition] = nil
+      ledgers[partition] = nil
+    }
+  }
+
+  func isNewest(_ identifier: Int64) -> Bool {
+    names[identifier].map { identifiers[$0] == identifier } ?? false
+  }
+
+  // MARK: - Files of earlier releases
+
+  /// Files of schema 1 and 2, which are looked at before a run brings them up to date, have none.
+  private static func hasIncarnations(_ database: Database) throws -> Bool {
+    try database.columns(in: "partitions").contains { $0.name == "incarnation" }
+  }
+
+  /// The column of a table that tells the partition of a row; in files of schema 1 and 2 a row
+  /// holds the partition's names.
+  static func identifier(in table: String, _ database: Database) throws -> String {
+    if try hasIncarnations(database) { return "partition_id" }
+    return """
+      (SELECT partition_id FROM partitions
+       WHERE partitions.source = \(table).source AND partitions.topic = \(table).topic
+         AND partitions.partition = \(table).partition) AS partition_id
+      """
+  }
+}

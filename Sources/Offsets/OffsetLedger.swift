@@ -1,0 +1,145 @@
+/// What became of the offsets of one partition: the one place that knows which of them are counted,
+/// which are left to read, which are passed over, and where progress lands.
+///
+/// Every offset in `[start, nextOffset)` was read and committed, or lies in a gap. Progress never
+/// stands at the start of a gap or inside one.
+package struct OffsetLedger: Hashable, Sendable {
+  /// Resolved once, on first contact.
+  package let start: Offset
+  /// Progress: the first offset not yet committed.
+  package private(set) var nextOffset: Offset
+  /// Offsets that runs pass over: behind progress and ahead of it.
+  package private(set) var gaps = OffsetRangeSet()
+  /// Offsets below the start or in a gap behind progress that were counted after all.
+  package private(set) var backfilled = OffsetRangeSet()
+  /// Offsets that a backfill has planned and not yet committed.
+  package private(set) var underWay = OffsetRangeSet()
+
+  /// Of a partition that is met for the first time.
+  package init(start: Offset) { self.init(start: start, nextOffset: start) }
+
+  /// As a checkpoint holds it; its gaps are added with ``restore(_:)``.
+  package init(start: Offset, nextOffset: Offset) {
+    precondition(start >= 0 && start <= nextOffset, "progress \(nextOffset) from start \(start)")
+    self.start = start
+    self.nextOffset = nextOffset
+  }
+
+  // MARK: - What is left to read
+
+  /// What runs are yet to read before an end, in one piece or more.
+  package func unread(end: Offset) -> OffsetRangeSet { unread(from: nextOffset, end: end) }
+
+  /// How many offsets ``unread(end:)`` holds.
+  package func unreadCount(end: Offset) -> Int64 {
+    gaps.isEmpty ? max(0, end - nextOffset) : unread(end: end).offsetCount
+  }
+
+  private func unread(from: Offset, end: Offset) -> OffsetRangeSet {
+    OffsetRangeSet([OffsetRange(from: from, to: max(from, end))]).subtracting(gaps)
+  }
+
+  /// What a batch can take: the first piece of what is unread. Empty, and at progress, where that
+  /// is nothing.
+  ///
+  /// - Parameter offset: Up to where a batch before it reads; nil for none.
+  package func readable(after offset: Offset? = nil, end: Offset) -> OffsetRange {
+    let from = offset.map(landing) ?? nextOffset
+    let to = gaps.isEmpty ? end : min(end, gaps.next(from: from)?.from ?? end)
+    return OffsetRange(from: from, to: max(from, to))
+  }
+
+  /// What the broker has removed unread, and no gap holds.
+  ///
+  /// - Parameter low: The oldest offset that it holds.
+  package func lost(below low: Offset) -> OffsetRangeSet {
+    low <= nextOffset ? OffsetRangeSet() : unread(end: low)
+  }
+
+  // MARK: - Progress
+
+  /// Where progress stands after the partition was read up to an offset: there, or behind the gap
+  /// that begins there.
+  package func landing(_ offset: Offset) -> Offset {
+    gaps.isEmpty ? offset : gaps.range(holding: offset)?.to ?? offset
+  }
+
+  /// A batch has read up to an offset, and is committed.
+  package mutating func advance(to offset: Offset) {
+    let range = OffsetRange(from: nextOffset, to: offset)
+    precondition(gaps.range(meeting: range) == nil, "\(range) was read across a gap of \(gaps)")
+    nextOffset = landing(offset)
+  }
+
+  // MARK: - Gaps
+
+  /// Why offsets cannot be recorded as passed over.
+  package enum GapProblem: Hashable, Sendable {
+    case empty
+    /// It begins below progress, which stands here.
+    case committed(nextOffset: Offset)
+    /// It shares offsets with a gap that is recorded already.
+    case meets(OffsetRange)
+    case beyondEnd(Offset)
+  }
+
+  /// - Parameter end: Of the log, where it is known.
+  package func problem(ofGap gap: OffsetRange, end: Offset? = nil) -> GapProblem? {
+    if gap.isEmpty { return .empty }
+    if gap.from < nextOffset { return .committed(nextOffset: nextOffset) }
+    if let other = gaps.range(meeting: gap) { return .meets(other) }
+    if let end, gap.to > end { return .beyondEnd(end) }
+    return nil
+  }
+
+  /// Offsets that are never to be read. Progress passes over them when it gets there; at once if it
+  /// stands at their start.
+  ///
+  /// - Precondition: there is no ``problem(ofGap:end:)``.
+  package mutating func record(_ gap: OffsetRange) {
+    let problem = problem(ofGap: gap)
+    precondition(problem == nil, "gap \(gap) where progress is \(nextOffset) and gaps are \(gaps)")
+    gaps.insert(gap)
+    nextOffset = landing(nextOffset)
+  }
+
+  /// Adds a gap that was recorded earlier.
+  ///
+  /// - Returns: False where no gap can be: below the start, across progress or at it, or where
+  ///   another gap is.
+  package mutating func restore(_ gap: OffsetRange) -> Bool {
+    guard !gap.isEmpty, gap.from >= start, gap.to <= nextOffset || gap.from > nextOffset,
+      gaps.range(meeting: gap) == nil
+    else { return false }
+    gaps.insert(gap)
+    return true
+  }
+
+  // MARK: - Backfill
+
+  /// What runs and backfills have read and committed.
+  package var counted: OffsetRangeSet {
+    OffsetRangeSet([OffsetRange(from: start, to: nextOffset)]).subtracting(gaps).union(backfilled)
+  }
+
+  /// What a backfill may still take: all that progress has left behind uncounted.
+  package var backfillable: OffsetRangeSet {
+    OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)]).subtracting(counted)
+      .subtracting(underWay)
+  }
+
+  /// - Precondition: the range is ``backfillable``.
+  package mutating func beginBackfill(_ range: OffsetRange) {
+    precondition(backfillable.contains(range), "backfill of \(range), left are \(backfillable)")
+    underWay.insert(range)
+  }
+
+  /// The offsets were counted.
+  ///
+  /// - Precondition: all of the range is ``underWay``.
+  package mutating func finishBackfill(_ range: OffsetRange) {
+    precondition(underWay.contains(range), "backfill of \(range), under way are \(underWay)")
+    underWay.remove(range)
+    backfilled.insert(range)
+  }
+}

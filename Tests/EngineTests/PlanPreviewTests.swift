@@ -1,0 +1,178 @@
+import Checkpoints
+import Engine
+import Fakes
+import Foundation
+import Jobs
+import Logging
+import Offsets
+import TestSupport
+import Testing
+
+/// A cluster in memory that tells which ranges were read.
+private final class ListeningSource: MessageSource {
+  private let inner: MemorySource
+  private(set) var ranges: [PartitionRange] = []
+
+  init(_ cluster: MemoryCluster) { inner = MemorySource("main", cluster) }
+
+  var source: String { inner.source }
+  func clusterID() throws(SourceError) -> String? { try inner.clusterID() }
+  func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
+    try inner.partitionCounts(of: topics)
+  }
+  func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
+    try inner.ends(of: partitions)
+  }
+  func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
+    try inner.highWatermarks(of: partitions)
+  }
+  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID])
+    throws(SourceError) -> [PartitionID: Offset]
+  {
+    try inner.offsets(at: timestampMilliseconds, of: partitions)
+  }
+  func prepare(_ ranges: [PartitionRange]) throws(SourceError) { try inner.prepare(ranges) }
+  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void)
+    throws
+  {
+    try inner.read(ranges, body)
+    self.ranges += ranges.filter { !$0.isEmpty }
+  }
+}
+
+/// A job over two partitions, whose history is drawn.
+private final class History {
+  private var random: SeededRandom
+  private let job: Job
+  /// In memory: nothing here is to survive.
+  private let folder = "/dev/shm/tranche-plan-\(UUID().uuidString)"
+  private let cluster = MemoryCluster(identifier: "memory")
+  private let places = MemoryPlaces()
+  private(set) var gapCount = 0, lossCount = 0
+  private(set) var isReplaced = false
+
+  init(seed: UInt64) throws {
+    random = SeededRandom(seed: seed)
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let (policy, start) = (random.next() % 4 == 0 ? "fail" : "skip", random.next() % 4)
+    job = try JobFile.parse(
+      text: """
+        name: drawn
+        source:
+          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+          start: \(start == 0 ? "latest" : "earliest")
+          on_data_loss: \(policy)
+          format: csv
+          fields: { v: int64 }
+        trigger: { max_offsets: \(1 + random.next() % 9) }
+        window: global
+        aggregate: { by: [], measures: { n: count() } }
+        output: { to: "file:out", format: csv }
+        """, path: "drawn.yaml", environment: [:], readFile: { _ in nil })
+    cluster.create("t", partitionCount: 2)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: folder) }
+
+  private func number(below limit: Int64) -> Int64 { Int64.random(in: 0..<limit, using: &random) }
+
+  private func open() throws -> Checkpoint {
+    try Checkpoint(job: job, folder: folder, holder: "a test", now: 0, release: "test")
+  }
+
+  /// Records come, are removed, or are passed over by hand.
+  func change() throws {
+    for (index, log) in (cluster.topics["t"] ?? []).enumerated() {
+      for _ in 0..<number(below: 9) { log.append(Array("1\n".utf8)) }
+      let checkpoint = try open()
+      let partition = PartitionID(source: "main", topic: "t", partition: Int32(index))
+      for _ in 0..<number(below: 3) {
+        guard let ledger = checkpoint.ledgers[partition] else { break }
+        let from = ledger.nextOffset + number(below: 5)
+        let gap = OffsetRange(from: from, to: from + 1 + number(below: 3))
+        if ledger.problem(ofGap: gap, end: log.end) != nil { continue }
+        try checkpoint.recordGap(PartitionRange(partition, gap), reason: .skipped, now: 0)
+        gapCount += 1
+      }
+      if number(below: 3) == 0 {
+        log.removeRecords(before: log.low + number(below: log.end - log.low + 1))
+      }
+    }
+    if number(below: 6) == 0 { cluster.create("t", partitionCount: 3) }
+    // Made anew, shorter or with fewer partitions.
+    if number(below: 12) == 0 {
+      if number(below: 2) == 0 {
+        cluster.topics["t"]?.removeLast()
+      } else {
+        cluster.topics["t"]?[0] = MemoryLog()
+      }
+      isReplaced = true
+    }
+  }
+
+  func preview() throws -> PlanPreview {
+    let reader = try CheckpointReader(
+      path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+    return try PlanPreview(
+      job: job, status: try reader.status(), sources: [MemorySource("main", cluster)])
+  }
+
+  /// - Returns: What was read, and how the run ended.
+  func run(maxBatches: Int?) throws -> (
+    ranges: [PartitionRange], summary: RunSummary, error: RunError?
+  ) {
+    let source = ListeningSource(cluster)
+    var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
+    options.publishesInline = true
+    options.maxBatches = maxBatches
+    let run = try Run(
+      job: job, checkpoint: try open(), sources: [source],
+      storeAt: { [places] in places.store(at: $0.text) }, options: options,
+      logger: Logger(label: "plan") { _ in SwiftLogNoOpLogHandler() })
+    let (summary, error) = run.execute()
+    lossCount += Int(summary.lostOffsetCount)
+    return (source.ranges, summary, error)
+  }
+}
+
+@Suite("A plan that is shown")
+struct PlanPreviewTests {
+  @Test("is what the next run reads, and its lag is what all of its batches read")
+  func property() throws {
+    var (reads, gaps, losses, stops) = (0, 0, 0, 0)
+    for seed in 0..<100 as Range<UInt64> {
+      let history = try History(seed: seed)
+      _ = try history.run(maxBatches: 0)
+      for step in 0..<6 {
+        try history.change()
+        let preview = try history.preview()
+        let run = try history.run(maxBatches: 1)
+        let what = "seed \(seed), step \(step)"
+        #expect(preview.plan.ranges == run.ranges, "\(what)")
+        #expect(preview.isStoppedByLoss || run.error?.kind != .dataLoss || run.ranges == [])
+        if preview.isStoppedByLoss { #expect(run.error?.kind == .dataLoss, "\(what)") }
+        if run.error != nil {
+          stops += 1
+          #expect(run.error?.kind == .dataLoss, "\(what): \(String(describing: run.error))")
+          break
+        }
+        #expect(run.summary.repeatedBatch == nil)
+        #expect(run.summary.lag == preview.lag - preview.plan.offsetCount, "\(what)")
+        reads += preview.plan.isEmpty ? 0 : 1
+        // A gap of the old log may take progress beyond the new one.
+        if history.isReplaced { break }
+        let next = try history.preview()
+        #expect(next.lag == run.summary.lag, "\(what)")
+        let rest = try history.run(maxBatches: step % 2 == 0 ? nil : 2)
+        let sum = rest.ranges.reduce(0) { $0 + $1.count }
+        #expect(rest.error == nil, "\(what): \(String(describing: rest.error))")
+        #expect(rest.summary.lag == next.lag - sum, "\(what)")
+        if step % 2 == 0 { #expect(rest.summary.lag == 0, "\(what)") }
+      }
+      gaps += history.gapCount
+      losses += history.lossCount
+    }
+    // The histories are about something.
+    #expect(reads > 60 && gaps > 60 && losses > 60 && stops > 10)
+  }
+}
