@@ -70,13 +70,18 @@ let package = Package(
         "Offsets", "Tables", "Formats", "Parquet", "Expressions", "Jobs", "Windows", "Checkpoints",
         "ObjectStorage", logging,
       ]),
+    module(
+      "Reports",
+      [
+        "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints",
+        "ObjectStorage", "Engine",
+      ]),
     module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets"]),
     .executableTarget(
       name: "tranche",
       dependencies: [
         "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
-        "Checkpoints", "Engine",
-        "Wiring",
+        "Checkpoints", "Engine", "Reports", "Wiring",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),
@@ -118,6 +123,9 @@ let package = Package(
       swiftSettings: settings, linkerSettings: allocator),
     tests("ArchitectureTests"),
     tests("EscapingTests", ["Escaping", "TestSupport"]),
+    tests(
+      "ReportsTests",
+      ["Checkpoints", "Engine", "Expressions", "ObjectStorage", "Offsets", "Reports", "Windows"]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(
       "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]
@@ -143,7 +151,7 @@ let package = Package(
     tests(
       "EngineTests",
       [
-        "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets",
+        "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
         "Simulation", "TestSupport", logging,
       ]),
     tests("TrancheTests", ["tranche", "Checkpoints", "Engine"]),

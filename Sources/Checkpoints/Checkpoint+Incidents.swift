@@ -2,29 +2,6 @@ internal import GRDB
 package import Offsets
 internal import Tables
 
-/// A loss or doubt that a person must decide. It stays until it is resolved.
-package struct Incident: Sendable, Equatable {
-  package enum Kind: String, Sendable {
-    /// The log of a partition ends before progress, or the partition is gone: the topic was made
-    /// anew, or the broker lost data.
-    case logReplaced = "log_replaced"
-    /// Too many records of a batch did not decode.
-    case rejects
-  }
-
-  package let kind: Kind
-  /// The partition concerned; for rejects that of the first one.
-  package let partition: PartitionID
-  /// Progress when it was noticed; for rejects the first one's offset.
-  package let nextOffset: Offset
-  /// Nil where the partition is gone, and for rejects.
-  package let logEnd: Offset?
-  /// For people.
-  package let detail: String
-  package let noticedAt: String
-  package let lastSeenAt: String
-}
-
 extension Checkpoint {
   /// Whether an incident is open that keeps the job from reading.
   package func openIncidents() throws(CheckpointError) -> [Incident] {
@@ -51,7 +28,8 @@ extension Checkpoint {
       return Incident(
         kind: kind, partition: try row.partition(2, in: partitions.names),
         nextOffset: try row.count(3), logEnd: row.isNull(4) ? nil : try row.count(4),
-        detail: try row.text(5), noticedAt: try row.text(6), lastSeenAt: try row.text(7))
+        cause: .init(stored: try row.text(5)), noticedAt: try row.text(6),
+        lastSeenAt: try row.text(7))
     }
   }
 
@@ -59,7 +37,7 @@ extension Checkpoint {
 
   /// Stores that a partition's log ends before progress, or is gone, unless that is stored already.
   package func noteReplacedLog(
-    _ partition: PartitionID, logEnd: Offset?, detail: String, now: Int64
+    _ partition: PartitionID, logEnd: Offset?, cause: Incident.Cause, now: Int64
   ) throws(CheckpointError) {
     guard let identifier = partitions.identifiers[partition],
       let next = ledgers[partition]?.nextOffset
@@ -71,7 +49,7 @@ extension Checkpoint {
           UPDATE incidents SET last_seen_at = ?, log_end = ?, detail = ?
           WHERE kind = 'log_replaced' AND partition_id = ? AND resolved_at IS NULL
           """,
-        arguments: [time, logEnd, detail, identifier])
+        arguments: [time, logEnd, cause.stored, identifier])
       guard database.changesCount == 0 else { return }
       try database.execute(
         sql: """
@@ -79,7 +57,7 @@ extension Checkpoint {
             (kind, partition_id, next_offset, log_end, detail, noticed_at, last_seen_at)
           VALUES ('log_replaced', ?, ?, ?, ?, ?, ?)
           """,
-        arguments: [identifier, next, logEnd, detail, time, time])
+        arguments: [identifier, next, logEnd, cause.stored, time, time])
     }
   }
 
@@ -168,7 +146,7 @@ extension Checkpoint {
 
   /// Stores that too many records of a batch did not decode, so that a person can accept them.
   package func noteRejects(
-    of plan: BatchPlan, first: PartitionID, offset: Offset, detail: String, now: Int64
+    of plan: BatchPlan, first: PartitionID, offset: Offset, stop: RejectStop, now: Int64
   ) throws(CheckpointError) {
     let time = TimestampText.format(milliseconds: now)
     try write { database in
@@ -186,7 +164,8 @@ extension Checkpoint {
           VALUES ('rejects', ?, ?, ?, ?, ?, ?)
           """,
         arguments: [
-          partitions.identifiers[first], offset, RangesText.format(plan.ranges), detail,
+          partitions.identifiers[first], offset, RangesText.format(plan.ranges),
+          Incident.Cause.rejects(stop).stored,
           noticed ?? time, time,
         ])
     }

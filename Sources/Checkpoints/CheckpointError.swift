@@ -50,86 +50,44 @@ package struct CheckpointError: Error, CustomStringConvertible {
     self.path = path
   }
 
-  package var description: String {
+  /// What happened, and where. What to do about it is said in `Reports`.
+  package var description: String { "\(path): \(problem)" }
+
+  private var problem: String {
     switch code {
-    case .locked(let holder):
-      "\(path): another run of this job is going on: \(holder). Try again when it has ended."
-    case .unusableFolder(let reason):
-      "\(path): cannot be opened for writing: \(reason). Make the folder writable, or name "
-        + "another one with --checkpoints."
+    case .locked(let holder): "another run of this job is going on: \(holder)"
+    case .unusableFolder(let reason): "cannot be opened for writing: \(reason)"
     case .networkFileSystem(let name):
-      "\(path): is on \(name), where SQLite's write-ahead log is not safe. Put checkpoints on a "
-        + "local disk, with --checkpoints."
+      "is on \(name), where SQLite's write-ahead log is not safe"
     case .noPermission(let user, let owner, let mode):
-      "\(path): user \(user) may not use it: it belongs to user \(owner) and its mode is 0"
-        + String(mode, radix: 8) + ". Run as that user, or let this one in with chmod and chgrp; "
-        + "files of new checkpoints get other rights with tranche run --mode 0640 or 0660."
-    case .notRegular(let kind):
-      "\(path): is \(kind) where a file belongs. Nothing was changed. Move it away, or name "
-        + "another folder with --checkpoints."
-    case .removed:
-      "\(path): was removed or replaced while this run had it open. Nothing of the batch was "
-        + "committed. If it was moved, put it back, with its -wal and -shm, and run again."
-    case .noCheckpoint:
-      "\(path): there is no checkpoint yet. Run the job once first."
-    case .corrupt(let reason):
-      "\(path): is damaged (\(reason)). Nothing was changed. Restore it from a copy. Or move it "
-        + "away, with its "
-        + "-wal and -shm: the topics are read anew, and the place of the results is taken over "
-        + "with "
-        + "tranche resolve JOB --adopt."
-    case .leftover:
-      "\(path): belongs to a checkpoint that was moved or deleted without it. Move it too, or "
-        + "delete it if that checkpoint is not needed."
-    case .foreign(let reason):
-      "\(path): is not a checkpoint of Tranche (\(reason)). Nothing was changed. Move the file "
-        + "away, or name another folder."
-    case .newer:
-      "\(path): was written by a newer release of Tranche. Nothing was changed. Install that "
-        + "release or a later one."
-    case .otherJob(let name):
-      "\(path): belongs to the job \(name). Give this job another name, or name another folder "
-        + "with --checkpoints."
+      "user \(user) may not use this file: user \(owner) owns it, and its mode is 0"
+        + String(mode, radix: 8)
+    case .notRegular(let kind): "is \(kind), not a regular file"
+    case .removed: "was removed or replaced while this run had it open"
+    case .noCheckpoint: "there is no checkpoint yet"
+    case .corrupt(let reason): "is damaged (\(reason))"
+    case .leftover: "belongs to a checkpoint that was moved or deleted without this file"
+    case .foreign(let reason): "is not a checkpoint of Tranche (\(reason))"
+    case .newer: "was written by a newer release of Tranche"
+    case .otherJob(let name): "belongs to the job \(name)"
     case .jobChanged(let changes):
-      """
-      \(path): the job file no longer means what this state was built from:
-      \(changes.map { "  \($0)" }.joined(separator: "\n"))
-      Undo the change. Or give the job a new name and another output.to: a new state from \
-      source.start on. \
-      Or move the checkpoint away, with its -wal and -shm: the state is built anew, and the place \
-      of the \
-      results is taken over with tranche resolve JOB --adopt.
-      """
+      "the job file no longer means what this state was built from:\n"
+        + changes.map { "  \($0)" }.joined(separator: "\n")
     case .resultsWait(let count, let format):
-      "\(path): output.format changed while \(count) results wait to be published as \(format). "
-        + "Set it back, run the job until nothing is "
-        + "left unpublished, and change it then."
+      "output.format changed while \(count) results wait to be published as \(format)"
     case .wrongCluster(let source, let stored, let found):
-      "\(path): source \(source) is another cluster than before: cluster id \(found), and the "
-        + "offsets stored are those of \(stored). "
-        + "Point bootstrap.servers at the old cluster; or, to start over, give the job a new name "
-        + "and another output.to."
-    case .full(let reason):
-      "\(path): no room to write (\(reason)). Nothing of the batch was committed. Free space and "
-        + "run again."
-    case .inputOutput(let reason):
-      "\(path): \(reason). Nothing of the batch was committed. Free space, or look at the disk "
-        + "(dmesg), and run again."
-    case .readOnly(let reason):
-      "\(path): cannot be written (\(reason)). Make the file and its folder writable, or name "
-        + "another folder with --checkpoints."
-    case .busy(let reason):
-      "\(path): is locked by another program (\(reason)). Close what has it open and run again."
+      "source \(source) is another cluster than before: its cluster id is \(found), and the stored "
+        + "offsets belong to \(stored)"
+    case .full(let reason): "the disk has no room (\(reason))"
+    case .inputOutput(let reason): reason
+    case .readOnly(let reason): "cannot be written (\(reason))"
+    case .busy(let reason): "another program has locked it (\(reason))"
     case .overflow(let group, let column, _):
-      "\(path): state column \(column) of group \(group) no longer fits."
+      "state column \(column) of group \(group) no longer fits"
     case .tooManyGroups(let window, let count, let limit):
-      "\(path): window \(window) would hold \(count) groups and limits.groups_per_window is "
-        + "\(limit). Raise it, or group by less. "
-        + "Nothing of the batch was committed."
-    case .invariant(let what):
-      "\(path): \(what). This is a fault of Tranche or an edited checkpoint; nothing was committed."
-    case .database(let reason):
-      "\(path): \(reason). Nothing of the batch was committed."
+      "window \(window) would hold \(count) groups and limits.groups_per_window is \(limit)"
+    case .invariant(let what): what
+    case .database(let reason): reason
     }
   }
 }

@@ -26,20 +26,12 @@ final class BatchPipeline {
   /// The batch holds more than `limits.batch_bytes`: it is to be planned again with fewer offsets.
   struct TooLarge: Error {}
 
-  /// Too many records did not decode.
-  struct TooManyRejects: Error {
-    let partition: PartitionID
-    let offset: Offset
-    let cause: RunError
-  }
-
   /// A record is refused after decoding, and its bytes are gone: the batch is to be read again, and
   /// kept as it came.
   private struct NeedsRecords: Error {}
 
   private let job: Job
   private let stopwatch: Stopwatch
-  private let jobArguments: String
   /// Ranges whose rejects a person has accepted.
   private let accepted: [PartitionRange]
   /// How the newest batches decoded, asked for only where a batch has rejects.
@@ -59,7 +51,6 @@ final class BatchPipeline {
     history: @escaping (_ recordCount: Int64) throws -> Checkpoint.RejectHistory
   ) throws(ExpressionError) {
     let release = options.release
-    jobArguments = options.jobArguments
     self.accepted = accepted
     self.history = history
     self.job = job
@@ -119,7 +110,7 @@ final class BatchPipeline {
   ///   - read: Reads what is left of the plan's ranges, in their order, and lends the messages with
   ///     the position of their range, in the order of their offsets within a range; also some of
   ///     `next`, with the position of the range before.
-  /// - Throws: ``TooLarge``, ``TooManyRejects``, `RunError`, or what `read` throws.
+  /// - Throws: ``TooLarge``, ``BatchFault``, `ExpressionError`, or what `read` throws.
   func process(
     _ plan: BatchPlan, next: BatchPlan?,
     read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws ->
@@ -170,14 +161,9 @@ final class BatchPipeline {
       outcome.countedCount = delta.countedRecordCount
       if job.window == .batch {
         guard delta.groupCount <= job.limits.groupsPerWindow else {
-          throw RunError(
-            .data,
-            """
-            batch \(plan.batch), \(RunError.list(plan.ranges)): holds \(delta.groupCount) groups \
-            and limits.groups_per_window is \
-            \(job.limits.groupsPerWindow). Raise it, or lower trigger.max_offsets. Nothing of the \
-            batch was committed.
-            """)
+          throw BatchFault(
+            plan,
+            .tooManyGroups(count: delta.groupCount, limit: job.limits.groupsPerWindow))
         }
         outcome.result = try renderGroups(delta, fold, plan)
       } else {
@@ -194,20 +180,25 @@ final class BatchPipeline {
     return outcome
   }
 
-  /// What a failed merge means in terms of records: the offset at which the sum stops fitting.
-  func diagnose(_ error: CheckpointError, _ plan: BatchPlan) -> RunError? {
-    guard case .overflow(let group, let column, let held) = error.code, let fold,
+  /// What a commit that failed means in terms of the batch: where a sum no longer fits, the offset
+  /// at which it stops fitting.
+  ///
+  /// - Returns: Nil where the batch is not at fault.
+  func diagnose(_ error: CheckpointError, _ plan: BatchPlan) -> BatchFault? {
+    if case .tooManyGroups = error.code { return BatchFault(plan, .checkpoint(error)) }
+    guard case .overflow(let group, let column, let held) = error.code else { return nil }
+    guard let fold,
       let delta = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
       let row = fold.firstOverflow(
         in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta,
         stateColumn: column, held: held),
       let slice = batch.slices.first(where: { $0.rows.contains(row) })
-    else { return nil }
+    else { return BatchFault(plan, .checkpoint(error)) }
     let cause = FoldError(
       code: .overflow(
         measure: fold.layout.columns[column].name, group: fold.describe(group: group, of: delta)),
       partitionIndex: slice.partitionIndex, offset: batch.offsets[row])
-    return RunError(cause, jobArguments: jobArguments, plan: plan)
+    return BatchFault(plan, .fold(plan.ranges[cause.partitionIndex].partition, cause))
   }
 
   // MARK: - Steps
@@ -272,7 +263,7 @@ final class BatchPipeline {
         return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
       }
     } catch let error as FoldError {
-      throw RunError(error, jobArguments: jobArguments, plan: plan)
+      throw BatchFault(plan, .fold(plan.ranges[error.partitionIndex].partition, error))
     }
   }
 
@@ -339,39 +330,12 @@ final class BatchPipeline {
     guard case .stop(let rule, let rejectedCount, let judgedCount) = rejectVerdict(facts) else {
       return acceptedCount
     }
-    let partition = plan.ranges[first.partitionIndex].partition
-    let field = first.field.map { " in field \($0)" } ?? ""
-    let share = "\(job.rejects.maxShare * 100) %"
-    let why =
-      switch rule {
-      case .none: "\(judged.count) of the batch's records were rejected, and rejects.policy is fail"
-      case .share:
-        "\(rejectedCount) of the newest \(judgedCount) records were rejected: more than "
-          + "rejects.max_share (\(share))"
-      case .nothingDecoded:
-        "no record of this job has decoded yet, and \(rejectedCount) were rejected"
-      }
-    let correct =
-      switch first.reason {
-      case .keyTooLong: "Raise limits.key_bytes"
-      case .recordTooLarge: "Raise limits.record_bytes or limits.batch_bytes"
-      case .expressionFailed: "Correct \(first.field ?? "the expression")"
-      default: "Correct source.format or source.fields"
-      }
-    let remedy =
-      rule == .nothingDecoded
-      ? "\(correct) and run again. If the records are bad"
-      : "\(correct), or wait for good records. To keep these rejects and go on"
-    throw TooManyRejects(
-      partition: partition, offset: first.offset,
-      cause: RunError(
-        .data,
-        """
-        \(partition) offset \(first.offset), record \(first.record): \
-        \(first.reason.rawValue)\(field). \(why). \
-        Nothing of batch \(plan.batch) was committed. \(remedy): tranche resolve \(jobArguments) \
-        --accept-rejects
-        """))
+    let stop = RejectStop(
+      batch: plan.batch, record: first.record, reason: first.reason.rawValue, field: first.field,
+      rule: rule, rejectedCount: rejectedCount, judgedCount: judgedCount,
+      maxShare: job.rejects.maxShare)
+    throw BatchFault(
+      plan, .rejects(plan.ranges[first.partitionIndex].partition, first.offset, stop))
   }
 
   private func renderGroups(_ delta: Delta, _ fold: Fold, _ plan: BatchPlan) throws -> [UInt8] {
@@ -425,7 +389,7 @@ final class BatchPipeline {
   private func encoded(
     _ renderer: Renderer, _ columns: [Column], visibleColumnCount: Int, _ lineage: [Lineage],
     _ plan: BatchPlan
-  ) throws(RunError) -> [UInt8] {
+  ) throws(BatchFault) -> [UInt8] {
     do {
       let table = try stopwatch.measure(.render) {
         try renderer.table(columns, visibleColumnCount: visibleColumnCount)
@@ -434,12 +398,7 @@ final class BatchPipeline {
         try renderer.encode(table, .batch(plan.batch), lineage)
       }
     } catch {
-      throw RunError(
-        .data,
-        """
-        batch \(plan.batch), \(RunError.list(plan.ranges)): \(error). Nothing of it was committed. \
-        Correct select, or lower trigger.max_offsets where the object is too large.
-        """)
+      throw BatchFault(plan, .rendering(error))
     }
   }
 }

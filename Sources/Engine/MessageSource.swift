@@ -51,7 +51,7 @@ package struct PartitionEnd: Sendable, Equatable {
   }
 }
 
-/// Why a source did not answer as asked. The message says what happened, where and what to do.
+/// Why a source did not answer as asked.
 package struct SourceError: Error, Equatable, CustomStringConvertible {
   package enum Code: Equatable, Sendable {
     case unreachable, refused, unknownTopic
@@ -65,10 +65,16 @@ package struct SourceError: Error, Equatable, CustomStringConvertible {
     case other
   }
   package let code: Code
-  package let description: String
+  /// The source, with the topic, partition or range where there is one.
+  package let place: String
+  package let reason: String
 
-  package init(_ code: Code, _ description: String) {
+  package init(_ code: Code, place: String, reason: String) {
     self.code = code
-    self.description = description
+    self.place = place
+    self.reason = reason
   }
+
+  /// What happened, and where. What to do about it is said in `Reports`.
+  package var description: String { "\(place): \(reason)" }
 }

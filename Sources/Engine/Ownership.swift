@@ -1,5 +1,6 @@
 package import Checkpoints
 internal import Foundation
+internal import Jobs
 package import ObjectStorage
 internal import Tables
 
@@ -129,7 +130,6 @@ final class DestinationClaim: @unchecked Sendable {
   private let store: any ObjectStore
   private let job: String
   private let checkpoint: String
-  private let remedyArguments: String
   private let remember: (_ token: String, _ seen: String?) throws -> Void
   private let token: String
   private var tokens: Set<String>
@@ -146,14 +146,13 @@ final class DestinationClaim: @unchecked Sendable {
   ///     from another thread than the run's.
   init(
     _ store: any ObjectStore, job: String, checkpoint: String, token: String, tokens: Set<String>,
-    remedyArguments: String, remember: @escaping (_ token: String, _ seen: String?) throws -> Void
+    remember: @escaping (_ token: String, _ seen: String?) throws -> Void
   ) {
     self.store = store
     self.job = job
     self.checkpoint = checkpoint
     self.token = token
     self.tokens = tokens
-    self.remedyArguments = remedyArguments
     self.remember = remember
   }
 
@@ -233,87 +232,19 @@ final class DestinationClaim: @unchecked Sendable {
     case .ours: return
     case .refused:
       isRefused = true
-      throw RunError(
-        .jobChanged,
-        """
-        \(store.location): another run has marked this place while this run wrote to it, so \
-        objects of either \
-        may have been replaced by the other's. Find it: \(markerText(marker)). Give one of the two \
-        another \
-        output.to, then write every window's object of the other again: \
-        tranche resolve \(remedyArguments) --adopt
-        """)
-    case .unmarked:
-      throw RunError(
-        .jobChanged,
-        """
-        \(store.location): the marker \(ObjectKeys.owner) that this run wrote is gone. Something \
-        else deletes \
-        objects there. Nothing more was written. Find it, and run again.
-        """)
+      if case .found(let marker) = marker { throw fault(.overtaken(marker)) }
+      throw fault(.overtaken(nil))
+    case .unmarked: throw fault(.markerGone)
     }
   }
 
-  private func markerText(_ marker: DestinationFacts.Marker) -> String {
-    guard case .found(let marker) = marker else { return "the marker cannot be read" }
-    return "it is the job \(marker.job), checkpoint \(marker.checkpoint)"
-  }
-
-  private func error(_ refusal: Ownership.Refusal) -> RunError {
+  private func error(_ refusal: Ownership.Refusal) -> DestinationFault {
     isRefused = true
-    return RunError(.jobChanged, "\(store.location): \(words(refusal))")
+    return fault(.refused(refusal))
   }
 
-  private func words(_ refusal: Ownership.Refusal) -> String {
-    let adopt = "tranche resolve \(remedyArguments) --adopt"
-    switch refusal {
-    case .otherJob(let marker) where marker.job == job:
-      return """
-        was written by another checkpoint of this job (\(marker.checkpoint)). Nothing was written \
-        there. \
-        Does this job's state lie in another folder? Name it with --checkpoints. If that state is \
-        lost or \
-        done with, take the place with this new one: \(adopt)
-        """
-    case .otherJob(let marker):
-      return """
-        belongs to the job \(marker.job) (checkpoint \(marker.checkpoint)). Nothing was written \
-        there. \
-        Give this job another output.to; or, if that job is done with, take its place: \(adopt)
-        """
-    case .olderOrCopy:
-      return """
-        was written by a newer state of this checkpoint: this file is a restored backup, or a copy \
-        of one \
-        that is in use elsewhere. Nothing was written there. If this is the one to go on with, and \
-        the \
-        other is stopped: tranche resolve \(remedyArguments) --restored
-        """
-    case .unreadableMarker:
-      return """
-        holds a marker \(ObjectKeys.owner) that Tranche did not write. Nothing was written there. \
-        Give this \
-        job another output.to; or take the place: \(adopt)
-        """
-    case .strangeObjects(let keys):
-      return """
-        does not hold what this job published: \(list(keys)) \(keys.count == 1 ? "is" : "are") \
-        missing or \
-        different. Is output.to right, and relative to the right folder? Nothing was written \
-        there. To write \
-        every object again: \(adopt)
-        """
-    case .occupiedKeys(let keys):
-      return """
-        holds objects that this checkpoint did not write, at keys that it would replace: \
-        \(list(keys)). \
-        Nothing was written there. Give this job another output.to; or replace them: \(adopt)
-        """
-    }
-  }
-
-  private func list(_ keys: [String]) -> String {
-    keys.prefix(3).joined(separator: ", ") + (keys.count > 3 ? " and \(keys.count - 3) more" : "")
+  private func fault(_ problem: DestinationFault.Problem) -> DestinationFault {
+    DestinationFault(location: store.location, job: job, problem: problem)
   }
 }
 
@@ -322,17 +253,16 @@ final class DestinationClaim: @unchecked Sendable {
 ///
 /// - Parameter isRestored: The checkpoint was restored or copied: only its own marker is taken.
 /// - Returns: The marker that stands there.
-/// - Throws: `RunError` where there is nothing to decide, or something else.
+/// - Throws: `DestinationFault` where there is nothing to decide, or something else.
 package func takeOver(
   _ store: any ObjectStore, _ checkpoint: Checkpoint, isRestored: Bool
 ) throws -> OwnerMarker? {
+  func fault(_ problem: DestinationFault.Problem) -> DestinationFault {
+    DestinationFault(location: store.location, job: checkpoint.job.name, problem: problem)
+  }
   let found = try OwnerMarker.read(from: store)
   guard case .found(let marker) = found else {
-    if isRestored {
-      throw RunError(
-        .data,
-        "\(store.location): bears no marker of this checkpoint. For a place of nobody's: --adopt.")
-    }
+    if isRestored { throw fault(.noMarkerOfOurs) }
     if found == .unreadable { try store.delete(ObjectKey(ObjectKeys.owner)) }
     try checkpoint.takeOver(token: "")
     return nil
@@ -343,16 +273,8 @@ package func takeOver(
     return marker
   }
   let isOwn = marker.checkpoint == (try checkpoint.identifier())
-  if isOwn != isRestored {
-    throw RunError(
-      .data,
-      isOwn
-        ? "\(store.location): was written by a newer state of this checkpoint, not by another "
-          + "job. If this one is to go on: --restored."
-        : "\(store.location): belongs to another checkpoint, of the job \(marker.job). To take "
-          + "its place: --adopt."
-    )
-  }
+  if isOwn && !isRestored { throw fault(.newerStateOfOurs) }
+  if !isOwn && isRestored { throw fault(.anothers(marker)) }
   try checkpoint.takeOver(token: marker.token)
   return marker
 }

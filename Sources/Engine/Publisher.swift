@@ -50,7 +50,7 @@ final class Publisher: @unchecked Sendable {
   /// render.
   private var attemptedRevisions: [String: Int64] = [:]
   /// By object key, what keeps it from being rendered.
-  private var renderFailures: [String: String] = [:]
+  private var renderFaults: [String: RenderFault] = [:]
   /// Dirty when the run started: a request of a dead run may still be applied to them.
   private var unsettledFromStart: Set<String>
 
@@ -145,7 +145,8 @@ final class Publisher: @unchecked Sendable {
     condition.unlock()
     if isInline { publishInline() }
     return Outcome(
-      count: publishedCount, failure: failure, renderFailure: renderFailure, times: stopwatch.times)
+      count: publishedCount, failure: failure,
+      renderFaults: renderFaults.sorted { $0.key < $1.key }.map(\.value), times: stopwatch.times)
   }
 
   struct Outcome {
@@ -153,20 +154,12 @@ final class Publisher: @unchecked Sendable {
     /// What ended the publishing.
     var failure: RunError?
     /// What kept single objects from being rendered; all others were published.
-    var renderFailure: RunError?
+    var renderFaults: [RenderFault]
     var times: StepTimes
-  }
 
-  private var renderFailure: RunError? {
-    guard let first = renderFailures.min(by: { $0.key < $1.key }) else { return nil }
-    let others =
-      renderFailures.count == 1
-      ? "" : " The same holds for \(renderFailures.count - 1) other objects."
-    return RunError(
-      .data,
-      "\(first.value) It was not published; what else could be, was.\(others) Correct select, and "
-        + "run again."
-    )
+    var errors: [RunError] {
+      (failure.map { [$0] } ?? []) + (renderFaults.isEmpty ? [] : [.unrenderable(renderFaults)])
+    }
   }
 
   // MARK: - The thread
@@ -283,10 +276,10 @@ final class Publisher: @unchecked Sendable {
     attemptedRevisions[output.objectKey] = revision
     do {
       let bytes = try renderer.bytes(of: output, content, stopwatch)
-      renderFailures[output.objectKey] = nil
+      renderFaults[output.objectKey] = nil
       return Rendered(key: output.objectKey, revision: revision, bytes: bytes)
-    } catch let error as RunError where error.kind == .data {
-      renderFailures[output.objectKey] = error.description
+    } catch let fault as RenderFault {
+      renderFaults[output.objectKey] = fault
       return nil
     }
   }

@@ -18,15 +18,7 @@ struct RejectFacts: Equatable {
 
 enum RejectVerdict: Equatable {
   case commit
-  case stop(RejectRule, rejectedCount: Int64, judgedCount: Int64)
-}
-
-enum RejectRule: Equatable {
-  /// `rejects.policy: fail`
-  case none
-  case share
-  /// Not one record of the job has ever decoded: its format is not the topic's.
-  case nothingDecoded
+  case stop(RejectStop.Rule, rejectedCount: Int64, judgedCount: Int64)
 }
 
 /// A share is one of enough records: one bad record at the end of a topic, in a batch of its own,
@@ -35,7 +27,7 @@ func rejectVerdict(_ facts: RejectFacts) -> RejectVerdict {
   if facts.rejectedCount == 0 { return .commit }
   if facts.policy == .fail {
     return .stop(
-      .none, rejectedCount: facts.rejectedCount,
+      .policy, rejectedCount: facts.rejectedCount,
       judgedCount: facts.recordCount + facts.rejectedCount)
   }
   let rejected = facts.rejectedCount + facts.history.rejectedCount

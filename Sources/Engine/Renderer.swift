@@ -99,7 +99,8 @@ struct Renderer {
       return try stopwatch.measure(.encode) {
         do { return try JSONLinesEncoder.encode(rejectTable(rejects), byteLimit: byteLimit) } catch
         {
-          throw RunError(.data, "job \(job.name), rejects of batch \(output.number): \(error).")
+          throw RenderFault(
+            job: job.name, subject: .rejects(batch: output.number), cause: error)
         }
       }
     case .window(let groups, let lineage):
@@ -109,7 +110,8 @@ struct Renderer {
         }
         return try stopwatch.measure(.encode) { try encode(shown, .window(output.number), lineage) }
       } catch {
-        throw RunError(.data, "job \(job.name), window \(windowText(output.number)): \(error).")
+        throw RenderFault(
+          job: job.name, subject: .window(windowText(output.number)), cause: error)
       }
     }
   }

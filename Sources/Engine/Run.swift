@@ -34,8 +34,6 @@ package struct RunOptions: Sendable {
     String(UInt64.random(in: .min ... .max), radix: 16)
       + String(UInt64.random(in: .min ... .max), radix: 16)
   }
-  /// What names the job on the command line, for remedies that are commands: `jobs/calls.yaml`.
-  package var jobArguments = "JOB"
 
   package init(
     clock: @escaping @Sendable () -> Int64, nanoseconds: @escaping @Sendable () -> Int64,
@@ -118,9 +116,9 @@ package final class Run {
     summary = RunSummary(job: job.name)
   }
 
-  /// - Returns: The summary, and the error that ended the run early or kept it from publishing;
-  ///   what was committed before it stays.
-  package func execute() -> (summary: RunSummary, error: RunError?) {
+  /// - Returns: The summary, and everything that went wrong, what ended the run first; what was
+  ///   committed before it stays.
+  package func execute() -> (summary: RunSummary, errors: [RunError]) {
     let publisher: Publisher
     let reader: CheckpointReader
     let claim: DestinationClaim
@@ -129,47 +127,46 @@ package final class Run {
       let checkpoint = checkpoint
       claim = DestinationClaim(
         store, job: job.name, checkpoint: try checkpoint.identifier(), token: options.token(),
-        tokens: try checkpoint.ownerTokens(), remedyArguments: options.jobArguments,
+        tokens: try checkpoint.ownerTokens(),
         remember: { try checkpoint.addOwnerToken($0, seen: $1) })
       publisher = try Publisher(
         job: job, store: store, claim: claim,
         reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
         options: options)
     } catch {
-      return (summary, RunError(error))
+      return (summary, [.checkpoint(error)])
+    }
+    var errors: [RunError] = []
+    func collectingErrors(_ body: () throws -> Void) {
+      do { try body() } catch { errors.append(RunError(wrapping: error)) }
     }
     publisher.start()
-    var failure: RunError?
-    do {
+    collectingErrors {
       try stopwatch.measure(.discover) { try discoverPartitions() }
       try takeBatches(publisher, reader)
-    } catch {
-      failure = RunError(wrapping: error)
     }
     // What is left to publish is waited for here.
     let published = publisher.finish()
     summary.publishedCount = published.count
     summary.publisherTimes = published.times
     summary.isStopped = options.isStopRequested()
-    do {
+    collectingErrors {
       try stopwatch.measure(.commit) { try checkpoint.commitMarks(publisher.takeMarks()) }
       // Objects that are unsettled stay so: the next run asks for them.
       if published.failure == nil && !summary.isStopped {
         try stopwatch.measure(.settle) {
-          try Settlement(job, checkpoint, reader, store, claim, storeAt: storeAt, options, logger)
-            .settle(&summary)
+          errors += try Settlement(
+            job, checkpoint, reader, store, claim, storeAt: storeAt, options, logger
+          ).settle(&summary)
           if try claim.confirm() { try checkpoint.forgetPermission() }
         }
       }
-    } catch {
-      failure = failure ?? RunError(wrapping: error)
     }
-    do { summary.dirtyCount = try reader.dirtyOutputs().count } catch {
-      failure = failure ?? RunError(error)
-    }
+    errors += published.errors
+    collectingErrors { summary.dirtyCount = try reader.dirtyOutputs().count }
     summary.lag = lag
     summary.runTimes = stopwatch.times
-    return (summary, failure ?? published.failure ?? published.renderFailure)
+    return (summary, errors)
   }
 
   // MARK: - Before the first batch
@@ -211,16 +208,9 @@ package final class Run {
 
   private func note(_ logs: [ReplacedLog]) throws(CheckpointError) {
     for log in logs {
-      let detail =
-        if let end = log.end {
-          "the next offset is \(checkpoint.ledgers[log.partition]?.nextOffset ?? end) and the log "
-            + "ended at \(end): the topic was deleted and made again, or the broker lost data"
-        } else {
-          "the job has read this partition and the topic no longer has it: the topic was deleted "
-            + "and made again with fewer partitions"
-        }
       try checkpoint.noteReplacedLog(
-        log.partition, logEnd: log.end, detail: detail, now: options.clock())
+        log.partition, logEnd: log.end, cause: log.end == nil ? .partitionGone : .logEnded,
+        now: options.clock())
     }
   }
 
@@ -239,14 +229,13 @@ package final class Run {
         && ledger.nextOffset > ledger.start
       {
         try checkpoint.noteReplacedLog(
-          partition, logEnd: nil,
-          detail:
-            "the job has read this topic and the brokers do not know it any more: it was deleted",
-          now: options.clock())
+          partition, logEnd: nil, cause: .topicGone, now: options.clock())
       }
     }
     let incidents = try openReplacedLogs()
-    throw incidents.isEmpty ? RunError(failure) : incidentError(incidents)
+    // What was noticed once ends every run, whatever the log has become since, until a person
+    // decides.
+    throw incidents.isEmpty ? RunError.source(failure) : .logsReplaced(incidents)
   }
 
   private func isKnown(_ topic: String, to source: any MessageSource) -> Bool {
@@ -256,39 +245,6 @@ package final class Run {
     } catch {
       return error.code != .unknownTopic
     }
-  }
-
-  /// What was noticed once ends every run, whatever the log has become since, until a person
-  /// decides.
-  private func incidentError(_ incidents: [Incident]) -> RunError {
-    let lines = incidents.map { "\($0.partition): \($0.detail) (noticed \($0.noticedAt))" }
-    let partition = incidents[0].partition
-    let isOne = incidents.count == 1
-    return RunError(
-      .dataLoss,
-      """
-      \(lines.joined(separator: "\n")). Nothing was read. Offsets below the job's progress are not \
-      read again: \
-      to count the new topic from its start, give the job a new name and another output.to. If the \
-      topic was restored, or its records \
-      from progress on are the ones to go on with: tranche resolve \(options.jobArguments) \
-      --source \(partition.source) \
-      --topic \(partition.topic)\(isOne ? " --partition \(partition.partition)" : "") --keep
-      """)
-  }
-
-  /// All ranges are named, so that an operator sees the whole of the loss at once.
-  private func lossError(_ ranges: [PartitionRange]) -> RunError {
-    let lines = ranges.map {
-      "\($0): the broker no longer holds these offsets; it starts at \($0.to)"
-    }
-    return RunError(
-      .dataLoss,
-      """
-      \(lines.joined(separator: "\n")). \
-      Set source.on_data_loss: skip to record \(ranges.count == 1 ? "a gap" : "gaps") and go on, \
-      or restore the data. Nothing was read.
-      """)
   }
 
   private func passOver(_ lost: [PartitionRange]) throws(CheckpointError) {
@@ -344,8 +300,8 @@ package final class Run {
       switch try decide(publisher, reader) {
       case .stopForReplacedLogs(let logs):
         try note(logs)
-        throw incidentError(try openReplacedLogs())
-      case .stopForLoss(let lost): throw lossError(lost)
+        throw RunError.logsReplaced(try openReplacedLogs())
+      case .stopForLoss(let lost): throw RunError.offsetsLost(lost)
       case .passOver(let lost): try passOver(lost)
       case .finish: return
       case .stopForPendingResults:
@@ -369,50 +325,31 @@ package final class Run {
             metadata: [
               "job": "\(job.name)", "batch": "\(plan.batch)", "max_offsets": "\(offsetLimit)",
             ])
-        } catch let error as BatchPipeline.TooManyRejects {
-          try checkpoint.forgetPlan()
-          try checkpoint.noteRejects(
-            of: plan, first: error.partition, offset: error.offset, detail: error.cause.description,
-            now: options.clock())
-          throw error.cause
-        } catch let error as RunError where error.kind == .data {
+        } catch let fault as BatchFault {
           // The next run plans anew: what has come meanwhile, or was changed, may let the batch
           // pass.
           try checkpoint.forgetPlan()
-          throw error
+          if case .rejects(let partition, let offset, let stop) = fault.problem {
+            try checkpoint.noteRejects(
+              of: plan, first: partition, offset: offset, stop: stop, now: options.clock())
+          }
+          throw fault
         } catch let error as ExpressionError {
           try checkpoint.forgetPlan()
-          throw RunError(
-            .data,
-            "batch \(plan.batch), \(RunError.list(plan.ranges)): \(error) Nothing of it was "
-              + "committed. Correct where or select."
-          )
+          throw BatchFault(plan, .expression(error))
         } catch let error as SourceError {
           if case .undecodable(let partition, _) = error.code {
-            throw undecodableError(error, partition, plan)
+            throw BatchFault(plan, .undecodable(partition, error))
           }
           if case .beyondEnd(let partition, let end) = error.code {
             try note([ReplacedLog(partition: partition, end: end)])
-            throw incidentError(try openReplacedLogs())
+            throw RunError.logsReplaced(try openReplacedLogs())
           }
           guard case .truncated = error.code, job.onDataLoss == .skip else { throw error }
           try noticeTruncation(of: plan)
         }
       }
     }
-  }
-
-  private func undecodableError(
-    _ error: SourceError, _ partition: PartitionID, _ plan: BatchPlan
-  ) -> RunError {
-    RunError(
-      .data,
-      """
-      \(error.description) Nothing of batch \(plan.batch) was committed. The command is: tranche \
-      skip \
-      \(options.jobArguments) --source \(partition.source) --topic \(partition.topic) \
-      --partition \(partition.partition) --undecodable
-      """)
   }
 
   /// The broker removed the start of a planned range between plan and read: the oldest offsets are
@@ -457,7 +394,7 @@ package final class Run {
     do {
       try stopwatch.measure(.commit) { () throws(CheckpointError) in try checkpoint.commit(commit) }
     } catch {
-      throw pipeline.diagnose(error, plan) ?? RunError(error, plan: plan)
+      throw pipeline.diagnose(error, plan) ?? error
     }
     publisher.noticeCommit()
 

@@ -1,123 +1,199 @@
 package import Checkpoints
-internal import Expressions
+package import Expressions
 package import ObjectStorage
 package import Offsets
 package import Windows
 
 /// Why a run ended without having done everything. What was committed stays, and the next run goes
 /// on from there.
-package struct RunError: Error, CustomStringConvertible {
+///
+/// Facts and causes only: `Reports.Words` says them, and the command line adds its commands and its
+/// exit codes.
+package enum RunError: Error {
+  case source(SourceError)
+  case checkpoint(CheckpointError)
+  case store(ObjectStoreError)
+  /// `where` or `select`, before the first batch.
+  case expression(ExpressionError)
+  case batch(BatchFault)
+  /// Logs that were replaced: nothing is read until a person decides.
+  case logsReplaced([Incident])
+  /// Offsets that the brokers removed before they were read: nothing was read.
+  case offsetsLost([PartitionRange])
+  case destination(DestinationFault)
+  /// Objects that cannot be rendered, sorted by their keys; all others were published.
+  case unrenderable([RenderFault])
+  /// Nobody foresaw it.
+  case unforeseen(any Error)
+
   /// What an operator does about it; `tranche` gives each an exit code.
-  package enum Kind: Sendable, CaseIterable {
+  package enum Code: String, Sendable, CaseIterable {
     /// A record, a limit or a setting that stops the job until someone acts.
     case data
     /// The broker or the store cannot be reached: try again.
     case unreachable
     /// Credentials or rights.
-    case noPermission
-    /// The job file means something else than the state.
-    case jobChanged
-    case cannotCreate
+    case noPermission = "no_permission"
+    /// The job file, or the place of its results, no longer fits the state.
+    case jobChanged = "job_changed"
+    case cannotCreate = "cannot_create"
     /// The disk, or a damaged checkpoint.
-    case inputOutput
+    case inputOutput = "input_output"
     case locked
     /// Planned offsets are gone from the broker.
-    case dataLoss
-    case internalFault
+    case dataLoss = "data_loss"
+    case internalFault = "internal_fault"
   }
 
-  package let kind: Kind
-  package let description: String
-
-  package init(_ kind: Kind, _ description: String) {
-    self.kind = kind
-    self.description = description
-  }
-
-  package init(_ error: SourceError) {
-    let kind: Kind =
-      switch error.code {
-      case .unreachable: .unreachable
-      case .refused: .noPermission
-      case .truncated, .beyondEnd: .dataLoss
-      case .unknownTopic, .undecodable, .misconfigured, .other: .data
-      }
-    self.init(kind, error.description)
-  }
-
-  package init(_ error: CheckpointError) {
-    let kind: Kind =
-      switch error.code {
-      case .locked, .busy: .locked
-      case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
-      case .corrupt, .leftover, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
-      case .notRegular, .removed: .inputOutput
-      case .noPermission: .noPermission
-      case .jobChanged, .otherJob, .wrongCluster, .resultsWait: .jobChanged
-      case .overflow, .tooManyGroups, .noCheckpoint: .data
-      case .invariant: .internalFault
-      }
-    self.init(kind, error.description)
-  }
-
-  package init(_ error: ObjectStoreError) {
-    let kind: Kind =
-      switch error.code {
-      case .unreachable, .serverError: .unreachable
-      case .refused, .badCredentials: .noPermission
-      case .full, .inputOutput: .inputOutput
-      case .readOnly: .cannotCreate
-      case .noSuchBucket, .badRequest, .tooLarge: .data
-      case .held: .locked
-      }
-    self.init(kind, error.description)
-  }
-
-  /// - Parameter jobArguments: What names the job on the command line.
-  package init(_ error: FoldError, jobArguments: String, plan: BatchPlan) {
-    let partition = plan.ranges[error.partitionIndex].partition
-    self.init(
-      .data,
-      """
-      \(partition) offset \(error.offset): \(error.description). Nothing of batch \(plan.batch) \
-      was committed. \(error.remedy): \
-      \(Self.skipCommand(jobArguments, partition, error.offset))
-      """)
-  }
-
-  /// The command that leaves one offset out.
-  static func skipCommand(_ jobArguments: String, _ partition: PartitionID, _ offset: Offset)
-    -> String
-  {
-    "tranche skip \(jobArguments) --source \(partition.source) --topic \(partition.topic) "
-      + "--partition \(partition.partition) "
-      + "--from \(offset) --to \(offset + 1)"
-  }
-
-  /// A batch that the checkpoint did not take.
-  init(_ error: CheckpointError, plan: BatchPlan) {
-    guard case .tooManyGroups = error.code else {
-      self.init(error)
-      return
+  package var code: Code {
+    switch self {
+    case .source(let error): error.code.runCode
+    case .checkpoint(let error): error.code.runCode
+    case .store(let error): error.code.runCode
+    case .expression, .batch, .unrenderable: .data
+    case .logsReplaced, .offsetsLost: .dataLoss
+    case .destination(let fault): fault.problem.runCode
+    case .unforeseen: .internalFault
     }
-    self.init(.data, "batch \(plan.batch), \(Self.list(plan.ranges)): \(error)")
   }
 
-  /// At most three ranges.
-  static func list(_ ranges: [PartitionRange]) -> String {
-    ranges.prefix(3).map(\.description).joined(separator: ", ")
-      + (ranges.count > 3 ? " and \(ranges.count - 3) more" : "")
-  }
-
-  /// Any error that crossed the engine, in the words of its module.
+  /// Any error that crossed the engine.
   package init(wrapping error: any Error) {
     switch error {
     case let error as RunError: self = error
-    case let error as SourceError: self.init(error)
-    case let error as CheckpointError: self.init(error)
-    case let error as ObjectStoreError: self.init(error)
-    case let error as ExpressionError: self.init(.data, error.description)
-    default: self.init(.internalFault, "\(error)")
+    case let error as SourceError: self = .source(error)
+    case let error as CheckpointError: self = .checkpoint(error)
+    case let error as ObjectStoreError: self = .store(error)
+    case let error as ExpressionError: self = .expression(error)
+    case let fault as BatchFault: self = .batch(fault)
+    case let fault as DestinationFault: self = .destination(fault)
+    case let fault as RenderFault: self = .unrenderable([fault])
+    default: self = .unforeseen(error)
+    }
+  }
+}
+
+/// Why a batch cannot be committed. Nothing of it was.
+package struct BatchFault: Error {
+  package let batch: Int64
+  package let ranges: [PartitionRange]
+  package let problem: Problem
+
+  package enum Problem {
+    /// The first reject that no person has accepted, and what its batch was judged by.
+    case rejects(PartitionID, Offset, RejectStop)
+    /// A record that cannot be folded.
+    case fold(PartitionID, FoldError)
+    /// A batch window of more groups than `limits.groups_per_window`.
+    case tooManyGroups(count: Int, limit: Int64)
+    /// The state does not take the batch.
+    case checkpoint(CheckpointError)
+    case expression(ExpressionError)
+    /// The batch's own object cannot be made: an `ExpressionError`, or one of the encoders.
+    case rendering(any Error)
+    /// Messages of a partition that cannot be decompressed or are damaged.
+    case undecodable(PartitionID, SourceError)
+  }
+
+  init(_ plan: BatchPlan, _ problem: Problem) {
+    batch = plan.batch
+    ranges = plan.ranges
+    self.problem = problem
+  }
+}
+
+/// Why an object cannot be rendered, which no new attempt changes.
+package struct RenderFault: Error {
+  package enum Subject: Sendable, Equatable {
+    /// By its label, such as `2026-11-23T10:05:00.000Z`.
+    case window(String)
+    case rejects(batch: Int64)
+  }
+  package let job: String
+  package let subject: Subject
+  /// An `ExpressionError`, or one of the encoders.
+  package let cause: any Error
+}
+
+/// Why a run may not write to the place of its results.
+package struct DestinationFault: Error, Equatable {
+  package enum Problem: Equatable, Sendable {
+    case refused(Ownership.Refusal)
+    /// Another run has marked the place while this one wrote; nil where its marker cannot be read.
+    case overtaken(OwnerMarker?)
+    /// The marker that this run wrote is gone.
+    case markerGone
+    /// A person said that a restored checkpoint goes on, and the place bears no marker of it.
+    case noMarkerOfOurs
+    /// A person said that the place is taken from another, and it is a newer state of our own.
+    case newerStateOfOurs
+    /// A person said that a restored checkpoint goes on, and the place is another's.
+    case anothers(OwnerMarker)
+
+    fileprivate var runCode: RunError.Code {
+      switch self {
+      case .refused, .overtaken, .markerGone: .jobChanged
+      case .noMarkerOfOurs, .newerStateOfOurs, .anothers: .data
+      }
+    }
+  }
+  /// `s3://bucket/prefix` or `file:path`.
+  package let location: String
+  package let job: String
+  package let problem: Problem
+}
+
+/// What a person can decide, so that a job that stopped goes on.
+package enum Decision: Equatable, Sendable {
+  /// Pass over these offsets and record them as a gap.
+  case skip(PartitionRange)
+  /// Pass over the next messages that cannot be decoded.
+  case skipUndecodable(PartitionID)
+  /// Keep the rejects that stopped a batch, and count its good records.
+  case acceptRejects
+  /// Go on at progress in a log that was replaced; in all of a topic's where no partition is named.
+  case keepProgress(source: String, topic: String, partition: Int32?)
+  /// Take a place that another job, or nobody, has marked.
+  case adopt
+  /// Go on with a checkpoint that was restored or copied.
+  case goOnRestored
+}
+
+extension SourceError.Code {
+  fileprivate var runCode: RunError.Code {
+    switch self {
+    case .unreachable: .unreachable
+    case .refused: .noPermission
+    case .truncated, .beyondEnd: .dataLoss
+    case .unknownTopic, .undecodable, .misconfigured, .other: .data
+    }
+  }
+}
+
+extension CheckpointError.Code {
+  fileprivate var runCode: RunError.Code {
+    switch self {
+    case .locked, .busy: .locked
+    case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
+    case .corrupt, .leftover, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
+    case .notRegular, .removed: .inputOutput
+    case .noPermission: .noPermission
+    case .jobChanged, .otherJob, .wrongCluster, .resultsWait: .jobChanged
+    case .overflow, .tooManyGroups, .noCheckpoint: .data
+    case .invariant: .internalFault
+    }
+  }
+}
+
+extension ObjectStoreError.Code {
+  fileprivate var runCode: RunError.Code {
+    switch self {
+    case .unreachable, .serverError: .unreachable
+    case .refused, .badCredentials: .noPermission
+    case .full, .inputOutput: .inputOutput
+    case .readOnly: .cannotCreate
+    case .noSuchBucket, .badRequest, .tooLarge: .data
+    case .held: .locked
     }
   }
 }

@@ -36,7 +36,9 @@ struct Settlement {
     self.logger = logger
   }
 
-  func settle(_ summary: inout RunSummary) throws {
+  /// - Returns: What kept single objects from being published again.
+  func settle(_ summary: inout RunSummary) throws -> [RunError] {
+    var errors: [RunError] = []
     let unsettled = try reader.unsettledOutputs()
     if !unsettled.isEmpty {
       let differing = try unsettled.filter {
@@ -53,11 +55,13 @@ struct Settlement {
         summary.publishedCount += published.count
         summary.publisherTimes.add(published.times)
         try checkpoint.commitMarks(publisher.takeMarks())
-        if let failure = published.failure ?? published.renderFailure { throw failure }
+        if published.failure != nil { return published.errors }
+        errors = published.errors
       }
       try checkpoint.settle(unsettled.map(\.objectKey).filter { !differing.contains($0) })
     }
     if try reader.dirtyOutputs().isEmpty { try deleteRetired(try reader.retiredObjects()) }
+    return errors
   }
 
   /// Deletes what stands at a former place or in a former format, where it is still what we
@@ -66,11 +70,10 @@ struct Settlement {
     for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }
     ) {
       guard let place = Job.Output.Destination(text: text) else {
-        throw RunError(
-          .inputOutput,
-          "\(checkpoint.path): table retired_objects names the place \(text), which is not a "
-            + "place. Restore the checkpoint from a copy."
-        )
+        throw CheckpointError(
+          .corrupt(
+            reason: "table retired_objects names \(text), which is not a valid destination"),
+          path: checkpoint.path)
       }
       do {
         let former = place == job.output.destination ? store : try storeAt(place)

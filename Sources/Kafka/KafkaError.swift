@@ -25,24 +25,8 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
   /// librdkafka's words, or ours.
   package let reason: String
 
-  package var description: String { "\(place): \(reason). \(remedy)" }
-
-  private var remedy: String {
-    switch code {
-    case .unreachable:
-      "Are the brokers up, and is bootstrap.servers right? The run can be tried again."
-    case .refused: "Check the source's security properties and the rights of its user."
-    case .unknownTopic: "Check the name, or make the topic; Tranche never makes one by reading."
-    case .truncated: "Set source.on_data_loss: skip to record a gap and go on, or restore the data."
-    case .beyondEnd:
-      "The topic was deleted and made again, or the broker lost data. Restore the topic; or, to "
-        + "start over, give "
-        + "the job a new name and another output.to."
-    case .undecodable: "Restore them from another copy of the topic, or pass over them."
-    case .badProperty: "Correct the source's properties."
-    case .other: "Look at the broker's log, and try again."
-    }
-  }
+  /// What happened, and where. What to do about it is said in `Reports`.
+  package var description: String { "\(place): \(reason)" }
 
   init(_ code: Code, place: String, reason: String) {
     self.code = code

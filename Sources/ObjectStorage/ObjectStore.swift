@@ -137,31 +137,6 @@ package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
     self.hadUnansweredAttempt = hadUnansweredAttempt
   }
 
-  package var description: String { "\(place): \(reason). \(remedy)" }
-
-  private var remedy: String {
-    switch code {
-    case .unreachable:
-      "Is the store up, and is output.s3.endpoint right? What is not published stays in the "
-        + "checkpoint; run again."
-    case .serverError:
-      "The store is in events. What is not published stays in the checkpoint; run again."
-    case .refused:
-      "Check the credentials (temporary ones expire) and their right to put, get and delete "
-        + "objects "
-        + "there. Without the right to list the bucket, S3 refuses to say that an object is not "
-        + "there."
-    case .noSuchBucket: "Make the bucket, or correct output.to; Tranche never makes one."
-    case .full: "Free space, then run again."
-    case .readOnly: "Make the folder writable, or name another in output.to."
-    case .badRequest: "Check output.to, output.s3.region and output.s3.addressing."
-    case .badCredentials:
-      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials."
-    case .inputOutput: "Check the disk, then run again."
-    case .held:
-      "Try again when it has ended. Two jobs never share a place: give each its own output.to."
-    case .tooLarge:
-      "No object of Tranche's is that large there: look at what it is, and move it away."
-    }
-  }
+  /// What happened, and where. What to do about it is said in `Reports`.
+  package var description: String { "\(place): \(reason)" }
 }

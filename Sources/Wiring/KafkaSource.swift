@@ -102,6 +102,6 @@ extension SourceError {
       case .badProperty: .misconfigured
       case .other: .other
       }
-    self.init(code, error.description)
+    self.init(code, place: error.place, reason: error.reason)
   }
 }

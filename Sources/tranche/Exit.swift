@@ -1,11 +1,12 @@
 import ArgumentParser
-import Checkpoints
 import Engine
 import Jobs
-import ObjectStorage
+import Reports
 
 /// The one table from what went wrong to the number that a script sees, after BSD's sysexits.h.
-extension RunError.Kind {
+///
+/// ArgumentParser ends with 64 where the arguments are wrong.
+extension RunError.Code {
   var exitCode: Int32 {
     switch self {
     case .data: 65
@@ -21,20 +22,41 @@ extension RunError.Kind {
   }
 }
 
+/// What a command refuses by itself, in its own words.
+struct CommandError: Error {
+  let code: RunError.Code
+  let message: String
+
+  init(_ code: RunError.Code, _ message: String) {
+    self.code = code
+    self.message = message
+  }
+}
+
 /// Runs a command's body and ends the process with the message and the code of whatever it threw.
-func exiting(_ body: () throws -> Void) throws {
+///
+/// - Parameter job: For messages that end in a command; nil where a command takes no job.
+func exiting(_ job: JobOptions? = nil, _ body: () throws -> Void) throws {
   do {
     try body()
   } catch let error as ExitCode {
     throw error
-  } catch let error as JobFileErrors {
-    printFaults(error)
-    throw ExitCode(65)
+  } catch let errors as JobFileErrors {
+    printFaults(errors)
+    throw ExitCode(RunError.Code.data.exitCode)
   } catch {
-    let error = RunError(wrapping: error)
-    printError("tranche: \(error)")
-    throw ExitCode(error.kind.exitCode)
+    let failure = failure(
+      error, Words(jobArguments: job.map { $0.commandLine(of: try? $0.load()) } ?? "JOB"))
+    printError("tranche: \(failure.message)")
+    throw ExitCode(failure.code.exitCode)
   }
+}
+
+/// What an error says, and its code.
+func failure(_ error: any Error, _ words: Words) -> CommandError {
+  if let error = error as? CommandError { return error }
+  let error = RunError(wrapping: error)
+  return CommandError(error.code, words.text(of: error))
 }
 
 /// One line a fault.

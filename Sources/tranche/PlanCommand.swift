@@ -3,6 +3,7 @@ import Checkpoints
 import Engine
 import Jobs
 import Offsets
+import Reports
 
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -15,16 +16,21 @@ struct PlanCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    try exiting {
+    try exiting(job) {
       let job = try self.job.load()
       let preview = try PlanPreview(
         job: job, status: try status(of: job, folder: try self.job.checkpointFolder(of: job)),
         sources: try makeSources(job))
-      if json { printExact(try jsonLine(report(preview))) } else { printText(text(preview, job)) }
+      let words = Words(jobArguments: self.job.commandLine(of: job))
+      if json {
+        printExact(try jsonLine(report(preview, words)))
+      } else {
+        printText(text(preview, job, words))
+      }
     }
   }
 
-  private func text(_ preview: PlanPreview, _ job: Job) -> String {
+  private func text(_ preview: PlanPreview, _ job: Job, _ words: Words) -> String {
     let planned = Dictionary(
       uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
     let rows = preview.partitions.map { partition -> [String] in
@@ -47,7 +53,7 @@ struct PlanCommand: ParsableCommand {
         remarks.joined(separator: ", "),
       ]
     }
-    let incidents = preview.incidents.map { "\nto be decided: \($0.text)" }.joined()
+    let incidents = preview.incidents.map { "\nto be decided: \(words.text(of: $0))" }.joined()
     return "\(job.name): \(title(preview))" + incidents + "\n"
       + aligned(
         ["partition", "next offset", "end", "lag", "range", "offsets", ""], rows,
@@ -79,7 +85,7 @@ struct PlanCommand: ParsableCommand {
     let incidents: [IncidentReport]
   }
 
-  private func report(_ preview: PlanPreview) -> Report {
+  private func report(_ preview: PlanPreview, _ words: Words) -> Report {
     let planned = Dictionary(
       uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
     return Report(
@@ -91,7 +97,7 @@ struct PlanCommand: ParsableCommand {
           next_offset: $0.nextOffset,
           end: $0.end.end, lag: $0.lag, from: planned[$0.partition]?.from,
           to: planned[$0.partition]?.to)
-      }, incidents: preview.incidents.map(IncidentReport.init))
+      }, incidents: preview.incidents.map { IncidentReport($0, words) })
   }
 }
 
@@ -103,7 +109,7 @@ struct IncidentReport: Encodable {
   let log_end: Int64?
   let noticed_at, last_seen_at, detail: String
 
-  init(_ incident: Incident) {
+  init(_ incident: Incident, _ words: Words) {
     kind = incident.kind.rawValue
     source = incident.partition.source
     topic = incident.partition.topic
@@ -112,19 +118,7 @@ struct IncidentReport: Encodable {
     log_end = incident.logEnd
     noticed_at = incident.noticedAt
     last_seen_at = incident.lastSeenAt
-    detail = incident.detail
-  }
-}
-
-extension Incident {
-  var text: String {
-    switch kind {
-    case .logReplaced:
-      "\(partition): \(detail), noticed \(noticedAt), last seen \(lastSeenAt): restore the topic, "
-        + "or tranche "
-        + "resolve JOB --topic \(partition.topic) --partition \(partition.partition) --keep"
-    case .rejects: "\(detail) (noticed \(noticedAt))"
-    }
+    detail = words.detail(of: incident)
   }
 }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Foundation
 import Kafka
+import Reports
 import Wiring
 
 struct ProduceCommand: ParsableCommand {
@@ -45,7 +46,7 @@ struct ProduceCommand: ParsableCommand {
       do {
         try produce()
       } catch let error as KafkaError {
-        throw RunError(SourceError(error))
+        throw SourceError(error)
       }
     }
   }
@@ -100,7 +101,7 @@ struct ProduceCommand: ParsableCommand {
   /// between quotes belongs to its field.
   private func fileRecords(_ path: String) throws -> [[UInt8]] {
     guard let data = FileManager.default.contents(atPath: path) else {
-      throw RunError(.data, "\(path): cannot be read.")
+      throw CommandError(.data, "\(path): cannot be read.")
     }
     var records: [[UInt8]] = []
     var record: [UInt8] = []

@@ -4,6 +4,7 @@ import Engine
 import Jobs
 import ObjectStorage
 import Offsets
+import Reports
 
 struct ResolveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -46,7 +47,7 @@ struct ResolveCommand: ParsableCommand {
   }
 
   func run() throws {
-    try exiting {
+    try exiting(job) {
       let job = try self.job.load()
       let checkpoint = try openExistingCheckpoint(
         job, folder: try self.job.checkpointFolder(of: job))
@@ -63,7 +64,7 @@ struct ResolveCommand: ParsableCommand {
   private func acceptRejects(_ checkpoint: Checkpoint) throws {
     let ranges = try checkpoint.acceptRejects(now: nowMilliseconds())
     guard !ranges.isEmpty else {
-      throw RunError(
+      throw CommandError(
         .data,
         "\(checkpoint.job.name): no batch was stopped by rejects. There is nothing to accept.")
     }
@@ -81,7 +82,7 @@ struct ResolveCommand: ParsableCommand {
     }
     let identifier = partition.map { "\(name)/\(topic)[\($0)]" } ?? "\(name)/\(topic)"
     if open.isEmpty {
-      throw RunError(
+      throw CommandError(
         .data,
         """
         \(identifier): there is nothing to resolve here. What there is: tranche status \
@@ -114,12 +115,12 @@ struct ResolveCommand: ParsableCommand {
 
 extension Job {
   /// - Parameter name: Nil where the job has only one.
-  /// - Throws: ``RunError`` that lists the names.
+  /// - Throws: ``CommandError`` that lists the names.
   func cluster(named name: String?) throws -> (index: Int, cluster: Cluster) {
     guard let name = name ?? (clusters.count == 1 ? clusters[0].name : nil),
       let index = clusters.firstIndex(where: { $0.name == name })
     else {
-      throw RunError(
+      throw CommandError(
         .data,
         "Name one of the job's sources with --source: "
           + "\(clusters.map(\.name).joined(separator: ", "))."

@@ -6,6 +6,7 @@ import Formats
 import Foundation
 import Glibc
 import Jobs
+import Reports
 import Tables
 
 struct ShowCommand: ParsableCommand {
@@ -33,10 +34,10 @@ struct ShowCommand: ParsableCommand {
   var rows = 20
 
   func run() throws {
-    try exiting {
+    try exiting(job) {
       let job = try self.job.load()
       guard job.aggregate != nil, job.window != .batch else {
-        throw RunError(
+        throw CommandError(
           .data,
           """
           \(job.name): results of single batches are not kept in the checkpoint. Read the \
@@ -59,7 +60,7 @@ struct ShowCommand: ParsableCommand {
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Int64 {
     let windows = try reader.windows()
     guard let latest = windows.last else {
-      throw RunError(.data, "\(job.name): no window holds records yet.")
+      throw CommandError(.data, "\(job.name): no window holds records yet.")
     }
     if window == "latest" { return latest }
     if let start = windows.first(where: {
@@ -73,7 +74,7 @@ struct ShowCommand: ParsableCommand {
     {
       return start
     }
-    throw RunError(
+    throw CommandError(
       .data,
       """
       \(job.name): no window starts at \(window). There are \(windows.count), from \

@@ -3,6 +3,7 @@ import Checkpoints
 import Engine
 import Jobs
 import Offsets
+import Reports
 import Wiring
 
 struct SkipCommand: ParsableCommand {
@@ -41,7 +42,7 @@ struct SkipCommand: ParsableCommand {
   }
 
   func run() throws {
-    try exiting {
+    try exiting(job) {
       let job = try self.job.load()
       let (index, cluster) = try job.cluster(named: source)
       let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
@@ -68,10 +69,10 @@ struct SkipCommand: ParsableCommand {
       let ledger = checkpoint.ledgers[partition],
       case let unread = PartitionRange(partition, ledger.readable(end: end.end)), !unread.isEmpty
     else {
-      throw RunError(.data, "\(partition): nothing is left to read there.")
+      throw CommandError(.data, "\(partition): nothing is left to read there.")
     }
     guard let found = try source.undecodable(in: unread) else {
-      throw RunError(
+      throw CommandError(
         .data, "\(unread): all messages can be decoded. There is nothing to pass over.")
     }
     return PartitionRange(partition, found)
@@ -81,7 +82,7 @@ struct SkipCommand: ParsableCommand {
     throws
   {
     guard let ledger = checkpoint.ledgers[gap.partition] else {
-      throw RunError(
+      throw CommandError(
         .data,
         """
         \(gap.partition): the job has not met this partition. Run it once first, or look at \
@@ -95,11 +96,11 @@ struct SkipCommand: ParsableCommand {
       switch problem {
       case .empty: "there is nothing to pass over."
       case .committed(let next):
-        "offsets below \(next) are committed already. Begin at \(next) or later."
-      case .meets(let other): "meets the gap \(other) that is recorded already."
+        "offsets below \(next) are already committed. Begin at \(next) or later."
+      case .meets(let other): "overlaps the recorded gap \(other)."
       case .beyondEnd(let end):
         "the partition ends at \(end). Only offsets that exist can be passed over."
       }
-    throw RunError(.data, "\(gap): \(text)")
+    throw CommandError(.data, "\(gap): \(text)")
   }
 }

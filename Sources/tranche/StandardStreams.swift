@@ -1,3 +1,4 @@
+import Engine
 import Escaping
 import Glibc
 import Synchronization
@@ -34,7 +35,8 @@ enum StandardStreams {
   /// told.
   static func exitCode(ofWork code: Int32) -> Int32 {
     let failure = outputFailure.withLock { $0 }
-    return code == 0 && failure != nil && failure != EPIPE ? 74 : code
+    return code == 0 && failure != nil && failure != EPIPE
+      ? RunError.Code.inputOutput.exitCode : code
   }
 
   static func writeOutput(_ text: String) {

@@ -59,14 +59,14 @@ extension StateFolder {
       + "Move it there, with its -wal and -shm, or name its folder with --checkpoints."
   }
 
-  /// - Throws: ``RunError`` where two files could be meant.
-  func path(job: String) throws(RunError) -> String {
+  /// - Throws: ``CommandError`` where two files could be meant.
+  func path(job: String) throws(CommandError) -> String {
     switch self {
     case .use(let folder): return folder
     case .useWorkingFolder: return "checkpoints"
     case .refuse(let beside):
       let paths = [beside, "checkpoints"].map { Checkpoint.path(ofJob: job, folder: $0) }
-      throw RunError(
+      throw CommandError(
         .jobChanged,
         """
         \(job): there are two checkpoints: \(paths[0]), where the job file leads to, and \
@@ -81,7 +81,7 @@ extension CheckpointOptions {
   /// The folder of a job's checkpoint.
   ///
   /// - Parameter file: The job file, as the command line names it.
-  /// - Throws: ``RunError`` where two files could be meant.
+  /// - Throws: ``CommandError`` where two files could be meant.
   func folder(of job: Job, file: String) throws -> String {
     let chosen = chosenFolder(of: job, file: file)
     if let notice = chosen.notice(job: job.name) { printError(notice) }

@@ -5,6 +5,7 @@ import Escaping
 import Foundation
 import Jobs
 import Offsets
+import Reports
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -40,8 +41,9 @@ struct StatusCommand: ParsableCommand {
         do {
           try exiting {
             let job = try loadJob(file, allowsCode: code.allowCodeProperties)
+            let words = Words(jobArguments: jobArguments(file, job, checkpoints, code))
             let report = try Report(
-              job, folder: try checkpoints.folder(of: job, file: file), isOffline: offline)
+              job, folder: try checkpoints.folder(of: job, file: file), isOffline: offline, words)
             if json { printExact(try jsonLine(report)) } else { printText(report.text) }
           }
         } catch let code as ExitCode {
@@ -58,7 +60,7 @@ struct StatusCommand: ParsableCommand {
       "jobs/\($0)"
     }
     guard !found.isEmpty else {
-      throw RunError(.data, "jobs/: no job file here. Name one: tranche status JOB")
+      throw CommandError(.data, "jobs/: no job file here. Name one: tranche status JOB")
     }
     return found
   }
@@ -99,14 +101,14 @@ private struct Report: Encodable {
     case in_flight, partitions, gaps, incidents
   }
 
-  init(_ job: Job, folder: String, isOffline: Bool) throws {
+  init(_ job: Job, folder: String, isOffline: Bool, _ words: Words) throws {
     let status = try tranche.status(of: job, folder: folder)
     var preview: PlanPreview?
     var problem: String?
     if !isOffline {
       do {
         preview = try PlanPreview(job: job, status: status, sources: try makeSources(job))
-      } catch { problem = "\(error)" }
+      } catch { problem = failure(error, words).message }
     }
     let seen = Dictionary(
       uniqueKeysWithValues: (preview?.partitions ?? []).map { ($0.partition, $0) })
@@ -135,8 +137,8 @@ private struct Report: Encodable {
         partition: $0.range.partition.partition,
         from: $0.range.from, to: $0.range.to, reason: $0.reason)
     }
-    incidents = (status?.incidents ?? []).map(IncidentReport.init)
-    incidentTexts = (status?.incidents ?? []).map(\.text)
+    incidents = (status?.incidents ?? []).map { IncidentReport($0, words) }
+    incidentTexts = (status?.incidents ?? []).map(words.text)
   }
 
   var text: String {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Engine
 import Jobs
+import Reports
 
 struct ValidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -28,13 +29,13 @@ struct ValidateCommand: ParsableCommand {
         printFaults(error)
         isFaulty = true
       } catch {
-        printError("\(error)")
+        printError(failure(error, Words()).message)
         isFaulty = true
       }
     }
     let overlaps = JobOverlap.find(sides)
     for overlap in overlaps { printError(overlap.error.description) }
-    if isFaulty || !overlaps.isEmpty { throw ExitCode(65) }
+    if isFaulty || !overlaps.isEmpty { throw ExitCode(RunError.Code.data.exitCode) }
   }
 
   private func side(_ file: String, _ parsed: JobFile.Parsed) -> JobOverlap.Side {

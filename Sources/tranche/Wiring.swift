@@ -25,19 +25,6 @@ struct JobOptions: ParsableArguments {
 
   /// - Throws: As ``loadJob(_:allowsCode:)``.
   func load() throws -> Job { try loadJob(file, allowsCode: code.allowCodeProperties) }
-
-  /// As a shell takes them, for messages that end in a command.
-  func commandLine(of job: Job) -> String {
-    let words =
-      [file] + checkpoints.words(of: job, file: file)
-      + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
-    return words.map { word in
-      let isPlain = word.allSatisfy {
-        $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0))
-      }
-      return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
-    }.joined(separator: " ")
-  }
 }
 
 /// What lets a job file name code that is run.
@@ -60,7 +47,7 @@ struct CheckpointOptions: ParsableArguments {
   var folder: String?
 }
 
-/// - Throws: `JobFileErrors`, or a ``RunError`` when the file cannot be read.
+/// - Throws: `JobFileErrors`, or a ``CommandError`` when the file cannot be read.
 func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job {
   try loadParsedJob(path, allowsCode: allowsCode).job
 }
@@ -68,7 +55,7 @@ func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job {
 /// As ``loadJob(_:allowsCode:)``, with the lines that may clash with another job's.
 func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.Parsed {
   guard let bytes = fileBytes(path, byteLimit: JobFile.byteLimit) else {
-    throw RunError(
+    throw CommandError(
       .data,
       """
       \(path): cannot be read. Is the path right, and are you allowed to read it? A job file has \
@@ -77,7 +64,7 @@ func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.P
     )
   }
   guard let text = String(validating: bytes, as: UTF8.self) else {
-    throw RunError(.data, "\(path): is not UTF-8 text.")
+    throw CommandError(.data, "\(path): is not UTF-8 text.")
   }
   return try JobFile.parsed(
     text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile,

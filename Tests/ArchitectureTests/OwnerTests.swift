@@ -23,14 +23,21 @@ struct Owner: Sendable, CustomStringConvertible {
       "powers of ten", in: ["Tables/PowersOfTen.swift"],
       #"\.reduce\(.*\b1(\.0)?\).*\* 10\b|\b1e10\b"#),
     Owner("a text as JSON quotes it", in: ["Tables/JSONText.swift"], #"\\\\u00"#),
-    Owner("values as JSON", in: ["tranche/JSONLine.swift"], #"\bJSONEncoder\b"#),
+    Owner("values as JSON", in: ["Reports/JSONLine.swift"], #"\bJSONEncoder\b"#),
     Owner(
       "hashing of values", in: ["Tables/RowHashes.swift"], #"0xFF51_AFD7|0x0000_0100_0000_01B3"#),
     Owner(
       "comparison of texts by their bytes", in: ["Tables/RowComparison.swift"],
       #"leftBytes|Bytes\.lexicographicallyPrecedes"#),
     Owner("which file a path leads to", in: ["Checkpoints/FileIdentity.swift"], #"\bst_ino\b"#),
-    Owner("digits in groups of three", in: ["tranche/AlignedText.swift"], #"% 3 == 0"#),
+    Owner("digits in groups of three", in: ["Reports/AlignedText.swift"], #"% 3 == 0"#),
+    // But for comments in the SQL of tables, which are stored as they were released.
+    Owner(
+      "commands in messages", in: ["tranche"],
+      #"^(?!.*(-- By|/\* Of)).*"#
+        + #"(tranche (skip|resolve|run|status)\b|--(accept-rejects|adopt|restored|keep)\b)"#),
+    Owner("words of errors", in: ["Reports", "tranche"], #"Nothing (of|was)\b"#),
+    Owner("exit codes", in: ["tranche/Exit.swift"], #"\bcase \.\w+: (6[4-9]|7[0-8])$"#),
   ]
 
   init(_ idea: String, in files: [String], _ pattern: String) {

@@ -357,7 +357,7 @@ struct CheckpointTests {
     try folder.write("the log of another", to: "calls.sqlite-wal")
     #expect { _ = try open(folder, job()) } throws: {
       "\($0)".contains(
-        "calls.sqlite-wal: belongs to a checkpoint that was moved or deleted without it")
+        "calls.sqlite-wal: belongs to a checkpoint that was moved or deleted without this file")
     }
     #expect(!FileManager.default.fileExists(atPath: "\(folder.path)/calls.sqlite"))
     try FileManager.default.removeItem(atPath: "\(folder.path)/calls.sqlite-wal")

@@ -58,7 +58,8 @@ struct RejectRuleTests {
 
   @Test("is decided by one under the policy that says so")
   func failing() {
-    #expect(Self.verdict(999, 1, fails: true) == .stop(.none, rejectedCount: 1, judgedCount: 1_000))
+    #expect(
+      Self.verdict(999, 1, fails: true) == .stop(.policy, rejectedCount: 1, judgedCount: 1_000))
   }
 }
 

@@ -6,6 +6,7 @@ import Foundation
 import Jobs
 import Logging
 import Offsets
+import Reports
 import TestSupport
 import Testing
 
@@ -57,7 +58,7 @@ struct JobKeyTests {
     let (stood, state) = (bench.objects, try bench.state())
     change.between(bench)
     let outcome = bench.run(try change.after())
-    #expect(outcome.errorKind == .jobChanged, "\(change): \(outcome)")
+    #expect(outcome.errorCode == .jobChanged, "\(change): \(outcome)")
     #expect(outcome.error?.contains(naming) == true, "\(change): \(outcome.error ?? "no error")")
     #expect(outcome.batchCount == 0 && bench.objects == stood)
     #expect(try bench.state() == state, "\(change)")
@@ -299,7 +300,7 @@ extension KeyChange {
 
   private static let source: [KeyChange] = {
     let skipsLoss = Expected.from(after: { $0.loseUnread() }) {
-      $0.error == nil && $0.lostOffsetCount > 0 && $1.errorKind == .dataLoss
+      $0.error == nil && $0.lostOffsetCount > 0 && $1.errorCode == .dataLoss
     }
     let moreClusters = """
       topics: [t, u]
@@ -523,12 +524,12 @@ extension KeyChange {
     let dropsThem = seen {
       $0.rejectedCount == $1.rejectedCount && $0.keptRejectCount < $1.keptRejectCount
     }
-    let isStopped = seen { $0.errorKind == .data && $1.error == nil }
+    let isStopped = seen { $0.errorCode == .data && $1.error == nil }
     // Whether a limit stops the batch or makes it smaller or a record a reject is another test's
     // business.
     let isFelt = seen { with, without in
       without.error == nil
-        && (with.errorKind == .data || with.batchCount > without.batchCount
+        && (with.errorCode == .data || with.batchCount > without.batchCount
           || with.rejectedCount > without.rejectedCount)
     }
     return [
@@ -541,13 +542,13 @@ extension KeyChange {
       KeyChange(
         "rejects.max_share_over", "max_share_over: 1000", "max_share_over: 100",
         .from(after: { $0.comeMalformed(messageCount: 60) }) {
-          $0.errorKind == .data && $1.error == nil
+          $0.errorCode == .data && $1.error == nil
         }),
       // 400 are most of all there are, which are fewer than 1,000.
       KeyChange(
         "rejects.min_records", "min_records: 100", "min_records: 1000",
         .from(after: { $0.comeMalformed(messageCount: 400) }) {
-          $0.error == nil && $1.errorKind == .data
+          $0.error == nil && $1.errorCode == .data
         }),
       KeyChange("limits", "groups_per_window: 1000000", "groups_per_window: 3", isStopped),
       KeyChange("limits.batch_bytes", "batch_bytes: 256MiB", "batch_bytes: 100", isFelt),
@@ -570,7 +571,7 @@ extension KeyChange {
 /// What one run did, as far as the tests look at it.
 struct Outcome: CustomStringConvertible {
   var error: String?
-  var errorKind: RunError.Kind?
+  var errorCode: RunError.Code?
   var dirtyAtOpening: [String] = []
   var retiredAtOpening: [String] = []
   var batchCount = 0
@@ -654,6 +655,9 @@ final class Bench {
 
   // MARK: - Runs
 
+  private let words = Words(
+    .init(checkpointFolder: "the folder", fileMode: "the mode") { "\($0)" })
+
   @discardableResult
   func runWell(_ job: Job) throws -> Outcome {
     let outcome = run(job)
@@ -676,9 +680,9 @@ final class Bench {
         sources: job.clusters.map { MemorySource($0.name, $0.name == "second" ? second : main) },
         storeAt: { [places] in places.store(at: Self.location($0, job)) }, options: options,
         logger: Logger(label: "keys") { _ in SwiftLogNoOpLogHandler() })
-      let (summary, error) = run.execute()
-      outcome.error = error?.description
-      outcome.errorKind = error?.kind
+      let (summary, errors) = run.execute()
+      outcome.error = errors.first.map(words.text)
+      outcome.errorCode = errors.first?.code
       outcome.batchCount = summary.batchCount
       outcome.recordCount = summary.recordCount
       outcome.rejectedCount = summary.rejectedCount
@@ -686,8 +690,8 @@ final class Bench {
       outcome.publishedCount = summary.publishedCount
     } catch {
       let error = RunError(wrapping: error)
-      outcome.error = error.description
-      outcome.errorKind = error.kind
+      outcome.error = words.text(of: error)
+      outcome.errorCode = error.code
     }
     let all = places.all.values.flatMap(\.self)
     outcome.keptRejectCount = all.filter {

@@ -129,9 +129,9 @@ private final class History {
       job: job, checkpoint: try open(), sources: [source],
       storeAt: { [places] in places.store(at: $0.text) }, options: options,
       logger: Logger(label: "plan") { _ in SwiftLogNoOpLogHandler() })
-    let (summary, error) = run.execute()
+    let (summary, errors) = run.execute()
     lossCount += Int(summary.lostOffsetCount)
-    return (source.ranges, summary, error)
+    return (source.ranges, summary, errors.first)
   }
 }
 
@@ -149,11 +149,11 @@ struct PlanPreviewTests {
         let run = try history.run(maxBatches: 1)
         let what = "seed \(seed), step \(step)"
         #expect(preview.plan.ranges == run.ranges, "\(what)")
-        #expect(preview.isStoppedByLoss || run.error?.kind != .dataLoss || run.ranges == [])
-        if preview.isStoppedByLoss { #expect(run.error?.kind == .dataLoss, "\(what)") }
+        #expect(preview.isStoppedByLoss || run.error?.code != .dataLoss || run.ranges == [])
+        if preview.isStoppedByLoss { #expect(run.error?.code == .dataLoss, "\(what)") }
         if run.error != nil {
           stops += 1
-          #expect(run.error?.kind == .dataLoss, "\(what): \(String(describing: run.error))")
+          #expect(run.error?.code == .dataLoss, "\(what): \(String(describing: run.error))")
           break
         }
         #expect(run.summary.repeatedBatch == nil)

@@ -75,8 +75,8 @@ struct PublisherThreadTests {
       options: RunOptions(
         clock: { 0 }, nanoseconds: { Int64(DispatchTime.now().uptimeNanoseconds) }, release: "0"),
       logger: Logger(label: "threads") { _ in SwiftLogNoOpLogHandler() })
-    let (summary, error) = run.execute()
-    #expect(error == nil && summary.batchCount == 300 && summary.dirtyCount == 0)
+    let (summary, errors) = run.execute()
+    #expect(errors.isEmpty && summary.batchCount == 300 && summary.dirtyCount == 0)
     #expect(rhythm != "run_end" || summary.publishedCount == 5)
     for window in 0..<5 {
       var lines = ["k,calls,total"]

@@ -93,7 +93,8 @@ package final class MemoryCluster {
 
   func log(_ partition: PartitionID) throws(SourceError) -> MemoryLog {
     guard let logs = topics[partition.topic], logs.indices.contains(Int(partition.partition)) else {
-      throw SourceError(.unknownTopic, "\(partition): there is no such partition")
+      throw SourceError(
+        .unknownTopic, place: "\(partition)", reason: "there is no such partition")
     }
     return logs[Int(partition.partition)]
   }
@@ -125,7 +126,9 @@ package final class MemorySource: MessageSource {
     var counts: [String: Int32] = [:]
     for topic in topics {
       guard let logs = cluster.topics[topic], !logs.isEmpty else {
-        throw SourceError(.unknownTopic, "source \(source), topic \(topic): there is no such topic")
+        throw SourceError(
+          .unknownTopic, place: "source \(source), topic \(topic)",
+          reason: "there is no such topic")
       }
       counts[topic] = Int32(logs.count)
     }
@@ -177,11 +180,13 @@ package final class MemorySource: MessageSource {
         let log = try cluster.log(range.partition)
         if next[index] < log.low && !range.isEmpty {
           throw SourceError(
-            .truncated(oldestHeld: log.low), "\(range): the log starts at \(log.low)")
+            .truncated(oldestHeld: log.low), place: "\(range)",
+            reason: "the log starts at \(log.low)")
         }
         if next[index] > log.end {
           throw SourceError(
-            .beyondEnd(range.partition, end: log.end), "\(range): the log ends at \(log.end)")
+            .beyondEnd(range.partition, end: log.end), place: "\(range)",
+            reason: "the log ends at \(log.end)")
         }
         let to = min(range.to, log.end)
         guard next[index] < to else { continue }
@@ -198,7 +203,8 @@ package final class MemorySource: MessageSource {
       let ends = try open.map { try cluster.log(ranges[$0].partition).end }
       try body(first, UnsafeBufferPointer(start: nil, count: 0))
       if try open.map({ try cluster.log(ranges[$0].partition).end }) == ends {
-        throw SourceError(.unreachable, "\(ranges[first]): no message at offset \(next[first])")
+        throw SourceError(
+          .unreachable, place: "\(ranges[first])", reason: "no message at offset \(next[first])")
       }
     }
     try lendAhead(ranges, [], body)

@@ -61,9 +61,9 @@ struct CheckpointFuzzer {
           error is CheckpointError || error is RunError || error is SourceError
           || error is ObjectStoreError
         let known = RunError(wrapping: error)
-        end = "\(known.kind)"
+        end = "\(known.code)"
         if !isKnown { say("unclean \(name): \(error)".replacing("\n", with: " ")) }
-        if known.kind == .internalFault {
+        if known.code == .internalFault {
           say("internal \(name): \(known)".replacing("\n", with: " "))
         }
       }
@@ -111,7 +111,7 @@ struct CheckpointFuzzer {
       job: template.job, checkpoint: checkpoint, sources: sources,
       storeAt: { [places] in places.store(at: $0.text) }, options: runOptions(),
       logger: quietLogger())
-    if let error = run.execute().error { throw error }
+    if let error = run.execute().errors.first { throw error }
   }
 
   /// As the command does: a gap at progress and one ahead of it.

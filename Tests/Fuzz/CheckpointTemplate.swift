@@ -107,7 +107,7 @@ struct CheckpointTemplate {
       let run = try Run(
         job: job, checkpoint: checkpoint, sources: [MemorySource("main", Self.cluster())],
         storeAt: { places.store(at: $0.text) }, options: options, logger: quietLogger())
-      if let error = run.execute().error { throw error }
+      if let error = run.execute().errors.first { throw error }
     }
     objects = left.withLock { $0 } ?? [:]
     let database = try HostileDatabase(path: path)

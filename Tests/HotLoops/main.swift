@@ -76,11 +76,11 @@ func allocations(
     sources: [MemorySource("main", cluster, aheadCount: 100)],
     storeAt: { places.store(at: $0.text) }, options: options,
     logger: Logger(label: "hotloops") { _ in SwiftLogNoOpLogHandler() })
-  let (summary, error) = run.execute()
+  let (summary, errors) = run.execute()
   let expected = Int64(recordsPerBatch * batchCount)
-  guard error == nil, summary.countedCount == expected, summary.batchCount == batchCount else {
+  guard errors.isEmpty, summary.countedCount == expected, summary.batchCount == batchCount else {
     fatalError(
-      "\(summary.countedCount) of \(expected) records counted: \(error?.description ?? "")")
+      "\(summary.countedCount) of \(expected) records counted: \(errors)")
   }
   let all = counts.withLock { $0 }
   return zip(all.dropFirst(), all).map { $0 - $1 }.suffix(3).min() ?? .max

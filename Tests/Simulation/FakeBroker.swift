@@ -16,7 +16,7 @@ final class FakeBroker: MessageSource {
 
   private func answer() throws(SourceError) {
     simulation.step()
-    if simulation.fails(3) { throw SourceError(.unreachable, "\(source): no answer") }
+    if simulation.fails(3) { throw SourceError(.unreachable, place: source, reason: "no answer") }
   }
 
   // MARK: - Metadata
@@ -136,18 +136,21 @@ final class FakeBroker: MessageSource {
     _ range: PartitionRange, isLast: Bool, _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws {
     guard let log = simulation.logs[range.partition] else {
-      throw SourceError(.unknownTopic, "\(range)")
+      throw SourceError(.unknownTopic, place: "\(range)", reason: "not there")
     }
     if range.from < log.low {
       simulation.tellAccount { $0.removed(range.partition, below: log.low) }
-      throw SourceError(.truncated(oldestHeld: log.low), "\(range): begins at \(log.low)")
+      throw SourceError(
+        .truncated(oldestHeld: log.low), place: "\(range)", reason: "begins at \(log.low)")
     }
     if simulation.fails(10) { try body(UnsafeBufferPointer(start: nil, count: 0)) }
     let isRepeating = simulation.sabotage == .readsOneOffsetTwice && isLast
     var position = isRepeating ? max(range.from - 1, log.low) : range.from
     while position < range.to {
       // A connection that breaks after some of the messages.
-      if simulation.fails(1) { throw SourceError(.unreachable, "\(range): broken at \(position)") }
+      if simulation.fails(1) {
+        throw SourceError(.unreachable, place: "\(range)", reason: "broken at \(position)")
+      }
       let end = min(range.to, position + simulation.pick(1...4))
       var lent: [(offset: Offset, message: DrawnMessage)] = []
       for offset in position..<end {

@@ -318,17 +318,22 @@ package final class Simulation {
       job: job, checkpoint: checkpoint, sources: job.clusters.map { FakeBroker($0.name, self) },
       storeAt: { _ in store },
       options: options, logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
-    let (summary, error) = run.execute()
+    let (summary, errors) = run.execute()
     batchCount += summary.batchCount
-    isStoppedByRejects =
-      error?.kind == .data && error?.description.hasSuffix("--accept-rejects") ?? false
-    if let error, !isStoppedByRejects {
-      if isCalm { return "a calm run failed: \(error)" }
-      if error.kind != .unreachable { return "a run failed with \(error.kind): \(error)" }
-    } else if error == nil && summary.dirtyCount > 0 && !summary.isStopped {
+    let others = errors.filter { !isStopByRejects($0) }
+    isStoppedByRejects = others.count < errors.count
+    if let error = others.first(where: { isCalm || $0.code != .unreachable }) {
+      return "a \(isCalm ? "calm " : "")run failed with \(error.code): \(error)"
+    }
+    if errors.isEmpty && summary.dirtyCount > 0 && !summary.isStopped {
       return "a run ended well with \(summary.dirtyCount) dirty objects"
     }
     return nil
+  }
+
+  private func isStopByRejects(_ error: RunError) -> Bool {
+    guard case .batch(let fault) = error, case .rejects = fault.problem else { return false }
+    return true
   }
 
   /// What a crash leaves where the sabotage says so.

@@ -85,7 +85,7 @@ struct CheckpointFilesTests {
     for command in ["run job.yaml", "status --offline job.yaml", "show job.yaml", "plan job.yaml"] {
       let result = try asOther(command)
       #expect(result.exitCode == 77, "\(command): \(result)")
-      #expect(result.errors.contains("user 65534 may not use it"), "\(result.errors)")
+      #expect(result.errors.contains("user 65534 may not use this file"), "\(result.errors)")
       #expect(result.errors.contains("--mode 0640"), "\(result.errors)")
     }
     #expect(try scenario.run().exitCode == 0)
@@ -168,7 +168,7 @@ struct CheckpointFilesTests {
     for command in commands {
       let result = try shell("timeout 20 \"$TRANCHE\" \(command)")
       #expect(result.exitCode == 74, "\(command): \(result)")
-      #expect(result.errors.contains("is a \(intruder) where a file belongs"), "\(result.errors)")
+      #expect(result.errors.contains("is a \(intruder), not a regular file"), "\(result.errors)")
     }
     // `status` asks the lock who runs.
     #expect(try shell("timeout 20 \"$TRANCHE\" status --offline job.yaml").exitCode != 124)
@@ -226,7 +226,8 @@ struct CheckpointFilesTests {
     #expect(mode("job.sqlite-wal") != nil)
     let run = try scenario.run()
     #expect(run.exitCode == 78 && run.errors.contains("first run"), "\(run.errors)")
-    #expect(run.errors.contains("was written by another checkpoint of this job"), "\(run.errors)")
+    #expect(
+      run.errors.contains("another checkpoint of this job wrote these results"), "\(run.errors)")
     #expect(try scenario.tranche("resolve", "job.yaml", "--adopt").exitCode == 0)
     #expect(try scenario.run().exitCode == 0)
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])

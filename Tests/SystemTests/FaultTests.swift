@@ -264,7 +264,7 @@ struct FaultTests {
     #expect(run.exitCode == 76)
     #expect(
       run.errors.contains(
-        "main/\(scenario.topic)[1]: the job has read this partition and the topic no longer has "
+        "main/\(scenario.topic)[1]: the job has read this partition, and the topic no longer has "
           + "it"),
       "\(run.errors)")
   }

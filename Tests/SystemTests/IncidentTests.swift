@@ -34,11 +34,11 @@ struct IncidentTests {
     let noticed = try scenario.run()
     #expect(
       noticed.exitCode == 76
-        && noticed.errors.contains("the next offset is 3 and the log ended at 1"),
+        && noticed.errors.contains("the next offset is 3, and the log ended at 1"),
       "\(noticed.errors)")
     for command in ["status", "plan"] {
       let shown = try scenario.tranche(command, "job.yaml").output
-      #expect(shown.contains("the next offset is 3 and the log ended at 1"), "\(shown)")
+      #expect(shown.contains("the next offset is 3, and the log ended at 1"), "\(shown)")
       let json = try scenario.tranche(command, "job.yaml", "--json").output
       #expect(json.contains("\"kind\":\"log_replaced\""), "\(json)")
     }
@@ -75,7 +75,7 @@ struct IncidentTests {
       scenario.stack.broker, [["op": "delete_topic", "topic": scenario.topic]])
     let gone = try scenario.run()
     #expect(
-      gone.exitCode == 76 && gone.errors.contains("the brokers do not know it any more"),
+      gone.exitCode == 76 && gone.errors.contains("the brokers no longer know it"),
       "\(gone.errors)")
     try scenario.stack.kafka(
       scenario.stack.broker,

@@ -63,7 +63,8 @@ final class PoisonTests {
     for _ in 0..<2 {
       let run = try scenario.run()
       #expect(
-        run.exitCode == 65 && run.errors.contains("no record of this job has decoded yet"),
+        run.exitCode == 65
+          && run.errors.contains("No record of this job has decoded yet, and 1 was rejected"),
         "\(run.errors)")
     }
     #expect(try scenario.tranche("status", "job.yaml").output.contains("to decide"))
@@ -235,7 +236,7 @@ final class PoisonTests {
           && run.errors.contains(
             "from offset \(gap.dropFirst().prefix(1)) on cannot be decompressed"),
         "\(run.errors)")
-      let command = try #require(run.errors.firstRange(of: "The command is: tranche skip "))
+      let command = try #require(run.errors.firstRange(of: "or pass over them: tranche skip "))
         .upperBound
       let words = run.errors[command...].split(whereSeparator: \.isWhitespace).map(String.init)
       let skipped = try scenario.stack.tranche(["skip"] + words, in: scenario.folder.path)

@@ -103,9 +103,9 @@ struct StateFolderTests {
     #expect {
       _ = try StateFolder.refuse(beside: "/srv/t/checkpoints").path(job: "calls")
     } throws: { error in
-      let error = RunError(wrapping: error)
-      return error.kind.exitCode == 78
-        && error.description == """
+      guard let error = error as? CommandError else { return false }
+      return error.code.exitCode == 78
+        && error.message == """
           calls: there are two checkpoints: /srv/t/checkpoints/calls.sqlite, where the job file \
           leads to, and checkpoints/calls.sqlite of the current folder. Nothing was read. Name the \
           folder of the right one with --checkpoints, or move the other away, with its -wal and \

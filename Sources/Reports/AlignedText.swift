@@ -1,7 +1,7 @@
-import Tables
+internal import Tables
 
 /// Rows under a header, columns as wide as their widest cell, numbers to the right.
-func aligned(_ header: [String], _ rows: [[String]], numeric: Set<Int>) -> String {
+package func aligned(_ header: [String], _ rows: [[String]], numeric: Set<Int>) -> String {
   let all = [header] + rows
   let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
   return all.map { row in
@@ -21,7 +21,7 @@ extension String {
 }
 
 /// `1,234,567`
-func grouped(_ number: Int64) -> String {
+package func grouped(_ number: Int64) -> String {
   var text = ""
   for (index, digit) in String(number.magnitude).reversed().enumerated() {
     if index > 0 && index % 3 == 0 { text.append(",") }

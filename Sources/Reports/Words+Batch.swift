@@ -1,0 +1,89 @@
+internal import Checkpoints
+internal import Engine
+internal import Expressions
+internal import Offsets
+internal import Tables
+internal import Windows
+
+/// Batches that cannot be committed, and objects that cannot be rendered.
+extension Words {
+  func text(of fault: BatchFault) -> String {
+    let batch = "batch \(fault.batch), \(list(fault.ranges))"
+    let uncommitted = "Nothing of batch \(fault.batch) was committed"
+    switch fault.problem {
+    case .rejects(let partition, let offset, let stop):
+      return rejects(partition, offset, stop)
+    case .fold(let partition, let error):
+      let range = PartitionRange(
+        partition, OffsetRange(from: error.offset, to: error.offset + 1))
+      return sentence("\(partition) offset \(error.offset): \(error)", uncommitted)
+        + " \(error.remedy): \(commands.decide(.skip(range)))"
+    case .tooManyGroups(let count, let limit):
+      return sentence(
+        "\(batch): the batch holds \(count) groups, and limits.groups_per_window is \(limit)",
+        uncommitted, "Raise the limit, or lower trigger.max_offsets")
+    case .checkpoint(let error):
+      return sentence("\(batch): \(error)", remedy(error))
+    case .expression(let error):
+      return sentence("\(batch): \(error)", uncommitted, "Correct where or select")
+    case .rendering(let error):
+      return sentence(
+        "\(batch): \(error)", uncommitted,
+        "Correct select, or lower trigger.max_offsets if the object is too large")
+    case .undecodable(let partition, let error):
+      return sentence(error.description, uncommitted)
+        + " Restore the messages from another copy of the topic, or pass over them: "
+        + commands.decide(.skipUndecodable(partition))
+    }
+  }
+
+  /// Also of a batch that an earlier run stopped at.
+  func rejects(_ partition: PartitionID, _ offset: Offset, _ stop: RejectStop) -> String {
+    let field = stop.field.map { " in field \($0)" } ?? ""
+    let were = stop.rejectedCount == 1 ? "was" : "were"
+    let why =
+      switch stop.rule {
+      case .policy:
+        "\(stop.rejectedCount) of the batch's records \(were) rejected, and rejects.policy is fail"
+      case .share:
+        "\(stop.rejectedCount) of the newest \(stop.judgedCount) records \(were) rejected: "
+          + "more than rejects.max_share (\(stop.maxShare * 100) %)"
+      case .nothingDecoded:
+        "No record of this job has decoded yet, and \(stop.rejectedCount) \(were) rejected"
+      }
+    let correct =
+      switch Reject.Reason(rawValue: stop.reason) {
+      case .keyTooLong: "Raise limits.key_bytes"
+      case .recordTooLarge: "Raise limits.record_bytes or limits.batch_bytes"
+      case .expressionFailed: "Correct \(stop.field ?? "the expression")"
+      default: "Correct source.format or source.fields"
+      }
+    let remedy =
+      stop.rule == .nothingDecoded
+      ? "\(correct), and run again. If the records are bad, keep these rejects and go on"
+      : "\(correct), or wait for good records. To keep these rejects and go on"
+    return sentence(
+      "\(partition) offset \(offset), record \(stop.record): \(stop.reason)\(field)", why,
+      "Nothing of batch \(stop.batch) was committed")
+      + " \(remedy): \(commands.decide(.acceptRejects))"
+  }
+
+  func unrenderable(_ faults: [RenderFault]) -> String {
+    guard let first = faults.first else { return "" }
+    let subject =
+      switch first.subject {
+      case .window(let label): "window \(label)"
+      case .rejects(let batch): "rejects of batch \(batch)"
+      }
+    let others =
+      switch faults.count - 1 {
+      case 0: ""
+      case 1: "One other object cannot be rendered either"
+      case let count: "\(count) other objects cannot be rendered either"
+      }
+    return sentence(
+      "job \(first.job), \(subject): \(first.cause)",
+      "This object was not published; those that can be rendered were", others,
+      "Correct select, and run again")
+  }
+}

@@ -1,0 +1,75 @@
+internal import Checkpoints
+internal import Engine
+
+/// What to do about clusters and checkpoints; their errors say themselves what happened and where.
+extension Words {
+  func remedy(_ error: SourceError) -> String {
+    switch error.code {
+    case .unreachable:
+      "Are the brokers up, and is bootstrap.servers right? The run can be tried again"
+    case .refused: "Check the source's security properties and the rights of its user"
+    case .unknownTopic: "Check the name, or create the topic; Tranche never creates one by reading"
+    case .truncated:
+      "Set source.on_data_loss: skip to record a gap and go on, or restore the data"
+    case .beyondEnd:
+      "The topic was deleted and made again, or the broker lost data. Restore the topic; or, to "
+        + "start over, give the job a new name and another output.to"
+    case .undecodable: "Restore the messages from another copy of the topic, or pass over them"
+    case .misconfigured: "Correct the source's properties"
+    case .other: "Look at the broker's log, and try again"
+    }
+  }
+
+  func text(of error: CheckpointError) -> String {
+    let text = sentence(error.description, remedy(error))
+    return switch error.code {
+    case .corrupt, .jobChanged:
+      text + " The new state takes the destination over with: "
+        + commands.decide(.adopt)
+    default: text
+    }
+  }
+
+  func remedy(_ error: CheckpointError) -> String {
+    let folder = commands.checkpointFolder
+    let unchanged = "Nothing was changed"
+    let uncommitted = "Nothing of the batch was committed"
+    return switch error.code {
+    case .locked: "Try again when it has ended"
+    case .unusableFolder: "Make the folder writable, or name another one with \(folder)"
+    case .networkFileSystem: "Put checkpoints on a local disk, with \(folder)"
+    case .noPermission:
+      "Run as that user, or let this one in with chmod and chgrp; the files of new checkpoints get "
+        + "other rights with \(commands.fileMode)"
+    case .notRegular: "\(unchanged). Move it away, or name another folder with \(folder)"
+    case .removed:
+      "\(uncommitted). If the file was moved, put it back, with its -wal and -shm, and run again"
+    case .noCheckpoint: "Run the job once first"
+    case .corrupt:
+      "\(unchanged). Restore it from a copy. Or move it away, with its -wal and -shm, to read the "
+        + "topics anew"
+    case .leftover: "Move it too, or delete it if that checkpoint is no longer needed"
+    case .foreign: "\(unchanged). Move the file away, or name another folder with \(folder)"
+    case .newer: "\(unchanged). Install that release or a later one"
+    case .otherJob: "Give this job another name, or name another folder with \(folder)"
+    case .jobChanged:
+      "Undo the change. Or give the job a new name and another output.to, for a new state from "
+        + "source.start on. Or move the checkpoint away, with its -wal and -shm, to build the "
+        + "state anew"
+    case .resultsWait:
+      "Set it back, run the job until nothing is left unpublished, and change it then"
+    case .wrongCluster:
+      "Point bootstrap.servers at the old cluster; or, to start over, give the job a new name and "
+        + "another output.to"
+    case .full: "\(uncommitted). Free space, and run again"
+    case .inputOutput:
+      "\(uncommitted). Free space, or look at the disk (dmesg), and run again"
+    case .readOnly: "Make the file and its folder writable, or name another folder with \(folder)"
+    case .busy: "Close what has it open, and run again"
+    case .overflow, .database: uncommitted
+    case .tooManyGroups: "\(uncommitted). Raise the limit, or group by less"
+    case .invariant:
+      "\(uncommitted). This is a fault of Tranche, or somebody edited the checkpoint"
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import Checkpoints
+import Engine
+import Jobs
+import Offsets
+import Reports
+
+extension Words {
+  /// Messages whose commands can be typed as they stand.
+  ///
+  /// - Parameter jobArguments: What names the job on a command line: `jobs/calls.yaml`.
+  init(jobArguments: String = "JOB") {
+    self.init(
+      Commands(checkpointFolder: "--checkpoints", fileMode: "tranche run --mode 0640 or 0660") {
+        $0.command(jobArguments)
+      })
+  }
+}
+
+/// What names a job on a command line, as a shell takes it.
+///
+/// - Parameter job: Nil where its file cannot be read: then its folder is not named.
+func jobArguments(
+  _ file: String, _ job: Job?, _ checkpoints: CheckpointOptions, _ code: CodeOptions
+) -> String {
+  let words =
+    [file] + (job.map { checkpoints.words(of: $0, file: file) } ?? [])
+    + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
+  return words.map { word in
+    let isPlain = word.allSatisfy {
+      $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0))
+    }
+    return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
+  }.joined(separator: " ")
+}
+
+extension JobOptions {
+  func commandLine(of job: Job?) -> String { jobArguments(file, job, checkpoints, code) }
+}
+
+extension Decision {
+  /// The command that carries it out.
+  fileprivate func command(_ job: String) -> String {
+    func partition(_ partition: PartitionID) -> String {
+      "--source \(partition.source) --topic \(partition.topic) --partition \(partition.partition)"
+    }
+    return switch self {
+    case .skip(let range):
+      "tranche skip \(job) \(partition(range.partition)) --from \(range.from) --to \(range.to)"
+    case .skipUndecodable(let identifier):
+      "tranche skip \(job) \(partition(identifier)) --undecodable"
+    case .acceptRejects: "tranche resolve \(job) --accept-rejects"
+    case .keepProgress(let source, let topic, let partition):
+      "tranche resolve \(job) --source \(source) --topic \(topic)"
+        + (partition.map { " --partition \($0)" } ?? "") + " --keep"
+    case .adopt: "tranche resolve \(job) --adopt"
+    case .goOnRestored: "tranche resolve \(job) --restored"
+    }
+  }
+}

@@ -1,0 +1,210 @@
+import Checkpoints
+import Expressions
+import ObjectStorage
+import Offsets
+import Reports
+import Testing
+import Windows
+
+@testable import Engine
+
+@Suite("The words of what a run found")
+struct WordsTests {
+  private static let words = Words(
+    .init(checkpointFolder: "--folder", fileMode: "--rights") { decision in
+      switch decision {
+      case .skip(let range): "<skip \(range)>"
+      case .skipUndecodable(let partition): "<skip damaged \(partition)>"
+      case .acceptRejects: "<accept>"
+      case .keepProgress(let source, let topic, let partition):
+        "<keep \(source)/\(topic)\(partition.map { "[\($0)]" } ?? "")>"
+      case .adopt: "<adopt>"
+      case .goOnRestored: "<restored>"
+      }
+    })
+  private static let partition = PartitionID(source: "main", topic: "t", partition: 2)
+  private static let plan = BatchPlan(
+    batch: 7,
+    ranges: (0..<5).map {
+      PartitionRange(
+        PartitionID(source: "main", topic: "t", partition: $0), OffsetRange(from: 0, to: 9))
+    })
+  private static func stop(
+    _ rule: RejectStop.Rule, _ reason: String = "wrongType", field: String? = "v"
+  ) -> RejectStop {
+    RejectStop(
+      batch: 7, record: 1, reason: reason, field: field, rule: rule, rejectedCount: 5,
+      judgedCount: 20, maxShare: 0.125)
+  }
+  private static func fault(_ problem: BatchFault.Problem) -> RunError {
+    .batch(BatchFault(plan, problem))
+  }
+  private static func incident(_ cause: Incident.Cause, logEnd: Offset? = nil) -> Incident {
+    Incident(
+      kind: .logReplaced, partition: partition, nextOffset: 30, logEnd: logEnd, cause: cause,
+      noticedAt: "NOON", lastSeenAt: "LATER")
+  }
+  private static func destination(_ problem: DestinationFault.Problem) -> RunError {
+    .destination(DestinationFault(location: "file:out", job: "calls", problem: problem))
+  }
+
+  private static let unreachable = RunError.source(
+    SourceError(.unreachable, place: "source main (x:1)", reason: "no answer"))
+  private static let refused = RunError.store(
+    ObjectStoreError(.full, place: "file:out/a", reason: "cannot be written: no space"))
+
+  private static let table: [(RunError, RunError.Code, String)] = [
+    (
+      unreachable, .unreachable,
+      """
+      source main (x:1): no answer. Are the brokers up, and is bootstrap.servers right? The run \
+      can be tried again.
+      """
+    ),
+    (refused, .inputOutput, "file:out/a: cannot be written: no space. Free space, then run again."),
+    (
+      .checkpoint(CheckpointError(.locked(holder: "pid 3"), path: "c.lock")), .locked,
+      "c.lock: another run of this job is going on: pid 3. Try again when it has ended."
+    ),
+    (
+      .checkpoint(CheckpointError(.corrupt(reason: "row 3"), path: "c")), .inputOutput,
+      """
+      c: is damaged (row 3). Nothing was changed. Restore it from a copy. Or move it away, with \
+      its -wal and -shm, to read the topics anew. The new state takes the destination over with: \
+      <adopt>
+      """
+    ),
+    (
+      fault(.rejects(partition, 40, stop(.share))), .data,
+      """
+      main/t[2] offset 40, record 1: wrongType in field v. 5 of the newest 20 records were \
+      rejected: more than rejects.max_share (12.5 %). Nothing of batch 7 was committed. Correct \
+      source.format or source.fields, or wait for good records. To keep these rejects and go on: \
+      <accept>
+      """
+    ),
+    (
+      fault(.rejects(partition, 40, stop(.nothingDecoded, "keyTooLong", field: nil))), .data,
+      """
+      main/t[2] offset 40, record 1: keyTooLong. No record of this job has decoded yet, and 5 were \
+      rejected. Nothing of batch 7 was committed. Raise limits.key_bytes, and run again. If the \
+      records are bad, keep these rejects and go on: <accept>
+      """
+    ),
+    (
+      fault(
+        .fold(
+          partition, FoldError(code: .tooManyWindows(limit: 3), partitionIndex: 2, offset: 8))),
+      .data,
+      """
+      main/t[2] offset 8: the batch touches more than 3 windows (limits.windows_per_batch). \
+      Nothing of batch 7 was committed. Raise limits.windows_per_batch, lower trigger.max_offsets, \
+      or leave out the record if its time is wrong: <skip main/t[2] [8, 9)>
+      """
+    ),
+    (
+      fault(.tooManyGroups(count: 12, limit: 10)), .data,
+      """
+      batch 7, main/t[0] [0, 9), main/t[1] [0, 9), main/t[2] [0, 9) and 2 more: the batch holds 12 \
+      groups, and limits.groups_per_window is 10. Nothing of batch 7 was committed. Raise the \
+      limit, or lower trigger.max_offsets.
+      """
+    ),
+    (
+      fault(
+        .undecodable(
+          partition,
+          SourceError(
+            .undecodable(partition, baseOffset: 4), place: "main/t[2]", reason: "damaged"))),
+      .data,
+      """
+      main/t[2]: damaged. Nothing of batch 7 was committed. Restore the messages from another copy \
+      of the topic, or pass over them: <skip damaged main/t[2]>
+      """
+    ),
+    (
+      .logsReplaced([incident(.logEnded, logEnd: 12)]), .dataLoss,
+      """
+      main/t[2]: the next offset is 30, and the log ended at 12: the topic was deleted and made \
+      again, or the broker lost data (noticed NOON). Nothing was read. The job does not read \
+      offsets below its progress again: to count the new topic from its start, give the job a new \
+      name and another output.to. If the topic was restored, or if the job is to go on with the \
+      records from its progress on: <keep main/t[2]>
+      """
+    ),
+    (
+      .offsetsLost([PartitionRange(partition, OffsetRange(from: 3, to: 5))]), .dataLoss,
+      """
+      main/t[2] [3, 5): the broker no longer holds these offsets; it starts at 5. Nothing was \
+      read. Set source.on_data_loss: skip to record a gap and go on, or restore the data.
+      """
+    ),
+    (
+      destination(
+        .refused(.otherJob(OwnerMarker(checkpoint: "id", job: "other", token: "x")))), .jobChanged,
+      """
+      file:out: this destination belongs to the job other (checkpoint id). Nothing was written \
+      there. Give this job another output.to; or, if that job has ended for good, take the \
+      destination over: <adopt>
+      """
+    ),
+    (
+      destination(.refused(.olderOrCopy)), .jobChanged,
+      """
+      file:out: a newer state of this checkpoint wrote these results: this file is a restored \
+      backup, or a copy of one that is in use elsewhere. Nothing was written there. If this is the \
+      one to go on with, stop the other one and run: <restored>
+      """
+    ),
+    (
+      .unrenderable(
+        (1...3).map {
+          RenderFault(job: "calls", subject: .window("W\($0)"), cause: "a cause" as Cause)
+        }), .data,
+      """
+      job calls, window W1: a cause. This object was not published; those that can be rendered \
+      were. 2 other objects cannot be rendered either. Correct select, and run again.
+      """
+    ),
+  ]
+
+  @Test("tell what happened, where, and what to do", arguments: table.indices)
+  func words(row: Int) {
+    let (error, code, text) = Self.table[row]
+    #expect(Self.words.text(of: error) == text)
+    #expect(error.code == code)
+  }
+
+  @Test("tell everything that went wrong in a run, and nothing twice")
+  func several() {
+    let failures = Self.words.failures([Self.unreachable, Self.refused, Self.unreachable])
+    #expect(failures.map(\.code) == ["unreachable", "input_output"])
+    #expect(
+      failures.map(\.message) == [
+        Self.words.text(of: Self.unreachable), Self.words.text(of: Self.refused),
+      ])
+    let text = try? RunSummary(job: "calls").jsonText(
+      seconds: 1, failures: failures, exitCode: 69)
+    #expect(text?.contains("\"error\":\"\(failures[0].message)\\n\(failures[1].message)\"") == true)
+    #expect(text?.contains("\"errors\":[{\"code\":\"unreachable\",\"message\":") == true)
+  }
+
+  @Test("of an incident are the same from its facts, and a former release's as they were stored")
+  func incidents() {
+    #expect(
+      Self.words.text(of: Self.incident(.topicGone)) == """
+        main/t[2]: the job has read this topic, and the brokers no longer know it: the topic was \
+        deleted. Noticed NOON, last seen LATER. Restore the topic, or go on at the job's progress: \
+        <keep main/t[2]>
+        """)
+    #expect(Self.words.detail(of: Self.incident(.sentence("as it was"))) == "as it was")
+    #expect(
+      Self.words.detail(of: Self.incident(.rejects(Self.stop(.policy)))).hasPrefix(
+        "main/t[2] offset 30, record 1: wrongType in field v. 5 of the batch's records were"))
+  }
+}
+
+private struct Cause: Error, ExpressibleByStringLiteral, CustomStringConvertible {
+  let description: String
+  init(stringLiteral value: String) { description = value }
+}
