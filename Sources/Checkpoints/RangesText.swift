@@ -18,7 +18,7 @@ enum RangesText {
   /// Partition, from, to.
   static func format(_ ranges: [PartitionRange]) -> String {
     format(ranges, name: "ranges", partition: \.partition) {
-      [Int64($0.partition.partition), $0.range.from, $0.range.to]
+      [Int64($0.partition.partition), $0.from, $0.to]
     }
   }
 

@@ -216,12 +216,12 @@ final class BatchPipeline {
   private func decodeAhead(_ messages: UnsafeBufferPointer<Message>, of partition: PartitionID) {
     guard let first = messages.first, let last = messages.last,
       let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
-      first.offset >= ahead.ranges[index].range.from, last.offset < ahead.ranges[index].range.to
+      first.offset >= ahead.ranges[index].from, last.offset < ahead.ranges[index].to
     else { preconditionFailure("messages of \(partition) ahead that were not asked for") }
     ahead.count(messages, limit: job.limits.batchBytes)
     decode(messages, index, &ahead)
     ahead.ranges[index] = PartitionRange(
-      partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].range.to))
+      partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].to))
   }
 
   private func checkBytes(of plan: BatchPlan) throws(TooLarge) {

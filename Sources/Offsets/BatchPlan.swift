@@ -10,7 +10,7 @@ package struct BatchPlan: Hashable, Sendable {
     self.ranges = ranges.sorted { $0.partition < $1.partition }
   }
 
-  package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.range.count } }
+  package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.count } }
   package var isEmpty: Bool { ranges.isEmpty }
 
   package var rangesBySource: [(source: String, ranges: ArraySlice<PartitionRange>)] {
@@ -48,14 +48,14 @@ package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int
   precondition(maxOffsets >= 1, "a batch of \(maxOffsets) offsets")
   let partitions = unread.sorted { $0.partition < $1.partition }
   let counts = splitOffsets(
-    lags: partitions.map(\.range.count), maxOffsets: maxOffsets, turn: batch)
+    lags: partitions.map(\.count), maxOffsets: maxOffsets, turn: batch)
   return BatchPlan(
     batch: batch,
     ranges: zip(partitions, counts).compactMap { partition, count in
       guard count > 0 else { return nil }
       return PartitionRange(
         partition.partition,
-        OffsetRange(from: partition.range.from, to: partition.range.from + count))
+        OffsetRange(from: partition.from, to: partition.from + count))
     })
 }
 

@@ -38,6 +38,19 @@ struct Owner: Sendable, CustomStringConvertible {
         + #"(tranche (skip|resolve|run|status)\b|--(accept-rejects|adopt|restored|keep)\b)"#),
     Owner("words of errors", in: ["Reports", "tranche"], #"Nothing (of|was)\b"#),
     Owner("exit codes", in: ["tranche/Exit.swift"], #"\bcase \.\w+: (6[4-9]|7[0-8])$"#),
+    Owner(
+      "what is unread and where progress lands", in: ["Offsets/OffsetLedger.swift"],
+      #"max\(.*\bnextOffset\b|- (\w+\.)?nextOffset\b|\bgaps\.(next|range|insert)\("#),
+    Owner(
+      "the next step", in: ["Engine/NextStep.swift", "Offsets/BatchPlan.swift"],
+      #"\bplanBatch\("#),
+    Owner(
+      "which gaps a checkpoint holds", in: ["Checkpoints/StoredPartitions.swift"],
+      #"FROM gaps\b"#),
+    Owner(
+      "incarnations of partitions",
+      in: ["Checkpoints/StoredPartitions.swift", "Checkpoints/Checkpoint+Migrations.swift"],
+      #"\bincarnation"#),
   ]
 
   init(_ idea: String, in files: [String], _ pattern: String) {

@@ -331,6 +331,109 @@ struct CheckpointTests {
     #expect(seen.first == [2, 2])
   }
 
+  /// As release 0.2 left it: rows that name their partition by source, topic and number. The
+  /// identifiers are not in the order of the names.
+  private func makeSchema2(_ folder: TemporaryFolder) throws {
+    let queue = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
+    try queue.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = WAL") }
+    try Checkpoint.migrator.migrate(queue, upTo: "2")
+    try queue.write { database in
+      try database.execute(
+        sql: """
+          INSERT INTO checkpoint VALUES (1, 'calls', '0.2', '', 3, 'id');
+          INSERT INTO partitions VALUES
+            (7, 'main', 't', 1, 0, 10), (3, 'main', 't', 0, 0, 20), (9, 'main', 't', 2, 5, 30);
+          INSERT INTO gaps VALUES ('main', 't', 1, 4, 6, 'skipped', ''),
+            ('main', 't', 1, 12, 14, 'skipped', ''), ('main', 't', 0, 5, 6, 'lost', '');
+          INSERT INTO batches VALUES (1, '', 9, 9, 9, 0, '[]', 0), (2, '', 9, 6, 6, 3, '[]', 0);
+          INSERT INTO rejects VALUES (2, 'main', 't', 1, 3, 0, 'malformed', NULL, x'31'),
+            (2, 'main', 't', 2, 8, 0, 'malformed', NULL, x'32'),
+            (2, 'main', 't', 0, 9, 0, 'malformed', NULL, x'33');
+          INSERT INTO outputs (object_key, kind, number, revision)
+            VALUES ('_tranche/rejects/batch=000000002.ndjson', 'rejects', 2, 1);
+          INSERT INTO incidents (kind, source, topic, partition, next_offset, log_end, ranges,
+              detail, noticed_at, last_seen_at, resolved_at, resolution)
+            VALUES ('log_replaced', 'main', 't', 0, 20, 1, NULL, 'short', '', '', '', 'keep'),
+              ('log_replaced', 'main', 't', 2, 30, 1, NULL, 'short', '', '', NULL, NULL);
+          """)
+      try Checkpoint.store(try job().canonicalSettings, in: database)
+    }
+    try queue.close()
+  }
+
+  @Test("of schema 2 is shown as it is, and keeps what hangs on each partition when it is migrated")
+  func schema2() throws {
+    let folder = try TemporaryFolder()
+    try makeSchema2(folder)
+    let path = "\(folder.path)/calls.sqlite"
+    let before = try CheckpointReader(path: path, job: job()).status()
+    #expect(
+      before.gaps.map { "\($0.range) \($0.reason)" } == [
+        "main/t[0] [5, 6) lost", "main/t[1] [4, 6) skipped", "main/t[1] [12, 14) skipped",
+      ])
+    #expect(before.incidents.map(\.partition.description) == ["main/t[2]"])
+    #expect(before.keptOffsets == [partition: 20])
+    #expect(before.partitions.map(\.ledger.nextOffset) == [20, 10, 30])
+    do {
+      let checkpoint = try open(folder, job())
+      #expect(checkpoint.ledgers.count == 3)
+      #expect(try checkpoint.openIncidents() == before.incidents)
+      #expect(try checkpoint.keptPartitions() == before.keptOffsets)
+      #expect(try checkpoint.keepProgress(of: before.incidents[0].partition, now: 0))
+    }
+    let reader = try CheckpointReader(path: path, job: job())
+    let after = try reader.status()
+    #expect(after.gaps == before.gaps && after.partitions == before.partitions)
+    #expect(after.incidents.isEmpty && after.keptOffsets.count == 2)
+    let output = try #require(try reader.dirtyOutputs().first)
+    guard case .rejects(let rejects) = try reader.content(of: output, job: job()).content else {
+      Issue.record("no rejects")
+      return
+    }
+    #expect(
+      rejects.map { "\($0.partition) \($0.offset) \($0.raw ?? [])" }
+        == ["main/t[0] 9 [51]", "main/t[1] 3 [49]", "main/t[2] 8 [50]"])
+  }
+
+  @Test(
+    "with a gap where none can be is damaged, and is not run",
+    arguments: [(8, 12), (10, 12), (13, 15), (5, 7)])
+  func impossibleGap(from: Int64, to: Int64) throws {
+    let folder = try TemporaryFolder()
+    try makeSchema2(folder)
+    do { _ = try open(folder, job()) }
+    let queue = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
+    try queue.write {
+      try $0.execute(
+        sql: "INSERT INTO gaps VALUES (7, ?, ?, 'skipped', '')", arguments: [from, to])
+    }
+    try queue.close()
+    #expect { _ = try open(folder, job()) } throws: {
+      "\($0)".contains("table gaps, row 7, ")
+    }
+  }
+
+  // The command that makes incarnations is yet to come; what runs read is the newest already.
+  @Test("goes on in the newest incarnation of a partition, and shows the gaps of all")
+  func incarnations() throws {
+    let folder = try TemporaryFolder()
+    try makeSchema2(folder)
+    do { _ = try open(folder, job()) }
+    let queue = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
+    try queue.write {
+      try $0.execute(sql: "INSERT INTO partitions VALUES (1, 'main', 't', 1, 2, 0, 4)")
+    }
+    try queue.close()
+    let checkpoint = try open(folder, job())
+    let partition = PartitionID(source: "main", topic: "t", partition: 1)
+    #expect(checkpoint.ledgers[partition] == OffsetLedger(start: 0, nextOffset: 4))
+    try checkpoint.recordGap(
+      PartitionRange(partition, OffsetRange(from: 4, to: 5)), reason: .lost, now: 0)
+    let status = try CheckpointReader(path: checkpoint.path).status()
+    #expect(status.partitions.map(\.ledger.nextOffset) == [20, 5, 30])
+    #expect(status.gaps.count { $0.range.partition == partition } == 3)
+  }
+
   @Test("gets its write-ahead log back where a copy has lost it")
   func copiedWithoutLog() throws {
     let folder = try TemporaryFolder()

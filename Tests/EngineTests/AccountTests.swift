@@ -27,7 +27,7 @@ struct AccountTests {
     Claim(
       partitions: [first: .init(start: start, next: next)], gaps: gaps,
       batches: batches.enumerated().map { index, ranges in
-        let count = ranges.reduce(0) { $0 + $1.range.count }
+        let count = ranges.reduce(0) { $0 + $1.count }
         return Claim.Batch(
           number: Int64(index + 1), ranges: ranges, offsetCount: count, recordCount: 0,
           countedCount: 0,

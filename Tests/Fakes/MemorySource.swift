@@ -171,7 +171,7 @@ package final class MemorySource: MessageSource {
   package func read(
     _ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void
   ) throws {
-    var next = ranges.map(\.range.from)
+    var next = ranges.map(\.from)
     var open = Array(ranges.indices)
     while !open.isEmpty {
       var hasMoved = false
@@ -195,7 +195,7 @@ package final class MemorySource: MessageSource {
           try body(index, $0)
         }
       }
-      open.removeAll { next[$0] >= ranges[$0].range.to }
+      open.removeAll { next[$0] >= ranges[$0].to }
       if hasMoved { continue }
       guard let first = open.first else { break }
       // Nobody but the caller can add what is missing, and only while it is called.

@@ -350,8 +350,8 @@ struct SourceContractTests {
     let asked = bench.ranges(ranges)
     var found = Found(
       offsets: asked.map { _ in [] }, values: asked.map { _ in [] })
-    var expected = asked.map(\.range.from)
-    var aheadOf = asked.map(\.range.to)
+    var expected = asked.map(\.from)
+    var aheadOf = asked.map(\.to)
     try bench.source.read(asked) { index, messages in
       guard let first = messages.first?.offset, let last = messages.last?.offset else {
         return try whileWaiting(found.ahead.count)

@@ -16,7 +16,7 @@ struct BatchPlanTests {
   @Test("takes everything when there is no more than the limit")
   func everything() {
     let plan = planBatch(1, unread: unread([3, 0, 5]), maxOffsets: 8)
-    #expect(plan.ranges.map(\.range.count) == [3, 5])
+    #expect(plan.ranges.map(\.count) == [3, 5])
     #expect(plan.offsetCount == 8)
   }
 
@@ -147,9 +147,9 @@ struct BatchPlanTests {
         taken[range.partition] = range.to
       }
       left = left.map {
-        PartitionRange($0.partition, OffsetRange(from: taken[$0.partition] ?? 100, to: $0.range.to))
+        PartitionRange($0.partition, OffsetRange(from: taken[$0.partition] ?? 100, to: $0.to))
       }
     }
-    #expect(left.allSatisfy { $0.range.isEmpty })
+    #expect(left.allSatisfy { $0.isEmpty })
   }
 }

@@ -125,7 +125,7 @@ struct Account {
       if batch.number != index + 1 {
         return "batch \(batch.number) is number \(index + 1) in the history"
       }
-      let count = batch.ranges.reduce(0) { $0 + $1.range.count }
+      let count = batch.ranges.reduce(0) { $0 + $1.count }
       if count < 1 || count > maxOffsets {
         return "batch \(batch.number) took \(count) offsets of at most \(maxOffsets)"
       }

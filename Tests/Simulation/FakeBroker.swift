@@ -95,7 +95,7 @@ final class FakeBroker: MessageSource {
     for (index, range) in ranges.enumerated() where range.isEmpty && simulation.chance(50) {
       try readAhead(of: range) { try body(index, $0) }
     }
-    var left = ranges.enumerated().filter { !$0.element.range.isEmpty }
+    var left = ranges.enumerated().filter { !$0.element.isEmpty }
     while !left.isEmpty {
       let place = Int(simulation.pick(0...Int64(left.count - 1)))
       let (index, range) = left[place]

@@ -182,7 +182,7 @@ package final class Simulation {
     let checkpoint = try open("resolve")
     let ranges = try checkpoint.acceptRejects(now: 0)
     if ranges.isEmpty { return "rejects have stopped a run, and there is nothing to accept" }
-    let count = ranges.reduce(0) { $0 + $1.range.count }
+    let count = ranges.reduce(0) { $0 + $1.count }
     let stopped = Claim.Batch(
       number: Int64(claim.batches.count + 1), ranges: ranges, offsetCount: count, recordCount: 0,
       countedCount: 0, rejectedCount: 0)
