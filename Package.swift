@@ -58,8 +58,8 @@ let package = Package(
     module("Formats", ["Offsets", "Tables"]),
     module("Parquet", ["Tables", "CZstd"]),
     module("Expressions", ["Escaping", "Tables", sqlite]),
-    module("Jobs", ["Escaping", "Tables", "Formats", "Expressions", yams]),
-    module("Windows", ["Tables", "Formats", "Jobs"]),
+    module("Windows", ["Tables"]),
+    module("Jobs", ["Escaping", "Tables", "Formats", "Windows", "Expressions", yams]),
     module("Kafka", ["Escaping", "Offsets", "CRdKafka"]),
     module("HTTP", ["CCurl"]),
     module("ObjectStorage", ["Escaping", "HTTP", "Tables", crypto]),
@@ -81,7 +81,7 @@ let package = Package(
       name: "tranche",
       dependencies: [
         "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
-        "Checkpoints", "Engine", "Reports", "Wiring",
+        "Windows", "Checkpoints", "Engine", "Reports", "Wiring",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),
@@ -101,7 +101,7 @@ let package = Package(
       name: "fuzz",
       dependencies: [
         "Checkpoints", "Engine", "Expressions", "Fakes", "Formats", "Jobs", "ObjectStorage",
-        "Offsets", "Tables", "TestSupport",
+        "Offsets", "Tables", "TestSupport", "Windows",
         logging, sqlite,
       ],
       path: "Tests/Fuzz",
@@ -135,7 +135,7 @@ let package = Package(
       "ParquetTests", ["Parquet", "Tables", "TestSupport"],
       exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
-    tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport"]),
+    tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport", "Windows"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),
     tests(
       "ObjectStorageTests", ["Fakes", "HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),

@@ -37,6 +37,13 @@ struct BoundStatement {
         // SQLITE_TRANSIENT: SQLite copies the text. An empty one has no address, which would mean
         // NULL.
         let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        if column.type == .bytes {
+          return try check(
+            bytes.isEmpty
+              ? sqlite3_bind_zeroblob(handle, index, 0)
+              : sqlite3_bind_blob(
+                handle, index, bytes.baseAddress, Int32(bytes.count), transient))
+        }
         let address = bytes.baseAddress?.assumingMemoryBound(to: CChar.self)
         try check(
           address.map { sqlite3_bind_text(handle, index, $0, Int32(bytes.count), transient) }

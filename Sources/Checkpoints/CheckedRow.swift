@@ -4,6 +4,7 @@ internal import GRDBSQLite
 internal import Jobs
 internal import Offsets
 internal import Tables
+internal import Windows
 
 /// A value that a checkpoint's table may not hold, before it is known in which file.
 ///
@@ -184,29 +185,25 @@ struct CheckedRow {
     return ranges
   }
 
-  /// A window that a job can have made: of the global window 0, else a multiple of the width whose
-  /// end is an instant too.
-  func window(_ column: Int32, of job: Job) throws -> Int64 {
-    let start = try integer(column)
-    switch job.window {
-    case .tumbling(let width, _):
-      let isWhole = start % width == 0 && !start.addingReportingOverflow(width).overflow
-      guard isWhole else {
-        throw fault(column, "is \(start), which is not the start of a window of \(width) ms")
-      }
-    case .global, .batch:
-      guard start == 0 else { throw fault(column, "is \(start), and this job has only window 0") }
-    }
-    return start
+  /// A pane that a job can have made.
+  func pane(_ column: Int32, of kind: any WindowKind) throws -> Pane {
+    let pane = Pane(try integer(column))
+    if let problem = kind.fault(of: pane) { throw fault(column, problem) }
+    return pane
+  }
+
+  /// A window that a job can have made.
+  func window(_ column: Int32, of kind: any WindowKind) throws -> Window {
+    let window = Window(try integer(column))
+    if let problem = kind.fault(of: window) { throw fault(column, problem) }
+    return window
   }
 
   /// Appends the value to a column of the job's state.
   ///
-  /// - Parameters:
-  ///   - digitCount: How many digits a decimal may have, where these are not those of its type.
   /// - Throws: ``RowFault`` where the value is none of the column's type.
   func append(
-    _ column: Int32, to values: inout Tables.Column, isNullable: Bool, digitCount: Int? = nil
+    _ column: Int32, to values: inout Tables.Column, isNullable: Bool
   ) throws {
     if isNull(column) {
       guard isNullable else { throw wrongType(column, "\(values.type)") }
@@ -215,7 +212,7 @@ struct CheckedRow {
     switch values.type.storage {
     case .integers:
       values.append(
-        integer: try integer(column, in: Self.range(of: values.type, digitCount: digitCount)))
+        integer: try integer(column, in: Self.range(of: values.type)))
     case .doubles:
       guard sqlite3_column_type(statement, column) == SQLITE_FLOAT else {
         throw wrongType(column, "a double")
@@ -223,6 +220,8 @@ struct CheckedRow {
       let value = sqlite3_column_double(statement, column)
       guard value.isFinite else { throw fault(column, "is not finite") }
       values.append(double: value)
+    case .text where values.type == .bytes:
+      try bytes(column).withUnsafeBytes { values.append(utf8: $0) }
     case .text:
       try withText(column) { bytes in
         guard isValidText(UnsafeRawBufferPointer(bytes)) else {
@@ -233,14 +232,14 @@ struct CheckedRow {
     }
   }
 
-  private static func range(of type: ColumnType, digitCount: Int?) -> ClosedRange<Int64> {
+  private static func range(of type: ColumnType) -> ClosedRange<Int64> {
     switch type {
     case .bool: return 0...1
     case .int32, .date: return Int64(Int32.min)...Int64(Int32.max)
     case .decimal(let precision, _):
-      return PowersOfTen.unscaledValues(precision: digitCount ?? precision)
+      return PowersOfTen.unscaledValues(precision: precision)
     case .int64, .timestamp, .timestampMicroseconds: return .min ... .max
-    case .double, .string: preconditionFailure("\(type) is not stored as integers")
+    case .double, .string, .bytes: preconditionFailure("\(type) is not stored as integers")
     }
   }
 

@@ -147,156 +147,75 @@ extension Checkpoint {
   // MARK: - State
 
   private func merge(_ delta: Delta, of plan: BatchPlan, in database: Database) throws {
-    guard let layout else { preconditionFailure("a delta for a job without window state") }
-    try mergeGroups(delta, layout, in: database)
+    guard let generation else { preconditionFailure("a delta for a job without state") }
+    do {
+      try generation.merge(delta, in: database)
+    } catch let error as Generation.Overflow {
+      throw CheckpointError(
+        .overflow(group: error.group, measure: error.measure, held: error.held), path: path)
+    }
     let offsets = try BoundStatement(
       database,
       sql: """
         INSERT INTO window_offsets VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
           smallest_offset = min(smallest_offset, excluded.smallest_offset),
-          largest_offset = max(largest_offset, excluded.largest_offset), records = records + excluded.records
+          largest_offset = max(largest_offset, excluded.largest_offset),
+          records = records + excluded.records
         """)
     let identifiers = identifiers(of: plan)
-    for window in delta.windows {
-      try countGroups(window, in: database)
-      for contribution in window.contributions {
-        try offsets.bind(window.window, at: 1)
+    var windows: Set<Window> = []
+    for part in delta.panes {
+      try count(part, generation, in: database)
+      for contribution in part.contributions {
+        try offsets.bind(part.pane.number, at: 1)
         try offsets.bind(identifiers[contribution.partitionIndex], at: 2)
         try offsets.bind(contribution.smallestOffset, at: 3)
         try offsets.bind(contribution.largestOffset, at: 4)
         try offsets.bind(contribution.recordCount, at: 5)
         try offsets.execute()
       }
+      windows.formUnion(job.window.windows(showing: part.pane))
+    }
+    for window in windows.sorted() {
       try bumpOutput(
-        ObjectKeys.window(window.window, of: job), kind: "window", number: window.window,
-        in: database)
+        ObjectKeys.window(window, of: job), kind: "window", number: window.number, in: database)
     }
   }
 
-  private func mergeGroups(_ delta: Delta, _ layout: StateLayout, in database: Database) throws {
-    let statement = try BoundStatement(database, sql: upsert)
-    for group in 0..<delta.groupCount {
-      try statement.bind(delta.groupWindows[group], at: 1)
-      var index: Int32 = 2
-      for key in layout.keys.indices {
-        if layout.keys[key].isNullable {
-          try statement.bind(delta.keys[key].isNull[group] ? 1 : 0, at: index)
-          index += 1
-        }
-        try statement.bind(delta.keys[key], row: group, nullAsDefault: true, at: index)
-        index += 1
-      }
-      for column in delta.state.indices {
-        try statement.bind(delta.state[column], row: group, nullAsDefault: false, at: index)
-        index += 1
-      }
-      do {
-        try statement.execute()
-      } catch let error as DatabaseError where error.resultCode == .SQLITE_CONSTRAINT {
-        throw try overflow(group, of: delta, layout, cause: error, in: database)
-      }
-    }
-  }
-
-  /// `INSERT ... ON CONFLICT DO UPDATE`, one parameter per column. SQLite turns an integer sum that
-  /// overflows into a REAL; such a sum, a decimal of more than 18 digits or an infinite one becomes
-  /// a text instead, which the STRICT table refuses.
-  static func upsert(_ layout: StateLayout) -> String {
-    var names = ["window"]
-    var key = ["window"]
-    for definition in layout.keys {
-      if definition.isNullable {
-        let isNull = "\(definition.name)_is_null".quotedDatabaseIdentifier
-        names.append(isNull)
-        key.append(isNull)
-      }
-      names.append(definition.name.quotedDatabaseIdentifier)
-      key.append(definition.name.quotedDatabaseIdentifier)
-    }
-    var updates: [String] = []
-    for column in layout.columns {
-      let name = column.name.quotedDatabaseIdentifier
-      names.append(name)
-      let merged: String
-      switch column.merge {
-      case .add:
-        let sum = "groups.\(name) + excluded.\(name)"
-        let fits =
-          switch column.type {
-          case .double: "abs(\(sum)) <= 1.7976931348623157e308"
-          case .decimal: "abs(\(sum)) < 1000000000000000000"
-          default: "typeof(\(sum)) = 'integer'"
-          }
-        merged = "iif(\(fits), \(sum), 'overflow')"
-      case .min: merged = "min(groups.\(name), excluded.\(name))"
-      case .max: merged = "max(groups.\(name), excluded.\(name))"
-      }
-      updates.append(
-        column.isNullable
-          ? "\(name) = CASE WHEN excluded.\(name) IS NULL THEN groups.\(name) WHEN groups.\(name) "
-            + "IS NULL THEN excluded.\(name) ELSE \(merged) END"
-          : "\(name) = \(merged)")
-    }
-    return """
-      INSERT INTO groups (\(names.joined(separator: ", "))) VALUES (\(names.map { _ in "?" }.joined(separator: ", ")))
-      ON CONFLICT (\(key.joined(separator: ", "))) DO UPDATE SET \(updates.joined(separator: ", "))
-      """
-  }
-
-  private func overflow(
-    _ group: Int, of delta: Delta, _ layout: StateLayout, cause: DatabaseError,
-    in database: Database
-  ) throws -> CheckpointError {
-    var conditions = ["window = ?"]
-    var arguments: [any DatabaseValueConvertible] = [delta.groupWindows[group]]
-    for (definition, column) in zip(layout.keys, delta.keys) {
-      if definition.isNullable {
-        conditions.append("\("\(definition.name)_is_null".quotedDatabaseIdentifier) = ?")
-        arguments.append(column.isNull[group] ? 1 : 0)
-      }
-      conditions.append("\(definition.name.quotedDatabaseIdentifier) = ?")
-      arguments.append(column.keyValue(group))
-    }
-    for (index, column) in layout.columns.enumerated() where column.merge == .add {
-      let row = try Row.fetchOne(
-        database,
-        sql:
-          "SELECT \(column.name.quotedDatabaseIdentifier) FROM groups WHERE "
-          + "\(conditions.joined(separator: " AND "))",
-        arguments: StatementArguments(arguments))
-      var held = Column(column.type)
-      if let row { held.append(row, at: 0) }
-      if !column.fits(held, 0, plus: delta.state[index], group) {
-        return CheckpointError(.overflow(group: group, stateColumn: index, held: held), path: path)
-      }
-    }
-    return CheckpointError(.database(cause.message ?? "a constraint failed"), path: path)
-  }
-
-  /// Holds a window's groups against the limit. Most batches meet groups that exist, so the cheap
-  /// upper bound is made exact only at the limit.
-  private func countGroups(_ window: Delta.Window, in database: Database) throws {
-    let records = window.contributions.reduce(0) { $0 + $1.recordCount }
+  /// Counts what a pane gets, and holds its groups against the limit. Most batches meet groups that
+  /// exist, so the cheap upper bound is made exact only at the limit.
+  private func count(
+    _ part: Delta.PanePart, _ generation: Generation, in database: Database
+  ) throws {
+    let pane = part.pane
+    let records = part.contributions.reduce(0) { $0 + $1.recordCount }
     try database.cachedStatement(
       sql: """
-        INSERT INTO windows VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET
-          records = records + excluded.records, group_count_at_most = group_count_at_most + excluded.group_count_at_most
+        INSERT INTO windows (window, records, group_count_at_most, generation) VALUES (?, ?, ?, ?)
+        ON CONFLICT DO UPDATE SET records = records + excluded.records,
+          group_count_at_most = group_count_at_most + excluded.group_count_at_most
         """
-    ).execute(arguments: [window.window, records, window.groupCount])
+    ).execute(arguments: [pane.number, records, part.groupCount, generation.number])
     let limit = job.limits.groupsPerWindow
-    let bound = try Int64.fetchOne(
-      database.cachedStatement(sql: "SELECT group_count_at_most FROM windows WHERE window = ?"),
-      arguments: [window.window])
-    guard let bound, bound > limit else { return }
-    let count = try Int64.fetchOne(
-      database.cachedStatement(sql: "SELECT count(*) FROM groups WHERE window = ?"),
-      arguments: [window.window])
-    guard let count, count <= limit else {
+    let row = try Row.fetchOne(
+      database.cachedStatement(
+        sql: "SELECT group_count_at_most, generation FROM windows WHERE window = ?"),
+      arguments: [pane.number])
+    guard let row else { return }
+    guard row[1] as Int64? == generation.number else {
       throw CheckpointError(
-        .tooManyGroups(window: window.window, count: count ?? bound, limit: limit), path: path)
+        .invariant("pane \(pane.number) is not of generation \(generation.number)"), path: path)
+    }
+    guard let bound = row[0] as Int64?, bound > limit else { return }
+    let count = try generation.groupCount(of: pane, in: database)
+    guard count <= limit else {
+      let window = job.window.windows(showing: pane).first
+      throw CheckpointError(
+        .tooManyGroups(
+          window: window.map(job.window.label) ?? "", count: count, limit: limit), path: path)
     }
     try database.cachedStatement(sql: "UPDATE windows SET group_count_at_most = ? WHERE window = ?")
-      .execute(arguments: [count, window.window])
+      .execute(arguments: [count, pane.number])
   }
 
   // MARK: - Outputs, rejects, plan
@@ -363,7 +282,8 @@ extension Checkpoint {
       sql: """
         DELETE FROM results WHERE EXISTS (
           SELECT 1 FROM outputs
-          WHERE outputs.object_key = results.object_key AND revision = published_revision AND checks_left = 0)
+          WHERE outputs.object_key = results.object_key AND revision = published_revision
+            AND checks_left = 0)
         """
     ).execute()
   }

@@ -1,7 +1,4 @@
 import GRDB
-import Jobs
-import Tables
-import Windows
 
 /// 'Trnc' in ASCII: tells the `file` command and us whose database this is (PRAGMA application_id).
 let applicationID: Int32 = 0x5472_6E63
@@ -20,6 +17,9 @@ extension Checkpoint {
     }
     migrator.registerMigration("3") { database in
       try database.execute(sql: schemaVersion3)
+    }
+    migrator.registerMigration("4") { database in
+      try database.execute(sql: schemaVersion4)
     }
     return migrator
   }
@@ -294,45 +294,12 @@ extension Checkpoint {
     CREATE INDEX incidents_open ON incidents (kind) WHERE resolved_at IS NULL;
     """
 
-  /// The state of an aggregate job: one row per group of a window, with columns named as in the job
-  /// file.
-  static func groupsTable(_ layout: StateLayout) -> String {
-    var columns = ["  window INTEGER NOT NULL"]
-    var primaryKey = ["window"]
-    for key in layout.keys {
-      let name = key.name.quotedDatabaseIdentifier
-      if key.isNullable {
-        let isNull = "\(key.name)_is_null".quotedDatabaseIdentifier
-        columns.append("  \(isNull) INTEGER NOT NULL")
-        primaryKey.append("\(isNull) DESC")
-      }
-      columns.append("  \(name) \(key.type.sqlType) NOT NULL")
-      primaryKey.append(name)
-    }
-    for column in layout.columns {
-      columns.append(
-        "  \(column.name.quotedDatabaseIdentifier) "
-          + "\(column.type.sqlType)\(column.isNullable ? "" : " NOT NULL")"
-      )
-    }
-    columns.append("  PRIMARY KEY (\(primaryKey.joined(separator: ", ")))")
-    return """
-      CREATE TABLE groups (
-        -- The measures of each group of each window. A timestamp is in milliseconds since 1970 UTC,
-        -- a decimal in units of its last digit, a NULL key is 0 or '' with its _is_null column
-        -- at 1.
-      \(columns.joined(separator: ",\n"))
-      ) STRICT, WITHOUT ROWID
-      """
-  }
-}
-
-extension ColumnType {
-  var sqlType: String {
-    switch storage {
-    case .integers: "INTEGER"
-    case .doubles: "REAL"
-    case .text: "TEXT"
-    }
-  }
+  /// A pane, which is a row of `windows`, points to the generation that holds its groups. The table
+  /// of groups that was there is the first generation, untouched.
+  private static let schemaVersion4 = """
+    ALTER TABLE checkpoint ADD COLUMN generation INTEGER NOT NULL DEFAULT 1
+      /* The generation of the state that runs write to. */;
+    ALTER TABLE windows ADD COLUMN generation INTEGER NOT NULL DEFAULT 1
+      /* Which table holds the groups of this pane: 1 is groups, N is groups_N. */;
+    """
 }

@@ -18,8 +18,8 @@ extension Checkpoint {
   /// - Parameter stored: What the job file said before.
   func beginAnew(with settings: [String: String], stored: [String: String]) throws {
     try write { database in
-      try database.execute(sql: "DROP TABLE IF EXISTS groups")
-      if let layout { try database.execute(sql: Self.groupsTable(layout)) }
+      try Generation.drop(try Generation.live(in: database), in: database)
+      if let generation { try generation.create(in: database) }
       let isStartChanged = stored["source.start"].map { $0 != settings["source.start"] } ?? false
       let topics = Set(
         job.clusters.flatMap { cluster in cluster.topics.map { [cluster.name, $0] } })

@@ -31,9 +31,8 @@ package final class Checkpoint {
   package let isNew: Bool
 
   let queue: DatabaseQueue
-  let layout: StateLayout?
-  /// The statement that merges a group, for jobs with window state.
-  let upsert: String
+  /// Where the state is, for jobs that keep state.
+  private(set) var generation: Generation?
   private let lock: RunLock
   /// The files as they were opened, by path.
   private let files: [String: FileIdentity]
@@ -65,10 +64,6 @@ package final class Checkpoint {
     self.job = job
     self.step = step
     path = Self.path(ofJob: job.name, folder: folder)
-    layout =
-      job.aggregate == nil || job.window == .batch
-      ? nil : StateLayout(job, batchSchema: job.recordSchema)
-    upsert = layout.map(Self.upsert) ?? ""
     try makeFolder(folder)
     if let name = networkFileSystem(at: folder) {
       throw CheckpointError(.networkFileSystem(name: name), path: folder)
@@ -78,13 +73,14 @@ package final class Checkpoint {
     step()
     isNew = try !isRegularFile(path)
     if isNew {
-      try Self.make(path, job, layout, mode: mode, now: now, release: release)
+      try Self.make(path, job, mode: mode, now: now, release: release)
       step()
     }
     queue = try Self.open(path)
     let checkpointPath = path
     files = Self.files(path)
     do {
+      try prepareGeneration()
       try bind()
       try load()
     } catch {
@@ -95,7 +91,7 @@ package final class Checkpoint {
   /// Builds the file under another name and renames it: a checkpoint is whole from the instant it
   /// exists, and an empty file is never one.
   private static func make(
-    _ path: String, _ job: Job, _ layout: StateLayout?, mode: UInt32, now: Int64, release: String
+    _ path: String, _ job: Job, mode: UInt32, now: Int64, release: String
   ) throws(CheckpointError) {
     // SQLite would take the log of a checkpoint that was moved away for the new one's. Runs leave
     // an empty one behind, which holds nothing.
@@ -113,7 +109,7 @@ package final class Checkpoint {
         throw CheckpointError(.notRegular(kind: "a folder"), path: unfinished)
       }
       Glibc.close(descriptor)
-      try fill(unfinished, job, layout, now: now, release: release)
+      try fill(unfinished, job, now: now, release: release)
       // The log was merged and its file is gone; should one be left, it must hold nothing.
       guard isMissingOrEmpty(unfinished + "-wal") else {
         throw CheckpointError(
@@ -132,7 +128,7 @@ package final class Checkpoint {
   }
 
   private static func fill(
-    _ path: String, _ job: Job, _ layout: StateLayout?, now: Int64, release: String
+    _ path: String, _ job: Job, now: Int64, release: String
   ) throws {
     // With its write-ahead log from the first: were the finished file changed to it, a kill could
     // leave a rollback journal, which a look at the file without writing cannot undo.
@@ -150,7 +146,7 @@ package final class Checkpoint {
           VALUES (1, ?, ?, ?, 1, lower(hex(randomblob(16))))
           """,
         arguments: [job.name, release, TimestampText.format(milliseconds: now)])
-      if let layout { try database.execute(sql: groupsTable(layout)) }
+      if job.window.keepsState { try Generation(1, job.stateLayout).create(in: database) }
       try store(job.canonicalSettings, in: database)
     }
     // Closing would merge it too, but says nothing where the disk is full: the file that was
@@ -235,6 +231,15 @@ package final class Checkpoint {
         throw CheckpointError(.foreign(reason: "application_id \(identifier)"), path: path)
       }
       if try migrator.hasBeenSuperseded(database) { throw CheckpointError(.newer, path: path) }
+    }
+  }
+
+  private func prepareGeneration() throws {
+    guard job.window.keepsState else { return }
+    generation = try queue.inDatabase { database in
+      let generation = Generation(try Generation.live(in: database), job.stateLayout)
+      generation.register(in: database)
+      return generation
     }
   }
 
@@ -331,14 +336,18 @@ package final class Checkpoint {
       "SELECT object_key, number, \(Self.knownETag) FROM outputs WHERE kind = 'window'",
       identifiedBy: 1
     ) {
-      (key: try $0.objectKey(0), window: try $0.window(1, of: job), etag: try $0.optionalText(2))
+      (
+        key: try $0.objectKey(0), window: try $0.window(1, of: job.window),
+        etag: try $0.optionalText(2)
+      )
     }
     for (oldKey, window, etag) in windows {
       let newKey = ObjectKeys.window(window, of: job)
       try retire(oldKey, etag: etag, for: newKey)
       try database.execute(
         sql: """
-          UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0, etag = NULL, byte_count = NULL, checks_left = 0
+          UPDATE outputs SET object_key = ?, revision = revision + 1, published_revision = 0,
+            etag = NULL, byte_count = NULL, checks_left = 0
           WHERE object_key = ?
           """,
         arguments: [newKey, oldKey])

@@ -34,10 +34,10 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case inputOutput(reason: String)
     case readOnly(reason: String)
     case busy(reason: String)
-    /// A sum of the state and the batch no longer fits: group number of the delta, and the state
-    /// column with the row that the state holds.
-    case overflow(group: Int, stateColumn: Int, held: Column)
-    case tooManyGroups(window: Int64, count: Int64, limit: Int64)
+    /// A measure of the state and the batch no longer fits: the delta's group, the measure, and the
+    /// row that the state holds of it.
+    case overflow(group: Int, measure: Int, held: [Column])
+    case tooManyGroups(window: String, count: Int64, limit: Int64)
     case invariant(String)
     case database(String)
   }
@@ -82,8 +82,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .inputOutput(let reason): reason
     case .readOnly(let reason): "cannot be written (\(reason))"
     case .busy(let reason): "another program has locked it (\(reason))"
-    case .overflow(let group, let column, _):
-      "state column \(column) of group \(group) no longer fits"
+    case .overflow(let group, let measure, _):
+      "measure \(measure) of group \(group) no longer fits"
     case .tooManyGroups(let window, let count, let limit):
       "window \(window) would hold \(count) groups and limits.groups_per_window is \(limit)"
     case .invariant(let what): what

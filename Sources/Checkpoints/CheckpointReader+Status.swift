@@ -1,5 +1,6 @@
 internal import GRDB
 package import Offsets
+package import Windows
 
 /// What a checkpoint says of its job, for people and monitoring.
 package struct CheckpointStatus: Sendable {
@@ -24,7 +25,6 @@ package struct CheckpointStatus: Sendable {
   package let partitions: [Partition]
   package let gaps: [Gap]
   package let windowCount: Int64
-  package let latestWindow: Int64?
   package let recordCount: Int64
   package let rejectedCount: Int64
   package let dirtyOutputs: [String]
@@ -53,9 +53,9 @@ extension CheckpointReader {
       let partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
       let totals = try totals(in: database)
       try confirmOutputs(in: database)
-      let windows = try database.checkedRow(
-        of: "windows", "SELECT count(*), max(window) FROM windows", identifiedBy: 0
-      ) { row in (count: try row.count(0), latest: row.isNull(1) ? nil : try window(row, 1)) }
+      let windowCount =
+        try Int64.fetchOne(
+          database, sql: "SELECT count(*) FROM outputs WHERE kind = 'window'") ?? 0
       return CheckpointStatus(
         job: try Checkpoint.jobName(in: database), lastCommit: last,
         nextBatch: try Checkpoint.nextBatch(in: database),
@@ -66,7 +66,7 @@ extension CheckpointReader {
           ($0.range.partition, $0.range.from) < ($1.range.partition, $1.range.from)
         }
         .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
-        windowCount: windows?.count ?? 0, latestWindow: windows?.latest,
+        windowCount: windowCount,
         recordCount: totals.records, rejectedCount: totals.rejected,
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),
         unsettledOutputs: try objectKeys(where: "checks_left > 0", in: database),
@@ -123,12 +123,14 @@ extension CheckpointReader {
     ) { try $0.objectKey(0) }
   }
 
-  /// Every window that holds state, ascending.
-  package func windows() throws(CheckpointError) -> [Int64] {
+  /// Every window that has an object, ascending.
+  package func windows() throws(CheckpointError) -> [Window] {
     try read { database in
       try database.checkedRows(
-        of: "windows", "SELECT window FROM windows ORDER BY window", identifiedBy: 1
-      ) { try window($0, 0) }
+        of: "outputs",
+        "SELECT object_key, number FROM outputs WHERE kind = 'window' ORDER BY number",
+        identifiedBy: 1
+      ) { try window($0, 1) }
     }
   }
 }

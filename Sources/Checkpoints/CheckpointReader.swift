@@ -3,7 +3,7 @@ internal import Glibc
 package import Jobs
 package import Offsets
 package import Tables
-internal import Windows
+package import Windows
 
 /// A second, read-only connection to a checkpoint: for the publisher beside a run, and for `status`
 /// and `show` from any process.
@@ -154,7 +154,7 @@ package final class CheckpointReader {
   /// The window or the batch that an object shows.
   private func number(_ row: CheckedRow, _ column: Int32, _ kind: Output.Kind) throws -> Int64 {
     switch kind {
-    case .window: try window(row, column)
+    case .window: try window(row, column).number
     case .batch, .rejects: try row.number(column)
     }
   }
@@ -173,9 +173,9 @@ package final class CheckpointReader {
   }
 
   /// A window's start, which only the job tells all about.
-  func window(_ row: CheckedRow, _ column: Int32) throws -> Int64 {
-    if let job { return try row.window(column, of: job) }
-    return try row.integer(column)
+  func window(_ row: CheckedRow, _ column: Int32) throws -> Window {
+    if let job { return try row.window(column, of: job.window) }
+    return Window(try row.integer(column))
   }
 
   /// The newest committed content of an output and its revision, read in one transaction.
@@ -191,11 +191,11 @@ package final class CheckpointReader {
         guard output.kind == .window else {
           return (revision: try row.number(1), number: try row.number(2))
         }
-        let window = try row.window(2, of: job)
+        let window = try row.window(2, of: job.window)
         guard ObjectKeys.window(window, of: job) == output.objectKey else {
-          throw row.fault(2, "is \(window), whose object has another key")
+          throw row.fault(2, "is \(window.number), whose object has another key")
         }
-        return (revision: try row.number(1), number: window)
+        return (revision: try row.number(1), number: window.number)
       }
       guard let newest else {
         throw RowFault(table: "outputs", row: "'\(output.objectKey)'", problem: "is gone")
@@ -203,7 +203,7 @@ package final class CheckpointReader {
       let content: OutputContent =
         switch output.kind {
         case .window:
-          try windowContent(newest.number, job: job, in: database)
+          try windowContent(Window(newest.number), job: job, in: database)
         case .batch:
           .bytes(try bytes(of: output, in: database))
         case .rejects:
@@ -213,28 +213,34 @@ package final class CheckpointReader {
     }
   }
 
-  /// A window that has an object has groups, and its lineage tells of as many records as it holds.
+  /// A window that has an object has groups, and its panes' lineage tells of as many records as
+  /// they hold.
   private func windowContent(
-    _ window: Int64, job: Job, in database: Database
+    _ window: Window, job: Job, in database: Database
   ) throws -> OutputContent {
-    let table = try table(ofWindow: window, job: job, in: database)
-    let lineage = try lineage(ofWindow: window, in: database)
-    let lineageCount = lineage.reduce(0) { $0 + $1.recordCount }
-    let isThere: Void? = try database.checkedRow(
-      of: "windows", "SELECT window, records FROM windows WHERE window = ?", arguments: [window],
-      identifiedBy: 1
-    ) { row in
-      guard try row.count(1) == lineageCount else {
-        throw row.fault(1, "is \(try row.count(1)), and window_offsets tells of \(lineageCount)")
-      }
+    let panes = try panes(of: window, job: job, in: database)
+    guard let first = panes.first?.pane else {
+      throw RowFault(table: "windows", row: "\(window.number)", problem: "is gone")
     }
-    guard isThere != nil else {
-      throw RowFault(table: "windows", row: "\(window)", problem: "is gone")
+    let generation = Generation(try Generation.live(in: database), job.stateLayout)
+    let table = try generation.table(of: panes.map(\.pane), job.selectInputSchema, in: database)
+    var lineage: [PartitionID: Lineage] = [:]
+    for (pane, recordCount) in panes {
+      let ofPane = try self.lineage(of: pane, in: database)
+      let told = ofPane.reduce(0) { $0 + $1.recordCount }
+      guard told == recordCount else {
+        throw RowFault(
+          table: "windows", row: "\(pane.number)",
+          problem: "records is \(recordCount), and window_offsets tells of \(told)")
+      }
+      for part in ofPane { lineage[part.partition] = part.merged(with: lineage[part.partition]) }
     }
     guard table.rowCount > 0 else {
-      throw RowFault(table: "groups", row: "\(window)", problem: "is gone: the window has no group")
+      throw RowFault(
+        table: generation.table, row: "\(first.number)",
+        problem: "is gone: the window has no group")
     }
-    return .window(table, lineage: lineage)
+    return .window(table, lineage: lineage.values.sorted { $0.partition < $1.partition })
   }
 
   private func bytes(of output: Output, in database: Database) throws -> [UInt8] {
@@ -272,63 +278,32 @@ package final class CheckpointReader {
   }
 
   /// The keys and measures of a window's groups, sorted by key, NULL first.
-  package func table(ofWindow window: Int64, job: Job) throws(CheckpointError) -> Tables.Table {
-    try read { database in try table(ofWindow: window, job: job, in: database) }
+  package func table(of window: Window, job: Job) throws(CheckpointError) -> Tables.Table {
+    try read { database in
+      let panes = try panes(of: window, job: job, in: database).map(\.pane)
+      let generation = Generation(try Generation.live(in: database), job.stateLayout)
+      return try generation.table(of: panes, job.selectInputSchema, in: database)
+    }
   }
 
-  private func table(ofWindow window: Int64, job: Job, in database: Database) throws -> Tables.Table
-  {
-    let layout = StateLayout(job, batchSchema: job.recordSchema)
-    // Per key its `_is_null` column, where it has one, and its value.
-    var names: [String] = []
-    var order: [String] = []
-    for key in layout.keys {
-      let name = key.name.quotedDatabaseIdentifier
-      if key.isNullable {
-        let isNull = "\(key.name)_is_null".quotedDatabaseIdentifier
-        names.append(isNull)
-        order.append("\(isNull) DESC")
-      }
-      names.append(name)
-      order.append(name)
-    }
-    let ordering = order.isEmpty ? "" : " ORDER BY \(order.joined(separator: ", "))"
-    let selected = ["window"] + names + layout.columns.map(\.name.quotedDatabaseIdentifier)
-    var keys = layout.keys.map { Tables.Column($0.type) }
-    var state = layout.columns.map { Tables.Column($0.type) }
-    try database.forEachRow(
-      of: "groups",
-      "SELECT \(selected.joined(separator: ", ")) FROM groups WHERE window = ?\(ordering)",
-      arguments: [window],
-      identifiedBy: Int32(1 + names.count)
-    ) { row in
-      var index: Int32 = 1
-      for (key, definition) in layout.keys.enumerated() {
-        var isNull = false
-        if definition.isNullable {
-          isNull = try row.flag(index)
-          index += 1
-        }
-        if isNull {
-          keys[key].appendNull()
-        } else {
-          try row.append(index, to: &keys[key], isNullable: false)
-        }
-        index += 1
-      }
-      for (column, definition) in layout.columns.enumerated() {
-        // A sum may have more digits than the field that it adds up.
-        let digitCount = definition.merge == .add ? 18 : nil
-        try row.append(
-          index, to: &state[column], isNullable: definition.isNullable, digitCount: digitCount)
-        index += 1
+  /// The panes of a window that hold state, and their records.
+  private func panes(
+    of window: Window, job: Job, in database: Database
+  ) throws -> [(pane: Pane, recordCount: Int64)] {
+    let generation = try Generation.areKnown(in: database) ? ", generation" : ""
+    let live = try Generation.live(in: database)
+    return try job.window.panes(of: window).compactMap { pane in
+      try database.checkedRow(
+        of: "windows", "SELECT window, records\(generation) FROM windows WHERE window = ?",
+        arguments: [pane.number], identifiedBy: 1
+      ) { row in
+        if !generation.isEmpty { _ = try row.integer(2, in: live...live) }
+        return (pane: try row.pane(0, of: job.window), recordCount: try row.count(1))
       }
     }
-    return Tables.Table(
-      job.selectInputSchema, columns: keys + layout.measures(of: job, state: state))
   }
 
-  private func lineage(ofWindow window: Int64, in database: Database) throws -> [Lineage] {
+  private func lineage(of pane: Pane, in database: Database) throws -> [Lineage] {
     // Looked up before, as one query does not begin inside another.
     try loadPartitions(database)
     var total: Int64 = 0
@@ -338,7 +313,7 @@ package final class CheckpointReader {
       SELECT window, partition_id, smallest_offset, largest_offset, records
       FROM window_offsets WHERE window = ?
       """,
-      arguments: [window],
+      arguments: [pane.number],
       identifiedBy: 2
     ) { row in
       let partition = try row.partition(1, in: partitions)
@@ -458,6 +433,15 @@ package struct Lineage: Sendable, Equatable {
     self.smallestOffset = smallestOffset
     self.largestOffset = largestOffset
     self.recordCount = recordCount
+  }
+
+  /// What both are of; the same partition's.
+  fileprivate func merged(with other: Lineage?) -> Lineage {
+    guard let other else { return self }
+    return Lineage(
+      partition: partition, smallestOffset: min(smallestOffset, other.smallestOffset),
+      largestOffset: max(largestOffset, other.largestOffset),
+      recordCount: recordCount + other.recordCount)
   }
 
   /// A JSON array with an object per partition, as objects carry it.

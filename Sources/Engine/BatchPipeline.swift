@@ -55,10 +55,9 @@ final class BatchPipeline {
     self.history = history
     self.job = job
     self.stopwatch = stopwatch
-    let time: String? = if case .tumbling(_, let time) = job.window { time } else { nil }
     decoder = RecordDecoder(
       format: job.format, fields: job.fields, messageFields: job.messageFieldsRead,
-      requiredTimeColumn: time,
+      requiredTimeColumn: job.window.timeColumn,
       recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes))
     let schema = decoder.schema
     batch = RecordBatch(schema)
@@ -67,7 +66,7 @@ final class BatchPipeline {
     renderer =
       if job.aggregate == nil {
         try Renderer(job, inputSchema: schema, release: release)
-      } else if job.window == .batch {
+      } else if !job.window.keepsState {
         try Renderer(job, inputSchema: job.selectInputSchema, release: release)
       } else {
         nil
@@ -159,7 +158,7 @@ final class BatchPipeline {
     if let fold {
       let delta = try stopwatch.measure(.fold) { try folded(fold, plan) }
       outcome.countedCount = delta.countedRecordCount
-      if job.window == .batch {
+      if !job.window.keepsState {
         guard delta.groupCount <= job.limits.groupsPerWindow else {
           throw BatchFault(
             plan,
@@ -186,18 +185,13 @@ final class BatchPipeline {
   /// - Returns: Nil where the batch is not at fault.
   func diagnose(_ error: CheckpointError, _ plan: BatchPlan) -> BatchFault? {
     if case .tooManyGroups = error.code { return BatchFault(plan, .checkpoint(error)) }
-    guard case .overflow(let group, let column, let held) = error.code else { return nil }
+    guard case .overflow(let group, let measure, let held) = error.code else { return nil }
     guard let fold,
-      let delta = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
-      let row = fold.firstOverflow(
-        in: batch, matches: matches, batchNumber: plan.batch, group: group, of: delta,
-        stateColumn: column, held: held),
-      let slice = batch.slices.first(where: { $0.rows.contains(row) })
+      case .folded(let delta) = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
+      let cause = fold.misfit(
+        in: batch, matches: matches, batchNumber: plan.batch, groupRow: delta.firstRows[group],
+        measure: measure, held: held)
     else { return BatchFault(plan, .checkpoint(error)) }
-    let cause = FoldError(
-      code: .overflow(
-        measure: fold.layout.columns[column].name, group: fold.describe(group: group, of: delta)),
-      partitionIndex: slice.partitionIndex, offset: batch.offsets[row])
     return BatchFault(plan, .fold(plan.ranges[cause.partitionIndex].partition, cause))
   }
 
@@ -248,19 +242,17 @@ final class BatchPipeline {
         for (row, verdict) in zip(rows, some) { verdicts[row] = verdict }
       }
       matches = verdicts
-      try refuse(failing.map { (row: $0, field: "where") }, .expressionFailed)
+      try refuse(failing.map { Refusal(row: $0, .expressionFailed, field: "where") })
     }
   }
 
   private func folded(_ fold: Fold, _ plan: BatchPlan) throws -> Delta {
     do {
-      do {
-        return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
-      } catch {
-        guard case .keyTooLong = error.code else { throw error }
-        let rows = fold.rowsWithLongKeys(batch, matches: matches)
-        try refuse(rows.map { (row: $0.row, field: $0.column) }, .keyTooLong)
-        return try fold.fold(batch, matches: matches, batchNumber: plan.batch)
+      while true {
+        switch try fold.fold(batch, matches: matches, batchNumber: plan.batch) {
+        case .folded(let delta): return delta
+        case .refused(let refusals): try refuse(refusals)
+        }
       }
     } catch let error as FoldError {
       throw BatchFault(plan, .fold(plan.ranges[error.partitionIndex].partition, error))
@@ -287,20 +279,22 @@ final class BatchPipeline {
     }
   }
 
-  /// Makes rows rejects: they count no more.
-  private func refuse(_ rows: [(row: Int, field: String)], _ reason: Reject.Reason) throws {
-    guard !rows.isEmpty else { return }
+  /// Makes rows rejects: they count no more. The one way by which a record is refused after it has
+  /// decoded, whether because of its time, its key or an expression.
+  private func refuse(_ refusals: [Refusal]) throws {
+    guard !refusals.isEmpty else { return }
     guard decoder.keepsRecords else { throw NeedsRecords() }
-    for (row, field) in rows {
-      guard let slice = batch.slices.first(where: { $0.rows.contains(row) }) else {
-        preconditionFailure("row \(row) belongs to no partition")
+    for refusal in refusals {
+      guard let slice = batch.slices.first(where: { $0.rows.contains(refusal.row) }) else {
+        preconditionFailure("row \(refusal.row) belongs to no partition")
       }
-      matches[row] = false
-      let record = batch.records[row]
+      matches[refusal.row] = false
+      let record = batch.records[refusal.row]
       batch.rejects.append(
         Reject(
-          partitionIndex: slice.partitionIndex, offset: batch.offsets[row], record: record.record,
-          reason: reason, field: field,
+          partitionIndex: slice.partitionIndex, offset: batch.offsets[refusal.row],
+          record: record.record,
+          reason: refusal.reason, field: refusal.field,
           raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes)))))
     }
   }
@@ -340,9 +334,9 @@ final class BatchPipeline {
 
   private func renderGroups(_ delta: Delta, _ fold: Fold, _ plan: BatchPlan) throws -> [UInt8] {
     guard let renderer else { preconditionFailure("a batch window without a renderer") }
-    let columns = delta.keys + fold.layout.measures(of: job, state: delta.state)
+    let columns = delta.keys + fold.layout.results(delta.state)
     let groups = Table(job.selectInputSchema, columns: columns).sorted(byFirst: delta.keys.count)
-    let lineage = delta.windows.flatMap(\.contributions).map {
+    let lineage = delta.panes.flatMap(\.contributions).map {
       Lineage(
         partition: plan.ranges[$0.partitionIndex].partition, smallestOffset: $0.smallestOffset,
         largestOffset: $0.largestOffset,
@@ -365,7 +359,7 @@ final class BatchPipeline {
       }
       // Where every record passes alone, the fault is in all of them together.
       if failing.isEmpty { throw error }
-      try refuse(failing.map { (row: $0, field: "select") }, .expressionFailed)
+      try refuse(failing.map { Refusal(row: $0, .expressionFailed, field: "select") })
       return try renderMatchingRows(renderer, plan)
     }
   }
@@ -408,8 +402,8 @@ extension Job {
   /// expression costs a column and nothing else.
   var messageFieldsRead: [MessageField] {
     let expressions = ([self.where ?? ""] + select.map(\.sql)).joined(separator: " ").lowercased()
-    var names = Set((aggregate?.by ?? []) + (aggregate?.measures.compactMap(\.field) ?? []))
-    if case .tumbling(_, let time) = window { names.insert(time) }
+    var names = Set((aggregate?.by ?? []) + (aggregate?.measures.compactMap(\.argument) ?? []))
+    if let time = window.timeColumn { names.insert(time) }
     let lowercased = Set(names.map { $0.lowercased() })
     return MessageField.allCases.filter {
       lowercased.contains($0.rawValue) || expressions.contains($0.rawValue)

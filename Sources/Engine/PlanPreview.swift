@@ -2,6 +2,7 @@ package import Checkpoints
 package import Jobs
 package import Offsets
 package import Tables
+package import Windows
 
 /// What the next run would read, found out without touching anything.
 package struct PlanPreview: Sendable {
@@ -85,8 +86,8 @@ package struct PlanPreview: Sendable {
 }
 
 /// The table that a window's object shows now, from committed state.
-package func resultTable(of window: Int64, job: Job, reader: CheckpointReader) throws -> Table {
-  let groups = try reader.table(ofWindow: window, job: job)
+package func resultTable(of window: Window, job: Job, reader: CheckpointReader) throws -> Table {
+  let groups = try reader.table(of: window, job: job)
   return try Renderer(job, inputSchema: job.selectInputSchema, release: "").table(
     groups.columns, visibleColumnCount: groups.columns.count)
 }

@@ -5,6 +5,7 @@ internal import Jobs
 internal import Offsets
 internal import Parquet
 internal import Tables
+internal import Windows
 
 /// Turns committed content into an object's bytes: derived columns by SQL, then the output format.
 /// The same content gives the same bytes.
@@ -47,7 +48,7 @@ struct Renderer {
 
   /// What an object is a result of: a window, or a single batch.
   enum Origin {
-    case window(Int64)
+    case window(Window)
     case batch(Int64)
   }
 
@@ -81,7 +82,7 @@ struct Renderer {
   private func metadata(_ origin: Origin, _ lineage: [Lineage]) -> [(key: String, value: String)] {
     let of =
       switch origin {
-      case .window(let window): (key: "tranche.window", value: windowText(window))
+      case .window(let window): (key: "tranche.window", value: job.window.label(of: window))
       case .batch(let batch): (key: "tranche.batch", value: String(batch))
       }
     return [
@@ -108,19 +109,14 @@ struct Renderer {
         let shown = try stopwatch.measure(.render) { () throws(ExpressionError) in
           try table(groups.columns, visibleColumnCount: groups.columns.count)
         }
-        return try stopwatch.measure(.encode) { try encode(shown, .window(output.number), lineage) }
+        return try stopwatch.measure(.encode) {
+          try encode(shown, .window(Window(output.number)), lineage)
+        }
       } catch {
         throw RenderFault(
-          job: job.name, subject: .window(windowText(output.number)), cause: error)
+          job: job.name, subject: .window(job.window.label(of: Window(output.number))),
+          cause: error)
       }
-    }
-  }
-
-  private func windowText(_ window: Int64) -> String {
-    switch job.window {
-    case .tumbling: TimestampText.format(milliseconds: window)
-    case .global: "global"
-    case .batch: String(window)
     }
   }
 

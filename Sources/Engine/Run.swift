@@ -386,7 +386,7 @@ package final class Run {
     commit.rejectedCount = Int64(batch.rejects.count)
     commit.acceptedCount = batch.acceptedCount
     commit.delta = batch.delta
-    commit.result = batch.result.map { (ObjectKeys.batch(plan.batch, of: job), $0) }
+    commit.result = batch.result.map { (ObjectKeys.window(Window(plan.batch), of: job), $0) }
     // Under the policy fail only those come here that a person has accepted.
     commit.rejects = job.rejects.policy == .drop ? [] : batch.rejects
     commit.nextPlan = next

@@ -48,7 +48,7 @@ extension RecordDecoder {
       }
     case .double: convertDoubles(index, chunk, to: &column)
     case .string: convertTexts(index, chunk, to: &column)
-    case .timestampMicroseconds, .date:
+    case .timestampMicroseconds, .date, .bytes:
       preconditionFailure("\(field.column.type) is no type of an input field")
     }
   }

@@ -1,9 +1,10 @@
 package import Formats
 package import Tables
+package import Windows
 
 /// A job file after parsing, substitution and validation: every later step takes its values from
 /// here.
-package struct Job: Sendable, Equatable {
+package struct Job: Sendable {
   package var name: String
   package var clusters: [Cluster]
   package var start: StartPosition
@@ -12,7 +13,7 @@ package struct Job: Sendable, Equatable {
   package var fields: [InputField]
   /// At least 1.
   package var maxOffsets: Int64
-  package var window: Window
+  package var window: any WindowKind
   /// A checked SQL expression over ``recordSchema``.
   package var `where`: String?
   /// Nil for a row job.
@@ -39,27 +40,10 @@ package struct Job: Sendable, Equatable {
 
   package enum DataLossPolicy: String, Sendable, CaseIterable { case fail, skip }
 
-  package enum Window: Sendable, Equatable {
-    /// Windows of equal width that start at multiples of it since 1970-01-01 UTC; `time` names a
-    /// timestamp column.
-    case tumbling(widthMilliseconds: Int64, time: String)
-    case global
-    /// Each batch is a window of its own.
-    case batch
-  }
-
   package struct Aggregate: Sendable, Equatable {
     /// Columns of ``recordSchema``; may be empty (one group).
     package var by: [String]
     package var measures: [Measure]
-  }
-
-  package struct Measure: Sendable, Equatable {
-    package enum Function: String, Sendable, CaseIterable { case count, sum, min, max, avg }
-    package var name: String
-    package var function: Function
-    /// A column of ``recordSchema``; nil for `count()`, which counts records.
-    package var field: String?
   }
 
   package struct DerivedColumn: Sendable, Equatable {
@@ -164,7 +148,7 @@ extension Job {
   /// What `select` reads: the group's key and measures, or in a row job the record.
   package var selectInputSchema: Schema {
     guard let aggregate else { return recordSchema }
-    return Schema(aggregate.by.map(recordColumn) + aggregate.measures.map(resultColumn))
+    return Schema(aggregate.by.map(recordColumn) + aggregate.measures.map(\.result))
   }
 
   /// The table that rendering makes: keys and measures (in a row job the declared fields), then the
@@ -180,24 +164,22 @@ extension Job {
     return recordSchema.columns[index]
   }
 
-  /// The type that a measure has in the result: counts are int64, integer sums int64, sums of
-  /// decimals decimals of 18 digits.
-  package func resultColumn(_ measure: Measure) -> ColumnDefinition {
-    guard let field = measure.field.map(recordColumn) else {
-      return ColumnDefinition(measure.name, .int64)
-    }
-    switch measure.function {
-    case .count: return ColumnDefinition(measure.name, .int64)
-    case .avg: return ColumnDefinition(measure.name, .double, isNullable: field.isNullable)
-    case .min, .max: return ColumnDefinition(measure.name, field.type, isNullable: field.isNullable)
-    case .sum:
-      let type: ColumnType =
-        switch field.type {
-        case .double: .double
-        case .decimal(_, let scale): .decimal(precision: 18, scale: scale)
-        default: .int64
-        }
-      return ColumnDefinition(measure.name, type, isNullable: field.isNullable)
-    }
+  /// How the state of an aggregate job is stored.
+  ///
+  /// - Precondition: the job aggregates.
+  package var stateLayout: StateLayout {
+    guard let aggregate else { preconditionFailure("a row job has no state") }
+    return StateLayout(keys: aggregate.by.map(recordColumn), measures: aggregate.measures)
+  }
+}
+
+extension Fold {
+  /// - Precondition: the job aggregates, and the batch's schema holds every column that it names.
+  package init(_ job: Job, batchSchema: Schema) {
+    self.init(
+      job.stateLayout, job.window,
+      Limits(
+        windowsPerBatch: job.limits.windowsPerBatch, keyBytes: job.limits.keyBytes),
+      batchSchema: batchSchema)
   }
 }

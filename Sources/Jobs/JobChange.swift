@@ -1,5 +1,6 @@
 internal import Formats
 internal import Tables
+internal import Windows
 
 /// A setting that is not what it was when the checkpoint was last written.
 package struct JobChange: Sendable, Equatable, CustomStringConvertible {
@@ -36,17 +37,18 @@ extension Job {
   /// What the state and the objects depend on, by key: after substitution, in one spelling, without
   /// secrets.
   package var canonicalSettings: [String: String] {
+    let measures = aggregate?.measures.map { "\($0)" }.joined(separator: ", ")
     var settings = [
       // Raised when the same bytes decode to other values.
       "decoder": "1",
       "source.start": start.spelling,
       "source.format": format.rawValue,
       "source.fields": fields.map { "\($0.column.name) \($0.spelling)" }.joined(separator: ", "),
-      "window": window.spelling,
+      // A job without aggregate has no window to speak of, and is spelled as it always was.
+      "window": aggregate == nil ? "global" : window.canonicalText,
       "where": self.where ?? "-",
       "aggregate.by": aggregate.map { $0.by.joined(separator: ", ") } ?? "-",
-      "aggregate.measures": aggregate.map { $0.measures.map(\.spelling).joined(separator: ", ") }
-        ?? "-",
+      "aggregate.measures": measures ?? "-",
       "select": select.map { "\($0.name) \($0.type): \($0.sql)" }.joined(separator: ", "),
       "output.to": output.destination.text,
       "output.format": output.format.rawValue,
@@ -80,18 +82,4 @@ extension Job.StartPosition {
     case .timestamp(let milliseconds): TimestampText.format(milliseconds: milliseconds)
     }
   }
-}
-
-extension Job.Window {
-  fileprivate var spelling: String {
-    switch self {
-    case .tumbling(let width, let time): "tumbling \(width)ms by \(time)"
-    case .global: "global"
-    case .batch: "batch"
-    }
-  }
-}
-
-extension Job.Measure {
-  fileprivate var spelling: String { "\(name) \(function.rawValue)(\(field ?? ""))" }
 }

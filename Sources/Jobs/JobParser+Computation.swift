@@ -1,6 +1,7 @@
 internal import Expressions
 internal import Formats
 internal import Tables
+internal import Windows
 
 /// `trigger`, `window`, `where`, `aggregate` and `select`.
 extension JobParser {
@@ -15,11 +16,11 @@ extension JobParser {
     if window.word != nil {
       guard let word = reader.string(window) else { return }
       switch word {
-      case "global": job.window = .global
-      case "batch": job.window = .batch
+      case "global": job.window = GlobalWindow()
+      case "batch": job.window = BatchWindows(keepsEach: false)
       default:
         reader.fail(
-          window, value: word, "is no window",
+          window, value: word, "is not a valid window",
           "Use global, batch or { tumbling: 5m, time: record_timestamp }")
       }
       return
@@ -38,7 +39,7 @@ extension JobParser {
           time = column.name
         } else {
           reader.fail(
-            entry, value: name, "is no timestamp",
+            entry, value: name, "is not a timestamp",
             "Name a field of type timestamp, or record_timestamp")
         }
       default: break
@@ -47,7 +48,16 @@ extension JobParser {
     if !seen.contains("tumbling") {
       reader.fail(window, "has no key tumbling", "Write { tumbling: 5m }, or global, or batch")
     }
-    if let width { job.window = .tumbling(widthMilliseconds: width, time: time) }
+    if let width { job.window = TumblingWindows(widthMilliseconds: width, time: time) }
+  }
+
+  /// Gives each batch's object a folder of its own.
+  ///
+  /// - Returns: Whether the job's windows are batches.
+  mutating func keepEachBatch() -> Bool {
+    guard job.window is BatchWindows else { return false }
+    job.window = BatchWindows(keepsEach: true)
+    return true
   }
 
   func column(_ name: String, _ entry: YAMLReader.Entry) -> ColumnDefinition? {
@@ -69,7 +79,7 @@ extension JobParser {
     let by = entries["by"].map { groupColumns($0) } ?? []
     let measures = entries["measures"].map { parseMeasures($0, keys: by) } ?? []
     job.aggregate = Job.Aggregate(by: by, measures: measures)
-    checkStateColumns(aggregate, by, measures)
+    checkStateColumns(aggregate)
   }
 
   mutating func groupColumns(_ entry: YAMLReader.Entry) -> [String] {
@@ -91,8 +101,8 @@ extension JobParser {
     return by
   }
 
-  mutating func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Job.Measure] {
-    var measures: [Job.Measure] = []
+  mutating func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Measure] {
+    var measures: [Measure] = []
     var taken = Set(keys.map { $0.lowercased() })
     for (name, entry) in reader.mapping(entry, namesAreFree: true, most: 500) {
       guard checkColumnName(name, entry, taken: &taken) else { continue }
@@ -108,48 +118,35 @@ extension JobParser {
     return measures
   }
 
-  func measure(_ name: String, _ text: String, _ entry: YAMLReader.Entry) -> Job.Measure? {
+  func measure(_ name: String, _ text: String, _ entry: YAMLReader.Entry) -> Measure? {
     let parts = text.split(separator: "(", maxSplits: 1)
     guard parts.count == 2, text.hasSuffix(")"),
-      let function = Job.Measure.Function(rawValue: String(parts[0]))
+      let function = Measure.function(named: String(parts[0]))
     else {
+      let usages = Measure.functions.flatMap { $0.usages }
       reader.fail(
-        entry, value: text, "is no measure",
-        "Use count(), count(f), sum(f), min(f), max(f) or avg(f)")
+        entry, value: text, "is not a measure",
+        "Use \(usages.dropLast().joined(separator: ", ")) or \(usages.last ?? "")")
       return nil
     }
     let argument = String(parts[1].dropLast())
-    if argument.isEmpty {
-      if function == .count { return Job.Measure(name: name, function: .count, field: nil) }
-      reader.fail(entry, value: text, "needs a field", "Write \(function.rawValue)(FIELD)")
+    var field: ColumnDefinition?
+    if !argument.isEmpty {
+      guard let column = column(argument, entry) else { return nil }
+      field = column
+    }
+    do {
+      return Measure(name, try function.init(field), argument: field?.name)
+    } catch {
+      reader.fail(entry, value: text, error.problem, error.remedy)
       return nil
     }
-    guard let column = column(argument, entry) else { return nil }
-    let isNumber: Bool =
-      switch column.type {
-      case .int32, .int64, .double, .decimal: true
-      case .bool, .string, .timestamp, .timestampMicroseconds, .date: false
-      }
-    if (function == .sum || function == .avg) && !isNumber {
-      reader.fail(
-        entry, value: text, "adds up a \(column.type)",
-        "Use a field of type int32, int64, double or decimal")
-      return nil
-    }
-    return Job.Measure(name: name, function: function, field: column.name)
   }
 
   /// The state's columns are named after keys and measures; some need a second column.
-  func checkStateColumns(_ entry: YAMLReader.Entry, _ by: [String], _ measures: [Job.Measure]) {
-    let nullable = Set(recordSchema.columns.filter(\.isNullable).map(\.name))
-    var names = ["window"] + by + by.filter(nullable.contains).map { "\($0)_is_null" }
-    for measure in measures {
-      names +=
-        measure.function == .avg
-        ? ["\(measure.name)_sum", "\(measure.name)_count"] : [measure.name]
-    }
-    let counts = Dictionary(names.map { ($0.lowercased(), 1) }, uniquingKeysWith: +)
-    for name in counts.filter({ $0.value > 1 }).keys.sorted() {
+  func checkStateColumns(_ entry: YAMLReader.Entry) {
+    let names = job.stateLayout.storedColumns.map { ($0.name.lowercased(), 1) }
+    for name in Dictionary(names, uniquingKeysWith: +).filter({ $0.value > 1 }).keys.sorted() {
       reader.fail(
         entry, value: name,
         "names two columns of the state (an avg keeps NAME_sum and NAME_count, a nullable key "

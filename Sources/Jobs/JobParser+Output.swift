@@ -15,7 +15,7 @@ extension JobParser {
         }
       case "keep":
         job.output.keep = reader.choice(entry, Job.Output.Keep.self) ?? .latest
-        if job.output.keep == .each && job.aggregate != nil && job.window != .batch {
+        if job.output.keep == .each && !keepEachBatch() {
           reader.fail(
             entry, value: "each", "is for batch windows and row jobs",
             "Leave it out: each window has an object of its own")

@@ -1,6 +1,7 @@
 internal import Expressions
 internal import Formats
 internal import Tables
+internal import Windows
 
 /// One reading of a job file. Each part that has a fault is left at its default, so that the others
 /// are checked all the same.
@@ -54,14 +55,7 @@ struct JobParser {
   /// A column that bears the name of a folder of the objects' path is lost: readers of such folders
   /// take the folder's value instead.
   private func checkPathColumns() {
-    let taken: String
-    if case .tumbling = job.window, job.aggregate != nil {
-      taken = "window_start"
-    } else if job.output.keep == .each {
-      taken = "batch"
-    } else {
-      return
-    }
+    guard let taken = job.window.folderColumn else { return }
     for (name, entry) in (job.aggregate == nil ? fieldEntries : []) + resultEntries
     where name.lowercased() == taken {
       reader.fail(
@@ -102,7 +96,7 @@ extension Job {
   fileprivate static var defaults: Job {
     Job(
       name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [],
-      maxOffsets: 1_000, window: .global,
+      maxOffsets: 1_000, window: BatchWindows(keepsEach: false),
       where: nil, aggregate: nil, select: [],
       output: Output(
         destination: .file(path: "out"), format: .parquet, keep: .latest, publish: .batch,

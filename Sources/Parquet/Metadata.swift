@@ -18,7 +18,7 @@ enum PhysicalType: Int {
       case .int32, .date: .int32
       case .int64, .timestamp, .timestampMicroseconds: .int64
       case .double: .double
-      case .string: .byteArray
+      case .string, .bytes: .byteArray
       // LogicalTypes.md, DECIMAL: up to 9 digits fit into an INT32, up to 18 into an INT64.
       case .decimal(let precision, _): precision <= 9 ? .int32 : .int64
       }
@@ -159,7 +159,7 @@ private func writeSchemaElement(_ column: ColumnDefinition, to writer: inout Thr
     case .timestampMicroseconds: 10
     case .int32: 17
     case .int64: 18
-    case .bool, .double: nil
+    case .bool, .double, .bytes: nil
     }
   guard let convertedType else { return }
   writer.field(6, i32: convertedType)
@@ -196,7 +196,7 @@ private func writeLogicalType(_ type: ColumnType, to writer: inout ThriftWriter)
   case .timestampMicroseconds: timestamp(unit: 2)
   case .int32: integer(bitWidth: 32)
   case .int64: integer(bitWidth: 64)
-  case .bool, .double: preconditionFailure("\(type) has no logical type")
+  case .bool, .double, .bytes: preconditionFailure("\(type) has no logical type")
   }
 }
 

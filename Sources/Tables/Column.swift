@@ -6,7 +6,7 @@ package struct Column: Sendable, Equatable {
   package var integers: [Int64] = []
   /// For `double`.
   package var doubles: [Double] = []
-  /// For `string`.
+  /// For `string` and `bytes`.
   package var text = TextArray()
   /// One entry per row.
   package var isNull: [Bool] = []
@@ -39,7 +39,8 @@ package struct Column: Sendable, Equatable {
     isNull.append(false)
   }
 
-  /// - Precondition: the column stores text, and the bytes are valid UTF-8.
+  /// - Precondition: the column stores text, and the bytes are valid UTF-8 unless its type is
+  ///   `bytes`.
   @inline(__always) package mutating func append(utf8: UnsafeRawBufferPointer) {
     assert(type.storage == .text)
     text.append(utf8)

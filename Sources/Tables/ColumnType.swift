@@ -16,13 +16,15 @@ package enum ColumnType: Hashable, Sendable {
   case date
   /// A whole number of units of 10^-scale; precision is at most 18 digits.
   case decimal(precision: Int, scale: Int)
+  /// Any bytes: what some measures keep. No field and no result has this type yet.
+  case bytes
 
   package enum Storage: Hashable, Sendable { case integers, doubles, text }
 
   package var storage: Storage {
     switch self {
     case .double: .doubles
-    case .string: .text
+    case .string, .bytes: .text
     case .int32, .int64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal: .integers
     }
   }
@@ -40,6 +42,7 @@ extension ColumnType: CustomStringConvertible {
     case .timestamp: "timestamp"
     case .timestampMicroseconds: "timestamp_microseconds"
     case .date: "date"
+    case .bytes: "bytes"
     case .decimal(let precision, let scale): "decimal(\(precision),\(scale))"
     }
   }

@@ -89,6 +89,20 @@ package struct RecordBatch: Sendable {
   }
 }
 
+/// A row that is refused after decoding, because of its time, its key or an expression.
+package struct Refusal: Sendable, Equatable {
+  package let row: Int
+  package let reason: Reject.Reason
+  /// What is at fault: a column, or an expression of the job file.
+  package let field: String?
+
+  package init(row: Int, _ reason: Reject.Reason, field: String?) {
+    self.row = row
+    self.reason = reason
+    self.field = field
+  }
+}
+
 /// One record that did not decode. Nothing vanishes: it is counted, and kept or refused as the
 /// job's policy says.
 package struct Reject: Sendable, Equatable {

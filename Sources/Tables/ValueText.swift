@@ -14,7 +14,7 @@ extension Column {
     case .timestampMicroseconds: TimestampText.formatMicroseconds(integers[row])
     case .date: TimestampText.formatDate(days: integers[row])
     case .decimal(_, let scale): DecimalText.format(unscaled: integers[row], scale: scale)
-    case .string: preconditionFailure("a column of texts has no plain values")
+    case .string, .bytes: preconditionFailure("a column of texts has no plain values")
     }
   }
 }

@@ -1,13 +1,11 @@
 package import Tables
 
-/// What one batch adds to the state: for each group of each window the values to merge, in order of
+/// What one batch adds to the state: for each group of each pane the values to merge, in order of
 /// first appearance.
 package struct Delta: Sendable {
-  /// What one window gets from the batch.
-  package struct Window: Sendable, Equatable {
-    /// Milliseconds since 1970 UTC of its start; 0 for the global window; the batch's number for a
-    /// batch window.
-    package let window: Int64
+  /// What one pane gets from the batch.
+  package struct PanePart: Sendable, Equatable {
+    package let pane: Pane
     package internal(set) var groupCount: Int
     /// Which offsets of each partition contributed: ascending by partition.
     package internal(set) var contributions: [Contribution]
@@ -21,10 +19,10 @@ package struct Delta: Sendable {
     package internal(set) var recordCount: Int64
   }
 
-  /// Ascending by window.
-  package internal(set) var windows: [Window] = []
-  /// The window of each group.
-  package internal(set) var groupWindows: [Int64] = []
+  /// Ascending by pane.
+  package internal(set) var panes: [PanePart] = []
+  /// The pane of each group.
+  package internal(set) var groupPanes: [Pane] = []
   /// The group keys, one column per key, one row per group.
   package internal(set) var keys: [Column] = []
   /// One column per state column, one row per group.
@@ -34,16 +32,15 @@ package struct Delta: Sendable {
   /// Records that `where` let through.
   package internal(set) var countedRecordCount: Int64 = 0
 
-  package var groupCount: Int { groupWindows.count }
+  package var groupCount: Int { groupPanes.count }
 }
 
-/// Why a batch can not be folded. None of these goes away by trying again.
+/// Why a batch cannot be folded. None of these goes away by trying again.
 package struct FoldError: Error, Equatable, CustomStringConvertible {
   package enum Code: Equatable, Sendable {
     /// A sum that no longer fits into 64 bits, or into the 18 digits of a decimal.
     case overflow(measure: String, group: String)
     case tooManyWindows(limit: Int64)
-    case keyTooLong(column: String, byteCount: Int, limit: Int64)
     case sumNotFinite(measure: String, group: String)
   }
   package let code: Code
@@ -65,8 +62,6 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
       "the sum of measure \(measure) for group \(group) is no longer a finite number"
     case .tooManyWindows(let limit):
       "the batch touches more than \(limit) windows (limits.windows_per_batch)"
-    case .keyTooLong(let column, let byteCount, let limit):
-      "the key \(column) is \(byteCount) bytes long and limits.key_bytes is \(limit)"
     }
   }
 
@@ -78,7 +73,6 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
     case .tooManyWindows:
       "Raise limits.windows_per_batch, lower trigger.max_offsets, or leave out the record if its "
         + "time is wrong"
-    case .keyTooLong: "Raise limits.key_bytes, or leave the record out"
     }
   }
 }

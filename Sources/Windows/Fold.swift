@@ -1,301 +1,175 @@
-internal import Formats
-package import Jobs
 package import Tables
 
-/// Folds batches into deltas: assigns each record to its window, groups by key, accumulates. Pure:
-/// no clock, no I/O.
+/// Folds batches into deltas: assigns each record to its pane, groups by key, accumulates. Pure: no
+/// clock, no I/O.
 ///
-/// It works column by column: first the window of every row, then its group, then one pass per
-/// state column.
+/// It works column by column: first the pane of every row, then its group, then one pass per state
+/// column.
 package struct Fold {
-  package let layout: StateLayout
-  private let job: Job
-  private let timeColumn: Int?
+  package struct Limits: Sendable, Equatable {
+    package let windowsPerBatch: Int64
+    package let keyBytes: Int64
 
-  /// - Precondition: the job aggregates, and the batch's schema holds every column that it names.
-  package init(_ job: Job, batchSchema: Schema) {
-    self.job = job
-    layout = StateLayout(job, batchSchema: batchSchema)
-    timeColumn =
-      if case .tumbling(_, let time) = job.window { batchSchema.index(of: time) } else { nil }
+    package init(windowsPerBatch: Int64, keyBytes: Int64) {
+      self.windowsPerBatch = windowsPerBatch
+      self.keyBytes = keyBytes
+    }
+  }
+
+  /// A batch's delta, or the records that must not be in it.
+  package enum Outcome {
+    case folded(Delta)
+    /// In the order of their rows. Without them the batch is to be folded again.
+    case refused([Refusal])
+  }
+
+  package let layout: StateLayout
+  private let kind: any WindowKind
+  private let limits: Limits
+  private let inputs: Inputs
+
+  /// The positions in the batch's schema of the columns that the fold reads.
+  private struct Inputs {
+    let keys: [Int]
+    let arguments: [Int?]
+    let time: Int?
+
+    init(_ layout: StateLayout, _ kind: any WindowKind, _ schema: Schema) {
+      func position(_ name: String) -> Int {
+        guard let index = schema.index(of: name) else {
+          preconditionFailure("column \(name) is not decoded")
+        }
+        return index
+      }
+      keys = layout.keys.map { position($0.name) }
+      arguments = layout.measures.map { $0.argument.map(position) }
+      time = kind.timeColumn.map(position)
+    }
+  }
+
+  /// - Precondition: the batch's schema holds every column that keys, measures and windows name.
+  package init(
+    _ layout: StateLayout, _ kind: any WindowKind, _ limits: Limits, batchSchema: Schema
+  ) {
+    self.layout = layout
+    self.kind = kind
+    self.limits = limits
+    inputs = Inputs(layout, kind, batchSchema)
   }
 
   /// - Parameters:
   ///   - matches: For each row whether `where` lets it through.
-  ///   - batchNumber: Names the window of a `batch` window.
-  package func fold(_ batch: RecordBatch, matches: [Bool], batchNumber: Int64) throws(FoldError)
-    -> Delta
-  {
+  ///   - batchNumber: Names the pane of a batch window.
+  package func fold(
+    _ batch: RecordBatch, matches: [Bool], batchNumber: Int64
+  ) throws(FoldError) -> Outcome {
     precondition(
       matches.count == batch.rowCount, "\(matches.count) verdicts for \(batch.rowCount) rows")
-    let windows = windowOfRows(batch, batchNumber: batchNumber)
-    var grouping = Grouping(
-      keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
+    let panes = panes(of: batch, batchNumber)
+    var grouping = Grouping(keyColumns: inputs.keys.map { batch.columns[$0] }, panes: panes)
     grouping.assign(matches)
-    try checkKeys(grouping.firstRows, of: batch)
+    let refusals = refusals(batch, grouping, panes)
+    if !refusals.isEmpty { return .refused(refusals) }
 
     var delta = Delta()
     delta.firstRows = grouping.firstRows
-    delta.groupWindows = grouping.firstRows.map { windows[$0] }
-    delta.keys = layout.keyInputs.map { batch.columns[$0].selecting(grouping.firstRows) }
-    delta.state = []
-    for column in layout.columns {
-      delta.state.append(try accumulate(column, over: batch, grouping: grouping))
+    delta.groupPanes = grouping.firstRows.map { Pane(panes[$0]) }
+    delta.keys = inputs.keys.map { batch.columns[$0].selecting(grouping.firstRows) }
+    delta.state.reserveCapacity(layout.columns.count)
+    for (measure, input) in zip(layout.measures, inputs.arguments) {
+      do {
+        try measure.function.accumulate(
+          input.map { batch.columns[$0] }, grouping.groups, into: &delta.state)
+      } catch {
+        throw failure(error, measure, panes, of: batch)
+      }
     }
-    try collectWindows(into: &delta, batch: batch, grouping: grouping)
-    return delta
+    try collectPanes(into: &delta, batch: batch, groups: grouping.groups)
+    return .folded(delta)
   }
 
-  /// Rows whose text to group by is too long, each with the column at fault.
-  ///
-  /// - Parameter matches: Other rows are not looked at.
-  package func rowsWithLongKeys(_ batch: RecordBatch, matches: [Bool]) -> [(
-    row: Int, column: String
-  )] {
-    let keys = zip(layout.keys, layout.keyInputs).filter { $0.0.type.storage == .text }
-    return matches.indices.filter { matches[$0] }.compactMap { row in
-      keys.first { batch.columns[$0.1].text.byteCount(of: row) > job.limits.keyBytes }
-        .map { (row: row, column: $0.0.name) }
+  private func panes(of batch: RecordBatch, _ batchNumber: Int64) -> RowPanes {
+    kind.panes(ofTimes: inputs.time.map { batch.columns[$0] }, batch: batchNumber)
+  }
+
+  // MARK: - Records that must not be in a delta
+
+  /// Rows of groups that cannot be kept, because of their time or their key.
+  private func refusals(
+    _ batch: RecordBatch, _ grouping: Grouping, _ panes: RowPanes
+  ) -> [Refusal] {
+    guard grouping.firstRows.contains(where: { refusal($0, batch, panes) != nil }) else {
+      return []
+    }
+    return grouping.groups.ofRow.indices.compactMap { row in
+      let group = grouping.groups.ofRow[row]
+      guard group >= 0,
+        let (reason, field) = refusal(grouping.firstRows[Int(group)], batch, panes)
+      else { return nil }
+      return Refusal(row: row, reason, field: field)
     }
   }
 
-  /// The first record at which a group's sum no longer fits, when it is added to what the state
-  /// already holds.
+  /// Why a row's group cannot be kept, and the column at fault.
+  private func refusal(
+    _ row: Int, _ batch: RecordBatch, _ panes: RowPanes
+  ) -> (Reject.Reason, field: String?)? {
+    if let time = kind.timeColumn, kind.fault(of: Pane(panes[row])) != nil {
+      return (.outOfRange, time)
+    }
+    for (definition, input) in zip(layout.keys, inputs.keys)
+    where definition.type.storage == .text
+      && batch.columns[input].text.byteCount(of: row) > limits.keyBytes
+    {
+      return (.keyTooLong, definition.name)
+    }
+    return nil
+  }
+
+  // MARK: - Sums that do not fit
+
+  /// The first record that a measure of a group cannot take up, beside what the state holds.
   ///
-  /// - Parameter held: One row of the state column's type; NULL or no row where the state holds
-  ///   nothing.
-  /// - Returns: A row of the batch, or nil when the sum fits after all.
-  package func firstOverflow(
-    in batch: RecordBatch, matches: [Bool], batchNumber: Int64, group: Int, of delta: Delta,
-    stateColumn: Int, held: Column
-  ) -> Int? {
-    let windows = windowOfRows(batch, batchNumber: batchNumber)
-    let grouping = Grouping(
-      keyColumns: layout.keyInputs.map { batch.columns[$0] }, windows: windows)
-    guard let input = layout.columns[stateColumn].input else { return nil }
-    let (values, column) = (batch.columns[input], layout.columns[stateColumn])
-    let isHeld = held.count > 0 && !held.isNull[0]
-    var integer = isHeld && column.type.storage == .integers ? held.integers[0] : 0
-    var double = isHeld && column.type.storage == .doubles ? held.doubles[0] : 0
-    for row in 0..<batch.rowCount
-    where matches[row] && !values.isNull[row] && grouping.isSameGroup(row, delta.firstRows[group]) {
-      if column.type.storage == .doubles {
-        double += values.doubles[row]
-        if !double.isFinite { return row }
-      } else {
-        guard let sum = column.sumOfIntegers(integer, values.integers[row]) else { return row }
-        integer = sum
+  /// - Parameters:
+  ///   - groupRow: A row of the group.
+  ///   - held: One row of the measure's state columns, or none where the state holds nothing.
+  /// - Returns: The error that names the record, or nil where all fit.
+  package func misfit(
+    in batch: RecordBatch, matches: [Bool], batchNumber: Int64, groupRow: Int, measure index: Int,
+    held: [Column]
+  ) -> FoldError? {
+    let panes = panes(of: batch, batchNumber)
+    let grouping = Grouping(keyColumns: inputs.keys.map { batch.columns[$0] }, panes: panes)
+    let measure = layout.measures[index]
+    let values = inputs.arguments[index].map { batch.columns[$0] }
+    var held = held
+    for row in 0..<batch.rowCount where matches[row] && grouping.isSameGroup(row, groupRow) {
+      do throws(Misfit) {
+        var added: [Column] = []
+        try measure.function.accumulate(
+          values?.selecting([row]), RowGroups(one: 1), into: &added)
+        for column in held.indices { held[column].append(row: 0, of: added[column]) }
+        var merged: [Column] = []
+        try measure.function.merge(
+          held[...], RowGroups(one: held.first?.count ?? 0), into: &merged)
+        held = merged
+      } catch {
+        return failure(Misfit(row: row, error.reason), measure, panes, of: batch)
       }
     }
     return nil
   }
 
-  /// `(api_id=17, city="Bern") of window 2026-11-23T10:05:00Z`, for messages: keys only, never
-  /// other contents.
-  package func describe(group: Int, of delta: Delta) -> String {
-    let keys = zip(layout.keys, delta.keys).map { definition, column in
-      let value =
-        column.isNull[group]
-        ? "NULL"
-        : definition.type == .string ? "\"\(column.text[group])\"" : String(column.integers[group])
-      return "\(definition.name)=\(value)"
-    }
-    return "(\(keys.joined(separator: ", ")))\(describe(window: delta.groupWindows[group]))"
-  }
-
-  /// ` of window 2026-11-23T10:05:00.000Z`; nothing where there is only one window.
-  private func describe(window: Int64) -> String {
-    if case .tumbling = job.window {
-      return " of window \(TimestampText.format(milliseconds: window))"
-    }
-    return ""
-  }
-
-  // MARK: - Windows
-
-  private func windowOfRows(_ batch: RecordBatch, batchNumber: Int64) -> RowWindows {
-    switch job.window {
-    case .global: return .same(0)
-    case .batch: return .same(batchNumber)
-    case .tumbling(let width, _):
-      guard let timeColumn else { preconditionFailure("the window's time is not decoded") }
-      return .each(
-        batch.columns[timeColumn].integers.map {
-          startOfWindow(holding: $0, widthMilliseconds: width)
-        })
-    }
-  }
-
-  private func collectWindows(into delta: inout Delta, batch: RecordBatch, grouping: Grouping)
-    throws(FoldError)
-  {
-    let starts = Set(delta.groupWindows).sorted()
-    if starts.count > job.limits.windowsPerBatch {
-      let row = delta.firstRows[
-        delta.groupWindows.firstIndex(of: starts[Int(job.limits.windowsPerBatch)]) ?? 0]
-      throw failure(.tooManyWindows(limit: job.limits.windowsPerBatch), at: row, of: batch)
-    }
-    let positions = Dictionary(uniqueKeysWithValues: starts.enumerated().map { ($1, $0) })
-    let windowOfGroup = delta.groupWindows.map { positions[$0] ?? 0 }
-    var windows = starts.map { Delta.Window(window: $0, groupCount: 0, contributions: []) }
-    for window in windowOfGroup { windows[window].groupCount += 1 }
-
-    var counted: Int64 = 0
-    // Of the slice at hand, by window: how many records, and the rows of the first and the last,
-    // whose offsets ascend within a slice.
-    var counts = [Int64](repeating: 0, count: windows.count)
-    var firstRows = [Int](repeating: 0, count: windows.count)
-    var lastRows = firstRows
-    for slice in batch.slices {
-      for row in slice.rows {
-        let group = grouping.groupOfRow[row]
-        if group < 0 { continue }
-        let window = windowOfGroup[Int(group)]
-        if counts[window] == 0 { firstRows[window] = row }
-        lastRows[window] = row
-        counts[window] += 1
+  private func failure(
+    _ misfit: Misfit, _ measure: Measure, _ panes: RowPanes, of batch: RecordBatch
+  ) -> FoldError {
+    let group = describe(misfit.row, panes, of: batch)
+    let code: FoldError.Code =
+      switch misfit.reason {
+      case .overflow: .overflow(measure: measure.name, group: group)
+      case .notFinite: .sumNotFinite(measure: measure.name, group: group)
       }
-      for window in windows.indices where counts[window] > 0 {
-        windows[window].contributions.append(
-          Delta.Contribution(
-            partitionIndex: slice.partitionIndex, smallestOffset: batch.offsets[firstRows[window]],
-            largestOffset: batch.offsets[lastRows[window]], recordCount: counts[window]))
-        counted += counts[window]
-        counts[window] = 0
-      }
-    }
-    delta.windows = windows
-    delta.countedRecordCount = counted
-  }
-
-  // MARK: - Accumulators
-
-  private func accumulate(
-    _ column: StateLayout.StateColumn, over batch: RecordBatch, grouping: Grouping
-  ) throws(FoldError) -> Column {
-    guard let input = column.input else {
-      return countRows(grouping) { _ in true }
-    }
-    let values = batch.columns[input]
-    if column.counts { return countRows(grouping) { !values.isNull[$0] } }
-    switch (column.merge, column.type.storage) {
-    case (.add, .doubles):
-      return try addDoubles(values, column, grouping, batch)
-    case (.add, _):
-      return try addIntegers(values, column, grouping, batch)
-    case (.min, .integers):
-      return extreme(values, column, grouping) { values.integers[$0] < values.integers[$1] }
-    case (.max, .integers):
-      return extreme(values, column, grouping) { values.integers[$0] > values.integers[$1] }
-    case (.min, .doubles):
-      return extreme(values, column, grouping) { values.doubles[$0] < values.doubles[$1] }
-    case (.max, .doubles):
-      return extreme(values, column, grouping) { values.doubles[$0] > values.doubles[$1] }
-    case (.min, .text):
-      return extreme(values, column, grouping) { values.text.compare($0, $1) < 0 }
-    case (.max, .text):
-      return extreme(values, column, grouping) { values.text.compare($0, $1) > 0 }
-    }
-  }
-
-  private func countRows(_ grouping: Grouping, _ isCounted: (Int) -> Bool) -> Column {
-    var counts = [Int64](repeating: 0, count: grouping.firstRows.count)
-    for row in grouping.groupOfRow.indices {
-      let group = grouping.groupOfRow[row]
-      if group >= 0 && isCounted(row) { counts[Int(group)] += 1 }
-    }
-    var result = Column(.int64)
-    result.integers = counts
-    result.isNull = [Bool](repeating: false, count: counts.count)
-    return result
-  }
-
-  private func addIntegers(
-    _ values: Column, _ column: StateLayout.StateColumn, _ grouping: Grouping, _ batch: RecordBatch
-  ) throws(FoldError) -> Column {
-    var sums = [Int64](repeating: 0, count: grouping.firstRows.count)
-    var isNull = [Bool](repeating: true, count: sums.count)
-    for row in grouping.groupOfRow.indices {
-      let group = Int(grouping.groupOfRow[row])
-      if group < 0 || values.isNull[row] { continue }
-      guard let sum = column.sumOfIntegers(sums[group], values.integers[row]) else {
-        throw failure(
-          .overflow(measure: column.name, group: describeRow(row, of: batch)), at: row, of: batch)
-      }
-      sums[group] = sum
-      isNull[group] = false
-    }
-    var result = Column(column.type)
-    result.integers = sums
-    result.isNull = isNull
-    return result
-  }
-
-  private func addDoubles(
-    _ values: Column, _ column: StateLayout.StateColumn, _ grouping: Grouping, _ batch: RecordBatch
-  ) throws(FoldError) -> Column {
-    var sums = [Double](repeating: 0, count: grouping.firstRows.count)
-    var isNull = [Bool](repeating: true, count: sums.count)
-    for row in grouping.groupOfRow.indices {
-      let group = Int(grouping.groupOfRow[row])
-      if group < 0 || values.isNull[row] { continue }
-      sums[group] += values.doubles[row]
-      if !sums[group].isFinite {
-        throw failure(
-          .sumNotFinite(measure: column.name, group: describeRow(row, of: batch)), at: row,
-          of: batch)
-      }
-      isNull[group] = false
-    }
-    var result = Column(column.type)
-    result.doubles = sums
-    result.isNull = isNull
-    return result
-  }
-
-  /// Keeps for each group the row whose value comes first by `precedes`.
-  private func extreme(
-    _ values: Column, _ column: StateLayout.StateColumn, _ grouping: Grouping,
-    _ precedes: (Int, Int) -> Bool
-  ) -> Column {
-    var best = [Int](repeating: -1, count: grouping.firstRows.count)
-    for row in grouping.groupOfRow.indices {
-      let group = Int(grouping.groupOfRow[row])
-      if group < 0 || values.isNull[row] { continue }
-      if best[group] < 0 || precedes(row, best[group]) { best[group] = row }
-    }
-    var result = Column(column.type)
-    for row in best {
-      if row < 0 { result.appendNull() } else { result.append(row: row, of: values) }
-    }
-    return result
-  }
-
-  // MARK: - Helpers
-
-  private func checkKeys(_ firstRows: [Int], of batch: RecordBatch) throws(FoldError) {
-    for (definition, input) in zip(layout.keys, layout.keyInputs)
-    where definition.type.storage == .text {
-      let text = batch.columns[input].text
-      for row in firstRows where text.byteCount(of: row) > job.limits.keyBytes {
-        throw failure(
-          .keyTooLong(
-            column: definition.name, byteCount: text.byteCount(of: row), limit: job.limits.keyBytes),
-          at: row, of: batch)
-      }
-    }
-  }
-
-  private func describeRow(_ row: Int, of batch: RecordBatch) -> String {
-    let keys = zip(layout.keys, layout.keyInputs).map { definition, input in
-      let column = batch.columns[input]
-      let value =
-        column.isNull[row]
-        ? "NULL"
-        : definition.type == .string ? "\"\(column.text[row])\"" : String(column.integers[row])
-      return "\(definition.name)=\(value)"
-    }
-    return "(\(keys.joined(separator: ", ")))"
+    return failure(code, at: misfit.row, of: batch)
   }
 
   private func failure(_ code: FoldError.Code, at row: Int, of batch: RecordBatch) -> FoldError {
@@ -303,18 +177,63 @@ package struct Fold {
     return FoldError(
       code: code, partitionIndex: slice?.partitionIndex ?? 0, offset: batch.offsets[row])
   }
-}
 
-/// The start of the tumbling window that holds an instant: windows begin at multiples of the width
-/// since 1970, before it as well.
-///
-/// - Parameter widthMilliseconds: At least 1. An instant within one width of the smallest integer
-///   belongs to the window clamped there.
-package func startOfWindow(holding timestampMilliseconds: Int64, widthMilliseconds: Int64) -> Int64
-{
-  let remainder = timestampMilliseconds % widthMilliseconds
-  let start = timestampMilliseconds - remainder
-  guard remainder < 0 else { return start }
-  let (earlier, overflow) = start.subtractingReportingOverflow(widthMilliseconds)
-  return overflow ? Int64.min : earlier
+  /// `(api_id=17, city="Bern") of window 2026-11-23T10:05:00.000Z`, for messages: keys only, never
+  /// other contents.
+  private func describe(_ row: Int, _ panes: RowPanes, of batch: RecordBatch) -> String {
+    let keys = zip(layout.keys, inputs.keys).map { definition, input in
+      let column = batch.columns[input]
+      let value =
+        column.isNull[row]
+        ? "NULL"
+        : column.type.storage == .text
+          ? "\"\(column.text[row])\"" : column.plainText(row)
+      return "\(definition.name)=\(value)"
+    }
+    return "(\(keys.joined(separator: ", ")))\(kind.phrase(of: Pane(panes[row])))"
+  }
+
+  // MARK: - What each pane gets
+
+  private func collectPanes(
+    into delta: inout Delta, batch: RecordBatch, groups: RowGroups
+  ) throws(FoldError) {
+    let panes = Set(delta.groupPanes).sorted()
+    if panes.count > limits.windowsPerBatch {
+      let row = delta.firstRows[
+        delta.groupPanes.firstIndex(of: panes[Int(limits.windowsPerBatch)]) ?? 0]
+      throw failure(.tooManyWindows(limit: limits.windowsPerBatch), at: row, of: batch)
+    }
+    let positions = Dictionary(uniqueKeysWithValues: panes.enumerated().map { ($1, $0) })
+    let partOfGroup = delta.groupPanes.map { positions[$0] ?? 0 }
+    var parts = panes.map { Delta.PanePart(pane: $0, groupCount: 0, contributions: []) }
+    for part in partOfGroup { parts[part].groupCount += 1 }
+
+    var counted: Int64 = 0
+    // Of the current slice, by pane: how many records, and the rows of the first and the last,
+    // whose offsets ascend within a slice.
+    var counts = [Int64](repeating: 0, count: parts.count)
+    var firstRows = [Int](repeating: 0, count: parts.count)
+    var lastRows = firstRows
+    for slice in batch.slices {
+      for row in slice.rows {
+        let group = groups.ofRow[row]
+        if group < 0 { continue }
+        let part = partOfGroup[Int(group)]
+        if counts[part] == 0 { firstRows[part] = row }
+        lastRows[part] = row
+        counts[part] += 1
+      }
+      for part in parts.indices where counts[part] > 0 {
+        parts[part].contributions.append(
+          Delta.Contribution(
+            partitionIndex: slice.partitionIndex, smallestOffset: batch.offsets[firstRows[part]],
+            largestOffset: batch.offsets[lastRows[part]], recordCount: counts[part]))
+        counted += counts[part]
+        counts[part] = 0
+      }
+    }
+    delta.panes = parts
+    delta.countedRecordCount = counted
+  }
 }

@@ -1,19 +1,23 @@
 internal import Tables
 
-/// The window of each row of a batch.
-enum RowWindows {
-  case same(Int64)
-  case each([Int64])
+/// The group of each row, by its number from 0: what a measure needs to know of a batch.
+package struct RowGroups: Sendable {
+  /// -1 where the row does not take part.
+  package var ofRow: [Int32]
+  package var count: Int
 
-  subscript(row: Int) -> Int64 {
-    switch self {
-    case .same(let window): window
-    case .each(let windows): windows[row]
-    }
+  package init(ofRow: [Int32], count: Int) {
+    self.ofRow = ofRow
+    self.count = count
+  }
+
+  /// All rows in one group.
+  package init(one rowCount: Int) {
+    self.init(ofRow: [Int32](repeating: 0, count: rowCount), count: 1)
   }
 }
 
-/// Numbers the groups of a batch: rows with equal window and equal keys share a number, given in
+/// Numbers the groups of a batch: rows with equal pane and equal keys share a number, given in
 /// order of first appearance.
 ///
 /// An open-addressing table of group numbers under 64-bit hashes. Rows are first put together by
@@ -21,28 +25,28 @@ enum RowWindows {
 /// share a hash is every row compared. Texts are equal when their bytes are; NULL equals NULL.
 struct Grouping {
   private let keyColumns: [Column]
-  private let windows: RowWindows
-  /// The group of each row, or -1 where the row does not take part.
-  private(set) var groupOfRow: [Int32] = []
+  private let panes: RowPanes
+  private(set) var groups = RowGroups(ofRow: [], count: 0)
   /// The row that opened each group.
   private(set) var firstRows: [Int] = []
 
   private var slots: [Int32] = []
   private var hashes: [UInt64] = []
 
-  init(keyColumns: [Column], windows: RowWindows) {
+  init(keyColumns: [Column], panes: RowPanes) {
     self.keyColumns = keyColumns
-    self.windows = windows
+    self.panes = panes
   }
 
   mutating func assign(_ matches: [Bool]) {
     assign(matches) { _, _ in true }
     if !isVerified() { assign(matches, isSameGroup) }
+    groups.count = firstRows.count
   }
 
   @inline(__always)
   private mutating func assign(_ matches: [Bool], _ isSame: (Int, Int) -> Bool) {
-    groupOfRow = [Int32](repeating: -1, count: matches.count)
+    groups.ofRow = [Int32](repeating: -1, count: matches.count)
     firstRows.removeAll()
     hashes.removeAll()
     slots = [Int32](repeating: -1, count: 1_024)
@@ -58,11 +62,11 @@ struct Grouping {
         while true {
           let group = slots[slot]
           if group < 0 {
-            groupOfRow[row] = openGroup(row, hash, slot)
+            groups.ofRow[row] = openGroup(row, hash, slot)
             break
           }
           if hashes[Int(group)] == hash && isSame(row, firstRows[Int(group)]) {
-            groupOfRow[row] = group
+            groups.ofRow[row] = group
             break
           }
           slot = (slot + 1) & (slots.count - 1)
@@ -71,16 +75,16 @@ struct Grouping {
     }
   }
 
-  /// Whether every row has the window and the keys of its group's first row.
+  /// Whether every row has the pane and the keys of its group's first row.
   private func isVerified() -> Bool {
     func holds(_ isSame: (Int, Int) -> Bool) -> Bool {
-      for row in groupOfRow.indices {
-        let group = groupOfRow[row]
+      for row in groups.ofRow.indices {
+        let group = groups.ofRow[row]
         if group >= 0 && !isSame(row, firstRows[Int(group)]) { return false }
       }
       return true
     }
-    if case .each(let windows) = windows, !holds({ windows[$0] == windows[$1] }) { return false }
+    if case .each(let panes) = panes, !holds({ panes[$0] == panes[$1] }) { return false }
     for column in keyColumns {
       guard holds({ column.isNull[$0] == column.isNull[$1] }) else { return false }
       let isSame =
@@ -95,11 +99,9 @@ struct Grouping {
   }
 
   func isSameGroup(_ left: Int, _ right: Int) -> Bool {
-    guard windows[left] == windows[right] else { return false }
+    guard panes[left] == panes[right] else { return false }
     // By index: iterating would copy each column, and count references, for every record.
-    for index in keyColumns.indices {
-      if !keyColumns[index].isSame(left, right) { return false }
-    }
+    for index in keyColumns.indices where !keyColumns[index].isSame(left, right) { return false }
     return true
   }
 
@@ -126,11 +128,11 @@ struct Grouping {
   /// - Parameter hashes: At least as many as there are rows; the first row's comes first.
   private func hash(_ rows: Range<Int>, into hashes: inout [UInt64]) {
     let first = rows.lowerBound
-    switch windows {
-    case .same(let window):
-      for row in rows { hashes[row - first] = mixedHash(UInt64(bitPattern: window)) }
-    case .each(let windows):
-      for row in rows { hashes[row - first] = mixedHash(UInt64(bitPattern: windows[row])) }
+    switch panes {
+    case .same(let pane):
+      for row in rows { hashes[row - first] = mixedHash(UInt64(bitPattern: pane)) }
+    case .each(let panes):
+      for row in rows { hashes[row - first] = mixedHash(UInt64(bitPattern: panes[row])) }
     }
     for column in keyColumns { column.mixHashes(of: rows, into: &hashes) }
   }

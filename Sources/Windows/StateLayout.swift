@@ -1,143 +1,99 @@
-package import Jobs
 package import Tables
 
-/// How the measures of an aggregate job are kept between batches: one or two state columns a
-/// measure, each merged by one operation.
+/// How the state of an aggregate job is stored: a row per pane and group, with these columns.
 package struct StateLayout: Sendable, Equatable {
-  package enum Merge: Sendable, Equatable { case add, min, max }
-
-  /// A column of the state. Nullable ones are NULL until a value that is not null has come.
-  package struct StateColumn: Sendable, Equatable {
-    package let name: String
-    package let type: ColumnType
-    package let isNullable: Bool
-    package let merge: Merge
-    /// The position in the batch's schema of the column it takes its values from; nil where it
-    /// counts records.
-    let input: Int?
-    /// Whether it counts values instead of adding them up.
-    let counts: Bool
-
-    /// Whether the sum of two values of this column is one of its type; a null adds nothing, and so
-    /// does a row that is not there.
-    package func fits(_ left: Column, _ leftRow: Int, plus right: Column, _ rightRow: Int) -> Bool {
-      guard leftRow < left.count, !left.isNull[leftRow], !right.isNull[rightRow] else {
-        return true
-      }
-      if type.storage == .doubles {
-        return (left.doubles[leftRow] + right.doubles[rightRow]).isFinite
-      }
-      return sumOfIntegers(left.integers[leftRow], right.integers[rightRow]) != nil
-    }
-
-    /// Nil where the sum does not fit into 64 bits, or into the 18 digits of a decimal.
-    @inline(__always) func sumOfIntegers(_ left: Int64, _ right: Int64) -> Int64? {
-      let (sum, overflow) = left.addingReportingOverflow(right)
-      if overflow { return nil }
-      if case .decimal = type, sum.magnitude >= 1_000_000_000_000_000_000 { return nil }
-      return sum
-    }
-  }
-
   package let keys: [ColumnDefinition]
+  package let measures: [Measure]
+  /// The state columns of the measures, in their order.
   package let columns: [StateColumn]
-  /// For each measure in order, the state columns it is computed from: one, or sum and count for an
-  /// average.
-  package let columnsOfMeasure: [[Int]]
-  /// Positions of the keys in the batch's schema.
-  let keyInputs: [Int]
+  /// For each measure its columns' positions in `columns`.
+  package let columnsOfMeasure: [Range<Int>]
 
-  /// - Precondition: the job aggregates, and the batch's schema holds every column that it names.
-  package init(_ job: Job, batchSchema: Schema) {
-    guard let aggregate = job.aggregate else { preconditionFailure("a row job has no state") }
-    func position(_ name: String) -> Int {
-      guard let index = batchSchema.index(of: name) else {
-        preconditionFailure("column \(name) is not decoded")
-      }
-      return index
-    }
-    keys = aggregate.by.map(job.recordColumn)
-    keyInputs = aggregate.by.map(position)
+  package init(keys: [ColumnDefinition], measures: [Measure]) {
+    self.keys = keys
+    self.measures = measures
     var columns: [StateColumn] = []
-    var columnsOfMeasure: [[Int]] = []
-    for measure in aggregate.measures {
-      let result = job.resultColumn(measure)
-      let input = measure.field.map(position)
+    var columnsOfMeasure: [Range<Int>] = []
+    for measure in measures {
       let first = columns.count
-      switch measure.function {
-      case .count:
-        columns.append(
-          StateColumn(
-            name: measure.name, type: .int64, isNullable: false, merge: .add, input: input,
-            counts: true))
-      case .sum:
-        columns.append(
-          StateColumn(
-            name: measure.name, type: result.type, isNullable: result.isNullable, merge: .add,
-            input: input, counts: false))
-      case .min, .max:
-        columns.append(
-          StateColumn(
-            name: measure.name, type: result.type, isNullable: result.isNullable,
-            merge: measure.function == .min ? .min : .max,
-            input: input, counts: false))
-      case .avg:
-        let field = job.recordColumn(measure.field ?? "")
-        let type: ColumnType =
-          field.type.storage == .doubles ? .double : field.type == .int32 ? .int64 : field.type
-        columns.append(
-          StateColumn(
-            name: measure.name + "_sum", type: type, isNullable: field.isNullable, merge: .add,
-            input: input, counts: false))
-        columns.append(
-          StateColumn(
-            name: measure.name + "_count", type: .int64, isNullable: false, merge: .add,
-            input: input, counts: true))
+      columns += measure.function.state.map {
+        StateColumn(measure.name + $0.name, $0.type, isNullable: $0.isNullable)
       }
-      columnsOfMeasure.append(Array(first..<columns.count))
+      columnsOfMeasure.append(first..<columns.count)
     }
     self.columns = columns
     self.columnsOfMeasure = columnsOfMeasure
   }
 
-  /// Turns state columns, one row per group, into the measures' result columns.
-  package func measures(of job: Job, state: [Column]) -> [Column] {
-    guard let aggregate = job.aggregate else { preconditionFailure("a row job has no measures") }
-    return zip(aggregate.measures, columnsOfMeasure).map { measure, parts in
-      guard measure.function == .avg else {
-        return state[parts[0]].retyped(job.resultColumn(measure).type)
-      }
-      return average(sum: state[parts[0]], count: state[parts[1]])
-    }
+  /// What a stored column holds.
+  package enum Role: Sendable, Equatable {
+    case pane
+    /// Whether a nullable key is null: a NULL never meets another in a primary key.
+    case isNull(key: Int)
+    case key(Int)
+    case state(Int)
   }
 
-  private func average(sum: Column, count: Column) -> Column {
-    var result = Column(.double)
-    result.reserveCapacity(sum.count)
-    let scale =
-      if case .decimal(_, let digits) = sum.type { PowersOfTen.doubles[digits] } else { 1.0 }
-    for row in 0..<sum.count {
-      if sum.isNull[row] || count.integers[row] == 0 {
-        result.appendNull()
-      } else {
-        let total =
-          sum.type.storage == .doubles ? sum.doubles[row] : Double(sum.integers[row]) / scale
-        result.append(double: total / Double(count.integers[row]))
+  /// The columns as they are stored, in order. All but the state's identify a row.
+  package var storedColumns: [(name: String, role: Role)] {
+    // The first release's name for the pane, when every pane was a window.
+    var stored: [(name: String, role: Role)] = [("window", .pane)]
+    for (index, key) in keys.enumerated() {
+      if key.isNullable { stored.append(("\(key.name)_is_null", .isNull(key: index))) }
+      stored.append((key.name, .key(index)))
+    }
+    return stored + columns.enumerated().map { ($1.name, .state($0)) }
+  }
+
+  /// The measures' results, from their state columns.
+  package func results(_ state: [Column]) -> [Column] {
+    zip(measures, columnsOfMeasure).map { $0.function.results(state[$1]) }
+  }
+
+  /// The rows of several panes put together: one row per key, in order of first appearance.
+  ///
+  /// - Throws: ``MergeMisfit`` where a measure of the merged rows does not fit.
+  package func merged(
+    keys: [Column], state: [Column]
+  ) throws(MergeMisfit) -> (keys: [Column], state: [Column]) {
+    let rowCount = (keys + state).first?.count ?? 0
+    var grouping = Grouping(keyColumns: keys, panes: .same(0))
+    grouping.assign([Bool](repeating: true, count: rowCount))
+    var merged: [Column] = []
+    for (measure, columns) in zip(measures, columnsOfMeasure) {
+      do {
+        try measure.function.merge(state[columns], grouping.groups, into: &merged)
+      } catch {
+        throw MergeMisfit(measure: measure.name, row: error.row)
       }
     }
-    return result
+    return (keys.map { $0.selecting(grouping.firstRows) }, merged)
+  }
+
+  /// The first measure whose state cannot take up another row; nil where all can.
+  ///
+  /// - Parameters:
+  ///   - held: One row, or none where nothing is held.
+  ///   - row: The row of `added`.
+  package func firstMisfit(_ held: [Column], plus added: [Column], row: Int) -> Int? {
+    measures.indices.first { index in
+      let columns = columnsOfMeasure[index]
+      var both = Array(held[columns])
+      for (position, column) in zip(both.indices, columns) {
+        both[position].append(row: row, of: added[column])
+      }
+      var merged: [Column] = []
+      let groups = RowGroups(one: both.first?.count ?? 0)
+      do { try measures[index].function.merge(both[...], groups, into: &merged) } catch {
+        return true
+      }
+      return false
+    }
   }
 }
 
-extension Column {
-  /// The same values under another type of the same storage.
-  func retyped(_ type: ColumnType) -> Column {
-    if type == self.type { return self }
-    var column = Column(type)
-    column.integers = integers
-    column.doubles = doubles
-    column.text = text
-    column.isNull = isNull
-    return column
-  }
+/// A measure whose merged state does not fit.
+package struct MergeMisfit: Error, Equatable {
+  package let measure: String
+  package let row: Int
 }

@@ -8,6 +8,7 @@ import Glibc
 import Jobs
 import Reports
 import Tables
+import Windows
 
 struct ShowCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -36,7 +37,7 @@ struct ShowCommand: ParsableCommand {
   func run() throws {
     try exiting(job) {
       let job = try self.job.load()
-      guard job.aggregate != nil, job.window != .batch else {
+      guard job.window.keepsState else {
         throw CommandError(
           .data,
           """
@@ -50,44 +51,36 @@ struct ShowCommand: ParsableCommand {
         job: job)
       let refused = try reader.changes(for: job).filter { $0.effect == .refuse }
       guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: reader.path) }
-      let start = try chosenWindow(job, reader)
-      let table = try resultTable(of: start, job: job, reader: reader)
-      printText("\(job.name), \(title(start, job)): \(grouped(Int64(table.rowCount))) groups")
+      let window = try chosenWindow(job, reader)
+      let table = try resultTable(of: window, job: job, reader: reader)
+      printText(
+        "\(job.name), \(job.window.title(of: window)): \(grouped(Int64(table.rowCount))) groups")
       printText(TablePrinter(table, maxRows: rows).text)
     }
   }
 
-  private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Int64 {
+  private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Window {
     let windows = try reader.windows()
     guard let latest = windows.last else {
       throw CommandError(.data, "\(job.name): no window holds records yet.")
     }
     if window == "latest" { return latest }
-    if let start = windows.first(where: {
-      ObjectKeys.label(ofWindow: $0) == window || TimestampText.format(milliseconds: $0) == window
-    }) {
-      return start
-    }
+    // As in its key or as a label, whose time may be written in several ways.
     var text = window
-    if let start = text.withUTF8({ TimestampText.parse(UnsafeRawBufferPointer($0)) }),
-      windows.contains(start)
-    {
-      return start
+    let time = text.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+    let label = time.map { TimestampText.format(milliseconds: $0) } ?? window
+    if let named = windows.first(where: {
+      job.window.keyText(of: $0) == window || job.window.label(of: $0) == label
+    }) {
+      return named
     }
     throw CommandError(
       .data,
       """
       \(job.name): no window starts at \(window). There are \(windows.count), from \
-      \(ObjectKeys.label(ofWindow: windows[0])) to \(ObjectKeys.label(ofWindow: latest)).
+      \(job.window.keyText(of: windows[0])) to \(job.window.keyText(of: latest)).
       """
     )
-  }
-
-  private func title(_ window: Int64, _ job: Job) -> String {
-    guard case .tumbling(let width, _) = job.window else { return "all time" }
-    return
-      "window \(TimestampText.format(milliseconds: window)) to "
-      + "\(TimestampText.format(milliseconds: window &+ width))"
   }
 }
 
@@ -130,7 +123,7 @@ struct TablePrinter {
     if column.isNull[row] { return "NULL" }
     return switch column.type {
     case .double: String(format: "%.4f", column.doubles[row])
-    case .string: ForeignText.escaped(column.text[row])
+    case .string, .bytes: ForeignText.escaped(column.text[row])
     case .int32, .int64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal:
       column.plainText(row)
     }

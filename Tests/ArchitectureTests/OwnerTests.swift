@@ -30,6 +30,20 @@ struct Owner: Sendable, CustomStringConvertible {
       "comparison of texts by their bytes", in: ["Tables/RowComparison.swift"],
       #"leftBytes|Bytes\.lexicographicallyPrecedes"#),
     Owner("which file a path leads to", in: ["Checkpoints/FileIdentity.swift"], #"\bst_ino\b"#),
+    Owner(
+      "the kind of a window",
+      in: ["Windows", "Jobs/JobParser.swift", "Jobs/JobParser+Computation.swift"],
+      #"\b(TumblingWindows|GlobalWindow|BatchWindows)\b|"window_start|case \.(tumbling|global)\b"#),
+    Owner(
+      "what a measure does", in: ["Windows"],
+      #"\b(Count|Sum|Minimum|Maximum|Average)\(|case "?\.?(sum|avg)\b|'overflow'"#),
+    Owner(
+      "records that are refused after decoding",
+      in: ["Tables/RecordBatch.swift", "Windows/Fold.swift", "Engine/BatchPipeline.swift"],
+      #"\bRefusal\("#),
+    Owner(
+      "the table of the state", in: ["Checkpoints/Generation.swift"],
+      #""groups"|groups_\\\(|(FROM|INTO|TABLE|EXISTS) groups\b"#),
     Owner("digits in groups of three", in: ["Reports/AlignedText.swift"], #"% 3 == 0"#),
     // But for comments in the SQL of tables, which are stored as they were released.
     Owner(

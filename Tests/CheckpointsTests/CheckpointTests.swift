@@ -55,8 +55,9 @@ private func commit(
     batch.offsets.append(from + Int64(index))
   }
   batch.closeRows(ofPartition: 0)
-  let delta = try Fold(checkpoint.job, batchSchema: batch.schema).fold(
+  let outcome = try Fold(checkpoint.job, batchSchema: batch.schema).fold(
     batch, matches: records.map { _ in true }, batchNumber: checkpoint.nextBatch)
+  guard case .folded(let delta) = outcome else { throw CancellationError() }
   let range = PartitionRange(partition, OffsetRange(from: from, to: from + Int64(records.count)))
   var commit = BatchCommit(plan: BatchPlan(batch: checkpoint.nextBatch, ranges: [range]), now: 0)
   commit.delta = delta
@@ -79,7 +80,7 @@ struct CheckpointTests {
     try checkpoint.start([partition: 100])
     try commit(checkpoint, [("é", 1), (nil, 2)])
     try commit(checkpoint, [("e\u{301}", 4), ("é", 8), (nil, 16)])
-    let table = try CheckpointReader(path: checkpoint.path).table(ofWindow: 0, job: job())
+    let table = try CheckpointReader(path: checkpoint.path).table(of: Window(0), job: job())
     #expect(table[0].isNull == [true, false, false])
     #expect(
       (0..<3).map { Array(table[0].text[$0].utf8) } == [
@@ -155,9 +156,9 @@ struct CheckpointTests {
       try commit(checkpoint, [("b", 5), ("a", second)])
     } throws: { error in
       guard case .overflow(1, 0, let held) = (error as? CheckpointError)?.code else { return false }
-      return held.integers == [first]
+      return held.map(\.integers) == [[first]]
     }
-    let table = try CheckpointReader(path: checkpoint.path).table(ofWindow: 0, job: job())
+    let table = try CheckpointReader(path: checkpoint.path).table(of: Window(0), job: job())
     #expect(table[1].integers == [first])
     #expect(checkpoint.ledgers[partition]?.nextOffset == 1)
   }

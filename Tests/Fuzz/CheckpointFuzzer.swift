@@ -9,6 +9,7 @@ import ObjectStorage
 import Offsets
 import Tables
 import TestSupport
+import Windows
 
 /// A checkpoint is input too: what `run`, `status`, `show` and `plan` do with one whose pages or
 /// values were changed must end well, or
@@ -93,13 +94,13 @@ struct CheckpointFuzzer {
 
   private func show() throws {
     let job = template.job
-    guard job.aggregate != nil, job.window != .batch else { return }
+    guard job.window.keepsState else { return }
     let reader = try CheckpointReader(path: path)
     _ = try reader.changes(for: job)
     for window in try reader.windows() {
-      _ = ObjectKeys.label(ofWindow: window)
+      _ = job.window.label(of: window)
       _ = ObjectKeys.window(window, of: job)
-      _ = TimestampText.format(milliseconds: window)
+      _ = job.window.title(of: window)
       _ = try resultTable(of: window, job: job, reader: reader)
     }
   }

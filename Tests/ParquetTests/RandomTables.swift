@@ -97,7 +97,7 @@ struct RandomTables {
       return .double(
         extreme
           ? ends.randomElement(using: &random) ?? 0 : Double.random(in: -1e6...1e6, using: &random))
-    case .string:
+    case .string, .bytes:
       let ends = [
         "", " ", "e\u{301}", "é", "\u{10FFFF}", "a,b\n\"c\"", String(repeating: "x", count: 70),
         "\u{FEFF}",

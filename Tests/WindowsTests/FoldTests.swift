@@ -64,25 +64,10 @@ func batch(_ records: [Record], sliceLength: Int = 3) -> RecordBatch {
 
 @Suite("The fold")
 struct FoldTests {
-  @Test(
-    "a record on the boundary opens the next window",
-    arguments: zip(
-      [59_999, 60_000, -1, -60_000, -60_001], [0, 60_000, -60_000, -60_000, -120_000]))
-  func windowStart(timestampMilliseconds: Int64, expectedMilliseconds: Int64) {
-    #expect(
-      startOfWindow(holding: timestampMilliseconds, widthMilliseconds: 60_000)
-        == expectedMilliseconds)
-  }
-
-  @Test("the smallest instant has a window and no overflow")
-  func smallestInstant() {
-    #expect(startOfWindow(holding: .min, widthMilliseconds: 60_000) == .min)
-  }
-
   @Test("two different keys of one hash are two groups")
   func hashCollision() throws {
-    // The hash of (window, a, b) is mixedHash(mixedHash(mixedHash(window) ^ a) ^ b): for any two values of a there
-    // are values of b that make it equal.
+    // The hash of (pane, a, b) is mixedHash(mixedHash(mixedHash(pane) ^ a) ^ b): for any two
+    // values of a there are values of b that make it equal.
     func column(_ values: [Int64]) -> Column {
       var column = Column(.int64)
       for value in values { column.append(integer: value) }
@@ -92,15 +77,16 @@ struct FoldTests {
     let other = Int64(bitPattern: mixedHash(window ^ 1) ^ 5 ^ mixedHash(window ^ 2))
     var grouping = Grouping(
       keyColumns: [column([1, 2, 1, 2]), column([5, other, 5, other])],
-      windows: .each([0, 0, 0, 0]))
+      panes: .each([0, 0, 0, 0]))
     grouping.assign([true, true, true, true])
-    #expect(grouping.groupOfRow == [0, 1, 0, 1])
+    #expect(grouping.groups.ofRow == [0, 1, 0, 1])
     #expect(grouping.firstRows == [0, 1])
   }
 
   @Test("agrees with a dictionary over random records")
   func oracle() throws {
     let job = try job()
+    let minutes = TumblingWindows(widthMilliseconds: 60_000, time: "time")
     var random = SeededRandom(seed: 11)
     for _ in 0..<300 {
       let records = (0..<Int.random(in: 0...200, using: &random)).map { _ in
@@ -111,7 +97,7 @@ struct FoldTests {
           time: Int64.random(in: -120_000...240_000, using: &random))
       }
       let matches = records.map { _ in Int.random(in: 0..<4, using: &random) > 0 }
-      let delta = try Fold(job, batchSchema: batch([]).schema).fold(
+      let delta = try Fold(job, batchSchema: batch([]).schema).delta(
         batch(records), matches: matches, batchNumber: 1)
 
       // Keys by their bytes: Swift's String would merge é and e + accent.
@@ -119,14 +105,15 @@ struct FoldTests {
       var expected: [Key: [Int64?]] = [:]
       for (record, isCounted) in zip(records, matches) where isCounted {
         let key = Key(
-          window: startOfWindow(holding: record.time, widthMilliseconds: 60_000),
+          window: minutes.start(
+            holding: record.time),
           key: record.key.map { Array($0.utf8) })
         expected[key, default: []].append(record.value)
       }
       #expect(delta.groupCount == expected.count)
       for group in 0..<delta.groupCount {
         let text = delta.keys[0].isNull[group] ? nil : Array(delta.keys[0].text[group].utf8)
-        let values = try #require(expected[Key(window: delta.groupWindows[group], key: text)])
+        let values = try #require(expected[Key(window: delta.groupPanes[group].number, key: text)])
         let filled = values.compactMap { $0 }
         #expect(delta.state[0].integers[group] == Int64(values.count))
         #expect(delta.state[1].integers[group] == Int64(filled.count))
@@ -136,8 +123,8 @@ struct FoldTests {
         #expect(delta.state[4].integers[group] == filled.max() ?? 0)
       }
       #expect(delta.countedRecordCount == Int64(matches.filter { $0 }.count))
-      #expect(delta.windows.map(\.groupCount).reduce(0, +) == expected.count)
-      let lineageCount = delta.windows.flatMap(\.contributions).reduce(0) { $0 + $1.recordCount }
+      #expect(delta.panes.map(\.groupCount).reduce(0, +) == expected.count)
+      let lineageCount = delta.panes.flatMap(\.contributions).reduce(0) { $0 + $1.recordCount }
       #expect(lineageCount == delta.countedRecordCount)
     }
   }
@@ -145,7 +132,7 @@ struct FoldTests {
   @Test("keeps canonically equal texts, case and NULL apart")
   func textKeys() throws {
     let records = ["é", "e\u{301}", "E", "e", nil, ""].map { Record(key: $0, value: 1, time: 0) }
-    let delta = try Fold(job(), batchSchema: batch([]).schema).fold(
+    let delta = try Fold(job(), batchSchema: batch([]).schema).delta(
       batch(records), matches: records.map { _ in true }, batchNumber: 1)
     #expect(delta.groupCount == 6)
   }
@@ -153,15 +140,15 @@ struct FoldTests {
   @Test("says which offsets of which partition contributed to a window")
   func lineage() throws {
     let records = [0, 0, 60_000, 60_000, 0].map { Record(key: "a", value: 1, time: $0) }
-    let delta = try Fold(job(), batchSchema: batch([]).schema).fold(
+    let delta = try Fold(job(), batchSchema: batch([]).schema).delta(
       batch(records), matches: [true, true, true, true, false], batchNumber: 1)
-    #expect(delta.windows.map(\.window) == [0, 60_000])
+    #expect(delta.panes.map(\.pane.number) == [0, 60_000])
     #expect(
-      delta.windows[0].contributions == [
+      delta.panes[0].contributions == [
         .init(partitionIndex: 0, smallestOffset: 100, largestOffset: 101, recordCount: 2)
       ])
     #expect(
-      delta.windows[1].contributions == [
+      delta.panes[1].contributions == [
         .init(partitionIndex: 0, smallestOffset: 102, largestOffset: 102, recordCount: 1),
         .init(partitionIndex: 1, smallestOffset: 103, largestOffset: 103, recordCount: 1),
       ])
@@ -176,7 +163,9 @@ struct FoldTests {
     } throws: { error in
       let error = error as? FoldError
       return error?.offset == 101
-        && error?.code == .overflow(measure: "total", group: "(key=\"a\")")
+        && error?.code
+          == .overflow(
+            measure: "total", group: "(key=\"a\") of window 1970-01-01T00:00:00.000Z")
     }
   }
 
@@ -199,7 +188,7 @@ struct FoldTests {
     } throws: { ($0 as? FoldError)?.offset == 102 }
   }
 
-  @Test("too many windows and too long keys are errors with the limit's name")
+  @Test("too many windows are an error with the limit's name")
   func limits() throws {
     let many = (0..<101).map { Record(key: "a", value: 1, time: Int64($0) * 60_000) }
     #expect {
@@ -208,13 +197,32 @@ struct FoldTests {
     } throws: {
       "\($0)".contains("limits.windows_per_batch")
     }
-    let long = [Record(key: String(repeating: "k", count: 1_025), value: 1, time: 0)]
-    #expect {
-      _ = try Fold(job(), batchSchema: batch([]).schema).fold(
-        batch(long), matches: [true], batchNumber: 1)
-    } throws: {
-      "\($0)".contains("limits.key_bytes")
+  }
+
+  @Test("a too long key and a time without a window refuse their records, each with its reason")
+  func refusals() throws {
+    let long = String(repeating: "k", count: 1_025)
+    let records = [
+      Record(key: "a", value: 1, time: 0), Record(key: long, value: 1, time: 0),
+      Record(key: "a", value: 1, time: .max), Record(key: "b", value: 1, time: .min),
+      Record(key: long, value: 1, time: 0), Record(key: long, value: 1, time: 60_000),
+    ]
+    let fold = try Fold(job(), batchSchema: batch([]).schema)
+    var matches = [true, true, true, true, true, false]
+    guard
+      case .refused(let refusals) = try fold.fold(batch(records), matches: matches, batchNumber: 1)
+    else {
+      Issue.record("nothing was refused")
+      return
     }
+    #expect(
+      refusals == [
+        Refusal(row: 1, .keyTooLong, field: "key"), Refusal(row: 2, .outOfRange, field: "time"),
+        Refusal(row: 3, .outOfRange, field: "time"), Refusal(row: 4, .keyTooLong, field: "key"),
+      ])
+    for refusal in refusals { matches[refusal.row] = false }
+    let delta = try fold.delta(batch(records), matches: matches, batchNumber: 1)
+    #expect(delta.countedRecordCount == 1)
   }
 
   @Test("an average of nothing is NULL")
@@ -225,12 +233,23 @@ struct FoldTests {
       Record(key: "a", value: nil, time: 0), Record(key: "b", value: 3, time: 0),
       Record(key: "b", value: 4, time: 0),
     ]
-    let delta = try fold.fold(batch(records), matches: [true, true, true], batchNumber: 1)
-    let mean = fold.layout.measures(of: job, state: delta.state)[5]
+    let delta = try fold.delta(batch(records), matches: [true, true, true], batchNumber: 1)
+    let mean = fold.layout.results(delta.state)[5]
     #expect(mean.isNull == [true, false])
     #expect(mean.doubles[1] == 3.5)
   }
 }
+
+extension Fold {
+  func delta(_ batch: RecordBatch, matches: [Bool], batchNumber: Int64) throws -> Delta {
+    switch try fold(batch, matches: matches, batchNumber: batchNumber) {
+    case .folded(let delta): return delta
+    case .refused(let refusals): throw RefusedRows(refusals: refusals)
+    }
+  }
+}
+
+struct RefusedRows: Error { let refusals: [Refusal] }
 
 extension RecordBatch {
   /// The same records with their values as decimals of 18 digits.

@@ -1,0 +1,37 @@
+package import Tables
+
+/// Each batch is a window of its own, under its number. The records of a job without aggregate have
+/// this kind too.
+package struct BatchWindows: WindowKind, Equatable {
+  /// Whether each batch's object has a folder of its own, or replaces the one before.
+  package let keepsEach: Bool
+
+  package init(keepsEach: Bool) { self.keepsEach = keepsEach }
+
+  package var canonicalText: String { "batch" }
+  package var keepsState: Bool { false }
+  package var timeColumn: String? { nil }
+  package var folderColumn: String? { keepsEach ? "batch" : nil }
+
+  package func panes(ofTimes times: Column?, batch: Int64) -> RowPanes { .same(batch) }
+  package func windows(showing pane: Pane) -> [Window] { [Window(pane.number)] }
+  package func panes(of window: Window) -> [Pane] { [Pane(window.number)] }
+
+  package func fault(of pane: Pane) -> String? { fault(ofBatch: pane.number) }
+  package func fault(of window: Window) -> String? { fault(ofBatch: window.number) }
+
+  private func fault(ofBatch batch: Int64) -> String? {
+    batch >= 1 ? nil : "is \(batch), and the first batch is 1"
+  }
+
+  /// `000000042`
+  package func keyText(of window: Window) -> String { batchText(window.number) }
+  package func label(of window: Window) -> String { String(window.number) }
+  package func title(of window: Window) -> String { "batch \(window.number)" }
+}
+
+/// A batch's number in an object's key: nine digits or more.
+package func batchText(_ batch: Int64) -> String {
+  let digits = String(batch)
+  return String(repeating: "0", count: max(0, 9 - digits.count)) + digits
+}
