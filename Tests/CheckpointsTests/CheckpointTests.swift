@@ -163,6 +163,46 @@ struct CheckpointTests {
     #expect(checkpoint.ledgers[partition]?.nextOffset == 1)
   }
 
+  @Test("runs write to the live generation, and a pane that is not of it is refused")
+  func generations() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let checkpoint = try open(folder, job())
+      try checkpoint.start([partition: 0])
+      try commit(checkpoint, [("a", 1)])
+      checkpoint.close()
+    }
+    let path = Checkpoint.path(ofJob: "calls", folder: folder.path)
+    func edit(_ sql: String) throws {
+      try DatabaseQueue(path: path).write { try $0.execute(sql: sql) }
+    }
+    // As a rebuild is going to leave it: the first generation's table is gone.
+    try edit(
+      """
+      ALTER TABLE groups RENAME TO groups_2; UPDATE windows SET generation = 2;
+      UPDATE checkpoint SET generation = 2
+      """)
+    do {
+      let checkpoint = try open(folder, job())
+      try commit(checkpoint, [("a", 2), ("b", 5)])
+      let table = try CheckpointReader(path: path).table(of: Window(0), job: job())
+      #expect(table[1].integers == [3, 5])
+      checkpoint.close()
+    }
+    try edit("UPDATE windows SET generation = 1")
+    let checkpoint = try open(folder, job())
+    #expect {
+      try commit(checkpoint, [("a", 1)])
+    } throws: {
+      "\($0)".contains("pane 0 is not of generation 2")
+    }
+    #expect {
+      _ = try CheckpointReader(path: path).table(of: Window(0), job: job())
+    } throws: {
+      "\($0)".contains("table windows, row 0: generation is 1, which is not in 2 to 2")
+    }
+  }
+
   @Test(
     "a window over its limit of groups is refused, and groups that were there do not count twice")
   func groupLimit() throws {

@@ -55,6 +55,25 @@ final class PoisonTests {
     #expect(try rejects(scenario).map { $0["offset"] as? Int } == [200, 201, 202])
   }
 
+  @Test("because no window holds its time, leaves a checkpoint that can be read")
+  func timeWithoutWindow() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, (1...200).map { "\($0),1\n" })
+    try produce(scenario, ["201,1\n"], timestamp: .max)
+    for rejectedCount in [1, 0] {
+      let run = try scenario.run()
+      #expect(
+        run.exitCode == 0 && run.summary["rejected"] as? Int == rejectedCount, "\(run.errors)")
+    }
+    let reject = try #require(try rejects(scenario).first)
+    #expect(reject["reason"] as? String == "outOfRange" && reject["offset"] as? Int == 200)
+    #expect(reject["field"] as? String == "record_timestamp" && reject["raw"] as? String == "201,1")
+    for command in ["status", "show", "plan"] {
+      #expect(try scenario.tranche(command, "job.yaml").exitCode == 0)
+    }
+  }
+
   @Test("as the very first of a job stops it, and no more when good ones have come")
   func first() throws {
     let scenario = try Scenario()

@@ -188,6 +188,37 @@ struct FoldTests {
     } throws: { ($0 as? FoldError)?.offset == 102 }
   }
 
+  @Test("names a group by its keys as people write their values")
+  func groupNames() throws {
+    let keys = [
+      ColumnDefinition("at", .timestamp), ColumnDefinition("ok", .bool),
+      ColumnDefinition("price", .decimal(precision: 9, scale: 2)),
+      ColumnDefinition("name", .string, isNullable: true), ColumnDefinition("value", .int64),
+    ]
+    var batch = RecordBatch(Schema(keys))
+    for value in [Int64.max, 1] {
+      for (column, key) in [60_000, 1, -105].enumerated() {
+        batch.columns[column].append(integer: Int64(key))
+      }
+      batch.columns[3].appendNull()
+      batch.columns[4].append(integer: value)
+      batch.offsets.append(value)
+    }
+    batch.closeRows(ofPartition: 0)
+    let sum = Measure("total", try Sum(keys[4]), argument: "value")
+    let fold = Fold(
+      StateLayout(keys: Array(keys[..<4]), measures: [sum]), GlobalWindow(),
+      Fold.Limits(windowsPerBatch: 1, keyBytes: 10), batchSchema: batch.schema)
+    #expect {
+      _ = try fold.fold(batch, matches: [true, true], batchNumber: 1)
+    } throws: {
+      ($0 as? FoldError)?.code
+        == .overflow(
+          measure: "total",
+          group: "(at=1970-01-01T00:01:00.000Z, ok=true, price=-1.05, name=NULL)")
+    }
+  }
+
   @Test("too many windows are an error with the limit's name")
   func limits() throws {
     let many = (0..<101).map { Record(key: "a", value: 1, time: Int64($0) * 60_000) }
