@@ -10,7 +10,7 @@
 # make build       the release binary: .build/release/tranche
 # make stack       start the local broker and S3 server; make stack-down stops them
 # make format      rewrite the sources in our format; make lint only looks
-# make golden      rewrite jobs/job.schema.json and the golden Parquet files
+# make golden      rewrite jobs/job.schema.json, docs/job-file.md and the golden Parquet files
 # make clean       remove what was built and the local stack's data
 
 SHELL := /bin/bash
@@ -149,6 +149,7 @@ format:
 
 golden: build
 	$(TRANCHE) schema > jobs/job.schema.json
+	$(TRANCHE) schema --markdown > docs/job-file.md
 	TRANCHE_WRITE_GOLDEN=1 swift test --filter ParquetEncoderTests/golden
 
 clean: stack-down

@@ -135,7 +135,8 @@ let package = Package(
       "ParquetTests", ["Parquet", "Tables", "TestSupport"],
       exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
-    tests("JobsTests", ["Jobs", "Formats", "Tables", "TestSupport", "Windows"]),
+    tests(
+      "JobsTests", ["Jobs", "Expressions", "Formats", "Tables", "TestSupport", "Windows"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),
     tests(
       "ObjectStorageTests", ["Fakes", "HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),

@@ -61,7 +61,8 @@ final class BatchPipeline {
       recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes))
     let schema = decoder.schema
     batch = RecordBatch(schema)
-    predicate = if let sql = job.where { try Predicate(sql, schema: schema) } else { nil }
+    predicate =
+      if let expression = job.where { try Predicate(expression, schema: schema) } else { nil }
     fold = job.aggregate == nil ? nil : Fold(job, batchSchema: schema)
     renderer =
       if job.aggregate == nil {
@@ -398,15 +399,9 @@ final class BatchPipeline {
 }
 
 extension Job {
-  /// The message's own fields that the job reads anywhere. A name that merely occurs in an
-  /// expression costs a column and nothing else.
+  /// The message's own fields that the job reads anywhere.
   var messageFieldsRead: [MessageField] {
-    let expressions = ([self.where ?? ""] + select.map(\.sql)).joined(separator: " ").lowercased()
-    var names = Set((aggregate?.by ?? []) + (aggregate?.measures.compactMap(\.argument) ?? []))
-    if let time = window.timeColumn { names.insert(time) }
-    let lowercased = Set(names.map { $0.lowercased() })
-    return MessageField.allCases.filter {
-      lowercased.contains($0.rawValue) || expressions.contains($0.rawValue)
-    }
+    let names = columnsRead
+    return MessageField.allCases.filter { names.contains($0.rawValue) }
   }
 }

@@ -27,7 +27,8 @@ struct Renderer {
       job.select.isEmpty
       ? nil
       : try DerivedColumns(
-        job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }, schema: inputSchema,
+        job.select.map { (name: $0.name, expression: $0.expression, type: $0.type) },
+        schema: inputSchema,
         valueByteLimit: Int(job.limits.valueBytes))
   }
 

@@ -7,33 +7,30 @@ package import Tables
 /// compared by its bytes. x / 0 is NULL; the division of two integers drops the fraction. Used from
 /// one thread at a time.
 package final class DerivedColumns {
-  package typealias Item = (name: String, sql: String, type: ColumnType)
-
-  /// Most bytes of a text that an item makes, unless the job says otherwise.
-  package static let defaultValueByteLimit = Sandbox.defaultValueByteLimit
+  package typealias Item = (name: String, expression: Expression, type: ColumnType)
 
   private let items: [Item]
   private let sandbox: Sandbox
   private let statement: Sandbox.Statement
-  /// Columns of the schema that the items read, in lower case.
-  package let columnNames: Set<String>
+  /// What SQLite reads of the schema, in lower case.
+  var columnNamesRead: Set<String> { statement.columnNames }
 
   /// What is wrong with single items, in their order; each is tried by itself.
   package static func faults(
-    _ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit
+    _ items: [Item], schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit
   ) -> [ExpressionError] {
-    do throws(ExpressionError.Code) {
+    do throws(Fault) {
       let sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
       return items.compactMap { item in
-        do throws(ExpressionError.Code) {
-          try check(item.sql, in: sandbox)
+        do throws(Fault) {
+          try check(item.expression, in: sandbox)
           return nil
         } catch {
-          return ExpressionError(code: error, item: item.name, sql: item.sql)
+          return ExpressionError(error, item: item.name, sql: item.expression.sql)
         }
       }
     } catch {
-      return [ExpressionError(code: error, item: nil, sql: "")]
+      return [ExpressionError(error, item: nil, sql: "")]
     }
   }
 
@@ -41,60 +38,61 @@ package final class DerivedColumns {
   ///
   /// - Parameter valueByteLimit: Most bytes of a text that an item makes.
   /// - Throws: ``ExpressionError`` that names the item.
-  package init(_ items: [Item], schema: Schema, valueByteLimit: Int = defaultValueByteLimit)
-    throws(ExpressionError)
-  {
+  package init(
+    _ items: [Item], schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit
+  ) throws(ExpressionError) {
     self.items = items
-    do throws(ExpressionError.Code) {
+    do throws(Fault) {
       sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
     } catch {
-      throw ExpressionError(code: error, item: nil, sql: "")
+      throw ExpressionError(error, item: nil, sql: "")
     }
-    var texts: [[SQLToken]] = []
     for item in items {
-      do throws(ExpressionError.Code) {
-        texts.append(try Self.check(item.sql, in: sandbox))
+      do throws(Fault) {
+        try Self.check(item.expression, in: sandbox)
       } catch {
-        throw ExpressionError(code: error, item: item.name, sql: item.sql)
+        throw ExpressionError(error, item: item.name, sql: item.expression.sql)
       }
     }
-    do throws(ExpressionError.Code) {
-      statement = try sandbox.prepare(Self.select(items.map(\.sql)), work: WorkBound(texts))
-      columnNames = statement.columnNames
+    let expressions = items.map(\.expression)
+    do throws(Fault) {
+      statement = try sandbox.prepare(Self.select(expressions), work: WorkBound(expressions))
     } catch {
-      throw ExpressionError(
-        code: error, item: items.map(\.name).joined(separator: ", "),
-        sql: items.map(\.sql).joined(separator: ", "))
+      throw Self.error(error, items)
     }
   }
 
-  private static func select(_ expressions: [String]) -> String {
-    let list = expressions.map { "(\($0)\n)" } + [Sandbox.rowNumberName]
+  /// Of all items together.
+  private static func error(_ fault: Fault, _ items: [Item]) -> ExpressionError {
+    ExpressionError(
+      fault, item: items.map(\.name).joined(separator: ", "),
+      sql: items.map(\.expression.sql).joined(separator: ", "))
+  }
+
+  private static func select(_ expressions: [Expression]) -> String {
+    let list = expressions.map { "(\($0.sql)\n)" } + [Sandbox.rowNumberName]
     return "SELECT \(list.joined(separator: ", ")) FROM \(Sandbox.tableName)"
   }
 
   /// An expression must stand alone, and must leave the number of rows as it is, with no rows and
   /// with some.
-  @discardableResult
-  private static func check(_ sql: String, in sandbox: Sandbox) throws(ExpressionError.Code)
-    -> [SQLToken]
-  {
-    let tokens = try checkText(sql)
-    let statement = try sandbox.prepare(select([sql]), work: WorkBound([tokens]))
+  private static func check(_ expression: Expression, in sandbox: Sandbox) throws(Fault) {
+    let statement = try sandbox.prepare(
+      select([expression]), work: WorkBound([expression]),
+      around: (expression, at: "SELECT (".utf8.count))
     for rowCount in [0, 3] {
       var seen = 0
       try sandbox.run(
-        statement, over: probe(sandbox.schema, rowCount: rowCount), rowCount: rowCount
+        statement, over: probe(sandbox.schema, rowCount: rowCount), rows: 0..<rowCount
       ) {
-        statement throws(ExpressionError.Code) in
+        statement throws(Fault) in
         guard statement.textByteCount(0) <= sandbox.valueByteLimit else {
-          throw .valueTooLong(limit: sandbox.valueByteLimit)
+          throw Fault(.valueTooLong(limit: sandbox.valueByteLimit))
         }
         seen += 1
       }
-      guard seen == rowCount else { throw .changesRowCount }
+      guard seen == rowCount else { throw Fault(.changesRowCount) }
     }
-    return tokens
   }
 
   /// Computes the items for every row.
@@ -108,32 +106,30 @@ package final class DerivedColumns {
     var values = items.map { _ in [SQLValue](repeating: .null, count: rowCount) }
     var byteCount: Int64 = 0
     var current = 0
-    do throws(ExpressionError.Code) {
-      try sandbox.run(statement, over: columns, rowCount: rowCount) {
-        statement throws(ExpressionError.Code) in
+    do throws(Fault) {
+      try sandbox.run(statement, over: columns, rows: 0..<rowCount) {
+        statement throws(Fault) in
         // A window function may have sorted the rows: the row number says whose values these are.
         guard case .integer(let row) = statement.value(items.count) else {
-          throw .evaluation("a row lost its number")
+          throw Fault(.evaluation("a row lost its number"))
         }
         for index in items.indices {
           current = index
           let length = statement.textByteCount(index)
           guard length <= sandbox.valueByteLimit else {
-            throw .valueTooLong(limit: sandbox.valueByteLimit)
+            throw Fault(.valueTooLong(limit: sandbox.valueByteLimit))
           }
           byteCount += Int64(length)
-          guard byteCount <= byteLimit else { throw .tableTooLong(limit: byteLimit) }
+          guard byteCount <= byteLimit else { throw Fault(.tableTooLong(limit: byteLimit)) }
           values[index][Int(row)] = statement.value(index)
         }
       }
     } catch {
-      switch error {
+      switch error.code {
       case .valueTooLong where items.indices.contains(current):
-        throw ExpressionError(code: error, item: items[current].name, sql: items[current].sql)
-      default:
-        throw ExpressionError(
-          code: error, item: items.map(\.name).joined(separator: ", "),
-          sql: items.map(\.sql).joined(separator: ", "))
+        let item = items[current]
+        throw ExpressionError(error, item: item.name, sql: item.expression.sql)
+      default: throw Self.error(error, items)
       }
     }
     var result: [Column] = []
@@ -144,10 +140,10 @@ package final class DerivedColumns {
       var taken: [SQLValue] = []
       swap(&taken, &values[index])
       for row in taken.indices {
-        do throws(ExpressionError.Code) {
+        do throws(Fault) {
           try column.append(taken[row], row: row)
         } catch {
-          throw ExpressionError(code: error, item: item.name, sql: item.sql)
+          throw ExpressionError(error, item: item.name, sql: item.expression.sql)
         }
         taken[row] = .null
       }
@@ -155,28 +151,6 @@ package final class DerivedColumns {
     }
     return result
   }
-}
-
-/// What no expression may hold, whatever SQLite thinks of it; returns its tokens.
-@discardableResult
-func checkText(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
-  let limit = 10_000
-  guard sql.utf8.count <= limit else { throw .tooLong(limit: limit) }
-  let tokens = try tokenize(sql)
-  for token in tokens {
-    switch token {
-    case .word(let name), .quotedName(let name):
-      if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) {
-        throw .unknownColumn(name: name, candidates: [])
-      }
-      // Keywords of SQLite, never names unless quoted; without them there is no subquery.
-      if case .word = token, ["SELECT", "VALUES", "WITH"].contains(name.uppercased()) {
-        throw .subquery
-      }
-    case .text, .number, .symbol: break
-    }
-  }
-  return tokens
 }
 
 /// Rows on which an expression is tried: a NULL wherever one may be, and small values.
@@ -205,28 +179,29 @@ extension Column {
   /// A REAL is an integer if it is whole; an INTEGER is a double if the double stands for the same
   /// number; a REAL is a decimal if it is within a billionth of a whole number of the decimal's
   /// units, as round(x, scale) makes it.
-  mutating func append(_ value: SQLValue, row: Int) throws(ExpressionError.Code) {
+  mutating func append(_ value: SQLValue, row: Int) throws(Fault) {
     switch (value, type.storage) {
     case (.null, _): appendNull()
     case (.text(let bytes), .text):
       // SQLite can make texts that are none, as CAST(x'ff' AS TEXT) and char(0) do.
       guard !bytes.contains(0), String(validating: bytes, as: UTF8.self) != nil else {
-        throw .conversion(value: "a text that is not UTF-8 or holds U+0000", type: type, row: row)
+        throw Fault(
+          .conversion(value: "a text that is not UTF-8 or holds U+0000", type: type, row: row))
       }
       bytes.withUnsafeBytes { append(utf8: $0) }
     case (.real(let number), .doubles) where number.isFinite:
       append(double: number == 0 ? 0 : number)
     case (.integer(let number), .doubles):
       guard let exact = Double(exactly: number) else {
-        throw .conversion(value: "\(number)", type: type, row: row)
+        throw Fault(.conversion(value: "\(number)", type: type, row: row))
       }
       append(double: exact)
     case (.integer, .integers), (.real, .integers):
       guard let number = integer(value) else {
-        throw .conversion(value: value.text, type: type, row: row)
+        throw Fault(.conversion(value: value.text, type: type, row: row))
       }
       append(integer: number)
-    default: throw .conversion(value: value.text, type: type, row: row)
+    default: throw Fault(.conversion(value: value.text, type: type, row: row))
     }
   }
 

@@ -30,10 +30,35 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
   /// The `select` item; nil for `where`.
   package let item: String?
   package let sql: String
+  /// Where in the expression it is wrong; nil where that is not known.
+  package let position: SourcePosition?
 
+  init(_ fault: Fault, item: String?, sql: String) {
+    code = fault.code
+    self.item = item
+    self.sql = sql
+    position = fault.offset.map { SourcePosition(of: $0, in: sql) }
+  }
+
+  /// The item if there is one, the expression, the problem and its place.
   package var description: String {
-    let place = item.map { "\(ForeignText.quoted($0)): " } ?? ""
-    return "\(place)`\(ForeignText.quoted(sql))`: \(problem)"
+    (item.map { "\(ForeignText.quoted($0)): " } ?? "") + words(withPosition: true)
+  }
+
+  /// The expression and the problem.
+  ///
+  /// - Parameter withPosition: Whether to say where, in lines and columns of the expression.
+  package func words(withPosition: Bool) -> String {
+    var place = ""
+    if withPosition, let position {
+      // One column of one line needs no number.
+      if sql.contains(where: \.isNewline) {
+        place = ", line \(position.line), column \(position.column)"
+      } else if position.column > 1 {
+        place = ", column \(position.column)"
+      }
+    }
+    return "`\(ForeignText.quoted(sql))`\(place): \(problem)"
   }
 
   private var problem: String {
@@ -47,7 +72,8 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case .unterminatedQuote: "has a quote that is not closed"
     case .unknownColumn(let name, let candidates):
       "there is no column \(ForeignText.quoted(name, byteLimit: 100)). "
-        + Self.suggestion(name, candidates)
+        + (Suggestion.nearest(to: name, among: candidates)
+          ?? "There are: \(Suggestion.list(candidates))")
     case .forbiddenFunction(let name):
       "\(ForeignText.quoted(name, byteLimit: 100)) is not allowed here: expressions may use "
         + "SQLite's deterministic built-in functions only"
@@ -71,36 +97,41 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
       "makes texts of more than \(limit) bytes in one object (limits.object_bytes). Shorten them, "
         + "or raise the limit"
     case .conversion(let value, let type, let row):
-      "the value \(value) of row \(row) is no \(type). Declare another type, or convert it with "
-        + "CAST or round()"
+      "the value \(value) of row \(row) is not a valid \(type). Declare another type, or "
+        + "convert it with CAST or round()"
     case .evaluation("integer overflow"):
       "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
     case .evaluation(let message): "cannot be computed: \(ForeignText.quoted(message))"
     }
   }
+}
 
-  private static func suggestion(_ name: String, _ candidates: [String]) -> String {
-    let near = candidates.min { editDistance(name, $0) < editDistance(name, $1) }
-    if let near, editDistance(name, near) <= max(2, name.count / 3) {
-      return "Did you mean \(near)?"
-    }
-    return
-      "There are: \(candidates.prefix(12).joined(separator: ", "))\(candidates.count > 12 ? ", ..." : "")"
+/// What is wrong, and at which byte of the expression.
+struct Fault: Error, Equatable {
+  let code: ExpressionError.Code
+  let offset: Int?
+
+  init(_ code: ExpressionError.Code, at offset: Int? = nil) {
+    self.code = code
+    self.offset = offset
   }
 }
 
-/// Levenshtein's distance between two names, ignoring case.
-func editDistance(_ left: String, _ right: String) -> Int {
-  let left = Array(left.utf8.prefix(64).map { $0 | 0x20 })
-  let right = Array(right.utf8.prefix(64).map { $0 | 0x20 })
-  var previous = Array(0...right.count)
-  for (i, byte) in left.enumerated() {
-    var current = [i + 1]
-    for (j, other) in right.enumerated() {
-      current.append(
-        min(previous[j + 1] + 1, current[j] + 1, previous[j] + (byte == other ? 0 : 1)))
-    }
-    previous = current
+/// A place in a text, both from 1; a column is a character.
+package struct SourcePosition: Sendable, Equatable {
+  package let line: Int
+  package let column: Int
+
+  package init(line: Int, column: Int) {
+    self.line = line
+    self.column = column
   }
-  return previous[right.count]
+
+  /// - Parameter offset: In bytes.
+  init(of offset: Int, in text: String) {
+    let before = String(decoding: text.utf8.prefix(offset), as: UTF8.self)
+    let lines = before.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+    line = lines.count
+    column = (lines.last?.count ?? 0) + 1
+  }
 }

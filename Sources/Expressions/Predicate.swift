@@ -10,55 +10,56 @@ package final class Predicate {
   private let native: NativePredicate?
 
   /// - Throws: ``ExpressionError``; also for a column that the schema does not have.
-  package init(_ sql: String, schema: Schema) throws(ExpressionError) {
-    self.sql = sql
-    do throws(ExpressionError.Code) {
-      let tokens = try checkText(sql)
+  package init(_ expression: Expression, schema: Schema) throws(ExpressionError) {
+    sql = expression.sql
+    do throws(Fault) {
       let sandbox = try Sandbox(schema)
-      let select = "SELECT \(Sandbox.rowNumberName) FROM \(Sandbox.tableName) WHERE (\(sql)\n)"
-      let statement = try sandbox.prepare(select, work: WorkBound([tokens]))
-      try sandbox.run(statement, over: probe(schema, rowCount: 3), rowCount: 3) { _ in }
-      native = try NativePredicate(tokens: tokens, schema: schema, sandbox: sandbox)
+      let head = "SELECT \(Sandbox.rowNumberName) FROM \(Sandbox.tableName) WHERE ("
+      let statement = try sandbox.prepare(
+        "\(head)\(sql)\n)", work: WorkBound([expression]),
+        around: (expression, at: head.utf8.count))
+      try sandbox.run(statement, over: probe(schema, rowCount: 3), rows: 0..<3) { _ in }
+      native = try NativePredicate(expression, schema: schema, sandbox: sandbox)
       self.sandbox = sandbox
       self.statement = statement
     } catch {
-      throw ExpressionError(code: error, item: nil, sql: sql)
+      throw ExpressionError(error, item: nil, sql: expression.sql)
     }
   }
 
-  /// Columns of the schema that it reads, in lower case.
-  package var columnNames: Set<String> { statement.columnNames }
+  /// What SQLite reads of the schema, in lower case.
+  var columnNamesRead: Set<String> { statement.columnNames }
   /// Whether it is evaluated without SQLite.
   package var isNative: Bool { native != nil }
 
-  /// Says for each row whether it satisfies the expression; NULL and false are both no.
+  /// Says for each row of a range whether it satisfies the expression; NULL and false are both no.
   ///
-  /// - Parameter matches: Gets one verdict per row.
+  /// - Parameter matches: Gets one verdict per row of the range.
   package func evaluate(_ columns: [Column], rows: Range<Int>, matches: inout [Bool])
     throws(ExpressionError)
   {
     if let native {
-      native.evaluate(columns, rowCount: rows.count, matches: &matches)
+      native.evaluate(columns, rows: rows, matches: &matches)
     } else {
-      try evaluateInSQLite(columns, rowCount: rows.count, matches: &matches)
+      try evaluateInSQLite(columns, rows: rows, matches: &matches)
     }
   }
 
   /// The slow path, for everything; the native one is held against it in the tests.
-  func evaluateInSQLite(_ columns: [Column], rowCount: Int, matches: inout [Bool])
+  func evaluateInSQLite(_ columns: [Column], rows: Range<Int>, matches: inout [Bool])
     throws(ExpressionError)
   {
-    var verdicts = [Bool](repeating: false, count: rowCount)
-    do throws(ExpressionError.Code) {
-      try sandbox.run(statement, over: columns, rowCount: rowCount) {
-        statement throws(ExpressionError.Code) in
+    var verdicts = [Bool](repeating: false, count: rows.count)
+    do throws(Fault) {
+      try sandbox.run(statement, over: columns, rows: rows) {
+        statement throws(Fault) in
         guard case .integer(let row) = statement.value(0) else {
-          throw .evaluation("a row lost its number")
+          throw Fault(.evaluation("a row lost its number"))
         }
-        verdicts[Int(row)] = true
+        verdicts[Int(row) - rows.lowerBound] = true
       }
     } catch {
-      throw ExpressionError(code: error, item: nil, sql: sql)
+      throw ExpressionError(error, item: nil, sql: sql)
     }
     matches = verdicts
   }

@@ -9,7 +9,8 @@ internal import Tables
 final class RowsVirtualTable {
   fileprivate let schema: Schema
   var columns: [Column] = []
-  var rowCount = 0
+  /// Those of the columns that are lent.
+  var rows = 0..<0
 
   init(_ schema: Schema) { self.schema = schema }
 
@@ -115,7 +116,8 @@ private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
     return SQLITE_OK
   }
   module.xFilter = { cursor, _, _, _, _ in
-    rowCursor(cursor).pointee.row = 0
+    let cursor = rowCursor(cursor)
+    cursor.pointee.row = cursor.pointee.rows.takeUnretainedValue().rows.lowerBound
     return SQLITE_OK
   }
   module.xNext = { cursor in
@@ -124,7 +126,7 @@ private nonisolated(unsafe) let module: UnsafePointer<sqlite3_module> = {
   }
   module.xEof = { cursor in
     let cursor = rowCursor(cursor)
-    return cursor.pointee.row >= cursor.pointee.rows.takeUnretainedValue().rowCount ? 1 : 0
+    return cursor.pointee.row >= cursor.pointee.rows.takeUnretainedValue().rows.upperBound ? 1 : 0
   }
   module.xColumn = { cursor, context, column in
     let cursor = rowCursor(cursor)

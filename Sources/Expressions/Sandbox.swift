@@ -9,22 +9,6 @@ internal import Tables
 /// copied.
 /// - SeeAlso: sqlite.org/c3ref/set_authorizer.html; sqlite.org/vtab.html.
 final class Sandbox {
-  /// Deterministic built-ins of SQLite. Dates are integers here, so the date functions, which know
-  /// 'now', are left out.
-  static let allowedFunctions: Set<String> = [
-    "abs", "char", "coalesce", "format", "glob", "hex", "ifnull", "iif", "instr", "length", "like",
-    "lower", "ltrim", "max", "min",
-    "nullif",
-    "quote", "replace", "round", "rtrim", "sign", "substr", "substring", "trim", "typeof",
-    "unicode", "upper",
-    "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "ceil", "ceiling", "cos", "cosh",
-    "degrees", "exp", "floor", "ln", "log",
-    "log10", "log2", "mod", "pi", "pow", "power", "radians", "sin", "sinh", "sqrt", "tan", "tanh",
-    "trunc",
-    "avg", "count", "sum", "total",
-    "cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile",
-    "percent_rank", "rank", "row_number",
-  ]
   /// Names of our own that no expression may speak of.
   static let tableName = "tranche_rows"
   static let rowNumberName = "tranche_row_number"
@@ -42,9 +26,7 @@ final class Sandbox {
   let valueByteLimit: Int
 
   /// - Parameter valueByteLimit: Most bytes of a text that an expression makes.
-  init(_ schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit) throws(ExpressionError
-    .Code)
-  {
+  init(_ schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit) throws(Fault) {
     self.schema = schema
     self.valueByteLimit = min(valueByteLimit, Self.workByteLimit)
     format = BoundedFormat(byteLimit: self.valueByteLimit, workByteLimit: Int32(Self.workByteLimit))
@@ -54,7 +36,7 @@ final class Sandbox {
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_MEMORY | SQLITE_OPEN_NOMUTEX
     guard sqlite3_open_v2(":memory:", &opened, flags, nil) == SQLITE_OK, let opened else {
       sqlite3_close_v2(opened)
-      throw .evaluation("SQLite could not be opened")
+      throw Fault(.evaluation("SQLite could not be opened"))
     }
     database = opened
     _disableDoubleQuotedStringLiterals(opened)
@@ -67,15 +49,15 @@ final class Sandbox {
       (SQLITE_LIMIT_TRIGGER_DEPTH, 0),
     ] as [(Int32, Int32)] { sqlite3_limit(opened, limit, value) }
     guard RowsVirtualTable.register(lent, in: opened, as: Self.tableName) else {
-      throw .evaluation("SQLite refused the virtual table")
+      throw Fault(.evaluation("SQLite refused the virtual table"))
     }
     guard format.register(in: opened) else {
-      throw .evaluation("SQLite refused the function format")
+      throw Fault(.evaluation("SQLite refused the function format"))
     }
     // Connecting the table runs a CREATE TABLE of SQLite's own, so it happens before the authorizer
     // watches.
     guard sqlite3_exec(opened, "SELECT 1 FROM \(Self.tableName)", nil, nil, nil) == SQLITE_OK else {
-      throw .evaluation(String(cString: sqlite3_errmsg(opened)))
+      throw Fault(.evaluation(String(cString: sqlite3_errmsg(opened))))
     }
     // The authorizer, the lent rows and the function live as long as this object, which closes the
     // connection first.
@@ -90,20 +72,31 @@ final class Sandbox {
 
   /// Compiles a SELECT of ours around expressions of the user.
   ///
-  /// - Parameter work: What its rows may cost.
-  func prepare(_ sql: String, work: WorkBound = WorkBound()) throws(ExpressionError.Code)
-    -> Statement
-  {
+  /// - Parameters:
+  ///   - work: What its rows may cost.
+  ///   - expression: The only one of the user's, and where it begins, if there is only one.
+  func prepare(
+    _ sql: String, work: WorkBound = WorkBound(), around expression: (Expression, at: Int)? = nil
+  ) throws(Fault) -> Statement {
     authorizer.reset(operationCount: WorkBound().operationCount(forRows: 0))
     var statement: OpaquePointer?
     let status = sqlite3_prepare_v2(database, sql, -1, &statement, nil)
     if let refusal = authorizer.refusal {
       sqlite3_finalize(statement)
-      throw refusal(schema)
+      let code = refusal(schema)
+      var offset: Int?
+      if case .forbiddenFunction(let name) = code {
+        offset = expression?.0.root.offset(ofCall: name)
+      }
+      throw Fault(code, at: offset)
     }
     guard status == SQLITE_OK, let statement else {
+      // Below 0 where SQLite cannot say.
+      let offset = expression.map { Int(sqlite3_error_offset(database)) - $0.at } ?? -1
+      let isInside = expression.map { 0...$0.0.sql.utf8.count ~= offset } ?? false
       sqlite3_finalize(statement)
-      throw explain(String(cString: sqlite3_errmsg(database)))
+      throw Fault(
+        explain(String(cString: sqlite3_errmsg(database))), at: isInside ? offset : nil)
     }
     return Statement(statement, columnNames: authorizer.columnNames, work: work)
   }
@@ -120,41 +113,42 @@ final class Sandbox {
     return .syntax(message)
   }
 
-  /// Runs a statement over rows that are lent to it.
+  /// Runs a statement over rows that are lent to it, which keep their numbers.
   ///
   /// - Parameter body: Called per result row; reads columns through the statement.
   /// - Throws: Before any work where the rows are more than the statement can be expected to get
   ///   through.
   func run(
-    _ statement: Statement, over columns: [Column], rowCount: Int,
-    _ body: (Statement) throws(ExpressionError.Code) -> Void
+    _ statement: Statement, over columns: [Column], rows: Range<Int>,
+    _ body: (Statement) throws(Fault) -> Void
   )
-    throws(ExpressionError.Code)
+    throws(Fault)
   {
     precondition(
       columns.count == schema.columns.count,
       "\(columns.count) columns lent for \(schema.columns.count)")
-    if statement.work.isQuadratic && rowCount > WorkBound.quadraticRowLimit {
-      throw .quadratic(rowCount: rowCount, limit: WorkBound.quadraticRowLimit)
+    if statement.work.isQuadratic && rows.count > WorkBound.quadraticRowLimit {
+      throw Fault(.quadratic(rowCount: rows.count, limit: WorkBound.quadraticRowLimit))
     }
     lent.columns = columns
-    lent.rowCount = rowCount
-    authorizer.reset(operationCount: statement.work.operationCount(forRows: rowCount))
+    lent.rows = rows
+    authorizer.reset(operationCount: statement.work.operationCount(forRows: rows.count))
     format.hasRefused = false
     defer {
       sqlite3_reset(statement.handle)
       lent.columns = []
-      lent.rowCount = 0
+      lent.rows = 0..<0
     }
     while true {
       switch sqlite3_step(statement.handle) {
       case SQLITE_ROW: try body(statement)
       case SQLITE_DONE: return
-      case SQLITE_INTERRUPT: throw .tooMuchWork
+      case SQLITE_INTERRUPT: throw Fault(.tooMuchWork)
       case SQLITE_TOOBIG:
-        throw format.hasRefused
-          ? .valueTooLong(limit: valueByteLimit) : .workTooLong(limit: Self.workByteLimit)
-      default: throw .evaluation(String(cString: sqlite3_errmsg(database)))
+        throw Fault(
+          format.hasRefused
+            ? .valueTooLong(limit: valueByteLimit) : .workTooLong(limit: Self.workByteLimit))
+      default: throw Fault(.evaluation(String(cString: sqlite3_errmsg(database))))
       }
     }
   }
@@ -221,22 +215,24 @@ struct WorkBound {
 
   init() {}
 
-  /// Of expressions that ``checkText(_:)`` has let through.
-  init(_ expressions: [[SQLToken]]) {
-    for tokens in expressions {
-      tokenCount += tokens.count
-      let words = tokens.map { token -> String in
-        if case .word(let word) = token { word.uppercased() } else { "" }
-      }
-      // EXCLUDE NO OTHERS as well, though it changes nothing. A column may have the name, too.
-      let hasExclude = zip(words, words.dropFirst()).contains {
-        $0 == "EXCLUDE" && ["CURRENT", "GROUP", "NO", "TIES"].contains($1)
-      }
-      guard hasExclude else { continue }
-      if words.contains("PARTITION") {
-        isQuadraticWithinPartitions = true
-      } else {
-        isQuadratic = true
+  init(_ expressions: [Expression]) {
+    for expression in expressions {
+      tokenCount += expression.tokenCount
+      for node in expression.root.all {
+        if case .opaque = node.form {
+          // Of what is not understood, the most is assumed that it does not forbid.
+          isQuadraticWithinPartitions =
+            isQuadraticWithinPartitions || expression.sql.uppercased().contains("EXCLUDE")
+        }
+        // EXCLUDE NO OTHERS as well, though it changes nothing.
+        guard case .call(let call) = node.form, let window = call.window,
+          window.frame?.exclusion != nil
+        else { continue }
+        if window.partition.isEmpty {
+          isQuadratic = true
+        } else {
+          isQuadraticWithinPartitions = true
+        }
       }
     }
   }
@@ -285,7 +281,7 @@ private final class Authorizer {
       }
     case SQLITE_FUNCTION:
       let name = (second ?? "").lowercased()
-      if !Sandbox.allowedFunctions.contains(name) {
+      if SQLFunction.all[name] == nil {
         return refuse { _ in .forbiddenFunction(name) }
       }
     default:

@@ -1,55 +1,74 @@
-/// The tokens of a SQL expression: enough to refuse what may not stand in one, and to find what the
-/// native path can evaluate.
+/// The tokens of a SQL expression, and where each stands.
 ///
 /// - SeeAlso: sqlite.org/lang_expr.html, "Literal values"; sqlite.org/syntax/numeric-literal.html.
-enum SQLToken: Equatable {
-  case word(String)
-  /// A name in double quotes, brackets or backticks.
-  case quotedName(String)
-  case text(String)
-  /// As written.
-  case number(String)
-  case symbol(String)
+struct SQLToken: Equatable {
+  enum Kind: Equatable {
+    case word(String)
+    /// A name in double quotes, brackets or backticks.
+    case quotedName(String)
+    case text(String)
+    /// The digits of `x'0A'`.
+    case blob(String)
+    /// As written.
+    case number(String)
+    case symbol(String)
+  }
+  let kind: Kind
+  /// In bytes of the expression.
+  let range: Range<Int>
+
+  /// A word in upper case, which may be a keyword.
+  var keyword: String? {
+    if case .word(let word) = kind { word.uppercased() } else { nil }
+  }
 }
 
-func tokenize(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
+/// - Throws: For what no expression may hold, with its place.
+func tokenize(_ sql: String) throws(Fault) -> [SQLToken] {
   let bytes = Array(sql.utf8)
   var tokens: [SQLToken] = []
-  var depth = 0
+  var openParentheses: [Int] = []
   var position = 0
   func string(_ range: Range<Int>) -> String { String(decoding: bytes[range], as: UTF8.self) }
   func byte(_ index: Int) -> UInt8 { index < bytes.count ? bytes[index] : 0 }
 
   while position < bytes.count {
     let start = position
+    let kind: SQLToken.Kind
     switch bytes[position] {
-    case 0: throw .syntax("a character U+0000")
-    case 0x20, 0x09, 0x0A, 0x0C, 0x0D: position += 1
-    case UInt8(ascii: "-") where byte(position + 1) == UInt8(ascii: "-"): throw .comment
-    case UInt8(ascii: "/") where byte(position + 1) == UInt8(ascii: "*"): throw .comment
-    case UInt8(ascii: ";"): throw .semicolon
+    case 0: throw Fault(.syntax("a character U+0000"), at: start)
+    case 0x20, 0x09, 0x0A, 0x0C, 0x0D:
+      position += 1
+      continue
+    // SQLite passes over a byte order mark, wherever it stands.
+    case 0xEF where byte(position + 1) == 0xBB && byte(position + 2) == 0xBF:
+      position += 3
+      continue
+    case UInt8(ascii: "-") where byte(position + 1) == UInt8(ascii: "-"),
+      UInt8(ascii: "/") where byte(position + 1) == UInt8(ascii: "*"):
+      throw Fault(.comment, at: start)
+    case UInt8(ascii: ";"): throw Fault(.semicolon, at: start)
     case UInt8(ascii: "?"), UInt8(ascii: ":"), UInt8(ascii: "@"), UInt8(ascii: "$"),
       UInt8(ascii: "#"):
-      throw .parameter
-    case UInt8(ascii: "'"):
-      tokens.append(.text(try quoted(bytes, &position, by: UInt8(ascii: "'"))))
-    case UInt8(ascii: "\""):
-      tokens.append(.quotedName(try quoted(bytes, &position, by: UInt8(ascii: "\""))))
-    case UInt8(ascii: "`"):
-      tokens.append(.quotedName(try quoted(bytes, &position, by: UInt8(ascii: "`"))))
+      throw Fault(.parameter, at: start)
+    case UInt8(ascii: "'"): kind = .text(try quoted(bytes, &position))
+    case UInt8(ascii: "\""), UInt8(ascii: "`"): kind = .quotedName(try quoted(bytes, &position))
+    case let first
+    where first | 0x20 == UInt8(ascii: "x") && byte(position + 1) == UInt8(ascii: "'"):
+      position += 1
+      kind = .blob(try quoted(bytes, &position))
     case UInt8(ascii: "["):
       while position < bytes.count, bytes[position] != UInt8(ascii: "]") { position += 1 }
-      guard position < bytes.count else { throw .unterminatedQuote }
-      tokens.append(.quotedName(string(start + 1..<position)))
+      guard position < bytes.count else { throw Fault(.unterminatedQuote, at: start) }
+      kind = .quotedName(string(start + 1..<position))
       position += 1
     case UInt8(ascii: "("):
-      depth += 1
-      tokens.append(.symbol("("))
+      openParentheses.append(start)
+      kind = .symbol("(")
       position += 1
     case UInt8(ascii: ")"):
-      depth -= 1
-      guard depth >= 0 else { throw .unbalanced }
-      tokens.append(.symbol(")"))
+      guard openParentheses.popLast() != nil else { throw Fault(.unbalanced, at: start) }
+      kind = .symbol(")")
       position += 1
     case let first
     where isDigit(first) || (first == UInt8(ascii: ".") && isDigit(byte(position + 1))):
@@ -58,28 +77,28 @@ func tokenize(_ sql: String) throws(ExpressionError.Code) -> [SQLToken] {
           && byte(position - 1) | 0x20 == UInt8(ascii: "e")
           && !string(start..<position).lowercased().hasPrefix("0x"))
       { position += 1 }
-      tokens.append(.number(string(start..<position)))
+      kind = .number(string(start..<position))
     case let first where isWordByte(first):
       while isWordByte(byte(position)) || byte(position) == UInt8(ascii: "$") { position += 1 }
-      tokens.append(.word(string(start..<position)))
+      kind = .word(string(start..<position))
     default:
-      let two = string(start..<min(start + 2, bytes.count))
-      let symbol =
-        ["<=", ">=", "<>", "!=", "==", "||", "<<", ">>"].contains(two)
-        ? two : string(start..<start + 1)
-      tokens.append(.symbol(symbol))
-      position += symbol.utf8.count
+      let symbol = ["->>", "<=", ">=", "<>", "!=", "==", "||", "<<", ">>", "->"].first {
+        bytes[start...].starts(with: $0.utf8)
+      }
+      kind = .symbol(symbol ?? string(start..<start + 1))
+      position += symbol?.utf8.count ?? 1
     }
+    tokens.append(SQLToken(kind: kind, range: start..<position))
   }
-  guard depth == 0 else { throw .unbalanced }
-  if tokens.isEmpty { throw .empty }
+  if let open = openParentheses.last { throw Fault(.unbalanced, at: open) }
+  if tokens.isEmpty { throw Fault(.empty) }
   return tokens
 }
 
 /// A text between quotes, doubled ones undone; leaves `position` behind the closing one.
-private func quoted(_ bytes: [UInt8], _ position: inout Int, by quote: UInt8) throws(ExpressionError
-  .Code) -> String
-{
+private func quoted(_ bytes: [UInt8], _ position: inout Int) throws(Fault) -> String {
+  let start = position
+  let quote = bytes[position]
   var content: [UInt8] = []
   position += 1
   while position < bytes.count {
@@ -92,7 +111,7 @@ private func quoted(_ bytes: [UInt8], _ position: inout Int, by quote: UInt8) th
     content.append(bytes[position])
     position += 1
   }
-  throw .unterminatedQuote
+  throw Fault(.unterminatedQuote, at: start)
 }
 
 private func isDigit(_ byte: UInt8) -> Bool { byte >= 0x30 && byte <= 0x39 }

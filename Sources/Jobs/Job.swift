@@ -1,35 +1,36 @@
+package import Expressions
 package import Formats
 package import Tables
 package import Windows
 
 /// A job file after parsing, substitution and validation: every later step takes its values from
-/// here.
+/// here, and nothing changes them.
 package struct Job: Sendable {
-  package var name: String
-  package var clusters: [Cluster]
-  package var start: StartPosition
-  package var onDataLoss: DataLossPolicy
-  package var format: InputFormat
-  package var fields: [InputField]
+  package let name: String
+  package let clusters: [Cluster]
+  package let start: StartPosition
+  package let onDataLoss: DataLossPolicy
+  package let format: InputFormat
+  package let fields: [InputField]
   /// At least 1.
-  package var maxOffsets: Int64
-  package var window: any WindowKind
+  package let maxOffsets: Int64
+  package let window: any WindowKind
   /// A checked SQL expression over ``recordSchema``.
-  package var `where`: String?
+  package let `where`: Expression?
   /// Nil for a row job.
-  package var aggregate: Aggregate?
-  package var select: [DerivedColumn]
-  package var output: Output
-  package var rejects: RejectRules
-  package var limits: Limits
+  package let aggregate: Aggregate?
+  package let select: [DerivedColumn]
+  package let output: Output
+  package let rejects: RejectRules
+  package let limits: Limits
 
   /// A Kafka cluster under a name of the job's own, which is what the checkpoint calls it.
   package struct Cluster: Sendable, Equatable {
-    package var name: String
+    package let name: String
     /// librdkafka's configuration properties, reserved ones excluded. May hold secrets: never print
     /// the values.
-    package var properties: [String: String]
-    package var topics: [String]
+    package let properties: [String: String]
+    package let topics: [String]
   }
 
   package enum StartPosition: Sendable, Equatable {
@@ -42,14 +43,14 @@ package struct Job: Sendable {
 
   package struct Aggregate: Sendable, Equatable {
     /// Columns of ``recordSchema``; may be empty (one group).
-    package var by: [String]
-    package var measures: [Measure]
+    package let by: [String]
+    package let measures: [Measure]
   }
 
   package struct DerivedColumn: Sendable, Equatable {
-    package var name: String
-    package var sql: String
-    package var type: ColumnType
+    package let name: String
+    package let expression: Expression
+    package let type: ColumnType
   }
 
   package struct Output: Sendable, Equatable {
@@ -65,13 +66,13 @@ package struct Job: Sendable {
       /// With the first commit that comes this long after the last writing.
       case every(milliseconds: Int64)
     }
-    package var destination: Destination
-    package var format: Format
+    package let destination: Destination
+    package let format: Format
     /// For batch windows and row jobs; `latest` elsewhere.
-    package var keep: Keep
-    package var publish: PublishSchedule
-    package var s3: S3Options
-    package var maxPendingBytes: Int64
+    package let keep: Keep
+    package let publish: PublishSchedule
+    package let s3: S3Options
+    package let maxPendingBytes: Int64
   }
 
   package struct S3Options: Sendable, Equatable {
@@ -84,38 +85,38 @@ package struct Job: Sendable {
       case keys(accessKeyID: String, secretAccessKey: String, sessionToken: String?)
     }
     /// Scheme, host and port; nil for AWS's own endpoint of the region.
-    package var endpoint: String?
-    package var region: String
-    package var addressing: AddressingStyle
-    package var credentials: Credentials
+    package let endpoint: String?
+    package let region: String
+    package let addressing: AddressingStyle
+    package let credentials: Credentials
     /// For one attempt of one request, from connecting to the end of the answer.
-    package var timeoutMilliseconds: Int64
+    package let timeoutMilliseconds: Int64
     /// At least 1.
-    package var maxAttempts: Int
+    package let maxAttempts: Int
     /// A PEM file of certificate authorities to trust instead of the system's.
-    package var caFile: String?
+    package let caFile: String?
   }
 
   package struct RejectRules: Sendable, Equatable {
     package enum Policy: String, Sendable, CaseIterable { case fail, quarantine, drop }
-    package var policy: Policy
+    package let policy: Policy
     /// From 0 to 1: a batch fails before its commit where more of the judged records are rejects.
-    package var maxShare: Double
+    package let maxShare: Double
     /// So many records are judged, of the batch and the newest committed ones before it.
-    package var maxShareOver: Int64
+    package let maxShareOver: Int64
     /// Fewer judged records decide nothing.
-    package var minRecords: Int64
+    package let minRecords: Int64
   }
 
   package struct Limits: Sendable, Equatable {
-    package var batchBytes: Int64
-    package var recordBytes: Int64
-    package var groupsPerWindow: Int64
-    package var windowsPerBatch: Int64
-    package var keyBytes: Int64
+    package let batchBytes: Int64
+    package let recordBytes: Int64
+    package let groupsPerWindow: Int64
+    package let windowsPerBatch: Int64
+    package let keyBytes: Int64
     /// Most bytes of a text that `select` makes.
-    package var valueBytes: Int64
-    package var objectBytes: Int64
+    package let valueBytes: Int64
+    package let objectBytes: Int64
   }
 }
 
@@ -141,8 +142,22 @@ extension Job.S3Options.Credentials: CustomStringConvertible, CustomReflectable 
 extension Job {
   /// The declared fields, then the fields that every message carries: what `where`, `by` and
   /// measures may name.
-  package var recordSchema: Schema {
+  package var recordSchema: Schema { Self.recordSchema(of: fields) }
+
+  static func recordSchema(of fields: [InputField]) -> Schema {
     Schema(fields.map(\.column) + MessageField.allCases.map(\.column))
+  }
+
+  /// The columns of a record that anything in the job reads, in lower case.
+  package var columnsRead: Set<String> {
+    var names = Set(aggregate?.by ?? [])
+    names.formUnion(aggregate?.measures.compactMap(\.argument) ?? [])
+    if let time = window.timeColumn { names.insert(time) }
+    names = Set(names.map { $0.lowercased() })
+    for expression in [self.where].compactMap(\.self) + select.map(\.expression) {
+      names.formUnion(expression.columnNames)
+    }
+    return names
   }
 
   /// What `select` reads: the group's key and measures, or in a row job the record.
@@ -181,5 +196,22 @@ extension Fold {
       Limits(
         windowsPerBatch: job.limits.windowsPerBatch, keyBytes: job.limits.keyBytes),
       batchSchema: batchSchema)
+  }
+}
+
+extension Job {
+  /// The same job with other values of a few parts.
+  package func with(
+    maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
+    publish: Output.PublishSchedule? = nil
+  ) -> Job {
+    let output = Output(
+      destination: output.destination, format: output.format, keep: output.keep,
+      publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
+    return Job(
+      name: name, clusters: clusters, start: start, onDataLoss: onDataLoss, format: format,
+      fields: fields, maxOffsets: maxOffsets ?? self.maxOffsets, window: window, where: self.where,
+      aggregate: aggregate, select: select ?? self.select, output: output, rejects: rejects,
+      limits: limits)
   }
 }

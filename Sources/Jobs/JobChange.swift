@@ -1,6 +1,6 @@
+internal import Expressions
 internal import Formats
 internal import Tables
-internal import Windows
 
 /// A setting that is not what it was when the checkpoint was last written.
 package struct JobChange: Sendable, Equatable, CustomStringConvertible {
@@ -18,18 +18,11 @@ package struct JobChange: Sendable, Equatable, CustomStringConvertible {
   package static func compare(old: [String: String], new: [String: String]) -> [JobChange] {
     Set(old.keys).union(new.keys).sorted().compactMap { key in
       guard old[key] != new[key] else { return nil }
-      let effect = effect(of: key, wasThere: old[key] != nil)
+      let setting = JobKeys.setting(key)
+      let effect = old[key] == nil ? setting?.effectOfAdding : setting?.effect
       return effect == .harmless
-        ? nil : JobChange(key: key, old: old[key], new: new[key], effect: effect)
+        ? nil : JobChange(key: key, old: old[key], new: new[key], effect: effect ?? .refuse)
     }
-  }
-
-  /// By the list of keys; a cluster or topic that is added changes nothing that stands.
-  private static func effect(of key: String, wasThere: Bool) -> ChangeEffect {
-    if key.hasPrefix("source.kafka[") {
-      return wasThere ? .refuse : .harmless
-    }
-    return JobKeys.key(key)?.effect ?? .refuse
   }
 }
 
@@ -37,49 +30,35 @@ extension Job {
   /// What the state and the objects depend on, by key: after substitution, in one spelling, without
   /// secrets.
   package var canonicalSettings: [String: String] {
-    let measures = aggregate?.measures.map { "\($0)" }.joined(separator: ", ")
-    var settings = [
-      // Raised when the same bytes decode to other values.
-      "decoder": "1",
-      "source.start": start.spelling,
-      "source.format": format.rawValue,
-      "source.fields": fields.map { "\($0.column.name) \($0.spelling)" }.joined(separator: ", "),
-      // A job without aggregate has no window to speak of, and is spelled as it always was.
-      "window": aggregate == nil ? "global" : window.canonicalText,
-      "where": self.where ?? "-",
-      "aggregate.by": aggregate.map { $0.by.joined(separator: ", ") } ?? "-",
-      "aggregate.measures": measures ?? "-",
-      "select": select.map { "\($0.name) \($0.type): \($0.sql)" }.joined(separator: ", "),
-      "output.to": output.destination.text,
-      "output.format": output.format.rawValue,
-      "output.s3.endpoint": output.s3.endpoint ?? "-",
-    ]
-    for cluster in clusters {
-      settings["source.kafka[\(cluster.name)].isolation.level"] =
-        cluster.properties["isolation.level"] ?? "read_committed"
-      for topic in cluster.topics {
-        settings["source.kafka[\(cluster.name)].topics[\(topic)]"] = "read"
-      }
+    // Raised when the same bytes decode to other values.
+    var settings = ["decoder": "1"]
+    for setting in JobKeys.all.compactMap(\.setting) {
+      settings.merge(setting.values(self)) { first, _ in first }
     }
     return settings
   }
 }
 
 extension InputField {
-  fileprivate var spelling: String {
+  /// `time_taken int64?`
+  var spelling: String {
     let type =
       column.type == .timestamp && timestampEncoding != .text
       ? "timestamp(\(timestampEncoding.rawValue))" : "\(column.type)"
-    return type + (column.isNullable ? "?" : "")
+    return "\(column.name) \(type)" + (column.isNullable ? "?" : "")
   }
 }
 
 extension Job.StartPosition {
-  fileprivate var spelling: String {
+  var spelling: String {
     switch self {
     case .earliest: "earliest"
     case .latest: "latest"
     case .timestamp(let milliseconds): TimestampText.format(milliseconds: milliseconds)
     }
   }
+}
+
+extension Job.DerivedColumn {
+  var spelling: String { "\(name) \(type): \(expression.sql)" }
 }

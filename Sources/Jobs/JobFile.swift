@@ -54,7 +54,7 @@ package enum JobFile {
       var parser = JobParser(reader, propertyFault: propertyFault)
       let job = parser.parse(root, fallbackName: fileName(path))
       parsed = Parsed(
-        job: job, nameLine: parser.nameLine ?? 1, destinationLine: parser.destinationLine ?? 1)
+        job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine)
     }
     if let parsed, reader.errors.isEmpty { return parsed }
     throw JobFileErrors(errors: reader.errors.sorted { $0.line < $1.line })

@@ -5,6 +5,8 @@ package struct JobFileError: Error, Equatable, CustomStringConvertible {
   package let file: String
   /// From 1.
   package let line: Int
+  /// From 1; nil where the line is all that is known.
+  package let column: Int?
   /// For example `output.s3.region`; empty for the file as a whole.
   package let key: String
   /// As written; nil where it is a secret or there is none.
@@ -12,14 +14,28 @@ package struct JobFileError: Error, Equatable, CustomStringConvertible {
   package let problem: String
   package let remedy: String
 
-  /// `jobs/calls.yaml:12: source.format: "cvs": is not a format. Use csv or json.`
+  package init(
+    file: String, line: Int, column: Int? = nil, key: String, value: String?, problem: String,
+    remedy: String
+  ) {
+    self.file = file
+    self.line = line
+    self.column = column
+    self.key = key
+    self.value = value
+    self.problem = problem
+    self.remedy = remedy
+  }
+
+  /// `jobs/calls.yaml:12: source.format: "cvs" is not one of the values. Did you mean csv?`
   package var description: String {
-    let file = ForeignText.escaped(file)
-    let place = key.isEmpty ? "\(file):\(line)" : "\(file):\(line): \(ForeignText.quoted(key))"
+    let place = "\(ForeignText.escaped(file)):\(line)" + (column.map { ":\($0)" } ?? "")
+    let key = key.isEmpty ? "" : " \(ForeignText.quoted(key)):"
     let words = value.map { "\"\(ForeignText.quoted($0))\" " } ?? ""
+    let problem = ForeignText.quoted(problem, byteLimit: 1_000)
+    let end = [".", "?", "!"].contains(where: problem.hasSuffix) ? "" : "."
     return
-      "\(place): \(words)\(ForeignText.quoted(problem, byteLimit: 1_000)). "
-      + "\(ForeignText.quoted(remedy, byteLimit: 1_000))"
+      "\(place):\(key) \(words)\(problem)\(end) \(ForeignText.quoted(remedy, byteLimit: 1_000))"
   }
 }
 

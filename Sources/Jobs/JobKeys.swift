@@ -1,3 +1,7 @@
+internal import Expressions
+internal import Formats
+internal import Windows
+
 /// What a change of a setting between two runs does to the state and the objects that stand.
 package enum ChangeEffect: String, Sendable, CaseIterable {
   /// Nothing: it takes effect from this run on.
@@ -10,210 +14,444 @@ package enum ChangeEffect: String, Sendable, CaseIterable {
   case refuse
 }
 
-/// One key of the job file: the only list of them. The parser finds unknown keys by it, the JSON
-/// Schema is made from it, and it says what may change between runs.
+/// One key of the job file: all that is known of it.
 package struct JobKey: Sendable {
   package enum Kind: Sendable, Equatable {
-    case object, list, map, string, integer, number, size, duration, share
+    case object
+    case list(most: Int)
+    /// Names of the user's own, and what belongs to each.
+    case map(most: Int)
+    case text
+    case integer(ClosedRange<Int64>)
+    /// Bytes.
+    case size(ClosedRange<Int64>)
+    case duration
+    /// From 0 to 1.
+    case share
     case choice([String])
-    /// A window is a word or an object, credentials and measures are texts or objects: described in
-    /// their own words.
+    /// A word, or an object with the keys below it.
     case wordOrObject([String])
+    /// A text, or an object with the keys below it.
     case textOrObject
   }
+
+  package enum Default: Sendable, Equatable {
+    case none
+    /// As the job file spells it.
+    case value(String)
+    /// What holds depends on something else, which these words say.
+    case words(String)
+  }
+
+  /// Whether a value may stand in a message or in the checkpoint.
+  package enum Secrecy: Sendable, Equatable {
+    case open
+    case secret
+    /// Below names of the user's own, but for these.
+    case secretExcept([String])
+  }
+
+  /// What the checkpoint keeps of a key, to notice a change.
+  struct Setting: Sendable {
+    /// The names in the checkpoint, with `[]` for names between brackets.
+    let pattern: String
+    let effect: ChangeEffect
+    /// Where the setting was not there before.
+    let effectOfAdding: ChangeEffect
+    /// Names and values after substitution, in one spelling, without secrets.
+    let values: @Sendable (Job) -> [String: String]
+  }
+
   /// With `[]` for a list's items and `*` for names of the user's own.
   package let path: String
   package let kind: Kind
+  package let `default`: Default
   package let effect: ChangeEffect
+  package let secrecy: Secrecy
+  /// One or two sentences.
   package let summary: String
+  /// A value as the job file spells it.
+  package let example: String
   /// Whether the object above it is incomplete without it.
   package let isRequired: Bool
+  let setting: Setting?
 
-  init(
-    _ path: String, _ kind: Kind, _ effect: ChangeEffect, _ summary: String,
-    isRequired: Bool = false
+  /// The name behind the last dot.
+  package var name: String { path.split(separator: ".").last.map(String.init) ?? path }
+}
+
+extension JobKey {
+  /// A key whose value the checkpoint need not know.
+  fileprivate init(
+    _ path: String, _ kind: Kind, _ effect: ChangeEffect = .harmless, isRequired: Bool = false,
+    secrecy: Secrecy = .open, default: Default = .none, example: String, _ summary: String
   ) {
-    self.isRequired = isRequired
-    self.path = path
-    self.kind = kind
-    self.effect = effect
-    self.summary = summary
+    self.init(
+      path: path, kind: kind, default: `default`, effect: effect, secrecy: secrecy,
+      summary: summary, example: example, isRequired: isRequired, setting: nil)
+  }
+
+  /// A key whose canonical value the checkpoint keeps under the key's own path.
+  fileprivate init(
+    _ path: String, _ kind: Kind, _ effect: ChangeEffect, isRequired: Bool = false,
+    default: Default = .none, example: String, _ summary: String,
+    canonical: @escaping @Sendable (Job) -> String
+  ) {
+    self.init(
+      path: path, kind: kind, default: `default`, effect: effect, secrecy: .open,
+      summary: summary, example: example, isRequired: isRequired,
+      setting: Setting(
+        pattern: path, effect: effect, effectOfAdding: effect, values: { [path: canonical($0)] }))
+  }
+
+  /// A key of which the checkpoint keeps settings of other names.
+  fileprivate init(
+    _ path: String, _ kind: Kind, _ effect: ChangeEffect, isRequired: Bool = false,
+    secrecy: Secrecy = .open, example: String, _ summary: String, setting: Setting
+  ) {
+    self.init(
+      path: path, kind: kind, default: .none, effect: effect, secrecy: secrecy, summary: summary,
+      example: example, isRequired: isRequired, setting: setting)
   }
 }
 
+/// The table of the job file's keys. The parser, the JSON Schema, the comparison with the
+/// checkpoint and docs/job-file.md are made from it, and state no default and no bound of their
+/// own.
 package enum JobKeys {
-  package static let all: [JobKey] = [
+  /// Most bytes of a job's and a cluster's name, of a column's, and of a topic's.
+  package static let nameByteLimit = 63
+  package static let columnNameByteLimit = 64
+  package static let topicNameByteLimit = 249
+  /// Digits of a decimal.
+  package static let decimalPrecisions = 1...18
+  /// Days of a duration.
+  package static let longestDurationDays: Int64 = 36_600
+
+  private static let isolationLevel = "isolation.level"
+  static let isolationLevels = ["read_committed", "read_uncommitted"]
+  /// Properties of librdkafka whose values are no secrets.
+  private static let openProperties = ["bootstrap.servers", isolationLevel]
+
+  package static let all = top + source + computation + output + rejects + limits
+
+  private static let top = [
     JobKey(
-      "name", .string, .refuse,
-      "The job's name, which names its checkpoint. Default: the file's name without its ending."),
-    JobKey("source", .object, .harmless, "Where records come from.", isRequired: true),
+      "name", .text, .refuse, default: .words("the file's name without its ending"),
+      example: "api-time-share",
+      "The job's name, which also names its checkpoint file.")
+  ]
+
+  private static let source = [
     JobKey(
-      "source.kafka", .list, .harmless,
-      "Kafka clusters; one that is added is read from source.start on.", isRequired: true),
+      "source", .object, isRequired: true,
+      example: "{ kafka: [...], format: csv, fields: {...} }", "Where records come from."),
     JobKey(
-      "source.kafka[].name", .string, .refuse,
-      "The cluster's name in this job and in its checkpoint.", isRequired: true),
+      "source.kafka", .list(most: 32), isRequired: true,
+      example: "[{ name: main, properties: {...}, topics: [orders] }]",
+      "The Kafka clusters. A cluster that is added later is read from `source.start` on."),
     JobKey(
-      "source.kafka[].properties", .map, .harmless,
-      "librdkafka's configuration properties; bootstrap.servers is needed.", isRequired: true),
+      "source.kafka[].name", .text, .refuse, isRequired: true, example: "main",
+      "The cluster's name in this job. The checkpoint stores it."),
     JobKey(
-      "source.kafka[].properties.*", .string, .harmless,
-      "A property of librdkafka. Changing isolation.level is refused."),
+      "source.kafka[].properties", .map(most: 200), isRequired: true, secrecy: .secret,
+      example: "{ bootstrap.servers: \"localhost:9092\" }",
+      "librdkafka's configuration properties. `bootstrap.servers` is required."),
     JobKey(
-      "source.kafka[].topics", .list, .refuse,
-      "Topics to read. Adding one is allowed, taking one away is not.", isRequired: true),
+      "source.kafka[].properties.*", .text, .harmless, secrecy: .secretExcept(openProperties),
+      example: "SASL_SSL",
+      """
+      One property of librdkafka. `isolation.level` may not change between runs; its default is \
+      `\(isolationLevels[0])`.
+      """,
+      setting: JobKey.Setting(
+        pattern: "source.kafka[].\(isolationLevel)", effect: .refuse, effectOfAdding: .harmless,
+        values: { job in
+          settings(job) { cluster in
+            let level = cluster.properties[isolationLevel] ?? isolationLevels[0]
+            return [("[\(cluster.name)].\(isolationLevel)", level)]
+          }
+        })),
     JobKey(
-      "source.start", .string, .harmless,
-      "earliest, latest or an ISO 8601 timestamp: where a topic met for the first time begins."),
+      "source.kafka[].topics", .list(most: 1_000), .refuse, isRequired: true, example: "[orders]",
+      "The topics to read. Topics may be added between runs, but not removed.",
+      setting: JobKey.Setting(
+        pattern: "source.kafka[].topics[]", effect: .refuse, effectOfAdding: .harmless,
+        values: { job in
+          settings(job) { cluster in
+            cluster.topics.map { ("[\(cluster.name)].topics[\($0)]", "read") }
+          }
+        })),
     JobKey(
-      "source.on_data_loss", .choice(["fail", "skip"]), .harmless,
-      "What to do when the broker has removed unread offsets. Default: fail."),
+      "source.start", .text, .harmless, default: .value("earliest"),
+      example: "2026-11-23T10:05:00Z",
+      """
+      `earliest`, `latest` or an ISO 8601 timestamp: where the job starts to read a topic that it \
+      has not read before.
+      """,
+      canonical: { $0.start.spelling }),
     JobKey(
-      "source.format", .choice(["csv", "json"]), .refuse,
-      "csv: fields by position, no header. json: one object per line, fields by name.",
-      isRequired: true),
+      "source.on_data_loss", choice(Job.DataLossPolicy.self), default: .value("fail"),
+      example: "skip",
+      """
+      What to do when the broker has deleted unread offsets. `fail` stops the run; `skip` records \
+      a gap and goes on.
+      """),
     JobKey(
-      "source.fields", .map, .refuse, "The fields and their types; a trailing ? allows NULL.",
-      isRequired: true),
+      "source.format", choice(InputFormat.self), .refuse, isRequired: true, example: "csv",
+      "`csv`: fields by position, no header. `json`: one object per line, fields by name.",
+      canonical: { $0.format.rawValue }),
     JobKey(
-      "source.fields.*", .string, .refuse,
-      "int32, int64, double, bool, string, timestamp, timestamp(unix_seconds), "
-        + "timestamp(unix_milliseconds) or decimal(p,s)."
-    ),
-    JobKey("trigger", .object, .harmless, "How much one batch takes."),
+      "source.fields", .map(most: 500), .refuse, isRequired: true,
+      example: "{ api_id: int32, time_taken: \"int64?\" }", "The fields of a record, in order.",
+      canonical: { $0.fields.map(\.spelling).joined(separator: ", ") }),
     JobKey(
-      "trigger.max_offsets", .integer, .harmless,
-      "Most offsets in a batch, over all partitions. Default: 1000."),
+      "source.fields.*", .text, .refuse, example: "\"decimal(9,2)?\"",
+      "The field's type. A trailing `?` allows NULL."),
+  ]
+
+  private static let computation = [
+    JobKey("trigger", .object, example: "{ max_offsets: 1000 }", "How much one batch takes."),
+    JobKey(
+      "trigger.max_offsets", .integer(1...10_000_000), default: .value("1000"), example: "100000",
+      "The most offsets in a batch, over all partitions."),
     JobKey(
       "window", .wordOrObject(["global", "batch"]), .refuse,
-      "global, batch, or { tumbling: WIDTH, time: FIELD }."),
+      example: "{ tumbling: 5m, time: record_timestamp }",
+      """
+      `{ tumbling: WIDTH, time: FIELD }` for windows of equal width, `global` for one window that \
+      never ends, or `batch` for one window per batch.
+      """,
+      // A job without aggregate has no window to speak of, and is spelled as it always was.
+      canonical: { $0.aggregate == nil ? "global" : $0.window.canonicalText }),
+    JobKey("window.tumbling", .duration, .refuse, isRequired: true, example: "5m", "The width."),
     JobKey(
-      "window.tumbling", .duration, .refuse, "The windows' width, for example 5m.", isRequired: true
-    ),
+      "window.time", .text, .refuse, default: .value(MessageField.timestamp.rawValue),
+      example: "called_at", "The timestamp field that assigns a record to its window."),
     JobKey(
-      "window.time", .string, .refuse,
-      "The timestamp field that assigns a record to its window. Default: record_timestamp."),
+      "where", .text, .refuse, example: "time_taken >= 0",
+      "A SQL expression over a record. Only records for which it is true are used.",
+      canonical: { $0.where?.sql ?? absent }),
     JobKey(
-      "where", .string, .refuse,
-      "A SQL expression; records for which it is not true are left "
-        + "out."),
+      "aggregate", .object, .refuse, example: "{ by: [api_id], measures: { calls: count() } }",
+      "Groups and measures. Without it, every record becomes a row."),
     JobKey(
-      "aggregate", .object, .refuse,
-      "Groups and measures. Without it every record of the batch becomes a row."),
-    JobKey("aggregate.by", .list, .refuse, "Fields to group by.", isRequired: true),
+      "aggregate.by", .list(most: 100), .refuse, isRequired: true, example: "[api_id]",
+      "The fields to group by. `[]` makes one group.",
+      canonical: { $0.aggregate.map { $0.by.joined(separator: ", ") } ?? absent }),
     JobKey(
-      "aggregate.measures", .map, .refuse,
-      "Names and functions: count(), count(f), sum(f), min(f), max(f), avg(f).", isRequired: true),
+      "aggregate.measures", .map(most: 500), .refuse, isRequired: true,
+      example: "{ calls: count(), time_taken: sum(time_taken) }", "The measures of each group.",
+      canonical: { job in
+        job.aggregate.map { $0.measures.map(\.description).joined(separator: ", ") } ?? absent
+      }),
     JobKey(
-      "aggregate.measures.*", .string, .refuse,
-      "count(), count(f), sum(f), min(f), max(f) or avg(f)."),
+      "aggregate.measures.*", .text, .refuse, example: "sum(time_taken)",
+      "An aggregate function of a field."),
     JobKey(
-      "select", .map, .renderAgain,
-      "Derived columns by SQL over a window's groups, or over the batch's records in a row job."),
+      "select", .map(most: 500), .renderAgain,
+      example: "{ percentage_time: 100.0 * time_taken / sum(time_taken) OVER () }",
+      """
+      Columns computed in SQL over all groups of a window, or over the records of the batch in a \
+      row job.
+      """,
+      canonical: { $0.select.map(\.spelling).joined(separator: ", ") }),
     JobKey(
       "select.*", .textOrObject, .renderAgain,
-      "A SQL expression of type double, or { sql: EXPRESSION, type: TYPE }."),
-    JobKey("select.*.sql", .string, .renderAgain, "The SQL expression.", isRequired: true),
-    JobKey("select.*.type", .string, .renderAgain, "The column's type. Default: double."),
-    JobKey("output", .object, .harmless, "Where results go.", isRequired: true),
+      example: "{ sql: rank() OVER (ORDER BY calls), type: int64 }",
+      "A SQL expression, or `{ sql: EXPRESSION, type: TYPE }`."),
     JobKey(
-      "output.to", .string, .publishAgain, "s3://bucket/prefix or file:folder.", isRequired: true),
+      "select.*.sql", .text, .renderAgain, isRequired: true,
+      example: "rank() OVER (ORDER BY calls)",
+      "The SQL expression."),
     JobKey(
-      "output.format", .choice(["parquet", "csv", "json"]), .publishAgain,
-      "json: one object per line. Default: parquet."),
+      "select.*.type", .text, .renderAgain, default: .value("double"), example: "int64",
+      "The column's type. Every computed column allows NULL."),
+  ]
+
+  private static let output = [
     JobKey(
-      "output.mode", .choice(["overwrite"]), .harmless,
-      "Objects are replaced whole; there is no other mode."),
+      "output", .object, isRequired: true, example: "{ to: \"s3://bucket/prefix\" }",
+      "Where results go."),
     JobKey(
-      "output.keep", .choice(["latest", "each"]), .harmless,
-      "For batch windows and row jobs: one object that each batch replaces, or one per batch. "
-        + "Default: latest."
-    ),
+      "output.to", .text, .publishAgain, isRequired: true, example: "s3://bucket/prefix",
+      """
+      `s3://BUCKET/PREFIX`, or `file:FOLDER` for a local folder; a relative folder is relative to \
+      the working directory.
+      """,
+      canonical: { $0.output.destination.text }),
     JobKey(
-      "output.publish", .string, .harmless,
-      "When a run of many batches writes its outputs: batch, run_end or every DURATION, such as "
-        + "every 30s. Default: batch."
-    ),
+      "output.format", choice(Job.Output.Format.self), .publishAgain, default: .value("parquet"),
+      example: "csv", "The format of the objects. `json` writes one object per line.",
+      canonical: { $0.output.format.rawValue }),
     JobKey(
-      "output.max_pending_bytes", .size, .harmless,
-      "Most bytes of unpublished batch results while the store is down. Default: 64MiB."),
-    JobKey("output.s3", .object, .harmless, "How the store is reached."),
+      "output.mode", .choice(["overwrite"]), default: .value("overwrite"), example: "overwrite",
+      "Objects are replaced whole. There is no other mode."),
     JobKey(
-      "output.s3.endpoint", .string, .publishAgain,
-      "http:// or https:// address of an S3 server. Default: AWS's of the region."),
-    JobKey("output.s3.region", .string, .harmless, "Default: us-east-1."),
+      "output.keep", choice(Job.Output.Keep.self), default: .value("latest"), example: "each",
+      """
+      Only for batch windows and row jobs. `latest`: one object that each batch replaces. `each`: \
+      one object per batch.
+      """),
     JobKey(
-      "output.s3.addressing", .choice(["path", "virtual"]), .harmless,
-      "Default: path with an endpoint, else virtual."),
+      "output.publish", .text, default: .value("batch"), example: "every 30s",
+      """
+      When a run of many batches writes its objects: `batch` as soon as the publisher is free, \
+      `run_end` once, or `every DURATION`.
+      """),
     JobKey(
-      "output.s3.credentials", .object, .harmless,
-      "A profile or keys. Default: the environment, then the shared credentials file."),
+      "output.max_pending_bytes", .size(bytes), default: .value("64MiB"), example: "256MiB",
+      "The most bytes of unpublished batch results that are kept while the store is down."),
+    JobKey("output.s3", .object, example: "{ region: eu-central-1 }", "How to reach the store."),
     JobKey(
-      "output.s3.credentials.profile", .string, .harmless,
+      "output.s3.endpoint", .text, .publishAgain, default: .words("AWS's for the region"),
+      example: "http://minio:9000",
+      "The address of an S3 server. An empty text means the default.",
+      canonical: { $0.output.s3.endpoint ?? absent }),
+    JobKey(
+      "output.s3.region", .text, default: .value("us-east-1"), example: "eu-central-1",
+      "The region, which is part of every signature."),
+    JobKey(
+      "output.s3.addressing", choice(Job.S3Options.AddressingStyle.self),
+      default: .words("`path` with an endpoint or a dot in the bucket's name, else `virtual`"),
+      example: "path", "Whether the bucket is in the path of a URL or in the name of its host."),
+    JobKey(
+      "output.s3.credentials", .object, secrecy: .secret,
+      default: .words("`AWS_ACCESS_KEY_ID` and its companions, else the profile `default`"),
+      example: "{ profile: reports }", "A profile, or an access key and its secret."),
+    JobKey(
+      "output.s3.credentials.profile", .text, example: "reports",
       "A profile of the shared credentials file."),
     JobKey(
-      "output.s3.credentials.access_key_id", .string, .harmless,
-      "Best given as ${file:PATH} or ${VARIABLE}."),
+      "output.s3.credentials.access_key_id", .text, secrecy: .secret,
+      example: "\"${file:/run/credentials/id}\"",
+      "The access key. Keep it out of the job file with `${file:PATH}` or `${VARIABLE}`."),
     JobKey(
-      "output.s3.credentials.secret_access_key", .string, .harmless,
-      "Best given as ${file:PATH} or ${VARIABLE}."),
-    JobKey("output.s3.credentials.session_token", .string, .harmless, "For temporary credentials."),
+      "output.s3.credentials.secret_access_key", .text, secrecy: .secret,
+      example: "\"${file:/run/credentials/key}\"",
+      "Its secret. Keep it out of the job file with `${file:PATH}` or `${VARIABLE}`."),
     JobKey(
-      "output.s3.timeout", .duration, .harmless, "For one attempt of one request. Default: 30s."),
-    JobKey("output.s3.max_attempts", .integer, .harmless, "Default: 4."),
+      "output.s3.credentials.session_token", .text, secrecy: .secret, example: "\"${TOKEN}\"",
+      "The session token of temporary credentials."),
     JobKey(
-      "output.s3.ca_file", .string, .harmless,
-      "A PEM file of certificate authorities to trust instead of the system's."),
-    JobKey("rejects", .object, .harmless, "What becomes of records that do not decode."),
+      "output.s3.timeout", .duration, default: .value("30s"), example: "2m",
+      "The longest one attempt of a request may take."),
     JobKey(
-      "rejects.policy", .choice(["fail", "quarantine", "drop"]), .harmless,
-      "quarantine keeps them in the checkpoint and in an object beside the results; drop only "
-        + "counts them. Default: quarantine."
-    ),
+      "output.s3.max_attempts", .integer(1...100), default: .value("4"), example: "10",
+      "How often a request is tried."),
     JobKey(
-      "rejects.max_share", .share, .harmless,
-      "A batch fails before its commit when a larger share of the judged records are rejects. "
-        + "Default: 10%."
-    ),
+      "output.s3.ca_file", .text, default: .words("the system's authorities"),
+      example: "/etc/ssl/our-ca.pem", "A PEM file of the certificate authorities to trust."),
+  ]
+
+  private static let rejects = [
     JobKey(
-      "rejects.max_share_over", .integer, .harmless,
-      "So many records are judged: the batch's, and those of the newest batches before it. "
-        + "Default: 1000."
-    ),
+      "rejects", .object, example: "{ policy: quarantine, max_share: 10% }",
+      "What happens to records that cannot be used."),
     JobKey(
-      "rejects.min_records", .integer, .harmless,
-      "Fewer judged records stop nothing, unless no record of the job has ever decoded. Default: "
-        + "100."
-    ),
-    JobKey("limits", .object, .harmless, "Bounds that turn runaway input into a clear error."),
-    JobKey("limits.batch_bytes", .size, .harmless, "Bytes of a batch's messages. Default: 256MiB."),
+      "rejects.policy", choice(Job.RejectRules.Policy.self), default: .value("quarantine"),
+      example: "drop",
+      """
+      `quarantine` keeps rejects in the checkpoint and in an object beside the results, `drop` \
+      only counts them, `fail` stops at the first.
+      """),
     JobKey(
-      "limits.record_bytes", .size, .harmless,
-      "Bytes of one record; a longer one is a reject. Default: 1MiB."),
-    JobKey("limits.groups_per_window", .integer, .harmless, "Default: 1000000."),
-    JobKey("limits.windows_per_batch", .integer, .harmless, "Default: 10000."),
-    JobKey("limits.key_bytes", .size, .harmless, "Bytes of a text to group by. Default: 1KiB."),
+      "rejects.max_share", .share, default: .value("10%"), example: "0.01",
+      "A batch fails before its commit if a larger share of the judged records are rejects."),
     JobKey(
-      "limits.value_bytes", .size, .harmless,
-      "Bytes of a text that select makes, up to 8MiB. Default: 256KiB."),
+      "rejects.max_share_over", .integer(1...1_000_000_000), default: .value("1000"),
+      example: "10000",
+      "How many records are judged: those of the batch and of the newest batches before it."),
     JobKey(
-      "limits.object_bytes", .size, .harmless, "Bytes of an object, up to 5GiB. Default: 1GiB."),
+      "rejects.min_records", .integer(1...1_000_000_000), default: .value("100"), example: "1000",
+      "With fewer judged records nothing fails, unless no record of the job has ever decoded."),
+  ]
+
+  private static let limits = [
+    JobKey(
+      "limits", .object, example: "{ record_bytes: 64KiB }",
+      "Bounds that turn runaway input into a clear error."),
+    JobKey(
+      "limits.batch_bytes", .size(bytes), default: .value("256MiB"), example: "1GiB",
+      "The most bytes of a batch's messages. A batch that holds more is planned again, smaller."),
+    JobKey(
+      "limits.record_bytes", .size(bytes), default: .value("1MiB"), example: "64KiB",
+      "The most bytes of a record. A longer record is a reject."),
+    JobKey(
+      "limits.groups_per_window", .integer(1...1_000_000_000), default: .value("1000000"),
+      example: "5000000", "The most groups in a window."),
+    JobKey(
+      "limits.windows_per_batch", .integer(1...1_000_000), default: .value("10000"),
+      example: "100000", "The most windows that the records of one batch fall into."),
+    JobKey(
+      "limits.key_bytes", .size(bytes), default: .value("1KiB"), example: "4KiB",
+      "The most bytes of a text in `aggregate.by`. A record with a longer text is a reject."),
+    JobKey(
+      "limits.value_bytes", .size(1...8 << 20), default: .value("256KiB"), example: "1MiB",
+      "The most bytes of a text that `select` computes."),
+    // What S3 takes in one piece.
+    JobKey(
+      "limits.object_bytes", .size(1...5 << 30), default: .value("1GiB"), example: "2GiB",
+      "The most bytes of an object."),
   ]
 
   /// Keys that are known and not built: their refusal says so.
   static let notBuilt: [String: String] = [
-    "retention": "windows are kept for ever",
+    "retention": "windows are kept forever",
     "allowed_lateness": "late records change their window whenever they come",
-    "window.sliding": "windows are tumbling", "window.retention": "windows are kept for ever",
+    "window.sliding": "windows are tumbling", "window.retention": "windows are kept forever",
     "window.allowed_lateness": "late records change their window whenever they come",
   ]
 
-  /// The names that may stand below a key, in the order of the list.
-  static func children(of pattern: String) -> [String] {
-    let prefix = pattern.isEmpty ? "" : pattern + "."
-    return all.map(\.path).filter { $0.hasPrefix(prefix) }.map { $0.dropFirst(prefix.count) }
-      .filter { !$0.isEmpty && !$0.contains(".") && !$0.contains("[") }.map(String.init)
+  /// What the checkpoint holds of a key that the job file does not have.
+  private static let absent = "-"
+  private static let bytes: ClosedRange<Int64> = 1...Int64.max
+
+  private static func choice<Choice: RawRepresentable<String> & CaseIterable>(_: Choice.Type)
+    -> JobKey.Kind
+  {
+    .choice(Choice.allCases.map(\.rawValue))
   }
 
-  static func key(_ path: String) -> JobKey? { all.first { $0.path == path } }
+  private static func settings(
+    _ job: Job, of cluster: (Job.Cluster) -> [(name: String, value: String)]
+  ) -> [String: String] {
+    var settings: [String: String] = [:]
+    for (name, value) in job.clusters.flatMap(cluster) { settings["source.kafka\(name)"] = value }
+    return settings
+  }
+
+  // MARK: - Looking up
+
+  static func join(_ path: String, _ name: String) -> String {
+    path.isEmpty ? name : "\(path).\(name)"
+  }
+
+  /// The names that may stand below a key, in the order of the table.
+  static func children(of pattern: String) -> [String] { childrenByPath[pattern] ?? [] }
+
+  private static let childrenByPath: [String: [String]] = {
+    var children: [String: [String]] = [:]
+    for key in all {
+      let parent = key.path.dropLast(key.name.count + 1)
+      children[String(parent), default: []].append(key.name)
+    }
+    return children
+  }()
+
+  package static func key(_ path: String) -> JobKey? { byPath[path] }
+
+  private static let byPath = Dictionary(uniqueKeysWithValues: all.map { ($0.path, $0) })
+
+  /// The setting that a name in the checkpoint belongs to.
+  static func setting(_ name: String) -> JobKey.Setting? {
+    var pattern = ""
+    var depth = 0
+    for character in name {
+      if character == "]" { depth -= 1 }
+      if depth == 0 { pattern.append(character) }
+      if character == "[" { depth += 1 }
+    }
+    return all.lazy.compactMap(\.setting).first { $0.pattern == pattern }
+  }
 }

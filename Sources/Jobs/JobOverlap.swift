@@ -60,8 +60,8 @@ package struct JobOverlap: Equatable, Sendable {
     if one.name == other.name && first.checkpointPlace == second.checkpointPlace {
       add(
         "name", line: second.parsed.nameLine, value: other.name,
-        "is the name of the job of \(first.file):\(first.parsed.nameLine) as well: both would "
-          + "have one checkpoint",
+        "is also the name of the job in \(first.file):\(first.parsed.nameLine), and both would "
+          + "use one checkpoint",
         "Give each its own name"
       )
     }
@@ -73,8 +73,9 @@ package struct JobOverlap: Equatable, Sendable {
       ? "is the same place as" : path.count < otherPath.count ? "lies below" : "lies above"
     add(
       "output.to", line: second.parsed.destinationLine, value: other.output.destination.text,
-      "\(relation) \"\(one.output.destination.text)\" of \(first.file):\(first.parsed.destinationLine): each "
-        + "job would overwrite or delete the other's objects",
+      "\(relation) \"\(one.output.destination.text)\" of "
+        + "\(first.file):\(first.parsed.destinationLine): each job would overwrite or delete the "
+        + "other's objects",
       "Give each a place of its own, side by side")
     return found
   }

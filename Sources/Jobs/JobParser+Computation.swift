@@ -3,136 +3,108 @@ internal import Formats
 internal import Tables
 internal import Windows
 
-/// `trigger`, `window`, `where`, `aggregate` and `select`.
+/// `window`, `where`, `aggregate` and `select`.
 extension JobParser {
-  mutating func parseTrigger(_ trigger: YAMLReader.Entry) {
-    for (name, entry) in reader.mapping(trigger) where name == "max_offsets" {
-      job.maxOffsets = reader.integer(entry, in: 1...10_000_000) ?? job.maxOffsets
-    }
-  }
-
-  mutating func parseWindow(_ window: YAMLReader.Entry) {
-    hasWindow = true
-    if window.word != nil {
-      guard let word = reader.string(window) else { return }
+  /// Without a window, as in a row job, each batch is one.
+  ///
+  /// - Parameter keepsEach: Whether each batch's object has a folder of its own.
+  func window(_ root: YAMLReader.Object, _ schema: Schema, keepsEach: Bool) -> any WindowKind {
+    let batches = BatchWindows(keepsEach: keepsEach)
+    guard let entry = root.entry("window") else { return batches }
+    if entry.word != nil {
+      guard let word = reader.string(entry) else { return batches }
       switch word {
-      case "global": job.window = GlobalWindow()
-      case "batch": job.window = BatchWindows(keepsEach: false)
+      case "global": return GlobalWindow()
+      case "batch": return batches
       default:
         reader.fail(
-          window, value: word, "is not a valid window",
+          entry, value: word, "is not a valid window",
           "Use global, batch or { tumbling: 5m, time: record_timestamp }")
-      }
-      return
-    }
-    var width: Int64?
-    var time = MessageField.timestamp.rawValue
-    var seen: Set<String> = []
-    for (name, entry) in reader.mapping(window) {
-      seen.insert(name)
-      switch name {
-      case "tumbling": width = reader.duration(entry)
-      case "time":
-        guard let name = reader.string(entry) else { continue }
-        guard let column = column(name, entry) else { continue }
-        if column.type == .timestamp {
-          time = column.name
-        } else {
-          reader.fail(
-            entry, value: name, "is not a timestamp",
-            "Name a field of type timestamp, or record_timestamp")
-        }
-      default: break
+        return batches
       }
     }
-    if !seen.contains("tumbling") {
-      reader.fail(window, "has no key tumbling", "Write { tumbling: 5m }, or global, or batch")
+    let object = reader.object(entry)
+    let width = object.entry("tumbling").flatMap(reader.duration)
+    var time: String = reader.value(object, "time") { $0 }
+    if let entry = object.entry("time"), let column = column(time, entry, schema) {
+      time = column.name
+      if column.type != .timestamp {
+        reader.fail(
+          entry, value: time, "is not a timestamp field",
+          "Name a field of type timestamp, or record_timestamp")
+      }
     }
-    if let width { job.window = TumblingWindows(widthMilliseconds: width, time: time) }
+    return width.map { TumblingWindows(widthMilliseconds: $0, time: time) } ?? batches
   }
 
-  /// Gives each batch's object a folder of its own.
-  ///
-  /// - Returns: Whether the job's windows are batches.
-  mutating func keepEachBatch() -> Bool {
-    guard job.window is BatchWindows else { return false }
-    job.window = BatchWindows(keepsEach: true)
-    return true
-  }
-
-  func column(_ name: String, _ entry: YAMLReader.Entry) -> ColumnDefinition? {
-    if let index = recordSchema.index(of: name) { return recordSchema.columns[index] }
-    reader.fail(
-      entry, value: name, "is no field", reader.suggestion(name, recordSchema.columns.map(\.name)))
-    return nil
-  }
-
-  mutating func parseAggregate(_ aggregate: YAMLReader.Entry) {
-    var entries: [String: YAMLReader.Entry] = [:]
-    for (name, entry) in reader.mapping(aggregate) { entries[name] = entry }
-    for required in ["by", "measures"] where entries[required] == nil {
-      reader.fail(
-        aggregate, "has no key \(required)",
-        required == "by" ? "Write by: [FIELD], or by: [] for one group" : "Name at least one")
-    }
+  func aggregate(_ root: YAMLReader.Object, _ schema: Schema) -> (Job.Aggregate?, [Named]) {
+    guard let entry = root.entry("aggregate") else { return (nil, []) }
+    let object = reader.object(entry)
     // Keys first, in whatever order the file has them: a measure may not take the name of one.
-    let by = entries["by"].map { groupColumns($0) } ?? []
-    let measures = entries["measures"].map { parseMeasures($0, keys: by) } ?? []
-    job.aggregate = Job.Aggregate(by: by, measures: measures)
-    checkStateColumns(aggregate)
+    let (by, keys) = object.entry("by").map { groupColumns($0, schema) } ?? ([], [])
+    let (measures, others) =
+      object.entry("measures").map { self.measures($0, keys: by, schema) } ?? ([], [])
+    return (Job.Aggregate(by: by, measures: measures), keys + others)
   }
 
-  mutating func groupColumns(_ entry: YAMLReader.Entry) -> [String] {
+  private func groupColumns(_ entry: YAMLReader.Entry, _ schema: Schema) -> ([String], [Named]) {
     var by: [String] = []
-    for item in reader.items(entry, most: 100) {
-      guard let name = reader.string(item), let column = column(name, item) else { continue }
+    var entries: [Named] = []
+    for item in reader.items(entry) {
+      guard let name = reader.string(item), let column = column(name, item, schema) else {
+        continue
+      }
       if column.type == .double {
         reader.fail(
-          item, value: name, "is a double, which is no key",
+          item, value: name, "is a double, which cannot be grouped by",
           "Group by an integer, bool, string, timestamp or decimal field")
       }
       if by.contains(column.name) {
-        reader.fail(item, value: name, "stands there twice", "Name each field once")
+        reader.fail(item, value: name, "is listed twice", "List each field once")
       } else {
         by.append(column.name)
-        resultEntries.append((column.name, item))
+        entries.append((column.name, item))
       }
     }
-    return by
+    return (by, entries)
   }
 
-  mutating func parseMeasures(_ entry: YAMLReader.Entry, keys: [String]) -> [Measure] {
+  private func measures(_ entry: YAMLReader.Entry, keys: [String], _ schema: Schema)
+    -> ([Measure], [Named])
+  {
     var measures: [Measure] = []
+    var entries: [Named] = []
     var taken = Set(keys.map { $0.lowercased() })
-    for (name, entry) in reader.mapping(entry, namesAreFree: true, most: 500) {
-      guard checkColumnName(name, entry, taken: &taken) else { continue }
-      guard let text = reader.string(entry),
-        let measure = measure(name, text.filter { $0 != " " }, entry)
+    for (name, entry) in reader.map(entry) {
+      guard checkColumnName(name, entry, taken: &taken), let text = reader.string(entry),
+        let measure = measure(name, text.filter { $0 != " " }, entry, schema)
       else { continue }
       measures.append(measure)
-      resultEntries.append((name, entry))
+      entries.append((name, entry))
     }
     if measures.isEmpty {
-      reader.fail(entry, "names no usable measure", "Write for example calls: count()")
+      reader.fail(entry, "has no valid measure", "Write for example calls: count()")
     }
-    return measures
+    return (measures, entries)
   }
 
-  func measure(_ name: String, _ text: String, _ entry: YAMLReader.Entry) -> Measure? {
+  private func measure(
+    _ name: String, _ text: String, _ entry: YAMLReader.Entry, _ schema: Schema
+  ) -> Measure? {
     let parts = text.split(separator: "(", maxSplits: 1)
     guard parts.count == 2, text.hasSuffix(")"),
       let function = Measure.function(named: String(parts[0]))
     else {
       let usages = Measure.functions.flatMap { $0.usages }
       reader.fail(
-        entry, value: text, "is not a measure",
+        entry, value: text, "is not a valid measure",
         "Use \(usages.dropLast().joined(separator: ", ")) or \(usages.last ?? "")")
       return nil
     }
     let argument = String(parts[1].dropLast())
     var field: ColumnDefinition?
     if !argument.isEmpty {
-      guard let column = column(argument, entry) else { return nil }
+      guard let column = column(argument, entry, schema) else { return nil }
       field = column
     }
     do {
@@ -144,81 +116,83 @@ extension JobParser {
   }
 
   /// The state's columns are named after keys and measures; some need a second column.
-  func checkStateColumns(_ entry: YAMLReader.Entry) {
+  func checkStateColumns(_ entry: YAMLReader.Entry, _ job: Job) {
     let names = job.stateLayout.storedColumns.map { ($0.name.lowercased(), 1) }
     for name in Dictionary(names, uniquingKeysWith: +).filter({ $0.value > 1 }).keys.sorted() {
       reader.fail(
         entry, value: name,
-        "names two columns of the state (an avg keeps NAME_sum and NAME_count, a nullable key "
-          + "NAME_is_null)",
+        "would be the name of two columns of the state (an avg keeps NAME_sum and NAME_count, a "
+          + "nullable key NAME_is_null)",
         "Give one of them another name")
     }
   }
 
-  mutating func parseWhere(_ entry: YAMLReader.Entry) {
-    guard let sql = reader.string(entry) else { return }
-    job.where = sql
+  func filter(_ root: YAMLReader.Object, _ schema: Schema) -> Expression? {
+    guard let entry = root.entry("where"), let sql = reader.string(entry) else { return nil }
     do {
-      _ = try Predicate(sql, schema: recordSchema)
+      let expression = try Expression(sql, schema: schema)
+      _ = try Predicate(expression, schema: schema)
+      return expression
     } catch {
-      reader.fail(
-        entry, "\(error)",
-        "Expressions read the declared fields and record_key, record_timestamp, record_topic, "
-          + "record_partition, record_offset"
-      )
+      reader.fail(entry, error, columns: schema)
+      return nil
     }
   }
 
-  mutating func parseSelect(_ select: YAMLReader.Entry) {
+  /// - Parameter job: Without its `select`.
+  func select(_ root: YAMLReader.Object, _ job: Job) -> ([Job.DerivedColumn], [Named]) {
+    guard let select = root.entry("select") else { return ([], []) }
     let input = job.selectInputSchema
     let shown = job.aggregate == nil ? job.fields.map(\.column.name) : input.columns.map(\.name)
     var taken = Set(shown.map { $0.lowercased() })
-    var entries: [String: YAMLReader.Entry] = [:]
-    for (name, entry) in reader.mapping(select, namesAreFree: true, most: 500) {
-      guard checkColumnName(name, entry, taken: &taken), let item = derivedColumn(name, entry)
+    var items: [Job.DerivedColumn] = []
+    var entries: [Named] = []
+    var texts: [String: YAMLReader.Entry] = [:]
+    for (name, entry) in reader.map(select) {
+      guard checkColumnName(name, entry, taken: &taken),
+        let (item, text) = derivedColumn(name, entry, input)
       else { continue }
-      job.select.append(item)
-      resultEntries.append((name, entry))
-      entries[name] = entry
+      items.append(item)
+      entries.append((name, entry))
+      texts[name] = text
     }
-    let items = job.select.map { (name: $0.name, sql: $0.sql, type: $0.type) }
+    let columns = items.map { (name: $0.name, expression: $0.expression, type: $0.type) }
     let valueByteLimit = Int(job.limits.valueBytes)
-    var faults = DerivedColumns.faults(items, schema: input, valueByteLimit: valueByteLimit)
+    var faults = DerivedColumns.faults(columns, schema: input, valueByteLimit: valueByteLimit)
     // Each by itself is one thing; all of them are one statement.
     if faults.isEmpty {
-      do { _ = try DerivedColumns(items, schema: input, valueByteLimit: valueByteLimit) } catch {
+      do {
+        _ = try DerivedColumns(columns, schema: input, valueByteLimit: valueByteLimit)
+      } catch {
         faults = [error]
       }
     }
     for fault in faults {
-      reader.fail(
-        fault.item.flatMap { entries[$0] } ?? select, "\(fault)",
-        "Expressions read \(input.columns.prefix(12).map(\.name).joined(separator: ", "))")
+      reader.fail(fault.item.flatMap { texts[$0] } ?? select, fault, columns: input)
     }
+    return (items, entries)
   }
 
-  func derivedColumn(_ name: String, _ entry: YAMLReader.Entry) -> Job.DerivedColumn? {
-    if entry.word != nil {
-      return reader.string(entry).map { Job.DerivedColumn(name: name, sql: $0, type: .double) }
+  /// A column, and where its SQL stands.
+  private func derivedColumn(_ name: String, _ entry: YAMLReader.Entry, _ input: Schema)
+    -> (Job.DerivedColumn, YAMLReader.Entry)?
+  {
+    var text: YAMLReader.Entry? = entry
+    var object = reader.emptyObject("select.*")
+    if entry.word == nil {
+      object = reader.object(entry)
+      text = object.entry("sql")
     }
-    var sql: String?
-    var type = ColumnType.double
-    for (name, entry) in reader.mapping(entry) {
-      switch name {
-      case "sql": sql = reader.string(entry)
-      case "type":
-        guard let text = reader.string(entry) else { continue }
-        if let known = columnType(text.filter { $0 != " " }) {
-          type = known
-        } else {
-          reader.fail(
-            entry, value: text, "is no type",
-            "Use int32, int64, double, bool, string, timestamp or decimal(p,s)")
-        }
-      default: break
-      }
+    let type = reader.value(object, "type", FieldType.columnType) {
+      ("is not a valid type", "Use \(FieldType.list(ofFields: false))")
     }
-    if sql == nil { reader.fail(entry, "has no key sql", "Write { sql: EXPRESSION, type: TYPE }") }
-    return sql.map { Job.DerivedColumn(name: name, sql: $0, type: type) }
+    guard let text, let sql = reader.string(text) else { return nil }
+    do {
+      let expression = try Expression(sql, schema: input)
+      return (Job.DerivedColumn(name: name, expression: expression, type: type), text)
+    } catch {
+      reader.fail(text, error, columns: input)
+      return nil
+    }
   }
 }

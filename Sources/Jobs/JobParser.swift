@@ -3,113 +3,121 @@ internal import Formats
 internal import Tables
 internal import Windows
 
-/// One reading of a job file. Each part that has a fault is left at its default, so that the others
-/// are checked all the same.
+/// One reading of a job file. A part that has a fault gets its default, so that the others are
+/// checked all the same.
 struct JobParser {
+  typealias Named = (name: String, entry: YAMLReader.Entry)
+
   let reader: YAMLReader
   let propertyFault: JobFile.PropertyCheck
-  var job = Job.defaults
-  var whereEntry: YAMLReader.Entry?
-  /// Where each column of the result gets its name: keys, measures and derived ones, in a row job
-  /// the fields.
-  var resultEntries: [(name: String, entry: YAMLReader.Entry)] = []
-  var fieldEntries: [(name: String, entry: YAMLReader.Entry)] = []
-  /// Of the declared fields and what every message carries, made once.
-  var recordSchema = Schema(MessageField.allCases.map(\.column))
-  var nameLine: Int?
-  var destinationLine: Int?
-  var hasWindow = false
-  var hasTo = false
-  var hasAddressing = false
+  /// Where the file says what may clash with another job's.
+  private(set) var nameLine = 1
+  private(set) var destinationLine = 1
 
   init(_ reader: YAMLReader, propertyFault: @escaping JobFile.PropertyCheck) {
     self.reader = reader
     self.propertyFault = propertyFault
   }
 
-  mutating func parse(_ root: YAMLReader.Entry, fallbackName: String) -> Job {
-    job.name = fallbackName
-    var entries: [String: YAMLReader.Entry] = [:]
-    for (name, entry) in reader.mapping(root) { entries[name] = entry }
-    for required in ["source", "output"] where entries[required] == nil {
-      reader.fail(root, "has no key \(required)", "See jobs/api-time-share.yaml")
+  mutating func parse(_ entry: YAMLReader.Entry, fallbackName: String) -> Job {
+    let root = reader.object(entry)
+    let name = root.entry("name").flatMap(reader.string) ?? fallbackName
+    nameLine = root.entry("name")?.line ?? 1
+    checkName(name, root.entry("name") ?? entry)
+
+    let source = reader.object(root, "source")
+    let (fields, fieldEntries) = fields(source)
+    let schema = Job.recordSchema(of: fields)
+    let (aggregate, keyEntries) = aggregate(root, schema)
+    checkTogether(root)
+
+    let keep = keep(root)
+    let window = window(root, schema, keepsEach: keep == .each)
+    let output = output(root, keep, window)
+    destinationLine = reader.object(root, "output").entry("to")?.line ?? 1
+    let base = Job(
+      name: name, clusters: clusters(source), start: start(source),
+      onDataLoss: reader.choice(source, "on_data_loss"), format: reader.choice(source, "format"),
+      fields: fields, maxOffsets: reader.integer(reader.object(root, "trigger"), "max_offsets"),
+      window: window, where: filter(root, schema), aggregate: aggregate, select: [],
+      output: output, rejects: rejects(reader.object(root, "rejects")),
+      limits: limits(reader.object(root, "limits")))
+
+    if let entry = root.entry("aggregate") { checkStateColumns(entry, base) }
+    let (select, selectEntries) = select(root, base)
+    let shownEntries = aggregate == nil ? fieldEntries : keyEntries
+    checkPathColumns(base, shownEntries + selectEntries)
+    return base.with(select: select)
+  }
+
+  private func checkName(_ name: String, _ entry: YAMLReader.Entry) {
+    let isAllowed =
+      name.utf8.count <= JobKeys.nameByteLimit
+      && name.first.map { $0.isASCII && ($0.isLowercase || $0.isNumber) } == true
+      && name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || ".-_".contains($0)) }
+    if !isAllowed {
+      reader.fail(
+        entry, value: name, "is not a valid job name",
+        "Use up to \(JobKeys.nameByteLimit) of a-z, 0-9, '.', '-' and '_', starting with a "
+          + "letter or digit")
     }
-    if let entry = entries["name"], let name = reader.string(entry) { job.name = name }
-    nameLine = entries["name"]?.line
-    checkName(entries["name"] ?? root)
-    if let entry = entries["source"] { parseSource(entry) }
-    // Before select, whose values it bounds.
-    if let entry = entries["limits"] { parseLimits(entry) }
-    if let entry = entries["trigger"] { parseTrigger(entry) }
-    if let entry = entries["window"] { parseWindow(entry) }
-    if let entry = entries["aggregate"] { parseAggregate(entry) }
-    if let entry = entries["where"] { parseWhere(entry) }
-    if let entry = entries["select"] { parseSelect(entry) }
-    if let entry = entries["output"] { parseOutput(entry) }
-    if let entry = entries["rejects"] { parseRejects(entry) }
-    checkTogether(entries)
-    checkPathColumns()
-    return job
+  }
+
+  private func checkTogether(_ root: YAMLReader.Object) {
+    if let aggregate = root.entry("aggregate"), root.entry("window") == nil {
+      reader.fail(
+        aggregate, "needs a window",
+        "Add window: global, window: batch or window: { tumbling: 5m }")
+    }
+    if let window = root.entry("window"), root.entry("aggregate") == nil {
+      reader.fail(
+        window, "has no effect without aggregate",
+        "Add aggregate, or leave window out: each record then becomes a row")
+    }
   }
 
   /// A column that bears the name of a folder of the objects' path is lost: readers of such folders
   /// take the folder's value instead.
-  private func checkPathColumns() {
+  private func checkPathColumns(_ job: Job, _ columns: [Named]) {
     guard let taken = job.window.folderColumn else { return }
-    for (name, entry) in (job.aggregate == nil ? fieldEntries : []) + resultEntries
-    where name.lowercased() == taken {
+    for (name, entry) in columns where name.lowercased() == taken {
       reader.fail(
         entry, value: name,
-        "is the name of the folders that the objects lie in (\(taken)=...), whose value readers "
-          + "take for the column's",
+        "is the name of the folders that hold the objects (\(taken)=...), and readers would take "
+          + "the folder's value for the column's",
         "Give the column another name, for example \(name)_value")
     }
   }
 
-  private func checkName(_ entry: YAMLReader.Entry) {
+  // MARK: - Names
+
+  /// Whether the name can be used, and takes it; where it cannot, that is a fault already.
+  ///
+  /// - Parameter taken: In lower case.
+  func checkColumnName(_ name: String, _ entry: YAMLReader.Entry, taken: inout Set<String>) -> Bool
+  {
     let isAllowed =
-      job.name.utf8.count <= 63
-      && job.name.first.map { $0.isASCII && ($0.isLowercase || $0.isNumber) } == true
-      && job.name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || ".-_".contains($0)) }
+      (1...JobKeys.columnNameByteLimit).contains(name.utf8.count) && name.first?.isNumber == false
+      && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
     if !isAllowed {
       reader.fail(
-        entry, value: job.name, "is no name for a job",
-        "Use up to 63 of a-z, 0-9, '.', '-' and '_', a letter or digit first")
+        entry, value: name, "is not a valid column name",
+        "Use up to \(JobKeys.columnNameByteLimit) letters, digits and '_', not starting with a "
+          + "digit")
     }
+    let isFree = taken.insert(name.lowercased()).inserted
+    if !isFree {
+      reader.fail(
+        entry, value: name, "is already the name of another column (case is ignored)",
+        "Give each its own name")
+    }
+    return isAllowed && isFree
   }
 
-  private func checkTogether(_ entries: [String: YAMLReader.Entry]) {
-    if let aggregate = entries["aggregate"], !hasWindow {
-      reader.fail(
-        aggregate, "needs a window", "Add window: global, window: batch or window: { tumbling: 5m }"
-      )
-    }
-    if let window = entries["window"], entries["aggregate"] == nil {
-      reader.fail(
-        window, "is of no use without aggregate",
-        "Add aggregate, or leave window out: each record becomes a row")
-    }
-  }
-}
-
-extension Job {
-  fileprivate static var defaults: Job {
-    Job(
-      name: "", clusters: [], start: .earliest, onDataLoss: .fail, format: .csv, fields: [],
-      maxOffsets: 1_000, window: BatchWindows(keepsEach: false),
-      where: nil, aggregate: nil, select: [],
-      output: Output(
-        destination: .file(path: "out"), format: .parquet, keep: .latest, publish: .batch,
-        s3: S3Options(
-          endpoint: nil, region: "us-east-1", addressing: .virtual, credentials: .environment,
-          timeoutMilliseconds: 30_000, maxAttempts: 4,
-          caFile: nil),
-        maxPendingBytes: 64 << 20),
-      rejects: RejectRules(
-        policy: .quarantine, maxShare: 0.1, maxShareOver: 1_000, minRecords: 100),
-      limits: Limits(
-        batchBytes: 256 << 20, recordBytes: 1 << 20, groupsPerWindow: 1_000_000,
-        windowsPerBatch: 10_000, keyBytes: 1 << 10,
-        valueBytes: Int64(DerivedColumns.defaultValueByteLimit), objectBytes: 1 << 30))
+  func column(_ name: String, _ entry: YAMLReader.Entry, _ schema: Schema) -> ColumnDefinition? {
+    if let index = schema.index(of: name) { return schema.columns[index] }
+    reader.fail(
+      entry, value: name, "is not a field", reader.suggestion(name, schema.columns.map(\.name)))
+    return nil
   }
 }

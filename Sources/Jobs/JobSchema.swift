@@ -31,23 +31,36 @@ package enum JobSchema {
     guard let key = JobKeys.key(path) else { return "{}" }
     let inner = indent + "  "
     let lines =
-      ["\"description\": \(JSONText.quoted(key.summary))"] + constraints(key, indent: inner)
+      ["\"description\": \(JSONText.quoted(description(key)))"] + constraints(key, indent: inner)
     return "{\n\(lines.map { inner + $0 }.joined(separator: ",\n"))\n\(indent)}"
+  }
+
+  private static func description(_ key: JobKey) -> String {
+    switch key.default {
+    case .none: key.summary
+    case .value(let value): "\(key.summary) Default: \(value)."
+    case .words(let words): "\(key.summary) Default: \(words)."
+    }
   }
 
   private static func constraints(_ key: JobKey, indent: String) -> [String] {
     switch key.kind {
     case .object: object(key.path, indent)
-    case .list: ["\"type\": \"array\"", "\"items\": \(items(key.path, indent))"]
-    case .map:
+    case .list(let most):
+      ["\"type\": \"array\"", "\"maxItems\": \(most)", "\"items\": \(items(key.path, indent))"]
+    case .map(let most):
       [
-        "\"type\": \"object\"",
+        "\"type\": \"object\"", "\"maxProperties\": \(most)",
         "\"additionalProperties\": \(schema(of: key.path + ".*", indent: indent))",
       ]
     // A number or a truth value will do where YAML reads one: the parser takes its text.
-    case .string: ["\"type\": [\"string\", \"number\", \"boolean\"]"]
-    case .integer: ["\"type\": [\"integer\", \"string\"]"]
-    case .number, .share, .size: ["\"type\": [\"number\", \"string\"]"]
+    case .text: ["\"type\": [\"string\", \"number\", \"boolean\"]"]
+    case .integer(let range):
+      [
+        "\"type\": [\"integer\", \"string\"]", "\"minimum\": \(range.lowerBound)",
+        "\"maximum\": \(range.upperBound)",
+      ]
+    case .share, .size: ["\"type\": [\"number\", \"string\"]"]
     case .duration: ["\"type\": \"string\""]
     case .choice(let values):
       ["\"anyOf\": [{ \"enum\": [\(list(values))] }, \(variable)]"]

@@ -1,3 +1,5 @@
+internal import Expressions
+internal import Tables
 internal import Yams
 
 /// Reads a YAML tree by key, substitutes variables, and collects every fault with its line.
@@ -17,14 +19,16 @@ final class YAMLReader {
   }
 
   private let file: String
+  /// Of the file.
+  private var lines: [Substring] = []
   private let environment: [String: String]
   private let readFile: (String) -> String?
   private(set) var errors: [JobFileError] = []
   /// After so many nobody reads on.
   private static let errorLimit = 100
   /// Of one value after substitution, and of all that is substituted.
-  private static let valueByteLimit = 1 << 20
-  private static let substitutedByteLimit = 4 << 20
+  static let valueByteLimit = 1 << 20
+  static let substitutedByteLimit = 4 << 20
   private var substitutedByteCount = 0
 
   init(file: String, environment: [String: String], readFile: @escaping (String) -> String?) {
@@ -40,6 +44,36 @@ final class YAMLReader {
         problem: problem, remedy: remedy))
   }
 
+  /// A fault of an expression, at its own place in the file where that can be found.
+  func fail(_ entry: Entry, _ fault: ExpressionError, columns: Schema) {
+    let found = fault.position.flatMap { place(of: $0, in: fault.sql, entry) }
+    append(
+      JobFileError(
+        file: file, line: found?.line ?? entry.line, column: found?.column, key: entry.key,
+        value: nil, problem: fault.words(withPosition: found == nil),
+        remedy: "Expressions read \(Suggestion.list(columns.columns.map(\.name)))"))
+  }
+
+  /// Where a place of an expression is in the file: known where the line of the expression stands
+  /// there as it is, not folded, escaped or substituted.
+  private func place(of position: SourcePosition, in sql: String, _ entry: Entry)
+    -> SourcePosition?
+  {
+    guard let scalar = entry.node.scalar, let mark = scalar.mark else { return nil }
+    let sqlLines = sql.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+    let isBlock = scalar.style == .literal || scalar.style == .folded
+    let line = mark.line + position.line - (isBlock ? 0 : 1)
+    guard sqlLines.indices.contains(position.line - 1), lines.indices.contains(line - 1) else {
+      return nil
+    }
+    // On its first line, what stands before the value is not it.
+    let skipped = !isBlock && position.line == 1 ? mark.column - 1 : 0
+    let rest = lines[line - 1].dropFirst(skipped)
+    guard let range = rest.firstRange(of: sqlLines[position.line - 1]) else { return nil }
+    let before = lines[line - 1][..<range.lowerBound].count
+    return SourcePosition(line: line, column: before + position.column)
+  }
+
   func fail(line: Int, _ problem: String, _ remedy: String) {
     append(
       JobFileError(file: file, line: line, key: "", value: nil, problem: problem, remedy: remedy))
@@ -52,7 +86,7 @@ final class YAMLReader {
       errors.append(
         JobFileError(
           file: file, line: error.line, key: "", value: nil, problem: "has more faults than these",
-          remedy: "Correct them first")
+          remedy: "Correct these first")
       )
     }
   }
@@ -61,6 +95,7 @@ final class YAMLReader {
 
   /// The file's one document, or nil after a fault.
   func root(_ text: String) -> Entry? {
+    lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
     // Aliases of aliases are a short text and a tree without end, which Yams goes through where it
     // stands for a key.
     if text.utf8.count > 65_536 || aliasCount(text) > 16, hasAnchor(text) {
@@ -91,7 +126,7 @@ final class YAMLReader {
 
   private func aliasCount(_ text: String) -> Int { indicatorCount(UInt8(ascii: "*"), text) }
 
-  /// At most so often an anchor or alias stands there: the indicator at the start of a word, and a
+  /// An upper bound of the anchors or aliases: the indicator at the start of a word, and a
   /// name behind it.
   private func indicatorCount(_ indicator: UInt8, _ text: String) -> Int {
     var count = 0
@@ -113,75 +148,136 @@ final class YAMLReader {
     case .duplicatedKeysInMapping(let duplicates, let context):
       (
         context.mark.line,
-        "the key \(duplicates.prefix(5).joined(separator: ", ")) stands there twice"
+        "the key \(duplicates.prefix(5).joined(separator: ", ")) is listed twice"
       )
     case .reader(let problem, _, _, _): (1, "is not YAML: \(problem)")
     case .no, .memory, .writer, .emitter, .representer, .dataCouldNotBeDecoded: (1, "is not YAML")
     }
   }
 
-  /// The entries below a mapping, by name and in order. Names that ``JobKeys`` does not have are
-  /// faults, unless the user names them.
+  /// An object of the file: what stands below it by name. A key that nobody has in the table cannot
+  /// be asked for.
+  struct Object {
+    /// The object's key in ``JobKeys``'s form.
+    let pattern: String
+    /// Nil where the file does not have the object.
+    let entry: Entry?
+    fileprivate let entries: [String: Entry]
+    fileprivate unowned let reader: YAMLReader
+
+    /// Nil where the file does not say it.
+    func entry(_ name: String) -> Entry? {
+      reader.ask(JobKeys.join(pattern, name))
+      return entries[name]
+    }
+  }
+
+  /// The keys in the table that somebody has asked for.
+  private(set) var asked: Set<String> = []
+
+  private func ask(_ pattern: String) {
+    precondition(JobKeys.key(pattern) != nil, "the table of keys has no \(pattern)")
+    asked.insert(pattern)
+  }
+
+  /// Finds unknown keys and ones that are missing.
+  func object(_ entry: Entry) -> Object {
+    var entries: [String: Entry] = [:]
+    let known = JobKeys.children(of: entry.pattern)
+    let isMapping = if case .mapping = entry.node { true } else { false }
+    for (name, child) in mapping(entry, most: 100) {
+      if known.contains(name) {
+        entries[name] = child
+      } else if let reason = JobKeys.notBuilt[child.key] {
+        fail(child, "is not built yet: \(reason)", "Leave it out")
+      } else {
+        fail(child, "is not a key of the job file", suggestion(name, known))
+      }
+    }
+    for name in known where isMapping && entries[name] == nil {
+      let key = JobKeys.key(JobKeys.join(entry.pattern, name))
+      guard let key, key.isRequired else { continue }
+      fail(entry, "has no key \(name)", "Write for example \(name): \(key.example)")
+    }
+    return Object(pattern: entry.pattern, entry: entry, entries: entries, reader: self)
+  }
+
+  /// The object below another, without anything where the file does not have it.
+  func object(_ parent: Object, _ name: String) -> Object {
+    parent.entry(name).map(object) ?? emptyObject(JobKeys.join(parent.pattern, name))
+  }
+
+  func emptyObject(_ pattern: String) -> Object {
+    Object(pattern: pattern, entry: nil, entries: [:], reader: self)
+  }
+
+  /// What belongs to names of the user's own, in their order.
+  func map(_ entry: Entry) -> [(name: String, entry: Entry)] {
+    guard case .map(let most) = JobKeys.key(entry.pattern)?.kind else {
+      preconditionFailure("\(entry.pattern) is not a map in the table of keys")
+    }
+    ask(entry.pattern + ".*")
+    return mapping(entry, most: most)
+  }
+
+  /// The entries below a mapping, in order.
   ///
   /// - Parameter most: Entries; of more, none are returned, as what is done with them may be more
   ///   than proportional.
-  func mapping(_ entry: Entry, namesAreFree: Bool = false, most: Int = 100) -> [(
-    name: String, entry: Entry
-  )] {
+  private func mapping(_ entry: Entry, most: Int) -> [(name: String, entry: Entry)] {
     guard case .mapping(let mapping) = entry.node else {
       fail(entry, value: text(entry.node), "is not a mapping", "Write keys and values below it")
       return []
     }
     guard mapping.count <= most else {
       fail(
-        entry, "holds \(mapping.count) entries, and \(most) are the most",
-        "Write those that the job needs")
+        entry, "has \(mapping.count) entries, and at most \(most) are allowed",
+        "Keep those that the job needs")
       return []
     }
-    let known = JobKeys.children(of: entry.pattern)
+    let isMap = if case .map = JobKeys.key(entry.pattern)?.kind { true } else { false }
     var entries: [(name: String, entry: Entry)] = []
     for (keyNode, node) in mapping {
       guard let name = keyNode.scalar?.string else {
-        fail(entry, "holds a key that is no text", "Write names as keys")
+        fail(entry, "has a key that is not text", "Write names as keys")
         continue
       }
-      let line = keyNode.mark?.line ?? entry.line
-      let key = entry.key.isEmpty ? name : "\(entry.key).\(name)"
-      let pattern = entry.pattern.isEmpty ? name : "\(entry.pattern).\(namesAreFree ? "*" : name)"
-      // librdkafka's properties may hold secrets under names of any kind; those that are none may
-      // be shown.
-      let isPublic = ["bootstrap.servers", "isolation.level"].contains(name)
-      let child = Entry(
-        key: key, pattern: pattern, line: line, node: node,
-        isSecret: !isPublic && (entry.isSecret || Self.namesSecret(name) || name == "properties"))
-      if !namesAreFree && !known.contains(name) {
-        if let reason = JobKeys.notBuilt[key] {
-          fail(child, "is not built yet: \(reason)", "Leave it out")
-        } else {
-          fail(child, "is no key of a job file", suggestion(name, known))
+      let pattern = JobKeys.join(entry.pattern, isMap ? "*" : name)
+      let isSecret: Bool =
+        switch JobKeys.key(pattern)?.secrecy {
+        case .secret: true
+        case .secretExcept(let names): !names.contains(name)
+        case .open, nil: entry.isSecret
         }
-        continue
-      }
-      entries.append((name, child))
+      entries.append(
+        (
+          name,
+          Entry(
+            key: JobKeys.join(entry.key, name), pattern: pattern,
+            line: keyNode.mark?.line ?? entry.line, node: node, isSecret: isSecret)
+        ))
     }
     return entries
   }
 
-  func items(_ entry: Entry, most: Int) -> [Entry] {
+  func items(_ entry: Entry) -> [Entry] {
+    guard case .list(let most) = JobKeys.key(entry.pattern)?.kind else {
+      preconditionFailure("\(entry.pattern) is not a list in the table of keys")
+    }
     guard case .sequence(let sequence) = entry.node else {
       fail(entry, value: text(entry.node), "is not a list", "Write [ITEM, ...]")
       return []
     }
     guard sequence.count <= most else {
       fail(
-        entry, "holds \(sequence.count) items, and \(most) are the most",
-        "Write those that the job needs")
+        entry, "has \(sequence.count) items, and at most \(most) are allowed",
+        "Keep those that the job needs")
       return []
     }
     return sequence.enumerated().map { index, node in
       Entry(
         key: "\(entry.key)[\(index)]", pattern: "\(entry.pattern)[]",
-        line: node.mark?.line ?? entry.line, node: node)
+        line: node.mark?.line ?? entry.line, node: node, isSecret: entry.isSecret)
     }
   }
 
@@ -268,52 +364,127 @@ final class YAMLReader {
   /// Nil for an empty text as well: an option given by an empty variable is not given.
   func nonEmpty(_ entry: Entry) -> String? { string(entry).flatMap { $0.isEmpty ? nil : $0 } }
 
-  func integer(_ entry: Entry, in range: ClosedRange<Int64>) -> Int64? {
-    guard let text = string(entry) else { return nil }
-    guard let number = Int64(text), range.contains(number) else {
-      fail(
-        entry, value: text, "is not a whole number from \(range.lowerBound) to \(range.upperBound)",
-        "Write such a number")
-      return nil
+  /// The value of a key, or its default where the file does not say it or says nonsense.
+  ///
+  /// - Parameter allowsEmpty: Whether an empty text means the default.
+  func value<Value>(
+    _ object: Object, _ name: String, allowsEmpty: Bool = false, _ convert: (String) -> Value?,
+    fault: () -> (problem: String, remedy: String) = { ("is not valid", "Correct it") }
+  ) -> Value {
+    if let entry = object.entry(name), let text = string(entry), !(allowsEmpty && text.isEmpty) {
+      if let value = convert(text) { return value }
+      let (problem, remedy) = fault()
+      fail(entry, value: text, problem, remedy)
     }
-    return number
+    let path = JobKeys.join(object.pattern, name)
+    guard case .value(let text) = JobKeys.key(path)?.default, let value = convert(text) else {
+      preconditionFailure("the table of keys has no valid default for \(path)")
+    }
+    return value
   }
 
-  func choice<Choice: RawRepresentable<String> & CaseIterable>(_ entry: Entry, _: Choice.Type)
-    -> Choice?
-  {
-    guard let text = string(entry) else { return nil }
-    if let choice = Choice(rawValue: text) { return choice }
-    fail(
-      entry, value: text, "is not one of the values",
-      suggestion(text, Choice.allCases.map(\.rawValue)))
-    return nil
+  func integer(_ object: Object, _ name: String) -> Int64 {
+    guard case .integer(let range) = kind(object, name) else {
+      preconditionFailure("\(object.pattern).\(name) is not an integer in the table of keys")
+    }
+    return value(object, name) {
+      Int64($0).flatMap { range.contains($0) ? $0 : nil }
+    } fault: {
+      (
+        "is not a whole number from \(range.lowerBound) to \(range.upperBound)",
+        "Write such a number"
+      )
+    }
   }
 
   /// Bytes: `65536`, `64KiB`, `1MiB`, `2GiB`.
-  func size(_ entry: Entry, most: Int64 = .max) -> Int64? {
+  func size(_ object: Object, _ name: String) -> Int64 {
+    guard case .size(let range) = kind(object, name) else {
+      preconditionFailure("\(object.pattern).\(name) is not a size in the table of keys")
+    }
+    return value(object, name) { text in
+      Self.byteCount(text).flatMap { range.contains($0) ? $0 : nil }
+    } fault: {
+      (
+        "is not a number of bytes"
+          + (range.upperBound == .max ? "" : " up to \(range.upperBound)"),
+        "Write for example 65536, 64KiB, 1MiB or 2GiB"
+      )
+    }
+  }
+
+  /// Milliseconds.
+  func duration(_ object: Object, _ name: String) -> Int64 {
+    value(object, name, Self.milliseconds) { Self.durationFault }
+  }
+
+  /// Nil after a fault.
+  func duration(_ entry: Entry) -> Int64? {
     guard let text = string(entry) else { return nil }
+    if let milliseconds = Self.milliseconds(text) { return milliseconds }
+    fail(entry, value: text, Self.durationFault.problem, Self.durationFault.remedy)
+    return nil
+  }
+
+  private static let durationFault = (
+    problem: "is not a duration", remedy: "Write for example 500ms, 30s, 5m, 1h or 1d"
+  )
+
+  /// From 0 to 1: `10%` or `0.1`.
+  func share(_ object: Object, _ name: String) -> Double {
+    value(object, name) { text in
+      let number = text.hasSuffix("%") ? Double(text.dropLast()).map { $0 / 100 } : Double(text)
+      return number.flatMap { (0...1).contains($0) ? $0 : nil }
+    } fault: {
+      ("is not a share", "Write for example 10% or 0.1")
+    }
+  }
+
+  /// One of the words of the table; the first of them for a key without a default that is missing.
+  func choice<Choice: RawRepresentable<String>>(_ object: Object, _ name: String) -> Choice {
+    if let word = object.entry(name).flatMap(choice), let choice = Choice(rawValue: word) {
+      return choice
+    }
+    let key = JobKeys.key(JobKeys.join(object.pattern, name))
+    var word = choices(key).first
+    if case .value(let text) = key?.default { word = text }
+    guard let choice = word.flatMap(Choice.init) else {
+      preconditionFailure("\(word ?? "nothing") is not a value of \(object.pattern).\(name)")
+    }
+    return choice
+  }
+
+  /// Nil after a fault.
+  func choice(_ entry: Entry) -> String? {
+    guard let text = string(entry) else { return nil }
+    let choices = choices(JobKeys.key(entry.pattern))
+    if choices.contains(text) { return text }
+    fail(entry, value: text, "is not one of the values", suggestion(text, choices))
+    return nil
+  }
+
+  private func choices(_ key: JobKey?) -> [String] {
+    guard case .choice(let words) = key?.kind else {
+      preconditionFailure("\(key?.path ?? "nothing") is not a choice in the table of keys")
+    }
+    return words
+  }
+
+  private func kind(_ object: Object, _ name: String) -> JobKey.Kind? {
+    JobKeys.key(JobKeys.join(object.pattern, name))?.kind
+  }
+
+  private static func byteCount(_ text: String) -> Int64? {
     let units: [(String, Int64)] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("", 1)]
     for (unit, factor) in units where text.hasSuffix(unit) {
       guard let number = Int64(text.dropLast(unit.count)), number > 0 else { continue }
       let (bytes, overflow) = number.multipliedReportingOverflow(by: factor)
-      if !overflow && bytes <= most { return bytes }
+      if !overflow { return bytes }
     }
-    fail(
-      entry, value: text, "is not a number of bytes" + (most == .max ? "" : " up to \(most)"),
-      "Write for example 65536, 64KiB, 1MiB or 2GiB")
     return nil
   }
 
-  /// Milliseconds: `500ms`, `30s`, `5m`, `1h`, `1d`.
-  func duration(_ entry: Entry) -> Int64? {
-    guard let text = string(entry) else { return nil }
-    if let milliseconds = Self.milliseconds(text) { return milliseconds }
-    fail(entry, value: text, "is not a duration", "Write for example 500ms, 30s, 5m, 1h or 1d")
-    return nil
-  }
-
-  /// `500ms`, `30s`, `5m`, `1h`, `1d`; at least 1 ms and at most 36,600 days.
+  /// `500ms`, `30s`, `5m`, `1h`, `1d`; at least 1 ms.
   static func milliseconds(_ text: String) -> Int64? {
     let units: [(String, Int64)] = [
       ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000),
@@ -321,52 +492,17 @@ final class YAMLReader {
     for (unit, factor) in units where text.hasSuffix(unit) {
       guard let number = Int64(text.dropLast(unit.count)), number > 0 else { continue }
       let (milliseconds, overflow) = number.multipliedReportingOverflow(by: factor)
-      if !overflow && milliseconds <= 36_600 * 86_400_000 { return milliseconds }
+      if !overflow && milliseconds <= JobKeys.longestDurationDays * 86_400_000 {
+        return milliseconds
+      }
     }
     return nil
-  }
-
-  /// From 0 to 1: `10%` or `0.1`.
-  func share(_ entry: Entry) -> Double? {
-    guard let text = string(entry) else { return nil }
-    let number = text.hasSuffix("%") ? Double(text.dropLast()).map { $0 / 100 } : Double(text)
-    guard let number, number >= 0, number <= 1 else {
-      fail(entry, value: text, "is not a share", "Write for example 10% or 0.1")
-      return nil
-    }
-    return number
   }
 
   // MARK: - Words
 
   func suggestion(_ text: String, _ known: [String]) -> String {
     guard errors.count < Self.errorLimit else { return "" }
-    let near = known.min { distance(text, $0) < distance(text, $1) }
-    if let near, distance(text, near) <= max(2, text.count / 3) { return "Did you mean \(near)?" }
-    return
-      "Use \(known.count > 12 ? known.prefix(12).joined(separator: ", ") + ", ..." : known.joined(separator: ", "))"
-  }
-
-  /// Levenshtein's distance.
-  private func distance(_ left: String, _ right: String) -> Int {
-    let left = Array(left.utf8.prefix(64))
-    let right = Array(right.utf8.prefix(64))
-    var previous = Array(0...right.count)
-    for (i, byte) in left.enumerated() {
-      var current = [i + 1]
-      for (j, other) in right.enumerated() {
-        current.append(
-          min(previous[j + 1] + 1, current[j] + 1, previous[j] + (byte == other ? 0 : 1)))
-      }
-      previous = current
-    }
-    return previous[right.count]
-  }
-
-  private static func namesSecret(_ name: String) -> Bool {
-    let name = name.lowercased()
-    return [
-      "password", "secret", "token", "credentials", "access_key", "sasl.", "ssl.key", "oauth",
-    ].contains { name.contains($0) }
+    return Suggestion.nearest(to: text, among: known) ?? "Use \(Suggestion.list(known))"
   }
 }

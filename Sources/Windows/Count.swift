@@ -4,6 +4,7 @@ package import Tables
 package struct Count: MeasureFunction {
   package static let name = "count"
   package static let usages = ["count()", "count(f)"]
+  package static let gives = "int64: the records, or those whose field is not NULL"
 
   package init() {}
   package init(_ argument: ColumnDefinition?) {}

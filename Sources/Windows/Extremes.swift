@@ -4,6 +4,7 @@ package import Tables
 package struct Minimum: MeasureFunction {
   package static let name = "min"
   package static let usages = ["min(f)"]
+  package static let gives = "the field's type: the least value"
 
   package let result: ResultType
 
@@ -43,6 +44,7 @@ package struct Minimum: MeasureFunction {
 package struct Maximum: MeasureFunction {
   package static let name = "max"
   package static let usages = ["max(f)"]
+  package static let gives = "the field's type: the greatest value"
 
   package let result: ResultType
 

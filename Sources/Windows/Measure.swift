@@ -12,6 +12,10 @@ package protocol MeasureFunction: Sendable {
   /// The ways to write it, for messages: `count()`, `count(f)`.
   static var usages: [String] { get }
 
+  /// The types of an argument and what the result is, for documentation.
+  static var takes: String { get }
+  static var gives: String { get }
+
   /// - Parameter argument: The column that it reads; nil where none is given.
   init(_ argument: ColumnDefinition?) throws(MeasureFault)
 
@@ -47,6 +51,7 @@ package protocol MeasureFunction: Sendable {
 }
 
 extension MeasureFunction {
+  package static var takes: String { "any type" }
   package var mergeFunctions: [MergeFunction] { [] }
 
   static func required(

@@ -5,6 +5,9 @@ package import Tables
 package struct Sum: MeasureFunction {
   package static let name = "sum"
   package static let usages = ["sum(f)"]
+  package static let takes = "int32, int64, double, decimal"
+  package static let gives =
+    "int64, double or decimal(18,s). A sum that does not fit is an error."
 
   package let result: ResultType
 
@@ -51,6 +54,8 @@ package struct Sum: MeasureFunction {
 package struct Average: MeasureFunction {
   package static let name = "avg"
   package static let usages = ["avg(f)"]
+  package static let takes = Sum.takes
+  package static let gives = "double: the sum divided by the count"
 
   private let sum: Sum
   private let count = Count()

@@ -59,5 +59,10 @@ struct SchemaCommand: ParsableCommand {
       """
   )
 
-  func run() throws { printExact(JobSchema.json(), terminator: "") }
+  @Flag(help: "Print docs/job-file.md, which describes every key, instead.")
+  var markdown = false
+
+  func run() throws {
+    printExact(markdown ? JobReference.markdown() : JobSchema.json(), terminator: "")
+  }
 }

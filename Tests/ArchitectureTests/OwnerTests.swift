@@ -65,6 +65,11 @@ struct Owner: Sendable, CustomStringConvertible {
       "incarnations of partitions",
       in: ["Checkpoints/StoredPartitions.swift", "Checkpoints/Checkpoint+Migrations.swift"],
       #"\bincarnation"#),
+    Owner(
+      "defaults and bounds of the job file", in: ["Jobs/JobKeys.swift"],
+      #"default: \.value\(|"us-east-1"|"10%"|64 << 20|1\.\.\.10_000_000\b|\(most: [0-9]"#),
+    Owner("tokens of SQL", in: ["Expressions"], #"\bSQLToken\b|\btokenize\("#),
+    Owner("what a person may have meant", in: ["Tables/Suggestion.swift"], #"Did you mean \\\("#),
   ]
 
   init(_ idea: String, in files: [String], _ pattern: String) {

@@ -13,13 +13,13 @@ import struct Tables.Reject
 
 private func job(
   _ name: String = "calls", select: String = "share: 1.0 * total",
-  measures: String = "total: sum(value)", format: String = "csv"
+  measures: String = "total: sum(value)", format: String = "csv", topics: String = "t"
 ) throws -> Job {
   try JobFile.parse(
     text: """
       name: \(name)
       source:
-        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [\(topics)] }]
         format: csv
         fields: { key: "string?", value: int64 }
       window: global
@@ -511,8 +511,7 @@ struct CheckpointTests {
   @Test("remembers a topic that was added, so that it cannot be taken away unseen")
   func addedTopic() throws {
     let folder = try TemporaryFolder()
-    var grown = try job()
-    grown.clusters[0].topics.append("u")
+    let grown = try job(topics: "t, u")
     do { _ = try open(folder, job()) }
     do {
       let checkpoint = try open(folder, grown)

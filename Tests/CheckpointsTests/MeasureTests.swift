@@ -14,6 +14,7 @@ import class GRDB.DatabaseQueue
 private struct BitCount: MeasureFunction {
   static let name = "bits"
   static let usages = ["bits(f)"]
+  static let gives = "int64: the bits"
 
   init(_ argument: ColumnDefinition?) throws(MeasureFault) {
     guard argument?.type == .int64 else { throw MeasureFault("needs an int64", "") }

@@ -50,8 +50,7 @@ func windows(by: String) -> String {
 func allocations(
   _ job: Job, recordsPerBatch: Int, value: (Int) -> String
 ) throws -> Int {
-  var job = job
-  job.maxOffsets = Int64(recordsPerBatch)
+  let job = job.with(maxOffsets: Int64(recordsPerBatch))
   let cluster = MemoryCluster(identifier: "memory")
   cluster.create("t", partitionCount: partitionCount)
   for index in 0..<recordsPerBatch * batchCount {
@@ -94,7 +93,8 @@ var hasFailed = false
 @MainActor func measure(
   _ name: String, _ job: Job, atMost limit: Int, slack: Int, _ value: (Int) -> String
 ) throws {
-  guard let sql = job.where, try Predicate(sql, schema: job.recordSchema).isNative else {
+  guard let expression = job.where, try Predicate(expression, schema: job.recordSchema).isNative
+  else {
     fatalError("\(name) is filtered in SQLite")
   }
   let small = try allocations(job, recordsPerBatch: few, value: value)

@@ -97,7 +97,7 @@ package final class Simulation {
       let schedules: [Job.Output.PublishSchedule] = [
         .batch, .batch, .runEnd, .every(milliseconds: 30_000),
       ]
-      job.output.publish = schedules.randomElement(using: &random) ?? .batch
+      job = job.with(publish: schedules.randomElement(using: &random) ?? .batch)
     }
     self.job = job
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -141,7 +141,7 @@ package final class Simulation {
     let addsNothing = chance(50)
     if chance(10), let topic = drawn.topics.randomElement(using: &random) { addPartition(topic) }
     if runCount == 0 || chance(20) {
-      job.maxOffsets = pick(1...12)
+      job = job.with(maxOffsets: pick(1...12))
       largestMaxOffsets = max(largestMaxOffsets, job.maxOffsets)
     }
     for partition in logs.keys.sorted() {

@@ -240,7 +240,9 @@ struct HostileInputTests {
     let sameName = try TestStack().tranche(["validate", "a.yaml", "c.yaml"], in: folder.path)
     #expect(
       sameName.exitCode == 65
-        && sameName.errors.contains("c.yaml:1: name: \"a\" is the name of the job of a.yaml:1"))
+        && sameName.errors.contains(
+          "c.yaml:1: name: \"a\" is also the name of the job in a.yaml:1")
+    )
   }
 }
 

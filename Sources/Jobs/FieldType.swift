@@ -1,0 +1,56 @@
+internal import Formats
+internal import Tables
+
+/// The types that a job file may name.
+enum FieldType {
+  /// Spellings and what they hold, for people.
+  static let all: [(spelling: String, meaning: String)] = [
+    ("int32", "A whole number from -2147483648 to 2147483647."),
+    ("int64", "A whole number from -9223372036854775808 to 9223372036854775807."),
+    ("double", "A 64-bit floating-point number. NaN and infinities are rejects."),
+    ("bool", "`true` or `false`; in CSV also `1` or `0`."),
+    ("string", "UTF-8 text without U+0000, compared by bytes."),
+    ("timestamp", "A time in milliseconds: ISO 8601, or `YYYY-MM-DD hh:mm:ss` in UTC."),
+    ("timestamp(unix_seconds)", "A time as seconds since 1970. Only for fields."),
+    ("timestamp(unix_milliseconds)", "A time as milliseconds since 1970. Only for fields."),
+    (
+      "decimal(p,s)",
+      """
+      An exact number of up to p digits, s of them behind the point; p from \
+      \(JobKeys.decimalPrecisions.lowerBound) to \(JobKeys.decimalPrecisions.upperBound), s from 0 \
+      to p.
+      """
+    ),
+  ]
+
+  /// For messages: all of them, or those of a computed column.
+  static func list(ofFields: Bool) -> String {
+    let spellings = all.map(\.spelling).filter { ofFields || !$0.hasPrefix("timestamp(") }
+    return spellings.dropLast().joined(separator: ", ") + " or " + (spellings.last ?? "")
+  }
+
+  /// `int64`, `decimal(9, 2)`; nil for anything else.
+  static func columnType(_ text: String) -> ColumnType? {
+    let name = text.filter { $0 != " " }
+    let plain: [ColumnType] = [.int32, .int64, .double, .bool, .string, .timestamp]
+    if let type = plain.first(where: { $0.description == name }) { return type }
+    guard name.hasPrefix("decimal("), name.hasSuffix(")") else { return nil }
+    let parts = name.dropFirst("decimal(".count).dropLast().split(separator: ",")
+    guard parts.count == 2, let precision = Int(parts[0]), let scale = Int(parts[1]),
+      JobKeys.decimalPrecisions.contains(precision), (0...precision).contains(scale)
+    else { return nil }
+    return .decimal(precision: precision, scale: scale)
+  }
+
+  /// `timestamp(unix_seconds)?`
+  static func field(_ text: String) -> (ColumnType, TimestampEncoding, isNullable: Bool)? {
+    let isNullable = text.hasSuffix("?")
+    let name = isNullable ? String(text.dropLast()) : text
+    if let type = columnType(name) { return (type, .text, isNullable) }
+    for encoding in [TimestampEncoding.unixSeconds, .unixMilliseconds]
+    where name.filter({ $0 != " " }) == "timestamp(\(encoding.rawValue))" {
+      return (.timestamp, encoding, isNullable)
+    }
+    return nil
+  }
+}
