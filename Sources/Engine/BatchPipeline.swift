@@ -107,14 +107,11 @@ final class BatchPipeline {
 
   /// - Parameters:
   ///   - next: The plan after this one, if the run goes on with it.
-  ///   - read: Reads what is left of the plan's ranges, in their order, and lends the messages with
-  ///     the position of their range, in the order of their offsets within a range; also some of
-  ///     `next`, with the position of the range before.
+  ///   - read: Reads what is left of the plan's ranges, and some of `next` ahead.
   /// - Throws: ``TooLarge``, ``BatchFault``, `ExpressionError`, or what `read` throws.
   func process(
     _ plan: BatchPlan, next: BatchPlan?,
-    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws ->
-      Void
+    read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
   ) throws -> Outcome {
     do {
       return try processOnce(plan, next: next, read: read)
@@ -132,21 +129,22 @@ final class BatchPipeline {
 
   private func processOnce(
     _ plan: BatchPlan, next: BatchPlan?,
-    read: (_ ranges: [PartitionRange], (Int, UnsafeBufferPointer<Message>) throws -> Void) throws ->
-      Void
+    read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
   ) throws -> Outcome {
     if ahead.plan == plan { swap(&parts, &ahead) } else { parts.begin(plan, decoder.schema) }
     ahead.begin(next, decoder.schema)
     try checkBytes(of: plan)
     try stopwatch.measure(.read) { () throws in
-      try read(parts.ranges) { index, messages in
-        let range = plan.ranges[index]
-        if let first = messages.first, first.offset >= range.to {
-          return decodeAhead(messages, of: range.partition)
+      try read(parts.ranges) { lent in
+        switch lent {
+        case .ofRange(let index, let messages):
+          parts.count(messages, limit: job.limits.batchBytes)
+          try checkBytes(of: plan)
+          decode(messages, index, &parts)
+        case .ahead(let index, let messages):
+          decodeAhead(messages, of: plan.ranges[index].partition)
+        case .nothing: break
         }
-        parts.count(messages, limit: job.limits.batchBytes)
-        try checkBytes(of: plan)
-        decode(messages, index, &parts)
       }
     }
     stopwatch.measure(.decode) {

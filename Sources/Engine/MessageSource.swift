@@ -22,20 +22,19 @@ package protocol MessageSource: AnyObject {
   /// Says which ranges will be read: now, so that they are fetched while another source is read, or
   /// after those.
   func prepare(_ ranges: [PartitionRange]) throws(SourceError)
-  /// Lends all messages of some ranges, of one partition each: some at a time, with the position of
-  /// their range. Those of a range come in the order of their offsets; ranges take turns as their
-  /// messages arrive. The bytes die when `body` returns.
+  /// Lends all messages of some ranges, of one partition each, some at a time. Those of a range
+  /// come in the order of their offsets; ranges take turns as their messages arrive. The bytes die
+  /// when `body` returns.
   ///
-  /// It may also lend messages ahead, with the position of the range that they follow: of a range
-  /// that ``prepare(_:)`` was told of and that begins where this one ends, in order, from its
-  /// start, in calls of their own. They are lent again only if a later read asks for them.
+  /// The source may also lend messages ahead: of a range that ``prepare(_:)`` was told of and that
+  /// begins where one of these ends, in order, from its start. A later read that begins behind them
+  /// goes on there. Any other read seeks, and lends again what it asks for.
   ///
-  /// While nothing comes, `body` is called with no messages now and then, so that it can end the
+  /// While nothing comes, `body` is called with `.nothing` now and then, so that it can end the
   /// wait by throwing.
   /// - Parameter ranges: A range may be empty.
   /// - Throws: ``SourceError``, or what `body` throws.
-  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void)
-    throws
+  func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws
 }
 
 /// Between which offsets a partition can be read now.

@@ -373,9 +373,9 @@ package final class Run {
     }
     let batch = try pipeline.process(plan, next: next) { left, body in
       for (name, ranges) in BatchPlan.bySource(left) {
-        try source(name).read(Array(ranges)) { position, messages in
+        try source(name).read(Array(ranges)) { lent in
           if options.isStopRequested() { throw StopRequested() }
-          try body(ranges.startIndex + position, messages)
+          try body(lent.shifted(by: ranges.startIndex))
         }
       }
     }

@@ -152,10 +152,10 @@ extension RecordDecoder {
     switch field {
     case .key: if let key = message.key { column.append(utf8: key) } else { column.appendNull() }
     case .timestamp:
-      if message.timestampMilliseconds < 0 {
-        column.appendNull()
+      if let milliseconds = message.timestampMilliseconds {
+        column.append(integer: milliseconds)
       } else {
-        column.append(integer: message.timestampMilliseconds)
+        column.appendNull()
       }
     case .topic: column.append(string: topic)
     case .partition: column.append(integer: Int64(partition))

@@ -60,7 +60,7 @@ struct IntegerRecords {
   private var isShort: (Message) -> Bool {
     { [recordByteLimit, messageByteLimit, needsTimestamp, needsKey] message in
       (message.value?.count ?? 0) <= recordByteLimit && message.byteCount <= messageByteLimit
-        && (!needsTimestamp || message.timestampMilliseconds >= 0)
+        && (!needsTimestamp || message.timestampMilliseconds != nil)
         && (!needsKey || message.key.map(isValidText) ?? true)
     }
   }

@@ -22,10 +22,14 @@ struct EasyHandle: ~Copyable, @unchecked Sendable {
   /// Forgets all options and keeps the connections.
   mutating func reset() { tranche_curl_reset(raw) }
 
-  mutating func set(_ option: CURLoption, to value: Int) { tranche_curl_set_long(raw, option, value) }
+  mutating func set(_ option: CURLoption, to value: Int) {
+    tranche_curl_set_long(raw, option, value)
+  }
 
   /// libcurl copies the text.
-  mutating func set(_ option: CURLoption, to value: String) { tranche_curl_set_string(raw, option, value) }
+  mutating func set(_ option: CURLoption, to value: String) {
+    tranche_curl_set_string(raw, option, value)
+  }
 
   /// How many bytes an upload has.
   mutating func setUploadSize(_ byteCount: Int) {

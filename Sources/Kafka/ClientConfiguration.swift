@@ -52,58 +52,53 @@ enum ClientConfiguration {
     ]
   }
 
-  /// - Parameter events: Receives what librdkafka would print; must live as long as the client.
   static func make(
     _ properties: [String: String], fixed: [(String, String)], defaults: [(String, String)],
-    events: ClientEvents?, place: String
-  ) throws(KafkaError) -> OpaquePointer {
-    guard let configuration = rd_kafka_conf_new() else {
-      throw KafkaError(.other, place: place, reason: "no memory")
+    place: String
+  ) throws(KafkaError) -> ConfigurationHandle {
+    guard let configuration = ConfigurationHandle() else {
+      throw KafkaError(.other, place: place, reason: "there is no memory for a client")
     }
     for (name, value) in defaults where properties[name] == nil {
       _ = set(name, value, in: configuration)
     }
     for (name, value) in properties.sorted(by: { $0.key < $1.key }) {
       if let problem = set(name, value, in: configuration) {
-        rd_kafka_conf_destroy(configuration)
         throw KafkaError(.badProperty, place: "\(place), property \(name)", reason: problem)
       }
     }
     for (name, value) in fixed { _ = set(name, value, in: configuration) }
-    if let events {
-      rd_kafka_conf_set_opaque(configuration, Unmanaged.passUnretained(events).toOpaque())
-      rd_kafka_conf_set_log_cb(configuration) { client, level, _, text in
-        guard let client, level <= 4, let text, let opaque = rd_kafka_opaque(client) else { return }
-        Unmanaged<ClientEvents>.fromOpaque(opaque).takeUnretainedValue().remember(
-          String(cString: text))
-      }
-      rd_kafka_conf_set_error_cb(configuration) { _, error, _, opaque in
-        guard let opaque else { return }
-        Unmanaged<ClientEvents>.fromOpaque(opaque).takeUnretainedValue().noteRefusal(
-          rd_kafka_resp_err_t(error))
-      }
-    }
     return configuration
+  }
+
+  /// Makes a client of these properties.
+  static func makeClient(
+    _ type: rd_kafka_type_t, _ properties: [String: String], fixed: [(String, String)],
+    defaults: [(String, String)], events: ClientEvents, place: String
+  ) throws(KafkaError) -> ClientHandle {
+    let configuration = try make(properties, fixed: fixed, defaults: defaults, place: place)
+    do { return try configuration.makeClient(type, events: events) } catch {
+      throw KafkaError(.badProperty, place: place, reason: error.reason)
+    }
   }
 
   /// Whether librdkafka has a property of this name, found without setting it.
   static func isKnown(_ name: String) -> Bool {
     var byteCount = 0
-    guard let configuration = rd_kafka_conf_new(), let topic = rd_kafka_topic_conf_new() else {
+    guard let configuration = ConfigurationHandle(), let topic = rd_kafka_topic_conf_new() else {
       return true
     }
-    defer {
-      rd_kafka_conf_destroy(configuration)
-      rd_kafka_topic_conf_destroy(topic)
-    }
-    return rd_kafka_conf_get(configuration, name, nil, &byteCount) != RD_KAFKA_CONF_UNKNOWN
+    defer { rd_kafka_topic_conf_destroy(topic) }
+    return rd_kafka_conf_get(configuration.pointer, name, nil, &byteCount) != RD_KAFKA_CONF_UNKNOWN
       || rd_kafka_topic_conf_get(topic, name, nil, &byteCount) != RD_KAFKA_CONF_UNKNOWN
   }
 
   /// What is wrong with a property, without its value, which may be a secret.
-  static func set(_ name: String, _ value: String, in configuration: OpaquePointer) -> String? {
+  static func set(
+    _ name: String, _ value: String, in configuration: borrowing ConfigurationHandle
+  ) -> String? {
     var message = [CChar](repeating: 0, count: 512)
-    switch rd_kafka_conf_set(configuration, name, value, &message, message.count) {
+    switch rd_kafka_conf_set(configuration.pointer, name, value, &message, message.count) {
     case RD_KAFKA_CONF_OK: return nil
     case RD_KAFKA_CONF_UNKNOWN:
       return "librdkafka \(String(cString: rd_kafka_version_str())) has no such property"
@@ -145,6 +140,13 @@ struct FetchSizes: Equatable {
 
 /// The last events that a client told of, for the message of the time-out that follows from it.
 final class ClientEvents: Sendable {
+  /// Those that a client tells of; nil only where none were given to it.
+  static func of(_ client: OpaquePointer) -> ClientEvents? {
+    rd_kafka_opaque(client).map {
+      Unmanaged<ClientEvents>.fromOpaque($0).takeUnretainedValue()
+    }
+  }
+
   private let text = Mutex<String?>(nil)
 
   func remember(_ new: String) {

@@ -20,7 +20,7 @@ package final class KafkaCluster {
   private let events = ClientEvents()
   private let properties: [String: String]
   private let maxOffsetsPerBatch: Int64
-  private var client: OpaquePointer
+  private var client: ClientHandle
   /// What the client's queues and fetches are fitted to.
   private var sizes: FetchSizes
   private var partitionCount = 0
@@ -70,8 +70,7 @@ package final class KafkaCluster {
       )
     case .undecided: break
     }
-    guard let scratch = rd_kafka_conf_new() else { return nil }
-    defer { rd_kafka_conf_destroy(scratch) }
+    guard let scratch = ConfigurationHandle() else { return nil }
     return ClientConfiguration.set(name, value, in: scratch).map {
       ($0, "See CONFIGURATION.md of librdkafka for names and values")
     }
@@ -99,22 +98,14 @@ package final class KafkaCluster {
 
   private static func connect(
     _ properties: [String: String], _ sizes: FetchSizes, _ events: ClientEvents, place: String
-  ) throws(KafkaError) -> OpaquePointer {
-    let configuration = try ClientConfiguration.make(
-      properties, fixed: ClientConfiguration.reserved.map { ($0.key, $0.value.value) },
+  ) throws(KafkaError) -> ClientHandle {
+    let client = try ClientConfiguration.makeClient(
+      RD_KAFKA_CONSUMER, properties,
+      fixed: ClientConfiguration.reserved.map { ($0.key, $0.value.value) },
       defaults: ClientConfiguration.consumerDefaults(sizes, for: properties), events: events,
       place: place)
-    var message = [CChar](repeating: 0, count: 512)
-    guard let client = rd_kafka_new(RD_KAFKA_CONSUMER, configuration, &message, message.count)
-    else {
-      rd_kafka_conf_destroy(configuration)
-      let text = message.withUnsafeBufferPointer {
-        $0.baseAddress.map { String(cString: $0) } ?? ""
-      }
-      throw KafkaError(.badProperty, place: place, reason: text)
-    }
     // Errors and statistics of the client come with the consumer's queue.
-    rd_kafka_poll_set_consumer(client)
+    rd_kafka_poll_set_consumer(client.pointer)
     return client
   }
 
@@ -128,27 +119,19 @@ package final class KafkaCluster {
       maxOffsetsPerBatch: maxOffsetsPerBatch,
       partitionCount: max(partitionCount, Self.fewPartitions))
     guard readers.isEmpty, fitting != sizes else { return }
-    let fitted = try Self.connect(properties, fitting, events, place: place)
+    client = try Self.connect(properties, fitting, events, place: place)
     sizes = fitting
-    rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
-    client = fitted
-  }
-
-  deinit {
-    readers.removeAll()
-    // Not rd_kafka_consumer_close: there is no group to leave, and closing would wait for one.
-    rd_kafka_destroy_flags(client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE)
   }
 
   // MARK: - Metadata
 
   /// Nil where the brokers report none.
   package func clusterID(timeoutMilliseconds: Int32) throws(KafkaError) -> String? {
-    guard let identifier = rd_kafka_clusterid(client, timeoutMilliseconds) else {
+    guard let identifier = rd_kafka_clusterid(client.pointer, timeoutMilliseconds) else {
       // The call does not tell "none" from "unreachable"; the questions that follow do.
       return nil
     }
-    defer { rd_kafka_mem_free(client, identifier) }
+    defer { rd_kafka_mem_free(client.pointer, identifier) }
     let text = String(cString: identifier)
     return text.isEmpty ? nil : text
   }
@@ -167,10 +150,9 @@ package final class KafkaCluster {
     -> Int32
   {
     let place = "\(place), topic \(topic)"
-    guard let handle = rd_kafka_topic_new(client, topic, nil) else {
+    guard let handle = TopicHandle(topic, of: client) else {
       throw KafkaError(rd_kafka_last_error(), place: place, detail: nil)
     }
-    defer { rd_kafka_topic_destroy(handle) }
     var metadata: UnsafePointer<rd_kafka_metadata>?
     var status = RD_KAFKA_RESP_ERR__TIMED_OUT
     let deadline = monotonicMilliseconds() + Int64(timeoutMilliseconds)
@@ -181,7 +163,8 @@ package final class KafkaCluster {
       // A second, then two, then four, up to sixteen: a broker that refuses us is asked again and
       // again otherwise, until the time is over.
       status = rd_kafka_metadata(
-        client, 0, handle, &metadata, Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
+        client.pointer, 0, handle.pointer, &metadata,
+        Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
       sliceMilliseconds = min(2 * sliceMilliseconds, 16_000)
       leftMilliseconds = deadline - monotonicMilliseconds()
       if status != RD_KAFKA_RESP_ERR_NO_ERROR { serveEvents() }
@@ -207,13 +190,11 @@ package final class KafkaCluster {
   package func ends(of partitions: [PartitionID], timeoutMilliseconds: Int32) throws(KafkaError)
     -> [PartitionID: PartitionEnds]
   {
-    // Kafka protocol, ListOffsets: -2 is the earliest offset, -1 the latest, which under
-    // read_committed is the last stable one.
-    let lows = try listOffsets(timestamp: -2, of: partitions, timeoutMilliseconds)
-    let ends = try listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
+    let lows = try listOffsets(.earliest, of: partitions, timeoutMilliseconds)
+    let ends = try listOffsets(.latest, of: partitions, timeoutMilliseconds)
     return Dictionary(
       uniqueKeysWithValues: partitions.map { partition in
-        let low = max(0, lows[partition] ?? 0)
+        let low = lows[partition] ?? 0
         return (partition, PartitionEnds(low: low, end: max(low, ends[partition] ?? low)))
       })
   }
@@ -228,7 +209,7 @@ package final class KafkaCluster {
       properties: properties.merging(["isolation.level": "read_uncommitted"]) { $1 },
       maxOffsetsPerBatch: maxOffsetsPerBatch
     )
-    return try uncommitted.listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
+    return try uncommitted.listOffsets(.latest, of: partitions, timeoutMilliseconds)
   }
 
   /// The first offset at or after an instant, or the end when there is none.
@@ -236,39 +217,52 @@ package final class KafkaCluster {
     at timestampMilliseconds: Int64, of partitions: [PartitionID], timeoutMilliseconds: Int32
   ) throws(KafkaError) -> [PartitionID: Offset] {
     let found = try listOffsets(
-      timestamp: max(0, timestampMilliseconds), of: partitions, timeoutMilliseconds)
-    let ends = try listOffsets(timestamp: -1, of: partitions, timeoutMilliseconds)
+      .at(milliseconds: max(0, timestampMilliseconds)), of: partitions, timeoutMilliseconds)
+    let ends = try listOffsets(.latest, of: partitions, timeoutMilliseconds)
     return Dictionary(
       uniqueKeysWithValues: partitions.map { partition in
-        let offset = found[partition] ?? -1
-        return (partition, offset >= 0 ? offset : ends[partition] ?? 0)
+        (partition, found[partition] ?? ends[partition] ?? 0)
       })
   }
 
+  /// What a partition is asked for.
+  private enum ListedOffset {
+    case earliest
+    /// Under read_committed the last stable offset.
+    case latest
+    /// The first at or after an instant since 1970.
+    case at(milliseconds: Int64)
+
+    /// As the Kafka protocol's ListOffsets writes it.
+    var timestamp: Int64 {
+      switch self {
+      case .earliest: -2
+      case .latest: -1
+      case .at(let milliseconds): milliseconds
+      }
+    }
+  }
+
+  /// - Returns: Nothing for a partition where there is no such offset.
   private func listOffsets(
-    timestamp: Int64, of partitions: [PartitionID], _ timeoutMilliseconds: Int32
+    _ wanted: ListedOffset, of partitions: [PartitionID], _ timeoutMilliseconds: Int32
   ) throws(KafkaError) -> [PartitionID: Offset] {
     guard !partitions.isEmpty else { return [:] }
-    guard let list = rd_kafka_topic_partition_list_new(Int32(partitions.count)) else {
-      throw KafkaError(.other, place: place, reason: "no memory")
+    guard let list = PartitionListHandle(partitions.map { ($0, wanted.timestamp) }) else {
+      throw KafkaError(.other, place: place, reason: "there is no memory for the question")
     }
-    defer { rd_kafka_topic_partition_list_destroy(list) }
-    for partition in partitions {
-      rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee
-        .offset = timestamp
-    }
-    let status = rd_kafka_offsets_for_times(client, list, timeoutMilliseconds)
+    let status = rd_kafka_offsets_for_times(client.pointer, list.pointer, timeoutMilliseconds)
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
       throw KafkaError(status, place: place, detail: events.last)
     }
     var offsets: [PartitionID: Offset] = [:]
     for (index, partition) in partitions.enumerated() {
-      let answer = list.pointee.elems[index]
-      guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
+      let answer = list[index]
+      guard answer.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
         throw KafkaError(
-          answer.err, place: "\(place), \(partition.topic)[\(partition.partition)]", detail: nil)
+          answer.error, place: "\(place), \(partition.topic)[\(partition.partition)]", detail: nil)
       }
-      offsets[partition] = answer.offset
+      if answer.offset >= 0 { offsets[partition] = answer.offset }
     }
     return offsets
   }
@@ -280,22 +274,19 @@ package final class KafkaCluster {
   /// early of later ones may be handed over ahead.
   package func prepare(_ ranges: [PartitionRange]) throws(KafkaError) {
     try fit()
-    for range in ranges { readers[range.partition]?.expected = range.range }
+    for range in ranges { readers[range.partition]?.expect(range.range) }
     let new = ranges.filter { readers[$0.partition] == nil }
-    guard !new.isEmpty, let list = rd_kafka_topic_partition_list_new(Int32(new.count)) else {
-      return
-    }
-    defer { rd_kafka_topic_partition_list_destroy(list) }
+    guard !new.isEmpty,
+      let list = PartitionListHandle(new.map { ($0.partition, $0.from) })
+    else { return }
     for range in new {
       // The queue is taken out of the consumer's common one before the assignment starts to fill
       // it.
       readers[range.partition] = try PartitionReader(
         range.partition, client: client, expected: range.range, sizes: sizes, wakeup: wakeup,
         place: place)
-      rd_kafka_topic_partition_list_add(list, range.partition.topic, range.partition.partition)?
-        .pointee.offset = range.from
     }
-    if let error = rd_kafka_incremental_assign(client, list) {
+    if let error = rd_kafka_incremental_assign(client.pointer, list.pointer) {
       let text = String(cString: rd_kafka_error_string(error))
       rd_kafka_error_destroy(error)
       for range in new { readers[range.partition] = nil }
@@ -315,16 +306,15 @@ package final class KafkaCluster {
   ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered; what is at `to`
   ///     or behind it comes ahead or not at all. May be empty.
   ///   - silenceMilliseconds: Longest wait without a new message of any of them.
-  ///   - body: Gets the range's position in `ranges` and some of its messages, or some from behind
-  ///     it, whose bytes die when it returns; copy what must live. Called with no messages now and
-  ///     then while none come.
+  ///   - body: Gets messages whose bytes die when it returns; copy what must live. Called with
+  ///     `.nothing` now and then while none come.
   /// - Returns: Messages of the ranges. Fewer than the ranges' counts is normal: compaction and
   ///   control records leave holes.
   /// - Throws: ``KafkaError``, or what `body` throws; the ranges can be read again from their
   ///   starts then.
   package func read(
     _ ranges: [PartitionRange], silenceMilliseconds: Int64,
-    body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+    body: (LentMessages) throws -> Void
   ) throws -> Int64 {
     if ranges.contains(where: { readers[$0.partition] == nil }) { try prepare(ranges) }
     let active = ranges.map { range -> PartitionReader in
@@ -339,7 +329,7 @@ package final class KafkaCluster {
       var open: [Int] = []
       for (index, range) in ranges.enumerated() {
         current = index
-        count += try active[index].begin(range.range, chunk) { try body(index, $0) }
+        count += try active[index].begin(range.range) { try body(.ofRange(index, $0)) }
         if !active[index].isComplete(range.range) { open.append(index) }
       }
       var lastHeard = monotonicMilliseconds()
@@ -349,7 +339,9 @@ package final class KafkaCluster {
         var (wasQueued, hasMoved) = (false, false)
         for index in open {
           current = index
-          let polled = try active[index].poll(ranges[index].range, chunk) { try body(index, $0) }
+          let polled = try active[index].poll(ranges[index].range, chunk) {
+            try body(.ofRange(index, $0))
+          }
           count += polled.count
           wasQueued = wasQueued || polled.wasQueued
           hasMoved = hasMoved || polled.hasMoved
@@ -364,9 +356,10 @@ package final class KafkaCluster {
         // Instead of sleeping.
         if !wasQueued {
           for index in active.indices {
-            wasQueued =
-              try active[index].pollAhead(of: ranges[index].range, chunk) { try body(index, $0) }
-              || wasQueued
+            let isQueued = try active[index].pollAhead(of: ranges[index].range, chunk) {
+              try body(.ahead(behindRange: index, $0))
+            }
+            wasQueued = wasQueued || isQueued
           }
         }
         current = first
@@ -375,7 +368,7 @@ package final class KafkaCluster {
         let now = monotonicMilliseconds()
         if now - max(lastHeard, lastServed) >= Int64(waitMilliseconds) {
           serve(open.map { ranges[$0].partition })
-          try body(first, UnsafeBufferPointer(start: nil, count: 0))
+          try body(.nothing)
           lastServed = monotonicMilliseconds()
           waitMilliseconds = 100
         }
@@ -415,7 +408,7 @@ package final class KafkaCluster {
   /// The base offset of the first batch met in a range that cannot be decoded.
   private func damage(in range: PartitionRange, _ silenceMilliseconds: Int64) throws -> Offset? {
     do {
-      _ = try read([range], silenceMilliseconds: silenceMilliseconds) { _, _ in }
+      _ = try read([range], silenceMilliseconds: silenceMilliseconds) { _ in }
       return nil
     } catch let error as KafkaError {
       guard case .undecodable(_, let baseOffset) = error.code else { throw error }
@@ -432,11 +425,11 @@ package final class KafkaCluster {
     serveEvents()
     // Not rd_kafka_query_watermark_offsets, which in these versions has no end while no broker can
     // be reached.
-    if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(timestamp: -1, of: partitions, 100) }
+    if rd_kafka_version() < 0x0202_0000 { _ = try? listOffsets(.latest, of: partitions, 100) }
   }
 
   private func serveEvents() {
-    while let event = rd_kafka_consumer_poll(client, 0) { rd_kafka_message_destroy(event) }
+    while let event = rd_kafka_consumer_poll(client.pointer, 0) { rd_kafka_message_destroy(event) }
   }
 
   private func explain(_ failure: PartitionReader.Failure, _ range: PartitionRange) -> KafkaError {

@@ -6,35 +6,15 @@ internal import Synchronization
 package final class KafkaProducer {
   private let place: String
   private let events = ClientEvents()
-  private let client: OpaquePointer
+  private let client: ClientHandle
 
   package init(source: String, properties: [String: String]) throws(KafkaError) {
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
-    let configuration = try ClientConfiguration.make(
-      properties, fixed: [],
+    client = try ClientConfiguration.makeClient(
+      RD_KAFKA_PRODUCER, properties, fixed: [],
       defaults: [("linger.ms", "5"), ("client.id", "tranche"), ("message.timeout.ms", "60000")],
-      events: events,
-      place: place)
-    rd_kafka_conf_set_dr_msg_cb(configuration) { client, message, _ in
-      guard let client, let message, message.pointee.err != RD_KAFKA_RESP_ERR_NO_ERROR,
-        let opaque = rd_kafka_opaque(client)
-      else { return }
-      Unmanaged<ClientEvents>.fromOpaque(opaque).takeUnretainedValue().countFailure(
-        message.pointee.err)
-    }
-    var message = [CChar](repeating: 0, count: 512)
-    guard let client = rd_kafka_new(RD_KAFKA_PRODUCER, configuration, &message, message.count)
-    else {
-      rd_kafka_conf_destroy(configuration)
-      let text = message.withUnsafeBufferPointer {
-        $0.baseAddress.map { String(cString: $0) } ?? ""
-      }
-      throw KafkaError(.badProperty, place: place, reason: text)
-    }
-    self.client = client
+      events: events, place: place)
   }
-
-  deinit { rd_kafka_destroy(client) }
 
   /// Queues a message; waits while the queue is full.
   ///
@@ -49,7 +29,7 @@ package final class KafkaProducer {
       let status = key.withBytes { keyBytes, keyCount in
         value.withBytes { valueBytes, valueCount in
           tranche_produce(
-            client, topic, partition, keyBytes, keyCount, valueBytes, valueCount,
+            client.pointer, topic, partition, keyBytes, keyCount, valueBytes, valueCount,
             timestampMilliseconds ?? -1)
         }
       }
@@ -57,16 +37,16 @@ package final class KafkaProducer {
       guard status == RD_KAFKA_RESP_ERR__QUEUE_FULL else {
         throw KafkaError(status, place: "\(place), \(topic)[\(partition)]", detail: nil)
       }
-      rd_kafka_poll(client, 50)
+      rd_kafka_poll(client.pointer, 50)
     }
-    rd_kafka_poll(client, 0)
+    rd_kafka_poll(client.pointer, 0)
   }
 
   /// Waits until everything is delivered.
   ///
   /// - Throws: ``KafkaError`` when a message was not.
   package func flush(timeoutMilliseconds: Int32) throws(KafkaError) {
-    let status = rd_kafka_flush(client, timeoutMilliseconds)
+    let status = rd_kafka_flush(client.pointer, timeoutMilliseconds)
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
       throw KafkaError(status, place: place, detail: events.last)
     }
@@ -80,24 +60,20 @@ package final class KafkaProducer {
     throws(KafkaError)
   {
     var message = [CChar](repeating: 0, count: 512)
-    guard
+    guard let queue = QueueHandle(answersOf: client),
       var topic = rd_kafka_NewTopic_new(name, partitions, 1, &message, message.count)
-        as OpaquePointer?,
-      let queue = rd_kafka_queue_new(client)
+        as OpaquePointer?
     else {
       throw KafkaError(
         .other, place: "\(place), topic \(name)", reason: "the topic cannot be described")
     }
-    defer {
-      rd_kafka_NewTopic_destroy(topic)
-      rd_kafka_queue_destroy(queue)
-    }
+    defer { rd_kafka_NewTopic_destroy(topic) }
     withUnsafeMutablePointer(to: &topic) { pointer in
       pointer.withMemoryRebound(to: OpaquePointer?.self, capacity: 1) {
-        rd_kafka_CreateTopics(client, $0, 1, nil, queue)
+        rd_kafka_CreateTopics(client.pointer, $0, 1, nil, queue.pointer)
       }
     }
-    guard let event = rd_kafka_queue_poll(queue, timeoutMilliseconds) else {
+    guard let event = rd_kafka_queue_poll(queue.pointer, timeoutMilliseconds) else {
       throw KafkaError(
         RD_KAFKA_RESP_ERR__TIMED_OUT, place: "\(place), topic \(name)", detail: events.last)
     }

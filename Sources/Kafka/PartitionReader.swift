@@ -2,66 +2,18 @@ internal import CRdKafka
 internal import Glibc
 internal import Offsets
 
-/// Room for the messages of one call, used again and again.
-final class MessageChunk {
-  let capacity: Int
-  let handles: UnsafeMutablePointer<UnsafeMutablePointer<rd_kafka_message_t>?>
-  let messages: UnsafeMutablePointer<Message>
-
-  init(capacity: Int) {
-    self.capacity = capacity
-    handles = .allocate(capacity: capacity)
-    handles.initialize(repeating: nil, count: capacity)
-    messages = .allocate(capacity: capacity)
-  }
-
-  deinit {
-    handles.deallocate()
-    messages.deallocate()
-  }
-}
-
 func monotonicMilliseconds() -> Int64 {
   var now = timespec()
   clock_gettime(CLOCK_MONOTONIC, &now)
   return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
 }
 
-/// Lets one thread wait for many queues: librdkafka writes to an eventfd when something comes into
-/// an empty one.
-///
-/// - SeeAlso: rdkafka.h, `rd_kafka_queue_io_event_enable`; eventfd(2).
-final class QueueWakeup {
-  private let descriptor: Int32
-
-  init?() {
-    descriptor = tranche_eventfd()
-    if descriptor < 0 { return nil }
-  }
-
-  deinit { close(descriptor) }
-
-  func hang(on queue: OpaquePointer) {
-    var one: UInt64 = 1
-    rd_kafka_queue_io_event_enable(queue, descriptor, &one, MemoryLayout<UInt64>.size)
-  }
-
-  /// False when nothing came in time.
-  func wait(milliseconds: Int32) -> Bool {
-    var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-    guard Glibc.poll(&request, 1, milliseconds) > 0 else { return false }
-    var count: UInt64 = 0
-    _ = read(descriptor, &count, MemoryLayout<UInt64>.size)
-    return true
-  }
-}
-
 /// Reads ranges of one partition from its own librdkafka queue, which stays filled from range to
 /// range.
 ///
-/// What it knows: every visible message in `[delivered, position)` was delivered or is parked. The
-/// end-of-partition event carries a position too, and comes once per position and never again; so
-/// the position is tested before any wait.
+/// ``ReadAhead`` says up to where messages were handed over; every visible message between there
+/// and the position is parked. The end-of-partition event carries a position too, and comes once
+/// per position and never again; so the position is tested before any wait.
 final class PartitionReader {
   enum Failure: Error {
     case silence(position: Offset)
@@ -73,62 +25,47 @@ final class PartitionReader {
   }
 
   private let partition: PartitionID
-  private let client: OpaquePointer
-  private let queue: OpaquePointer
-  /// The end of the last range that was read.
-  private var delivered: Offset
+  private let client: ClientHandle
+  private let queue: QueueHandle
+  private var ahead: ReadAhead
   /// The first offset that may still come.
   private var position: Offset
-  /// Messages at or beyond the end of the range during which they came; ascending.
-  private var parked: [UnsafeMutablePointer<rd_kafka_message_t>] = []
+  /// Messages at or beyond the end of the range during which they came.
+  private var parked: ParkedMessages
   /// What stands at the position instead of a message; it concerns the first range that goes
   /// beyond.
   private var failureAtPosition: Failure?
-  /// The last range of which it is known that it will be read.
-  var expected: OffsetRange
-  private var aheadByteCount = 0
-  private let sizes: FetchSizes
 
   /// - Parameter wakeup: Rung when messages come into an empty queue.
   init(
-    _ partition: PartitionID, client: OpaquePointer, expected: OffsetRange, sizes: FetchSizes,
+    _ partition: PartitionID, client: ClientHandle, expected: OffsetRange, sizes: FetchSizes,
     wakeup: QueueWakeup, place: String
   ) throws(KafkaError) {
-    guard let queue = rd_kafka_queue_get_partition(client, partition.topic, partition.partition)
-    else {
+    guard let queue = QueueHandle(of: partition, client, wakeup: wakeup) else {
       throw KafkaError(
         .other, place: place, reason: "no queue for \(partition.topic)[\(partition.partition)]")
     }
-    // Without this, messages would go to the consumer's common queue.
-    rd_kafka_queue_forward(queue, nil)
-    wakeup.hang(on: queue)
     self.partition = partition
     self.client = client
     self.queue = queue
-    self.expected = expected
-    self.sizes = sizes
+    ahead = ReadAhead(
+      expected: expected, queueCount: sizes.queuedMessagesPerPartition,
+      byteLimit: sizes.aheadBytesPerPartition)
     position = expected.from
-    delivered = expected.from
+    parked = ParkedMessages(of: client)
   }
 
-  deinit {
-    for message in parked { rd_kafka_message_destroy(message) }
-    // No more rings: the wakeup may be gone before librdkafka's threads are.
-    rd_kafka_queue_io_event_enable(queue, -1, nil, 0)
-    rd_kafka_queue_destroy(queue)
-  }
+  /// Says which range will be read: now, or after the one that is read now.
+  func expect(_ range: OffsetRange) { ahead.expected = range }
 
-  /// Begins a range: goes back or ahead to its start where the reader is not there, and hands over
-  /// what was parked of it.
+  /// Begins a range: seeks to its start where the reader is not there, and hands over what was
+  /// parked of it.
   func begin(
-    _ range: OffsetRange, _ chunk: MessageChunk,
-    _ body: (UnsafeBufferPointer<Message>) throws -> Void
+    _ range: OffsetRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
-    if range.from < delivered || range.from > position { try seek(to: range.from) }
-    // Until this range is done, a failure leaves no position to go on from: the next call seeks.
-    delivered = Offset.max
-    aheadByteCount = 0
-    let count = try deliverParked(range, chunk, body)
+    if !ahead.goesOn(at: range.from, position: position) { try seek(to: range.from) }
+    ahead.begin()
+    let count = try deliverParked(range, body)
     try raiseFailure(in: range)
     return count
   }
@@ -137,7 +74,7 @@ final class PartitionReader {
   /// end.
   func isComplete(_ range: OffsetRange) -> Bool {
     guard position >= range.to else { return false }
-    delivered = range.to
+    ahead.settle(at: range.to)
     return true
   }
 
@@ -149,12 +86,12 @@ final class PartitionReader {
     _ range: OffsetRange, _ chunk: MessageChunk,
     _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> (count: Int64, wasQueued: Bool, hasMoved: Bool) {
-    let wanted = min(Int64(chunk.capacity), range.to - position)
-    let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
-    guard received >= 0 else { throw Failure.broker(rd_kafka_last_error()) }
-    if received == 0 { return (0, false, false) }
+    guard chunk.receive(from: queue, atMost: range.to - position) else {
+      throw Failure.broker(rd_kafka_last_error())
+    }
+    if chunk.count == 0 { return (0, false, false) }
     let reached = position
-    let count = try deliver(received, range, chunk, body)
+    let count = try deliver(range, chunk, body)
     try raiseFailure(in: range)
     return (count, true, position > reached)
   }
@@ -167,27 +104,21 @@ final class PartitionReader {
     of range: OffsetRange, _ chunk: MessageChunk,
     _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Bool {
-    // Until a range is complete, `delivered` is beyond everything. Where the expected range begins
-    // elsewhere, a gap lies between.
-    guard
-      expected.from == range.to, (expected.from...expected.to).contains(delivered),
-      expected.count > sizes.queuedMessagesPerPartition,
-      position < expected.to, parked.isEmpty, failureAtPosition == nil,
-      aheadByteCount < sizes.aheadBytesPerPartition
+    guard parked.isEmpty, failureAtPosition == nil,
+      case let wanted = ahead.wantedCount(behind: range, position: position), wanted > 0,
+      chunk.receive(from: queue, atMost: wanted), chunk.count > 0
     else { return false }
-    let wanted = min(Int64(chunk.capacity), expected.to - position)
-    let received = rd_kafka_consume_batch_queue(queue, 0, chunk.handles, Int(wanted))
-    guard received > 0 else { return false }
-    let start = delivered
-    delivered = Offset.max
-    var end = start
-    _ = try deliver(received, expected, chunk) { messages in
-      try body(messages)
-      // A record takes some room in its columns, however short its message is.
-      for message in messages { aheadByteCount += 64 + message.byteCount }
-      end = (messages.last?.offset ?? start - 1) + 1
+    try ahead.handOver { expected in
+      var next: Offset?
+      var byteCount = 0
+      _ = try deliver(expected, chunk) { messages in
+        try body(messages)
+        next = messages.last.map { $0.offset + 1 }
+        // A record takes some room in its columns, however short its message is.
+        for message in messages { byteCount += 64 + message.byteCount }
+      }
+      return (next, byteCount)
     }
-    delivered = end
     return true
   }
 
@@ -202,13 +133,12 @@ final class PartitionReader {
 
   /// Hands over what a call of librdkafka brought, and frees it; keeps the first failure.
   private func deliver(
-    _ received: Int, _ range: OffsetRange, _ chunk: MessageChunk,
+    _ range: OffsetRange, _ chunk: MessageChunk,
     _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
-    var keptCount = 0
-    for index in 0..<received {
-      guard let handle = chunk.handles[index] else { continue }
-      let message = handle.pointee
+    defer { chunk.removeAll() }
+    for index in 0..<chunk.count {
+      guard let message = chunk[index] else { continue }
       if message.err != RD_KAFKA_RESP_ERR_NO_ERROR {
         if message.err == RD_KAFKA_RESP_ERR__PARTITION_EOF {
           position = max(position, message.offset)
@@ -227,48 +157,28 @@ final class PartitionReader {
       if message.offset < position { continue }
       position = message.offset + 1
       if message.offset >= range.to {
-        parked.append(handle)
-        chunk.handles[index] = nil
+        if let handle = chunk.take(index) { parked.append(handle) }
         continue
       }
-      chunk.messages[keptCount] = view(handle)
-      keptCount += 1
+      chunk.choose(index)
     }
-    defer {
-      for index in 0..<received {
-        if let handle = chunk.handles[index] { rd_kafka_message_destroy(handle) }
-        chunk.handles[index] = nil
-      }
-    }
-    if keptCount > 0 { try body(UnsafeBufferPointer(start: chunk.messages, count: keptCount)) }
-    return Int64(keptCount)
+    let chosen = chunk.chosen
+    if !chosen.isEmpty { try body(chosen) }
+    return Int64(chosen.count)
   }
 
   private func deliverParked(
-    _ range: OffsetRange, _ chunk: MessageChunk,
-    _ body: (UnsafeBufferPointer<Message>) throws -> Void
+    _ range: OffsetRange, _ body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
     var count: Int64 = 0
-    while let handle = parked.first, handle.pointee.offset < range.to {
-      parked.removeFirst()
-      defer { rd_kafka_message_destroy(handle) }
-      guard handle.pointee.offset >= range.from else { continue }
-      chunk.messages[0] = view(handle)
-      try body(UnsafeBufferPointer(start: chunk.messages, count: 1))
+    while let message = parked.takeFirst(below: range.to) {
+      guard message.offset >= range.from else { continue }
+      try message.withView { view in
+        try withUnsafePointer(to: view) { try body(UnsafeBufferPointer(start: $0, count: 1)) }
+      }
       count += 1
     }
     return count
-  }
-
-  private func view(_ handle: UnsafeMutablePointer<rd_kafka_message_t>) -> Message {
-    let message = handle.pointee
-    var timestampType = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE
-    let timestamp = rd_kafka_message_timestamp(handle, &timestampType)
-    return Message(
-      offset: message.offset,
-      timestampMilliseconds: timestampType == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
-      key: message.key.map { UnsafeRawBufferPointer(start: $0, count: message.key_len) },
-      value: message.payload.map { UnsafeRawBufferPointer(start: $0, count: message.len) })
   }
 
   private func failure(_ error: rd_kafka_resp_err_t, at offset: Offset) -> Failure? {
@@ -295,33 +205,28 @@ final class PartitionReader {
   }
 
   private func seek(to offset: Offset) throws {
-    for message in parked { rd_kafka_message_destroy(message) }
     parked.removeAll()
     failureAtPosition = nil
-    // Until this has succeeded, there is no position to go on from.
-    delivered = Offset.max
-    guard let list = rd_kafka_topic_partition_list_new(1) else {
+    ahead.begin()
+    guard let list = PartitionListHandle([(partition, offset)]) else {
       throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL)
     }
-    defer { rd_kafka_topic_partition_list_destroy(list) }
-    rd_kafka_topic_partition_list_add(list, partition.topic, partition.partition)?.pointee.offset =
-      offset
-    try check(rd_kafka_seek_partitions(client, list, 10_000))
-    switch list.pointee.elems[0].err {
+    try check(rd_kafka_seek_partitions(client.pointer, list.pointer, 10_000))
+    switch list[0].error {
     case RD_KAFKA_RESP_ERR_NO_ERROR: break
-    case RD_KAFKA_RESP_ERR__STATE: try assignAnew(list)
+    case RD_KAFKA_RESP_ERR__STATE: try assignAgain(list)
     case let status: throw Failure.broker(status)
     }
     position = offset
-    delivered = offset
+    ahead.settle(at: offset)
   }
 
-  /// librdkafka stops to fetch a partition whose offset was out of range, and cannot seek in it.
-  private func assignAnew(_ list: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>) throws {
-    try check(rd_kafka_incremental_unassign(client, list))
+  /// librdkafka stops fetching a partition whose offset was out of range, and cannot seek in it.
+  private func assignAgain(_ list: borrowing PartitionListHandle) throws {
+    try check(rd_kafka_incremental_unassign(client.pointer, list.pointer))
     // The error that told of it, where it was not read yet.
-    while let event = rd_kafka_consume_queue(queue, 0) { rd_kafka_message_destroy(event) }
-    try check(rd_kafka_incremental_assign(client, list))
+    while let event = rd_kafka_consume_queue(queue.pointer, 0) { rd_kafka_message_destroy(event) }
+    try check(rd_kafka_incremental_assign(client.pointer, list.pointer))
   }
 
   private func check(_ error: OpaquePointer?) throws {

@@ -78,7 +78,7 @@ package final class KafkaSource: MessageSource {
   }
 
   package func read(
-    _ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+    _ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void
   ) throws {
     do {
       _ = try cluster.read(ranges, silenceMilliseconds: silenceMilliseconds, body: body)

@@ -17,6 +17,13 @@ struct Owner: Sendable, CustomStringConvertible {
       #"to: STDERR_FILENO|\bstderr\b"#),
     Owner("libcurl", in: ["HTTP"], #"\bCCurl\b|\bcurl_|CURLOPT"#),
     Owner("librdkafka", in: ["Kafka"], #"\bCRdKafka\b|\brd_kafka_"#),
+    Owner(
+      "what librdkafka hands out", in: ["Kafka/Handles.swift"],
+      #"rd_kafka_(new|destroy\w*|conf_new|conf_destroy|topic_new|topic_destroy)\(|"#
+        + #"rd_kafka_queue_(new|destroy|get_partition)\(|list_(new|destroy)\("#),
+    Owner(
+      "what may be read ahead", in: ["Kafka/ReadAhead.swift"],
+      #"aheadByteCount: byteCount|expected\.to - position"#),
     Owner("zstd", in: ["Parquet/Compressor.swift"], #"\bCZstd\b|\bZSTD_"#),
     Owner("time as text", in: ["Tables/TimestampText.swift"], #"146_097|gmtime|strftime"#),
     Owner(

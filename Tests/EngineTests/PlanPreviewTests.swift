@@ -32,9 +32,7 @@ private final class ListeningSource: MessageSource {
     try inner.offsets(at: timestampMilliseconds, of: partitions)
   }
   func prepare(_ ranges: [PartitionRange]) throws(SourceError) { try inner.prepare(ranges) }
-  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void)
-    throws
-  {
+  func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws {
     try inner.read(ranges, body)
     self.ranges += ranges.filter { !$0.isEmpty }
   }

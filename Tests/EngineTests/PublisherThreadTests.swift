@@ -34,7 +34,7 @@ struct PublisherThreadTests {
     { [:] }
     func prepare(_ ranges: [PartitionRange]) throws(SourceError) {}
     func read(
-      _ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+      _ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void
     ) throws {
       for (index, range) in ranges.enumerated() {
         for offset in range.from..<range.to {
@@ -42,7 +42,7 @@ struct PublisherThreadTests {
             let message = Message(
               offset: offset, timestampMilliseconds: offset * 100, key: nil, value: value)
             try withUnsafePointer(to: message) {
-              try body(index, UnsafeBufferPointer(start: $0, count: 1))
+              try body(.ofRange(index, UnsafeBufferPointer(start: $0, count: 1)))
             }
           }
         }

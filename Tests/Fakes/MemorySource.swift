@@ -17,7 +17,7 @@ package final class MemoryLog {
 
   /// - Parameter value: Nil for a null value.
   package func append(
-    _ value: [UInt8]?, key: [UInt8]? = nil, timestampMilliseconds: Int64 = 0
+    _ value: [UInt8]?, key: [UInt8]? = nil, timestampMilliseconds: Int64? = 0
   ) {
     messages.append(
       Message(
@@ -37,7 +37,7 @@ package final class MemoryLog {
 
   /// The first offset at or after an instant; the end when there is none.
   func offset(at timestampMilliseconds: Int64) -> Offset {
-    messages.first { $0.timestampMilliseconds >= timestampMilliseconds }?.offset ?? end
+    messages.first { ($0.timestampMilliseconds ?? -1) >= timestampMilliseconds }?.offset ?? end
   }
 
   /// Lends the messages of a range, at most so many.
@@ -169,7 +169,7 @@ package final class MemorySource: MessageSource {
   }
 
   package func read(
-    _ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+    _ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void
   ) throws {
     var next = ranges.map(\.from)
     var open = Array(ranges.indices)
@@ -192,7 +192,7 @@ package final class MemorySource: MessageSource {
         guard next[index] < to else { continue }
         hasMoved = true
         next[index] = try log.lend(OffsetRange(from: next[index], to: to), atMost: chunkCount) {
-          try body(index, $0)
+          try body(.ofRange(index, $0))
         }
       }
       open.removeAll { next[$0] >= ranges[$0].to }
@@ -201,7 +201,7 @@ package final class MemorySource: MessageSource {
       // Nobody but the caller can add what is missing, and only while it is called.
       try lendAhead(ranges, open, body)
       let ends = try open.map { try cluster.log(ranges[$0].partition).end }
-      try body(first, UnsafeBufferPointer(start: nil, count: 0))
+      try body(.nothing)
       if try open.map({ try cluster.log(ranges[$0].partition).end }) == ends {
         throw SourceError(
           .unreachable, place: "\(ranges[first])", reason: "no message at offset \(next[first])")
@@ -213,7 +213,7 @@ package final class MemorySource: MessageSource {
   /// Lends some of what was prepared behind the ranges that are complete, in calls of their own.
   private func lendAhead(
     _ ranges: [PartitionRange], _ open: [Int],
-    _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void
+    _ body: (LentMessages) throws -> Void
   ) throws {
     guard aheadCount > 0 else { return }
     for (index, range) in ranges.enumerated() where !open.contains(index) {
@@ -225,7 +225,7 @@ package final class MemorySource: MessageSource {
       prepared[range.partition] = nil
       _ = try log.lend(
         OffsetRange(from: next.from, to: min(next.to, log.end)), atMost: aheadCount
-      ) { try body(index, $0) }
+      ) { try body(.ahead(behindRange: index, $0)) }
     }
   }
 }

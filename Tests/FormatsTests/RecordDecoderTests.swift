@@ -8,7 +8,7 @@ import Testing
 func decode(
   _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?],
   messageFields: [MessageField] = [], time: String? = nil,
-  timestamp: Int64 = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
+  timestamp: Int64? = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
 ) -> RecordBatch {
   var decoder = RecordDecoder(
     format: format, fields: fields, messageFields: messageFields, requiredTimeColumn: time,
@@ -102,7 +102,7 @@ struct RecordDecoderTests {
         return Array("\(number()),\(number()),\(number())\(ending)".utf8)
       }
       let times = values.map { _ in
-        Int.random(in: 0..<20, using: &random) == 0 ? -1 : Int64.random(in: 0...9, using: &random)
+        Int.random(in: 0..<20, using: &random) == 0 ? nil : Int64.random(in: 0...9, using: &random)
       }
       let keys = values.map { _ -> [UInt8]? in
         [nil, [], [0x61], [0xFF]][Int.random(in: 0..<4, using: &random)]
@@ -245,7 +245,7 @@ struct RecordDecoderTests {
       ])
     let noTime = decode(
       .csv, calls, [Array("1,2\n".utf8)], messageFields: [.timestamp], time: "record_timestamp",
-      timestamp: -1)
+      timestamp: nil)
     #expect(noTime.rejects.map(\.reason) == [.missingTimestamp])
     #expect(noTime.columns.allSatisfy { $0.count == 0 })
   }

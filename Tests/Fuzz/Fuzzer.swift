@@ -106,7 +106,7 @@ struct Fuzzer {
 struct Sample {
   var value: [UInt8]?
   var key: [UInt8]?
-  var timestampMilliseconds: Int64 = 5
+  var timestampMilliseconds: Int64? = 5
 }
 
 /// Decodes messages at the offsets 0, 1, 2, … as one chunk.

@@ -52,7 +52,9 @@ struct ShortcutFuzzer {
       fast.columns == general.columns && fast.offsets == general.offsets
         && fast.rejects == general.rejects && fast.slices == general.slices
     else {
-      let values = samples.map { "\($0.value.map(shown) ?? "null") at \($0.timestampMilliseconds)" }
+      let values = samples.map {
+        "\($0.value.map(shown) ?? "null") at \($0.timestampMilliseconds ?? -1)"
+      }
       return "shape \(index): the short way decodes otherwise: \(values.joined(separator: ", "))"
     }
     return nil
@@ -67,7 +69,7 @@ struct ShortcutFuzzer {
     if random.chance(3) { value += value }
     sample.value = random.chance(2) ? nil : value
     sample.key = random.chance(50) ? nil : random.chance(90) ? Array("key é".utf8) : [0x6B, 0xFF]
-    sample.timestampMilliseconds = random.chance(95) ? 1_700_000_000_000 : -1
+    sample.timestampMilliseconds = random.chance(95) ? 1_700_000_000_000 : nil
     return sample
   }
 

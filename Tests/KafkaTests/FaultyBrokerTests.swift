@@ -146,8 +146,8 @@ struct FaultyBrokerTests {
         PartitionID(source: "main", topic: "many", partition: $0), OffsetRange(from: 0, to: 10))
     }
     var values: [String] = []
-    _ = try cluster.read(ranges, silenceMilliseconds: 20_000) { _, messages in
-      for message in messages {
+    _ = try cluster.read(ranges, silenceMilliseconds: 20_000) { lent in
+      for message in lent.messages {
         values.append(message.value.map { String(decoding: $0, as: UTF8.self) } ?? "null")
       }
     }

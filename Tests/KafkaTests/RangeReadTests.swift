@@ -114,7 +114,7 @@ struct RangeReadTests {
           "timestamp": 5_678,
         ],
       ])
-    var seen: [(Bool, Bool, Int64)] = []
+    var seen: [(Bool, Bool, Int64?)] = []
     _ = try cluster().read(
       PartitionRange(partition(), OffsetRange(from: 0, to: 2)), silenceMilliseconds: 20_000
     ) { messages in
@@ -149,7 +149,8 @@ struct RangeReadTests {
           ? PartitionRange(partition(Int32(number)), OffsetRange(from: Int64(start), to: Int64(to)))
           : nil
       }
-      _ = try cluster.read(ranges, silenceMilliseconds: 20_000) { position, messages in
+      _ = try cluster.read(ranges, silenceMilliseconds: 20_000) { lent in
+        guard case .ofRange(let position, let messages) = lent else { return }
         for message in messages {
           read[Int(ranges[position].partition.partition)].append(
             message.value.map { String(decoding: $0, as: UTF8.self) } ?? "null")
@@ -183,10 +184,18 @@ struct RangeReadTests {
     try cluster.prepare([PartitionRange(partition(0), expected)])
     var offsets: [Offset] = []
     var isAwaited = true
-    let count = try cluster.read(now, silenceMilliseconds: 20_000) { position, messages in
-      if position == 0 { offsets += messages.map(\.offset) }
+    let count = try cluster.read(now, silenceMilliseconds: 20_000) { lent in
+      switch lent {
+      case .ofRange(0, let messages):
+        #expect(messages.allSatisfy { first.contains($0.offset) })
+        offsets += messages.map(\.offset)
+      case .ahead(let index, let messages):
+        #expect(index == 0 && messages.allSatisfy { expected.contains($0.offset) })
+        offsets += messages.map(\.offset)
+      case .ofRange, .nothing: break
+      }
       // Only now is there anything of the other partition.
-      if messages.isEmpty && isAwaited && (offsets.count == 4_000 || expectedFrom != 1_500) {
+      if lent.messages.isEmpty && isAwaited && (offsets.count == 4_000 || expectedFrom != 1_500) {
         try stack.kafka(stack.broker, produce(["late"], partition: 1))
         isAwaited = false
       }
@@ -198,8 +207,8 @@ struct RangeReadTests {
       var offsets: [Offset] = []
       _ = try cluster.read(
         [PartitionRange(partition(0), OffsetRange(from: from, to: to))], silenceMilliseconds: 20_000
-      ) { _, messages in
-        offsets += messages.map(\.offset)
+      ) { lent in
+        offsets += lent.messages.map(\.offset)
       }
       return offsets
     }
@@ -297,6 +306,6 @@ extension KafkaCluster {
     _ range: PartitionRange, silenceMilliseconds: Int64,
     body: (UnsafeBufferPointer<Message>) throws -> Void
   ) throws -> Int64 {
-    try read([range], silenceMilliseconds: silenceMilliseconds) { try body($1) }
+    try read([range], silenceMilliseconds: silenceMilliseconds) { try body($0.messages) }
   }
 }

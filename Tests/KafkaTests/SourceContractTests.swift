@@ -294,9 +294,9 @@ struct SourceContractTests {
         messages.map {
           .raw(value: $0.value, key: $0.key, timestampMilliseconds: $0.timestampMilliseconds)
         }, to: 0)
-      var found: [(value: String?, key: String?, timestampMilliseconds: Int64)] = []
-      try bench.source.read(bench.ranges([(0, 0, messages.count)])) { _, lent in
-        for message in lent {
+      var found: [(value: String?, key: String?, timestampMilliseconds: Int64?)] = []
+      try bench.source.read(bench.ranges([(0, 0, messages.count)])) { lent in
+        for message in lent.messages {
           found.append(
             (message.value.map(text), message.key.map(text), message.timestampMilliseconds))
         }
@@ -318,10 +318,10 @@ struct SourceContractTests {
   ) throws -> Bool {
     var count = 0
     do {
-      try bench.source.read(bench.ranges(ranges)) { _, messages in
-        count += messages.count
+      try bench.source.read(bench.ranges(ranges)) { lent in
+        count += lent.messages.count
         if let limit, count >= limit { throw GivenUp() }
-        if limit == nil && messages.isEmpty { throw GivenUp() }
+        if limit == nil, case .nothing = lent { throw GivenUp() }
       }
       return false
     } catch is GivenUp {
@@ -352,24 +352,29 @@ struct SourceContractTests {
       offsets: asked.map { _ in [] }, values: asked.map { _ in [] })
     var expected = asked.map(\.from)
     var aheadOf = asked.map(\.to)
-    try bench.source.read(asked) { index, messages in
+    try bench.source.read(asked) { lent in
+      let messages = lent.messages
       guard let first = messages.first?.offset, let last = messages.last?.offset else {
+        if case .nothing = lent {} else { Issue.record("\(lent) without a message") }
         return try whileWaiting(found.ahead.count)
       }
-      let range = asked[index].range
       #expect(zip(messages, messages.dropFirst()).allSatisfy { $0.offset < $1.offset })
-      if first >= range.to {
-        // Ahead: in a call of its own, from the start of what was prepared, without a second time.
-        let prepared = next[index] ?? OffsetRange(from: range.to, to: range.to)
-        #expect(prepared.from == range.to && last < prepared.to, "\(first) to \(last) ahead")
+      switch lent {
+      case .ahead(let index, _):
+        // From the start of what was prepared, without a second time.
+        let end = asked[index].range.to
+        let prepared = next[index] ?? OffsetRange(from: end, to: end)
+        #expect(prepared.from == end && last < prepared.to, "\(first) to \(last) ahead")
         #expect(first == aheadOf[index], "\(first) ahead where \(aheadOf[index]) is next")
         aheadOf[index] = last + 1
         found.ahead += messages.map(\.offset)
-      } else {
+      case .ofRange(let index, _):
+        let range = asked[index].range
         #expect(first >= expected[index] && last < range.to, "\(first) to \(last) of \(range)")
         expected[index] = last + 1
         found.offsets[index] += messages.map(\.offset)
         found.values[index] += messages.map { $0.value.map(text) ?? "null" }
+      case .nothing: break
       }
     }
     return found

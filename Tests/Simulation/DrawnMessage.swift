@@ -16,14 +16,15 @@ struct DrawnMessage: Sendable {
   var key: [UInt8]?
   var keyIsText = true
   /// Negative where the message has none.
-  var timestampMilliseconds: Int64
+  /// Nil for none.
+  var timestampMilliseconds: Int64?
 
   /// Of key and value.
   var byteCount: Int { (key?.count ?? 0) + (bytes?.count ?? 0) }
 
   /// - Parameter nextID: Numbers the records of a history.
   init(of job: DrawnJob, nextID: inout Int64, _ random: inout SeededRandom) {
-    timestampMilliseconds = chance(4, &random) ? -1 : Self.time(&random, from: 0)
+    timestampMilliseconds = chance(4, &random) ? nil : Self.time(&random, from: 0)
     key = [nil, Array("one".utf8), Array("two".utf8)].randomElement(using: &random) ?? nil
     if chance(2, &random) { (key, keyIsText) = ([0xFF], false) }
     if chance(2, &random) {

@@ -156,8 +156,7 @@ struct Expectation {
     switch name {
     case "record_key": return row.message.key.map(Value.text) ?? .null
     case "record_timestamp":
-      return row.message.timestampMilliseconds < 0
-        ? .null : .integer(row.message.timestampMilliseconds)
+      return row.message.timestampMilliseconds.map { .integer($0) } ?? .null
     case "record_topic": return Value(row.partition.topic)
     case "record_partition": return .integer(Int64(row.partition.partition))
     case "record_offset": return .integer(row.offset)

@@ -87,13 +87,16 @@ final class FakeBroker: MessageSource {
   }
 
   /// Partitions take turns at random, as they do when answers come from several brokers.
-  func read(_ ranges: [PartitionRange], _ body: (Int, UnsafeBufferPointer<Message>) throws -> Void)
-    throws
-  {
+  func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws {
     try answer()
+    func lendAhead(behind index: Int, _ range: PartitionRange) throws {
+      try readAhead(of: range) {
+        try body($0.isEmpty ? .nothing : .ahead(behindRange: index, $0))
+      }
+    }
     // A range that came ahead as a whole is empty; what follows may come ahead as well.
     for (index, range) in ranges.enumerated() where range.isEmpty && simulation.chance(50) {
-      try readAhead(of: range) { try body(index, $0) }
+      try lendAhead(behind: index, range)
     }
     var left = ranges.enumerated().filter { !$0.element.isEmpty }
     while !left.isEmpty {
@@ -106,11 +109,11 @@ final class FakeBroker: MessageSource {
         PartitionRange(range.partition, OffsetRange(from: range.from, to: middle)),
         isLast: isLast
       ) {
-        try body(index, $0)
+        try body($0.isEmpty ? .nothing : .ofRange(index, $0))
       }
       if isLast {
         left.remove(at: place)
-        if simulation.chance(50) { try readAhead(of: range) { try body(index, $0) } }
+        if simulation.chance(50) { try lendAhead(behind: index, range) }
       } else {
         left[place].element = PartitionRange(
           range.partition, OffsetRange(from: middle, to: range.to))

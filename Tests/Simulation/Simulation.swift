@@ -49,7 +49,7 @@ package final class Simulation {
     /// The first readable offset with a message at or after an instant, or the end.
     func firstOffset(at milliseconds: Int64) -> Offset {
       (low..<end).first {
-        messages[Int($0)].map { $0.timestampMilliseconds >= milliseconds } ?? false
+        messages[Int($0)].map { ($0.timestampMilliseconds ?? -1) >= milliseconds } ?? false
       } ?? end
     }
   }
