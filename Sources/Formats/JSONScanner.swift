@@ -3,11 +3,11 @@ internal import Tables
 /// Finds the declared fields of a JSON object (RFC 8259), checking the whole object strictly and
 /// building nothing.
 ///
-/// Keys of fields that are not declared are passed over, their values checked all the same.
+/// Keys of fields that are not declared are skipped; their values are checked all the same.
 /// JSONEachRow writes fields in order, so the next declared name is tried first.
 struct JSONScanner: Sendable {
   private let names: [[UInt8]]
-  /// Deepest nesting of a value that is passed over.
+  /// Deepest nesting of a skipped value.
   private static let depthLimit = 64
 
   init(names: [String]) { self.names = names.map { Array($0.utf8) } }
@@ -218,7 +218,7 @@ private struct Cursor {
     case loneSurrogate
   }
 
-  /// What stands behind a backslash.
+  /// The character behind a backslash.
   private mutating func escape() -> Escape? {
     guard position < end else { return nil }
     let byte = bytes[position]

@@ -48,7 +48,7 @@ private func parseLongInteger(_ text: UnsafeRawBufferPointer, from start: Int, i
 }
 
 /// A decimal number with optional fraction and exponent, correctly rounded. Infinities, NaN and
-/// hexadecimal are no numbers here.
+/// hexadecimal are not numbers here.
 func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   var position = 0
   let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
@@ -175,7 +175,7 @@ extension DecimalText {
     var exponent = 0
     while position < text.count {
       guard let digit = decimalDigit(text[position]) else { return .wrongType }
-      // Far beyond what any digit can reach, whatever follows.
+      // Far beyond what any digit can reach, so the rest may be ignored.
       exponent = min(exponent * 10 + Int(digit), 1_000_000_000)
       position += 1
     }

@@ -24,6 +24,15 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "what may be read ahead", in: ["Kafka/ReadAhead.swift"],
       #"aheadByteCount: byteCount|expected\.to - position"#),
+    Owner(
+      "where a record begins and ends", in: ["Formats/Framing.swift"],
+      #"0xEF\b.*0xBB|\btrimmedEnd\(|\bcloseRecord\(at: "#),
+    Owner(
+      "which format a value comes from", in: ["Formats/ValueSource.swift"],
+      #"\bJSONScanner\(|return scanCSVRecord\("#),
+    Owner(
+      "text to typed values", in: ["Formats/Conversion.swift", "Formats/NumberText.swift"],
+      #"\bparse(Integer|Double|Bool)\(|\bDecimalText\.parse\("#),
     Owner("zstd", in: ["Parquet/Compressor.swift"], #"\bCZstd\b|\bZSTD_"#),
     Owner("time as text", in: ["Tables/TimestampText.swift"], #"146_097|gmtime|strftime"#),
     Owner(

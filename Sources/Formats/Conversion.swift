@@ -1,66 +1,74 @@
 internal import Offsets
 internal import Tables
 
-/// The second half of decoding: the scanned fields of a chunk become values, one column after the
-/// other.
-extension RecordDecoder {
+/// The third stage of decoding: what the value source found of a field becomes a typed column, for
+/// all records of a chunk.
+struct Conversion {
+  let fields: [InputField]
+
   /// Appends one row per scanned record: the field's value, or a row to be taken out again where
   /// the record is refused.
-  mutating func convert(
-    field index: Int, of messages: UnsafeBufferPointer<Message>, to column: inout Column
+  func convert(
+    _ index: Int, of messages: UnsafeBufferPointer<Message>, _ scanned: inout ScannedRecords,
+    to column: inout Column
   ) {
     let unescaped = scanned.unescaped
     unescaped.withUnsafeBytes {
-      convert(index, Chunk(messages: messages, unescaped: $0), to: &column)
+      convert(index, Chunk(messages: messages, unescaped: $0), &scanned, to: &column)
     }
   }
 
-  private mutating func convert(_ index: Int, _ chunk: Chunk, to column: inout Column) {
+  private func convert(
+    _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column
+  ) {
     let field = fields[index]
     switch field.column.type {
     case .int32:
-      convertIntegers(index, chunk, to: &column) { text, _ in
+      convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
         let number = parseInteger(text)
         if case .value(let value) = number, Int32(exactly: value) == nil { return .outOfRange }
         return number
       }
-    case .int64: convertIntegers(index, chunk, to: &column) { text, _ in parseInteger(text) }
-    case .bool: convertIntegers(index, chunk, to: &column) { text, _ in parseBool(text) }
+    case .int64:
+      convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseInteger(text) }
+    case .bool: convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseBool(text) }
     case .decimal(let precision, let scale):
-      convertIntegers(index, chunk, to: &column) { text, _ in
+      convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
         DecimalText.parse(text, precision: precision, scale: scale)
       }
     case .timestamp:
       switch field.timestampEncoding {
       case .text:
-        convertIntegers(index, chunk, to: &column) { text, kind in
+        convertIntegers(index, chunk, &scanned, to: &column) { text, kind in
           guard kind != .number, let milliseconds = TimestampText.parse(text) else {
             return .wrongType
           }
           return .value(milliseconds)
         }
       case .unixSeconds:
-        convertIntegers(index, chunk, to: &column) { text, _ in
+        convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
           inCalendar(DecimalText.parse(text, precision: 18, scale: 3, dropsExtraDigits: true))
         }
       case .unixMilliseconds:
-        convertIntegers(index, chunk, to: &column) { text, _ in inCalendar(parseInteger(text)) }
+        convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
+          inCalendar(parseInteger(text))
+        }
       }
-    case .double: convertDoubles(index, chunk, to: &column)
-    case .string: convertTexts(index, chunk, to: &column)
+    case .double: convertDoubles(index, chunk, &scanned, to: &column)
+    case .string: convertTexts(index, chunk, &scanned, to: &column)
     case .timestampMicroseconds, .date, .bytes:
-      preconditionFailure("\(field.column.type) is no type of an input field")
+      preconditionFailure("\(field.column.type) is not a type of an input field")
     }
   }
 
   @inline(__always)
-  private mutating func convertIntegers(
-    _ index: Int, _ chunk: Chunk, to column: inout Column,
+  private func convertIntegers(
+    _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column,
     _ parse: (UnsafeRawBufferPointer, Token.Kind) -> Parsed<Int64>
   ) {
     let isNullable = fields[index].column.isNullable
     let isBool = fields[index].column.type == .bool
-    column.appendIntegers(rowCount: scanned.places.count) { values, isNull in
+    column.appendIntegers(rowCount: scanned.count) { values, isNull in
       for row in values.indices where !scanned.isRefused[row] {
         switch scanned.value(row, index, in: chunk) {
         case .text(let text, let kind):
@@ -82,9 +90,11 @@ extension RecordDecoder {
     }
   }
 
-  private mutating func convertDoubles(_ index: Int, _ chunk: Chunk, to column: inout Column) {
+  private func convertDoubles(
+    _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column
+  ) {
     let isNullable = fields[index].column.isNullable
-    column.appendDoubles(rowCount: scanned.places.count) { values, isNull in
+    column.appendDoubles(rowCount: scanned.count) { values, isNull in
       for row in values.indices where !scanned.isRefused[row] {
         switch scanned.value(row, index, in: chunk) {
         case .text(let text, let kind):
@@ -105,9 +115,11 @@ extension RecordDecoder {
     }
   }
 
-  private mutating func convertTexts(_ index: Int, _ chunk: Chunk, to column: inout Column) {
+  private func convertTexts(
+    _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column
+  ) {
     let isNullable = fields[index].column.isNullable
-    for row in scanned.places.indices {
+    for row in 0..<scanned.count {
       guard !scanned.isRefused[row] else {
         column.appendNull()
         continue
@@ -128,12 +140,12 @@ extension RecordDecoder {
   }
 
   /// Appends what the message itself says, once per scanned record.
-  mutating func fill(
-    _ field: MessageField, _ index: Int, of messages: UnsafeBufferPointer<Message>, topic: String,
-    partition: Int32, to column: inout Column
+  func fill(
+    _ field: MessageField, _ index: Int, of messages: UnsafeBufferPointer<Message>,
+    _ scanned: inout ScannedRecords, topic: String, partition: Int32, to column: inout Column
   ) {
-    for (row, place) in scanned.places.enumerated() {
-      let message = messages[Int(place.message)]
+    for (row, record) in scanned.records.enumerated() {
+      let message = messages[Int(record.message)]
       if field == .key, let key = message.key, !isValidText(key) {
         column.appendNull()
         scanned.refuse(row, Fault(.invalidText, field: index))
@@ -196,7 +208,7 @@ extension ScannedRecords {
     let token = token(row, field)
     switch token.kind {
     case .plain, .quoted, .number:
-      guard let value = chunk.messages[Int(places[row].message)].value else { return .absent }
+      guard let value = chunk.messages[Int(records[row].message)].value else { return .absent }
       return .text(UnsafeRawBufferPointer(rebasing: value[token.range]), token.kind)
     case .unescaped:
       return .text(UnsafeRawBufferPointer(rebasing: chunk.unescaped[token.range]), .quoted)

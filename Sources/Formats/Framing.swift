@@ -1,0 +1,62 @@
+internal import Offsets
+internal import Tables
+
+/// The first stage of decoding: cuts the bytes of messages into records.
+///
+/// A message holds one or more records, each ended by a newline or by the message's end; `\r\n`
+/// will do. The value source says where a record ends, as a quoted CSV field may hold line ends. A
+/// message without any record, an empty one and a null one are faults of one record.
+struct Framing {
+  /// A longer record is a fault, and so is a longer message, without a look at its records.
+  let recordByteLimit: Int
+  let messageByteLimit: Int
+
+  /// Appends the records of a message, with the fields that the value source finds in them.
+  ///
+  /// - Parameter index: The message's position in the chunk.
+  func frame(
+    _ message: Message, _ index: Int, _ source: ValueSource, into scanned: inout ScannedRecords
+  ) {
+    guard let value = message.value else {
+      return scanned.appendFault(message: index, 0..<0, Fault(.malformed))
+    }
+    if message.byteCount > messageByteLimit {
+      return scanned.appendFault(message: index, 0..<value.count, Fault(.recordTooLarge))
+    }
+    // A byte order mark belongs to no record (Unicode Standard, 23.8).
+    let hasMark = value.count >= 3 && value[0] == 0xEF && value[1] == 0xBB && value[2] == 0xBF
+    var position = hasMark ? 3 : 0
+    var record = 0
+    while position < value.count {
+      // Blank lines between records are skipped.
+      if value[position] == UInt8(ascii: "\n")
+        || (value[position] == UInt8(ascii: "\r") && isLineEnd(value, position + 1))
+      {
+        position += 1
+        continue
+      }
+      let start = position
+      scanned.append(message: index, record: record, start..<start)
+      var fault = scanned.withTokensOfLastRecord { source.scan(value, &position, into: $0, &$1) }
+      let end = trimmedEnd(value, start, position)
+      scanned.closeRecord(at: end)
+      if end - start > recordByteLimit { fault = Fault(.recordTooLarge) }
+      if let fault { scanned.refuse(scanned.count - 1, fault) }
+      record += 1
+    }
+    if record == 0 {
+      scanned.appendFault(message: index, 0..<value.count, Fault(.malformed))
+    }
+  }
+
+  private func isLineEnd(_ value: UnsafeRawBufferPointer, _ position: Int) -> Bool {
+    position >= value.count || value[position] == UInt8(ascii: "\n")
+  }
+
+  private func trimmedEnd(_ value: UnsafeRawBufferPointer, _ start: Int, _ end: Int) -> Int {
+    var end = end
+    while end > start, value[end - 1] == UInt8(ascii: "\n") || value[end - 1] == UInt8(ascii: "\r")
+    { end -= 1 }
+    return end
+  }
+}
