@@ -64,7 +64,8 @@ func decimalValue(_ unscaled: Int64, scale: Int) -> Double {
   Double(unscaled) / PowersOfTen.doubles[scale]
 }
 
-/// Stands for the address of no bytes, which SQLite would take for NULL.
+/// Stands for the address of no bytes, which SQLite would take for NULL. Never written again, so
+/// any thread may read it.
 private nonisolated(unsafe) let empty: UnsafePointer<CChar> = {
   let byte = UnsafeMutablePointer<CChar>.allocate(capacity: 1)
   byte.initialize(to: 0)

@@ -42,7 +42,7 @@ package enum HTTPLimits {
   package static let requestHeaderByteCount = 64 << 10
   /// Of all header lines of an answer, those of 1xx answers before it and trailers included.
   package static let headerByteCount = 64 << 10
-  /// Of a body whose content nobody asked for: an error, or what a server says to a PUT.
+  /// Of a body that the caller does not need: an error, or the answer to a PUT.
   package static let errorByteCount = 64 << 10
 }
 

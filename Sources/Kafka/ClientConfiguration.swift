@@ -2,7 +2,7 @@ internal import CRdKafka
 internal import Synchronization
 
 /// Builds librdkafka's configuration: the user's properties, the reserved ones, and our defaults
-/// where the user says nothing.
+/// where the user sets nothing.
 enum ClientConfiguration {
   /// Set by Tranche, and why a job file may not.
   static let reserved: [String: (value: String, reason: String)] = [
@@ -24,8 +24,8 @@ enum ClientConfiguration {
     "allow.auto.create.topics": ("false", "reading must never make a topic"),
   ]
 
-  /// Defaults that let small batches flow; a property unknown to an older librdkafka is passed
-  /// over.
+  /// Defaults that let small batches flow. An older librdkafka ignores a property that it does not
+  /// know.
   static func consumerDefaults(_ sizes: FetchSizes, for properties: [String: String]) -> [(
     String, String
   )] {
@@ -138,7 +138,7 @@ struct FetchSizes: Equatable {
   }
 }
 
-/// The last events that a client told of, for the message of the time-out that follows from it.
+/// The last events that a client reported: they explain the time-out that follows.
 final class ClientEvents: Sendable {
   /// Those that a client tells of; nil only where none were given to it.
   static func of(_ client: OpaquePointer) -> ClientEvents? {

@@ -172,7 +172,7 @@ struct PartitionListHandle: ~Copyable {
   }
 }
 
-/// One message. It dies before its client, as whoever holds it holds the client.
+/// One message. Its holder also holds the client, so the client outlives it.
 struct MessageHandle: ~Copyable {
   let pointer: UnsafeMutablePointer<rd_kafka_message_t>
 

@@ -33,8 +33,8 @@ package final class KafkaCluster {
   /// What is wrong with a property, found without a broker and without running any code; nil when
   /// nothing is. Never holds the value, which may be a secret.
   ///
-  /// - Parameter allowsCode: Whoever starts the command lets the job file name a command for
-  ///   Kerberos.
+  /// - Parameter allowsCode: The person who starts the command lets the job file name a command
+  ///   for Kerberos.
   package static func fault(
     ofProperty name: String, value: String, allowsCode: Bool = false
   ) -> (problem: String, remedy: String)? {
@@ -56,7 +56,7 @@ package final class KafkaCluster {
       )
     case .shellWord where !allowsCode && !PropertyRules.isShellWord(value):
       return (
-        "becomes part of a shell's command and is no plain word",
+        "becomes part of a shell's command and is not a plain word",
         "Use letters, digits and -._/@:+,= only, '-' not first. Commands that connect take it "
           + "with --allow-code-properties"
       )
@@ -109,8 +109,8 @@ package final class KafkaCluster {
     return client
   }
 
-  /// Takes a new client where there are so many partitions that their queues, each of the size for
-  /// a few, would fill the memory.
+  /// Replaces the client where the topics have so many partitions that their queues, each sized
+  /// for a few partitions, would fill the memory.
   ///
   /// librdkafka limits the queue of each partition and nothing limits their sum; the limits are
   /// fixed when a client is made.
@@ -160,8 +160,8 @@ package final class KafkaCluster {
     var sliceMilliseconds: Int64 = 1_000
     events.forgetRefusal()
     repeat {
-      // A second, then two, then four, up to sixteen: a broker that refuses us is asked again and
-      // again otherwise, until the time is over.
+      // A second, then two, then four, up to sixteen: between the slices a broker's refusal is
+      // noticed, which ends the wait.
       status = rd_kafka_metadata(
         client.pointer, 0, handle.pointer, &metadata,
         Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
@@ -269,9 +269,9 @@ package final class KafkaCluster {
 
   // MARK: - Ranges
 
-  /// Says which ranges will be read: now, or after those that are read now. What they need and is
-  /// not assigned yet is assigned, so that all of it is fetched while the first is read; what comes
-  /// early of later ones may be handed over ahead.
+  /// Announces which ranges will be read: now, or after those that are read now. Partitions that
+  /// are not assigned yet are assigned, so that all are fetched while the first is read. Messages
+  /// of later ranges may be handed over ahead.
   package func prepare(_ ranges: [PartitionRange]) throws(KafkaError) {
     try fit()
     for range in ranges { readers[range.partition]?.expect(range.range) }
@@ -296,11 +296,10 @@ package final class KafkaCluster {
 
   /// Reads one fixed range of each of some partitions, all of it.
   ///
-  /// Whatever partition has messages is read next, so that no queue fills while another is waited
-  /// for; within a partition they come in the order of their offsets. While nothing of the ranges
-  /// has come, messages behind one that is complete are handed over instead, if ``prepare(_:)`` was
-  /// told that they will be read: never more than that, and never again unless they are asked for
-  /// again.
+  /// The partition that has messages is read next, so that no queue fills while the reader waits
+  /// for another. Within a partition, messages come in the order of their offsets. While none of
+  /// the ranges has messages, those behind a complete range are handed over ahead, if
+  /// ``prepare(_:)`` announced their range. A later read goes on behind them. Any other read seeks.
   ///
   /// - Parameters:
   ///   - ranges: Of different partitions. Half-open offsets: `from` is delivered; what is at `to`
@@ -372,7 +371,7 @@ package final class KafkaCluster {
           lastServed = monotonicMilliseconds()
           waitMilliseconds = 100
         }
-        // Also where errors come that pass and come again: they are no message.
+        // Errors that pass and come again are not messages.
         if monotonicMilliseconds() - lastHeard >= silenceMilliseconds {
           throw active[first].silence()
         }
@@ -383,10 +382,10 @@ package final class KafkaCluster {
     }
   }
 
-  /// Finds the first messages of a range that cannot be decoded, and where decoding goes on.
+  /// Finds the first messages of a range that cannot be decoded, and where decoding can go on.
   ///
-  /// A fetch from inside a batch brings the whole batch, so the place where the same batch is not
-  /// met any more is found by halving.
+  /// A fetch from inside a batch brings the whole batch, so the place where the same batch no
+  /// longer comes is found by halving.
   /// - Returns: From the damaged batch's first offset, or the range's start where that lies inside,
   ///   to the first offset behind it; nil where all of the range decodes.
   /// - Throws: ``KafkaError`` for anything else that goes wrong.
@@ -405,7 +404,7 @@ package final class KafkaCluster {
     return OffsetRange(from: first, to: good)
   }
 
-  /// The base offset of the first batch met in a range that cannot be decoded.
+  /// The base offset of the first batch in a range that cannot be decoded.
   private func damage(in range: PartitionRange, _ silenceMilliseconds: Int64) throws -> Offset? {
     do {
       _ = try read([range], silenceMilliseconds: silenceMilliseconds) { _ in }

@@ -36,7 +36,7 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
 
   /// From one of librdkafka's error codes.
   ///
-  /// - Parameter detail: The last events that librdkafka told of, which names host and cause.
+  /// - Parameter detail: The last event that librdkafka reported, which names host and cause.
   init(_ error: rd_kafka_resp_err_t, place: String, detail: String?) {
     let text = String(cString: rd_kafka_err2str(error))
     self.init(Self.code(of: error), place: place, reason: detail.map { "\(text) (\($0))" } ?? text)

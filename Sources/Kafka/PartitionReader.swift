@@ -32,7 +32,7 @@ final class PartitionReader {
   private var position: Offset
   /// Messages at or beyond the end of the range during which they came.
   private var parked: ParkedMessages
-  /// What stands at the position instead of a message; it concerns the first range that goes
+  /// The failure that lies at the position instead of a message. It fails the first range that goes
   /// beyond.
   private var failureAtPosition: Failure?
 
@@ -122,7 +122,7 @@ final class PartitionReader {
     return true
   }
 
-  /// The offset that it waits for.
+  /// A failure that names the offset for which the reader waits.
   func silence() -> Failure { .silence(position: position) }
 
   private func raiseFailure(in range: OffsetRange) throws {
@@ -224,7 +224,7 @@ final class PartitionReader {
   /// librdkafka stops fetching a partition whose offset was out of range, and cannot seek in it.
   private func assignAgain(_ list: borrowing PartitionListHandle) throws {
     try check(rd_kafka_incremental_unassign(client.pointer, list.pointer))
-    // The error that told of it, where it was not read yet.
+    // The error event, where it was not read yet.
     while let event = rd_kafka_consume_queue(queue.pointer, 0) { rd_kafka_message_destroy(event) }
     try check(rd_kafka_incremental_assign(client.pointer, list.pointer))
   }

@@ -1,6 +1,6 @@
 /// What a job file may say to librdkafka. A job file is data: it must not load or run code, and it
 /// must not take what belongs to the program. So every property is decided on, by name; one that a
-/// newer librdkafka brings is refused until it stands here.
+/// newer librdkafka brings is refused until it is listed here.
 ///
 /// - SeeAlso: librdkafka's CONFIGURATION.md; `rd_kafka_sasl_cyrus_kinit_refresh` of its
 ///   rdkafka_sasl_cyrus.c, which calls system(3).
@@ -53,8 +53,8 @@ enum PropertyRules {
     offset.store.path offset.store.sync.interval.ms opaque ssl_ca ssl_certificate \
     ssl_engine_callback_data ssl_key
     """)
-  /// Whatever begins so is a number, a switch or a word that librdkafka looks up in a list of its
-  /// own.
+  /// A property that begins so is a number, a switch or a word that librdkafka looks up in a list
+  /// of its own.
   private static let allowedGroups = [
     "api.version.", "broker.", "fetch.", "metadata.", "queue.buffering.", "queued.",
     "reconnect.backoff.", "retry.backoff.", "socket.",

@@ -36,7 +36,7 @@ package final class FileStore: ObjectStore {
 
   deinit { heldFolder.withLock { if $0 >= 0 { close($0) } } }
 
-  /// flock(2) on the folder of the marker, which stays the same file whatever is renamed in it.
+  /// flock(2) on the folder of the marker, which stays the same file when files in it are renamed.
   package func holdPlace() throws(ObjectStoreError) {
     if heldFolder.withLock({ $0 >= 0 }) { return }
     let key = ObjectKey("_tranche/owner")
@@ -114,8 +114,8 @@ package final class FileStore: ObjectStore {
     return isThere ? bytes : nil
   }
 
-  /// Reads a file piece by piece; false when there is none. What is no plain file is an error: a
-  /// FIFO would be waited for.
+  /// Reads a file piece by piece; false when there is none. Anything but a plain file is an error:
+  /// a FIFO would be waited for.
   private func read(_ key: ObjectKey, _ body: (ArraySlice<UInt8>) throws(ObjectStoreError) -> Void)
     throws(ObjectStoreError) -> Bool
   {
@@ -126,7 +126,8 @@ package final class FileStore: ObjectStore {
     var facts = stat()
     guard fstat(descriptor, &facts) == 0 else { throw failure("cannot be looked at", key) }
     guard facts.st_mode & S_IFMT == S_IFREG else {
-      throw ObjectStoreError(.inputOutput, place: "\(location)/\(key)", reason: "is no plain file")
+      throw ObjectStoreError(
+        .inputOutput, place: "\(location)/\(key)", reason: "is not a plain file")
     }
     var chunk = [UInt8](repeating: 0, count: 65_536)
     while true {

@@ -47,7 +47,7 @@ package final class S3Store: ObjectStore {
   private let client: HTTPClient?
   private let scheme: String
   private let host: String
-  /// What stands before the key in a path, encoded.
+  /// The encoded path before the key.
   private let basePath: String
   private let now: @Sendable () -> Int64
   private let sleep: @Sendable (_ milliseconds: Int64) -> Void
@@ -303,7 +303,7 @@ package final class S3Store: ObjectStore {
 
   private func failure(_ answer: Answer, place: String) -> ObjectStoreError {
     let code = XMLText.first("Code", in: answer.text).map { ForeignText.quoted($0, byteLimit: 60) }
-    // Our own sentence goes on behind it.
+    // Without the full stop: our own sentence follows it.
     let message = XMLText.first("Message", in: answer.text).map {
       ForeignText.quoted($0.hasSuffix(".") ? String($0.dropLast()) : $0, byteLimit: 150)
     }

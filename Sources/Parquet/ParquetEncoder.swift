@@ -99,9 +99,9 @@ package enum ParquetEncoder {
   }
 
   /// Hands the file over page by page, in order. Beside the columns it holds one row group's
-  /// helpers and one page, whatever the number of rows.
+  /// helpers and one page, for any number of rows.
   ///
-  /// - Throws: ``ParquetError``; what was handed over before is no file.
+  /// - Throws: ``ParquetError``; the bytes handed over before are not a valid file.
   package static func write(
     _ schema: Schema, _ columns: [Column], _ options: ParquetOptions,
     to sink: @escaping (UnsafeRawBufferPointer) -> Void

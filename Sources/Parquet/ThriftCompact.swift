@@ -10,7 +10,7 @@ struct ThriftWriter {
     case yes = 1, no = 2, byte = 3, i32 = 5, i64 = 6, binary = 8, list = 9, structure = 12
   }
 
-  /// A structure that is no field: the whole message, or an element of a list.
+  /// A structure that is not a field: the whole message, or an element of a list.
   mutating func structure(_ body: (inout ThriftWriter) -> Void) {
     lastFields.append(0)
     body(&self)

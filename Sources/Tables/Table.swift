@@ -15,7 +15,7 @@ package struct ColumnDefinition: Hashable, Sendable {
 package struct Schema: Hashable, Sendable {
   package let columns: [ColumnDefinition]
 
-  /// - Precondition: names are unique ignoring case; whoever reads names from a user has checked
+  /// - Precondition: names are unique ignoring case; code that reads names from a user checks
   ///   that.
   package init(_ columns: [ColumnDefinition]) {
     precondition(

@@ -6,7 +6,7 @@ package enum TimestampText {
   /// Without an offset the time is UTC, as ClickHouse writes it. Digits beyond the millisecond are
   /// dropped. The calendar is the proleptic Gregorian one of ISO 8601, years 0001 to 9999; second
   /// 60 and hour 24 are refused.
-  /// - Returns: Milliseconds since 1970 UTC, or nil when the text is no such instant.
+  /// - Returns: Milliseconds since 1970 UTC, or nil when the text is not such an instant.
   package static func parse(_ text: UnsafeRawBufferPointer) -> Int64? {
     var reader = Reader(text)
     guard let year = reader.number(digits: 4), year >= 1, reader.take(UInt8(ascii: "-")),

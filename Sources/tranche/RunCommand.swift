@@ -6,6 +6,7 @@ import Glibc
 import Jobs
 import ObjectStorage
 import Reports
+import Synchronization
 
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -101,34 +102,35 @@ struct RunCommand: ParsableCommand {
 
 /// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary
 /// everywhere.
-private final class Failpoints: @unchecked Sendable {
-  // @unchecked: the counter is guarded by the lock.
-  private let lock = NSLock()
-  private var stepsLeft: Int?
+private final class Failpoints: Sendable {
+  private let stepsLeft: Mutex<Int?>
 
-  init(dieAtStep: Int?) { stepsLeft = dieAtStep }
+  init(dieAtStep: Int?) { stepsLeft = Mutex(dieAtStep) }
 
   @Sendable func pass(_ failpoint: Failpoint) {
-    lock.lock()
-    defer { lock.unlock() }
-    guard let left = stepsLeft else { return }
-    stepsLeft = left - 1
-    if left == 1 { kill(getpid(), SIGKILL) }
+    stepsLeft.withLock { stepsLeft in
+      guard let left = stepsLeft else { return }
+      stepsLeft = left - 1
+      if left == 1 { kill(getpid(), SIGKILL) }
+    }
   }
 }
 
 /// One line on the terminal, rewritten at most ten times a second.
-private final class Progress: @unchecked Sendable {
-  // @unchecked: called from the run's thread alone.
+private final class Progress: Sendable {
   private let started: ContinuousClock.Instant
-  private var shown: ContinuousClock.Instant?
+  private let shown = Mutex<ContinuousClock.Instant?>(nil)
 
   init(_ started: ContinuousClock.Instant) { self.started = started }
 
   @Sendable func show(_ progress: RunProgress) {
     let now = ContinuousClock.now
-    if let shown, now - shown < .milliseconds(100) { return }
-    shown = now
+    let isDue = shown.withLock { shown in
+      if let last = shown, now - last < .milliseconds(100) { return false }
+      shown = now
+      return true
+    }
+    guard isDue else { return }
     let rate = Double(progress.recordCount) / max(0.001, (now - started) / .seconds(1))
     let line =
       "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  "
