@@ -16,10 +16,10 @@ struct ConfigurationHandle: ~Copyable {
 
   /// Makes a client, whose callbacks tell `events` what happens.
   ///
-  /// - Throws: ``Refusal`` with librdkafka's words.
+  /// - Throws: ``CreationFailure`` with librdkafka's words.
   consuming func makeClient(
     _ type: rd_kafka_type_t, events: ClientEvents
-  ) throws(Refusal) -> ClientHandle {
+  ) throws(CreationFailure) -> ClientHandle {
     rd_kafka_conf_set_opaque(pointer, Unmanaged.passUnretained(events).toOpaque())
     rd_kafka_conf_set_log_cb(pointer) { client, level, _, text in
       guard let client, level <= 4, let text else { return }
@@ -40,14 +40,14 @@ struct ConfigurationHandle: ~Copyable {
     guard let client = rd_kafka_new(type, pointer, &words, words.count) else {
       let text = words.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
       _ = consume self
-      throw Refusal(reason: text ?? "")
+      throw CreationFailure(reason: text ?? "")
     }
     // The client has taken the configuration over.
     discard self
     return ClientHandle(adopting: client, type, events)
   }
 
-  struct Refusal: Error { let reason: String }
+  struct CreationFailure: Error { let reason: String }
 }
 
 /// One librdkafka client. What depends on it holds it, so that it is destroyed last.

@@ -26,7 +26,7 @@ struct Owner: Sendable, CustomStringConvertible {
       #"aheadByteCount: byteCount|expected\.to - position"#),
     Owner(
       "where a record begins and ends", in: ["Formats/Framing.swift"],
-      #"0xEF\b.*0xBB|\btrimmedEnd\(|\bcloseRecord\(at: "#),
+      #"\btrimmedEnd\(|\bcloseRecord\(at: end\)"#),
     Owner(
       "which format a value comes from", in: ["Formats/ValueSource.swift"],
       #"\bJSONScanner\(|return scanCSVRecord\("#),
