@@ -292,7 +292,7 @@ package enum JobReference {
     case .malformed: "is not a record of the format: broken quotes, not an object, nothing at all."
     case .wrongType: "has a value that is not of the field's type."
     case .outOfRange: "has a number or time that the field's type cannot hold."
-    case .missingField: "lacks a field that does not allow NULL."
+    case .missingField: "has too few fields (CSV), or lacks one that does not allow NULL (JSON)."
     case .extraField: "has more fields than are declared (CSV)."
     case .duplicateField: "has a field twice (JSON)."
     case .notNullable: "has NULL in a field that does not allow it."

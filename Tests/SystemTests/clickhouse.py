@@ -11,8 +11,10 @@ from chdb import session
 
 folder, broker, topic, kind, rows = sys.argv[1:]
 database = session.Session(folder)
-columns = "api_id Int32, time_taken Int32, note String, cost Nullable(Decimal(9, 2)), at "
-"DateTime64(3, 'UTC')"
+columns = (
+    "api_id Int32, time_taken Int32, note String, cost Nullable(Decimal(9, 2)), "
+    "at DateTime64(3, 'UTC')"
+)
 database.query("CREATE DATABASE m ENGINE = Atomic")
 database.query(f"CREATE TABLE m.calls ({columns}) ENGINE = MergeTree ORDER BY api_id")
 database.query(
