@@ -163,7 +163,7 @@ extension Checkpoint {
           records = records + excluded.records
         """)
     let identifiers = identifiers(of: plan)
-    var windows: Set<Window> = []
+    var windows: [Window] = []
     for part in delta.panes {
       try count(part, generation, in: database)
       for contribution in part.contributions {
@@ -174,9 +174,10 @@ extension Checkpoint {
         try offsets.bind(contribution.recordCount, at: 5)
         try offsets.execute()
       }
-      windows.formUnion(job.window.windows(showing: part.pane))
+      windows += job.window.windows(showing: part.pane)
     }
-    for window in windows.sorted() {
+    windows.sort()
+    for (index, window) in windows.enumerated() where index == 0 || windows[index - 1] != window {
       try bumpOutput(
         ObjectKeys.window(window, of: job), kind: "window", number: window.number, in: database)
     }
@@ -197,16 +198,15 @@ extension Checkpoint {
         """
     ).execute(arguments: [pane.number, records, part.groupCount, generation.number])
     let limit = job.limits.groupsPerWindow
-    let row = try Row.fetchOne(
+    let bound = try Int64.fetchOne(
       database.cachedStatement(
-        sql: "SELECT group_count_at_most, generation FROM windows WHERE window = ?"),
-      arguments: [pane.number])
-    guard let row else { return }
-    guard row[1] as Int64? == generation.number else {
+        sql: "SELECT group_count_at_most FROM windows WHERE window = ? AND generation = ?"),
+      arguments: [pane.number, generation.number])
+    guard let bound else {
       throw CheckpointError(
         .invariant("pane \(pane.number) is not of generation \(generation.number)"), path: path)
     }
-    guard let bound = row[0] as Int64?, bound > limit else { return }
+    guard bound > limit else { return }
     let count = try generation.groupCount(of: pane, in: database)
     guard count <= limit else {
       let window = job.window.windows(showing: pane).first

@@ -13,14 +13,16 @@ struct Generation {
   let layout: StateLayout
   /// `groups` for the first generation, as the first release called it, else `groups_N`.
   let table: String
-  /// Made once: it is run for every group of every batch.
+  // Made once: they are used for every group of every batch.
   private let upsert: String
+  private let stored: [(name: String, role: StateLayout.Role)]
 
   init(_ number: Int64, _ layout: StateLayout) {
     self.number = number
     self.layout = layout
     table = Self.table(number)
     upsert = Self.upsert(layout, into: table)
+    stored = layout.storedColumns
   }
 
   private static func table(_ number: Int64) -> String {
@@ -74,7 +76,7 @@ struct Generation {
   func create(in database: Database) throws {
     var columns: [String] = []
     var primaryKey: [String] = []
-    for (name, role) in layout.storedColumns {
+    for (name, role) in stored {
       let name = quoted(name, role)
       switch role {
       case .pane, .isNull: columns.append("  \(name) INTEGER NOT NULL")
@@ -130,11 +132,10 @@ struct Generation {
   /// - Throws: ``Overflow`` where a group's state no longer fits.
   func merge(_ delta: Delta, in database: Database) throws {
     let statement = try BoundStatement(database, sql: upsert)
-    let roles = layout.storedColumns.map(\.role)
     for group in 0..<delta.groupCount {
-      for (position, role) in roles.enumerated() {
+      for position in stored.indices {
         let index = Int32(position + 1)
-        switch role {
+        switch stored[position].role {
         case .pane: try statement.bind(delta.groupPanes[group].number, at: index)
         case .isNull(let key):
           try statement.bind(delta.keys[key].isNull[group] ? 1 : 0, at: index)
@@ -163,7 +164,7 @@ struct Generation {
   ) throws -> [Tables.Column] {
     var conditions: [String] = []
     var arguments: [DatabaseValue] = []
-    for (name, role) in layout.storedColumns where role.isIdentifying {
+    for (name, role) in stored where role.isIdentifying {
       conditions.append("\(quoted(name, role)) = ?")
       switch role {
       case .pane: arguments.append(delta.groupPanes[group].number.databaseValue)
@@ -219,7 +220,6 @@ struct Generation {
   private func rows(
     where condition: String, _ arguments: StatementArguments, in database: Database
   ) throws -> (keys: [Tables.Column], state: [Tables.Column]) {
-    let stored = layout.storedColumns
     let order = stored.compactMap { name, role -> String? in
       switch role {
       case .pane, .state: nil
