@@ -34,7 +34,8 @@ struct Renderer {
 
   /// - Parameters:
   ///   - input: The columns that `select` reads.
-  ///   - visibleColumnCount: How many of them, from the first, stand in the object before the derived ones.
+  ///   - visibleColumnCount: How many of them, from the first, stand in the object before the
+  ///     derived ones.
   func table(_ input: [Column], visibleColumnCount: Int) throws(ExpressionError) -> Table {
     let rowCount = input.first?.count ?? 0
     let derived =
