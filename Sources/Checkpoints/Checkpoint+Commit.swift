@@ -41,7 +41,7 @@ package struct BatchCommit {
 }
 
 /// The store has acknowledged a revision of an object.
-package struct PublishMark: Sendable, Equatable {
+package struct PublishMark: Sendable, Hashable {
   package let objectKey: String
   package let revision: Int64
   package let etag: String

@@ -200,7 +200,7 @@ package final class Checkpoint {
     guard mode == "wal" else {
       throw CheckpointError(
         .unusableFolder(
-          reason: "the write-ahead log cannot be used here (journal_mode \(mode ?? "?"))"),
+          reason: "SQLite's write-ahead log does not work here (journal_mode \(mode ?? "?"))"),
         path: path)
     }
   }

@@ -24,7 +24,7 @@ package final class CheckpointReader {
     (queue, unlockedVersion) = try Self.open(path)
     try read { database in
       guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else {
-        throw CheckpointError(.foreign(reason: "its application_id is another"), path: path)
+        throw CheckpointError(.foreign(reason: "its application_id is different"), path: path)
       }
       if try Checkpoint.migrator.hasBeenSuperseded(database) {
         throw CheckpointError(.newer, path: path)
@@ -93,7 +93,7 @@ package final class CheckpointReader {
     }
     guard unlockedVersion == nil else {
       throw CheckpointError(
-        .busy(reason: "it is changed all the time, and cannot be read beside a run here"),
+        .busy(reason: "it keeps changing, and this process cannot read it during a run"),
         path: path)
     }
     do {
@@ -401,7 +401,7 @@ package final class CheckpointReader {
 }
 
 /// One object of a job as the checkpoint knows it.
-package struct Output: Sendable, Equatable {
+package struct Output: Sendable, Hashable {
   package enum Kind: String, Sendable { case window, batch, rejects }
   package let objectKey: String
   package let kind: Kind
@@ -411,6 +411,18 @@ package struct Output: Sendable, Equatable {
   package let publishedRevision: Int64
   /// The store's, of the published revision.
   package let etag: String?
+
+  package init(
+    objectKey: String, kind: Kind, number: Int64, revision: Int64, publishedRevision: Int64,
+    etag: String?
+  ) {
+    self.objectKey = objectKey
+    self.kind = kind
+    self.number = number
+    self.revision = revision
+    self.publishedRevision = publishedRevision
+    self.etag = etag
+  }
 }
 
 package enum OutputContent: Sendable {

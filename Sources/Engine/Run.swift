@@ -25,8 +25,8 @@ package struct RunOptions: Sendable {
   /// Called after each commit, for a person who watches.
   package var onProgress: (@Sendable (RunProgress) -> Void)?
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
-  /// Publishes on the run's own thread, so that the same run goes the same way twice.
-  package var publishesInline = false
+  /// Makes who publishes beside the run.
+  package var publishingExecutor: @Sendable () -> any PublishingExecutor = { PublisherThread() }
   /// Of Tranche: `0.2.0`.
   package var release: String
   /// Random, and another for every run: marks a place as written by this run.
@@ -131,8 +131,7 @@ package final class Run {
         remember: { try checkpoint.addOwnerToken($0, seen: $1) })
       publisher = try Publisher(
         job: job, store: store, claim: claim,
-        reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
-        options: options)
+        reader: try CheckpointReader(path: checkpoint.path), options: options)
     } catch {
       return (summary, [.checkpoint(error)])
     }
@@ -140,13 +139,16 @@ package final class Run {
     func collectingErrors(_ body: () throws -> Void) {
       do { try body() } catch { errors.append(RunError(wrapping: error)) }
     }
-    publisher.start()
+    let executor = options.publishingExecutor()
+    executor.start { publisher.step() }
     collectingErrors {
       try stopwatch.measure(.discover) { try discoverPartitions() }
-      try takeBatches(publisher, reader)
+      try takeBatches(publisher, executor, reader)
     }
     // What is left to publish is waited for here.
-    let published = publisher.finish()
+    if publisher.tell(.finishing) { executor.wake() }
+    executor.finish()
+    let published = publisher.outcome
     summary.publishedCount = published.count
     summary.publisherTimes = published.times
     summary.isStopped = options.isStopRequested()
@@ -251,7 +253,7 @@ package final class Run {
     for range in lost {
       try checkpoint.recordGap(range, reason: .lost, now: options.clock())
       summary.lostOffsetCount += range.count
-      logger.warning("offsets were lost and passed over", metadata: ["range": "\(range)"])
+      logger.warning("passed over lost offsets", metadata: ["range": "\(range)"])
     }
   }
 
@@ -292,7 +294,9 @@ package final class Run {
     }
   }
 
-  private func takeBatches(_ publisher: Publisher, _ reader: CheckpointReader) throws {
+  private func takeBatches(
+    _ publisher: Publisher, _ executor: any PublishingExecutor, _ reader: CheckpointReader
+  ) throws {
     let pipeline = try BatchPipeline(
       job, options, stopwatch, accepted: try checkpoint.acceptedRanges(),
       history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0) })
@@ -311,9 +315,10 @@ package final class Run {
         return
       case .read(let plan, let isRepeated):
         if isRepeated { summary.repeatedBatch = plan.batch }
-        publisher.expectCommit()
+        if publisher.tell(.batchExpected) { executor.wake() }
         do {
           try take(plan, pipeline, publisher)
+          if publisher.tell(.committed(nanoseconds: options.nanoseconds())) { executor.wake() }
           offsetLimit = min(job.maxOffsets, offsetLimit * 2)
         } catch is StopRequested {
           continue
@@ -396,8 +401,6 @@ package final class Run {
     } catch {
       throw pipeline.diagnose(error, plan) ?? error
     }
-    publisher.noticeCommit()
-
     summary.batchCount += 1
     summary.offsetCount += plan.offsetCount
     summary.recordCount += batch.recordCount

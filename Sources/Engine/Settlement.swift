@@ -48,10 +48,10 @@ struct Settlement {
         try checkpoint.publishAgain(differing)
         let publisher = try Publisher(
           job: job, store: store, claim: claim,
-          reader: options.publishesInline ? reader : try CheckpointReader(path: checkpoint.path),
-          options: options)
-        publisher.start()
-        let published = publisher.finish()
+          reader: reader, options: options)
+        _ = publisher.tell(.finishing)
+        while publisher.step() == .worked {}
+        let published = publisher.outcome
         summary.publishedCount += published.count
         summary.publisherTimes.add(published.times)
         try checkpoint.commitMarks(publisher.takeMarks())
@@ -91,7 +91,7 @@ struct Settlement {
         }
       } catch let error as ObjectStoreError {
         logger.warning(
-          "objects at a former place could not be deleted",
+          "could not delete objects at a former destination",
           metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
       }
     }
@@ -114,7 +114,7 @@ struct Settlement {
     }
     if marker != .none && !isOurs {
       logger.warning(
-        "objects at a former place were left: it belongs to another job now",
+        "left objects at a former destination: it belongs to another job now",
         metadata: [
           "job": "\(job.name)", "place": "\(former.location)", "objects": "\(objects.count)",
         ])
@@ -135,7 +135,7 @@ struct Settlement {
       try store.delete(key)
     } else {
       logger.warning(
-        "an object at a former place was left: it is not the one that this job published",
+        "left an object at a former destination: this job did not publish it",
         metadata: ["job": "\(job.name)", "object": "\(store.location)/\(key)"])
     }
   }

@@ -58,7 +58,7 @@ package struct Job: Sendable {
     package enum Keep: String, Sendable, CaseIterable { case latest, each }
     /// When outputs are written in a run of many batches; what is dirty at a run's start or end is
     /// written in any case.
-    package enum PublishSchedule: Sendable, Equatable {
+    package enum PublishSchedule: Sendable, Hashable {
       /// As soon as the publisher is free: a revision that was overtaken meanwhile is never
       /// written.
       case batch

@@ -23,7 +23,7 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
     where value.isEmpty || !value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
       throw ObjectStoreError(
         .badCredentials, place: place,
-        reason: "the \(name) is empty or holds a space or another character that none has")
+        reason: "the \(name) is empty, or contains a space or another invalid character")
     }
   }
 

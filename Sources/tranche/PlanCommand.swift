@@ -8,7 +8,7 @@ import Reports
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "plan",
-    abstract: "Show what the next batch would read, per partition, and touch nothing.")
+    abstract: "Show what the next batch would read from each partition. Changes nothing.")
 
   @OptionGroup var job: JobOptions
 

@@ -20,7 +20,7 @@ struct ProduceCommand: ParsableCommand {
 
   @Option(help: "Brokers as host:port, separated by commas.") var brokers = "localhost:9092"
   @Option(help: "The topic.") var topic = "kafka_topic_1"
-  @Option(help: "Partitions of the topic, if it has to be made.") var partitions: Int32 = 6
+  @Option(help: "Partitions of the topic, if this command creates it.") var partitions: Int32 = 6
   @Option(help: "How many calls.") var records = 10_000
   @Option(help: "Seed of the samples.") var seed: UInt64 = 1
   @Option(help: "csv or json.") var format = Format.csv

@@ -9,32 +9,30 @@ import Reports
 struct ResolveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "resolve",
-    abstract: "Decide what only a person can: what a run stopped for, and who owns a place.",
+    abstract:
+      "Decide what only a person can: how a stopped job goes on, and who owns a destination.",
     discussion: """
       Give one decision. The error that stops a job, and `tranche status`, name the command.
 
-      --accept-rejects: keep the rejects of the batch that they stopped, and count its good \
-      records. Holds \
-      for the ranges of that batch, once.
-      --keep, with --topic and perhaps --partition: the topic was made anew or was restored. Go on \
-      at the \
-      job's progress; what lies below it is not counted again.
-      --adopt: the place of the results has no marker, or another job's. Take it, and write every \
+      --accept-rejects: keep the rejects that stopped a batch, and count its good records. \
+      This holds for the ranges of that batch, once.
+      --keep, with --topic and perhaps --partition: the topic was made anew or restored. The \
+      job goes on at its progress and does not count offsets below it again.
+      --adopt: the destination has no marker, or another job's. Take it over, and write every \
       window's object again (objects of single batches cannot be made again).
-      --restored: this checkpoint is a backup or a copy. Go on with it, and write every window's \
-      object again. Stop \
-      the other one first.
+      --restored: this checkpoint is a backup or a copy. Go on with it, and write every \
+      window's object again. Stop the other one first.
       """)
 
   @OptionGroup var job: JobOptions
   @Flag(help: "Keep the rejects that stopped a batch, and count its good records.")
   var acceptRejects = false
   @Flag(help: "Go on at the job's progress in a topic that was made anew.") var keep = false
-  @Flag(help: "Take a place of results that another job, or nobody, has marked.") var adopt = false
+  @Flag(help: "Take over a destination that another job, or nobody, has marked.") var adopt = false
   @Flag(help: "Go on with a checkpoint that was restored or copied.") var restored = false
-  @Option(help: "The source's name; may be left out when the job has one.") var source: String?
+  @Option(help: "The source's name; optional if the job has only one.") var source: String?
   @Option(help: "The topic, for --keep.") var topic: String?
-  @Option(help: "The partition's number, for --keep; without it all of the topic.") var partition:
+  @Option(help: "The partition's number, for --keep; without it, the whole topic.") var partition:
     Int32?
 
   func validate() throws {
@@ -42,7 +40,7 @@ struct ResolveCommand: ParsableCommand {
       throw ValidationError("Give one of --accept-rejects, --keep, --adopt and --restored.")
     }
     if keep != (topic != nil) || (!keep && partition != nil) {
-      throw ValidationError("--keep needs --topic and takes --partition; nothing else takes them.")
+      throw ValidationError("Only --keep takes --topic, which it needs, and --partition.")
     }
   }
 
@@ -66,10 +64,10 @@ struct ResolveCommand: ParsableCommand {
     guard !ranges.isEmpty else {
       throw CommandError(
         .data,
-        "\(checkpoint.job.name): no batch was stopped by rejects. There is nothing to accept.")
+        "\(checkpoint.job.name): rejects have not stopped a batch. There is nothing to accept.")
     }
     for range in ranges {
-      printText("\(range): its rejects are kept, and its good records count, with the next run")
+      printText("\(range): the next run keeps the rejects and counts the good records")
     }
   }
 
@@ -95,7 +93,8 @@ struct ResolveCommand: ParsableCommand {
         try checkpoint.keepProgress(of: incident.partition, now: nowMilliseconds())
       else { continue }
       printText(
-        "\(incident.partition): goes on at offset \(next); what lies below it is not counted again")
+        "\(incident.partition): the job goes on at offset \(next) and does not "
+          + "count lower offsets again")
     }
   }
 

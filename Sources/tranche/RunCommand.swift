@@ -11,12 +11,15 @@ import Synchronization
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "run",
-    abstract: "Publish what is unpublished, then take batches until the topics' ends are reached.",
+    abstract: "Publish unpublished results, then take batches up to the topics' ends.",
     discussion: """
-      The ends are those seen at the start; what arrives later waits for the next run. With \
-      --batches 1 each run takes one batch of at most \
-      trigger.max_offsets offsets. Only one run of a job can go on at a time: a second exits at \
-      once with code 75.
+      A run ends at the topics' ends that it saw at its start; later messages wait for the \
+      next run. With --batches 1 each run takes one batch of at most trigger.max_offsets \
+      offsets. A job has one run at a time: a second one exits at once with code 75.
+
+      On the first SIGTERM or SIGINT the run abandons the uncommitted batch, spends up to \
+      --grace seconds publishing committed results, then exits by that signal. A second signal \
+      ends it at once.
       """)
 
   @OptionGroup var job: JobOptions
@@ -24,19 +27,19 @@ struct RunCommand: ParsableCommand {
   @Option(name: .customLong("batches"), help: "Take at most this many batches.")
   var maxBatches: Int?
 
-  @Option(help: "After SIGTERM or SIGINT, publish what is committed for at most this many seconds.")
+  @Option(help: "After SIGTERM or SIGINT, publish committed results for up to this many seconds.")
   var grace: Int64 = 20
 
   @Flag(help: "Print the summary as one line of JSON.")
   var json = false
 
-  @Flag(help: "Print where the time went, step by step. The JSON summary says it in any case.")
+  @Flag(help: "Print the time of each step. The JSON summary always has it.")
   var profile = false
 
   @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
   var verbose = false
 
-  @Option(help: "The rights of a new checkpoint's files; those that are there keep theirs.")
+  @Option(help: "The permissions of a new checkpoint's files; existing files keep theirs.")
   var mode = FileMode.owner
 
   @Option(name: .customLong("die-at-step"), help: .hidden)
@@ -44,7 +47,7 @@ struct RunCommand: ParsableCommand {
 
   func validate() throws {
     if let maxBatches, maxBatches < 1 {
-      throw ValidationError("--batches takes a number from 1 on.")
+      throw ValidationError("--batches takes a number of at least 1.")
     }
     if grace < 0 || grace > 86_400 {
       throw ValidationError("--grace takes a number of seconds from 0 to 86400.")

@@ -22,7 +22,7 @@ struct ShowCommand: ParsableCommand {
 
   @OptionGroup var job: JobOptions
 
-  @Option(help: "latest, or the start of a window as in its key or in ISO 8601.")
+  @Option(help: "latest, or the start of a window, as in its key or in ISO 8601.")
   var window = "latest"
 
   @Option(
@@ -62,7 +62,7 @@ struct ShowCommand: ParsableCommand {
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Window {
     let windows = try reader.windows()
     guard let latest = windows.last else {
-      throw CommandError(.data, "\(job.name): no window holds records yet.")
+      throw CommandError(.data, "\(job.name): there is no window with records yet.")
     }
     if window == "latest" { return latest }
     // As in its key or as a label, whose time may be written in several ways.

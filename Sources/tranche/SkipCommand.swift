@@ -12,32 +12,31 @@ struct SkipCommand: ParsableCommand {
     abstract:
       "Free a stuck job: pass over offsets that can never be committed, and record them as a gap.",
     discussion: """
-      The error that stops a job names the offset and this command. The offsets from --from up to, \
-      but without, --to are never read; \
-      `tranche status` shows the gap. --undecodable instead of both finds the first messages that \
-      cannot be \
-      decompressed or are damaged, and where decoding goes on.
+      The error that stops a job names the offset and this command. Tranche never reads the \
+      offsets from --from up to, but not including, --to; `tranche status` shows the gap. With \
+      --undecodable instead, the command finds the first messages that cannot be decompressed \
+      or are damaged, and the offset where decoding goes on.
       """)
 
   @OptionGroup var job: JobOptions
-  @Option(help: "The source's name; may be left out when the job has one.") var source: String?
+  @Option(help: "The source's name; optional if the job has only one.") var source: String?
   @Option(help: "The topic.") var topic: String
   @Option(help: "The partition's number.") var partition: Int32
   @Option(help: "The first offset to pass over.") var from: Int64?
   @Option(help: "The offset after the last one to pass over.") var to: Int64?
-  @Flag(help: "Pass over the next messages that cannot be decoded, wherever they end.")
+  @Flag(help: "Pass over the next messages that cannot be decoded, however many there are.")
   var undecodable = false
 
   func validate() throws {
     if undecodable {
       if from != nil || to != nil {
-        throw ValidationError("--undecodable finds the offsets: leave --from and --to out.")
+        throw ValidationError("--undecodable finds the offsets itself: omit --from and --to.")
       }
       return
     }
     guard let from, let to, from >= 0, to > from else {
       throw ValidationError(
-        "--from and --to are needed, at least 0, and --to must be larger than --from.")
+        "Give --from and --to: each at least 0, and --to larger than --from.")
     }
   }
 
@@ -57,7 +56,7 @@ struct SkipCommand: ParsableCommand {
       }
       try check(gap, checkpoint, source: source)
       try checkpoint.recordGap(gap, reason: .skipped, now: nowMilliseconds())
-      printText("\(gap): \(grouped(gap.count)) offsets are passed over and recorded as a gap")
+      printText("\(gap): \(grouped(gap.count)) offsets passed over and recorded as a gap")
     }
   }
 
@@ -69,7 +68,7 @@ struct SkipCommand: ParsableCommand {
       let ledger = checkpoint.ledgers[partition],
       case let unread = PartitionRange(partition, ledger.readable(end: end.end)), !unread.isEmpty
     else {
-      throw CommandError(.data, "\(partition): nothing is left to read there.")
+      throw CommandError(.data, "\(partition): there is nothing left to read.")
     }
     guard let found = try source.undecodable(in: unread) else {
       throw CommandError(

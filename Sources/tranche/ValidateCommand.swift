@@ -7,9 +7,9 @@ struct ValidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "validate", abstract: "Check job files without a broker or a store.",
     discussion: """
-      Reports every fault with file, line, key and what would do, and jobs given together that \
-      would share a place for results or a \
-      checkpoint. Loads and runs nothing that a file names. Exits with 65 when there is a fault.
+      Reports every fault with its file, line and key, and with the values that would do. Also \
+      reports jobs given together that would share a destination or a checkpoint. Loads and \
+      runs nothing that a file names. Exits with 65 if there is a fault.
       """)
 
   @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))

@@ -67,6 +67,9 @@ struct Owner: Sendable, CustomStringConvertible {
       #"^(?!.*(-- By|/\* Of)).*"#
         + #"(tranche (skip|resolve|run|status)\b|--(accept-rejects|adopt|restored|keep)\b)"#),
     Owner("words of errors", in: ["Reports", "tranche"], #"Nothing (of|was)\b"#),
+    Owner(
+      "what is to be published next", in: ["Engine/Publication.swift"],
+      #"\bunsettledFromStart\b|\bhasNews\b"#),
     Owner("exit codes", in: ["tranche/Exit.swift"], #"\bcase \.\w+: (6[4-9]|7[0-8])$"#),
     Owner(
       "what is unread and where progress lands", in: ["Offsets/OffsetLedger.swift"],

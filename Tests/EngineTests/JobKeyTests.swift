@@ -674,7 +674,7 @@ final class Bench {
       outcome.dirtyAtOpening = try reader.dirtyOutputs().map(\.objectKey)
       outcome.retiredAtOpening = try reader.retiredObjects().map { "\($0.place)/\($0.objectKey)" }
       var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
-      options.publishesInline = true
+      options.publishingExecutor = { CallerExecutor() }
       let run = try Run(
         job: job, checkpoint: checkpoint,
         sources: job.clusters.map { MemorySource($0.name, $0.name == "second" ? second : main) },

@@ -121,7 +121,7 @@ private final class History {
   ) {
     let source = ListeningSource(cluster)
     var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
-    options.publishesInline = true
+    options.publishingExecutor = { CallerExecutor() }
     options.maxBatches = maxBatches
     let run = try Run(
       job: job, checkpoint: try open(), sources: [source],

@@ -16,7 +16,7 @@ struct SimulationTests {
   @Test("with the publisher on a thread of its own")
   func threads() throws {
     let seeds = (0..<100).map { _ in UInt64.random(in: 0..<UInt64.max) }
-    let outcome = try Histories().play(seeds, publishesInline: false)
+    let outcome = try Histories().play(seeds, hasPublisherThread: true)
     #expect(outcome.differences == [])
     #expect(outcome.crashes > 50)
   }

@@ -187,7 +187,7 @@ struct CheckpointTemplate {
 
 func runOptions() -> RunOptions {
   var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "fuzz")
-  options.publishesInline = true
+  options.publishingExecutor = { CallerExecutor() }
   return options
 }
 

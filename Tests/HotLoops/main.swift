@@ -62,7 +62,7 @@ func allocations(
   counts.withLock { $0.reserveCapacity(batchCount) }
   var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "0")
   // On the run's own thread and at its end, so that nothing is counted but the way of a batch.
-  options.publishesInline = true
+  options.publishingExecutor = { CallerExecutor() }
   options.onProgress = { _ in
     let count = tranche_malloc_count()
     counts.withLock { $0.append(count) }

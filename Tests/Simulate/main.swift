@@ -18,7 +18,7 @@ switch (CommandLine.arguments.dropFirst().first, numbers.count) {
 case (let mode?, 1) where mode == "for" || mode == "threads":
   while ContinuousClock.now - started < .seconds(Int(numbers[0])) && sum.differences.isEmpty {
     let seeds = (0..<50).map { _ in UInt64.random(in: 0..<UInt64.max) }
-    sum.add(try histories.play(seeds, publishesInline: mode == "for"))
+    sum.add(try histories.play(seeds, hasPublisherThread: mode == "threads"))
   }
 case ("first", 2) where numbers[0] < numbers[1]:
   sum.add(try histories.play(numbers[0]..<numbers[1], untilDifference: true))

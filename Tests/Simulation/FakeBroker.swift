@@ -102,6 +102,7 @@ final class FakeBroker: MessageSource {
     while !left.isEmpty {
       let place = Int(simulation.pick(0...Int64(left.count - 1)))
       let (index, range) = left[place]
+      simulation.readsOn()
       // A part of the range, or what is left of it.
       let middle = simulation.pick(range.from + 1...range.to)
       let isLast = middle == range.to

@@ -64,11 +64,12 @@ package final class Histories {
 
   /// - Parameters:
   ///   - untilDifference: Whether the first difference is enough.
-  ///   - publishesInline: False for a publisher on a thread of its own: then no seed replays.
+  ///   - hasPublisherThread: Whether the publisher has a thread, as in the product: then no seed
+  ///     replays.
   package func play(
     _ seeds: some Sequence<UInt64>, sabotage: Simulation.Sabotage? = nil,
     untilDifference: Bool = false,
-    publishesInline: Bool = true
+    hasPublisherThread: Bool = false
   ) throws -> Outcome {
     var outcome = Outcome()
     for seed in seeds {
@@ -78,7 +79,7 @@ package final class Histories {
       let simulation = try Simulation(
         seed: seed, drawn: template.drawn, job: template.job, template: template.files,
         folder: folder, sabotage: sabotage,
-        publishesInline: publishesInline)
+        hasPublisherThread: hasPublisherThread)
       if let difference = try Self.difference(simulation) {
         outcome.differences.append("seed \(seed): \(difference)")
       }

@@ -63,7 +63,8 @@ package final class Simulation {
   /// What the product made of the drawn job's text.
   private var job: Job
   private let drawn: DrawnJob
-  private let publishesInline: Bool
+  private let hasPublisherThread: Bool
+  private weak var executor: SteppingExecutor?
   /// Used by the run's thread alone.
   var logs: [PartitionID: Log] = [:]
   private var account: Account
@@ -84,13 +85,13 @@ package final class Simulation {
   init(
     seed: UInt64, drawn: DrawnJob, job: Job, template: [String: Data], folder: String,
     sabotage: Sabotage? = nil,
-    publishesInline: Bool = true
+    hasPublisherThread: Bool = false
   ) throws {
     random = SeededRandom(seed: seed)
     self.sabotage = sabotage
     self.folder = folder
     self.drawn = drawn
-    self.publishesInline = publishesInline
+    self.hasPublisherThread = hasPublisherThread
     account = Account(start: drawn.start)
     var job = job
     if job.output.keep == .latest {
@@ -224,6 +225,9 @@ package final class Simulation {
     step()
   }
 
+  /// While a batch is read the publisher may take some steps.
+  func readsOn() { if chance(30) { executor?.wake() } }
+
   /// A clock that goes on by a second whenever it is read.
   private func nanoseconds() -> Int64 {
     lock.withLock {
@@ -299,7 +303,13 @@ package final class Simulation {
     }
     var options = RunOptions(
       clock: { now }, nanoseconds: { simulation.nanoseconds() }, release: "0")
-    options.publishesInline = publishesInline
+    if !hasPublisherThread {
+      options.publishingExecutor = {
+        let executor = SteppingExecutor { Int(simulation.pick(0...8)) }
+        simulation.executor = executor
+        return executor
+      }
+    }
     options.token = { [runCount] in "token of run \(runCount)" }
     options.graceMilliseconds = [0, 3_000, 20_000].randomElement(using: &random) ?? 0
     options.failpoint = { _ in simulation.step() }

@@ -181,7 +181,7 @@ final class DestinationTests {
       try text(scenario).replacing("file:out", with: "file:elsewhere"), to: "job.yaml")
     let moved = try scenario.run()
     #expect(
-      moved.exitCode == 0 && moved.errors.contains("not the one that this job published"),
+      moved.exitCode == 0 && moved.errors.contains("this job did not publish it"),
       "\(moved.errors)")
     #expect(
       try scenario.objects().mapValues { String(decoding: $0, as: UTF8.self) } == [
