@@ -25,7 +25,7 @@ database.query(
 database.query("CREATE MATERIALIZED VIEW m.forward TO m.topic AS SELECT * FROM m.calls")
 database.query(f"""
     INSERT INTO m.calls
-    SELECT number % 23, number % 997, concat('say "', toString(number), "
-    "'", é'), if(number % 5 = 0, NULL, toDecimal64(number, 2) / 10),
+    SELECT number % 23, number % 997, concat('say "', toString(number), '", é'),
+           if(number % 5 = 0, NULL, toDecimal64(number, 2) / 10),
            toDateTime64('2026-11-23 10:00:00.000', 3, 'UTC') + number
     FROM numbers({rows})""")
