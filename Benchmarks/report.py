@@ -15,8 +15,10 @@ from programs import PUBLISHER_STEPS, RUN_STEPS, TRANCHE, median
 
 
 def spread(values, digits):
-    return f"{min(values):.{digits}f} / **{statistics.median(values):.{digits}f}** / "
-    f"{max(values):.{digits}f}"
+    return (
+        f"{min(values):.{digits}f} / **{statistics.median(values):.{digits}f}** / "
+        f"{max(values):.{digits}f}"
+    )
 
 
 def figures_table(figures, names):

@@ -104,8 +104,10 @@ for server in ("account", "container", "object"):
         f"[pipeline:main]\npipeline=app\n[app:app]\nuse=egg:swift#{server}\n",
     )
 
-filters = "catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth slo dlo "
-"copy versioned_writes symlink".split()
+filters = (
+    "catch_errors gatekeeper healthcheck cache listing_formats bulk s3api tempauth slo dlo "
+    "copy versioned_writes symlink"
+).split()
 options = {
     "s3api": "location=us-east-1\nstorage_domain=localhost\n",
     "tempauth": f"user_{account}_{user}={secret} .admin\n",
