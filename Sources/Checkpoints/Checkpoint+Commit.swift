@@ -203,8 +203,9 @@ extension Checkpoint {
         sql: "SELECT group_count_at_most FROM windows WHERE window = ? AND generation = ?"),
       arguments: [pane.number, generation.number])
     guard let bound else {
-      throw CheckpointError(
-        .invariant("pane \(pane.number) is not of generation \(generation.number)"), path: path)
+      throw RowFault(
+        table: "windows", row: "\(pane.number)",
+        problem: "generation is not \(generation.number), which runs write to")
     }
     guard bound > limit else { return }
     let count = try generation.groupCount(of: pane, in: database)

@@ -23,7 +23,7 @@ extension Checkpoint {
       """, identifiedBy: 1
     ) { row in
       guard let kind = Incident.Kind(rawValue: try row.text(1)) else {
-        throw row.fault(1, "is no kind of incident")
+        throw row.fault(1, "is not a kind of incident")
       }
       return Incident(
         kind: kind, partition: try row.partition(2, in: partitions.names),

@@ -71,8 +71,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .newer: "was written by a newer release of Tranche"
     case .otherJob(let name): "belongs to the job \(name)"
     case .jobChanged(let changes):
-      "the job file no longer means what this state was built from:\n"
-        + changes.map { "  \($0)" }.joined(separator: "\n")
+      "the job file no longer means what this state was built from: "
+        + changes.map(\.description).joined(separator: "; ")
     case .resultsWait(let count, let format):
       "output.format changed while \(count) results wait to be published as \(format)"
     case .wrongCluster(let source, let stored, let found):

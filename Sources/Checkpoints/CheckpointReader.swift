@@ -136,7 +136,7 @@ package final class CheckpointReader {
       ) { row in
         let kindName = try row.text(1)
         guard let kind = Output.Kind(rawValue: kindName) else {
-          throw row.fault(1, "is no kind of object")
+          throw row.fault(1, "is not a kind of object")
         }
         let revision = try row.number(3)
         _ = try row.integer(6, in: 0...2)
@@ -355,7 +355,9 @@ package final class CheckpointReader {
     ) { row in
       let partition = try row.partition(0, in: partitions)
       let reason = try row.text(3)
-      guard Reject.Reason(rawValue: reason) != nil else { throw row.fault(3, "is no known reason") }
+      guard Reject.Reason(rawValue: reason) != nil else {
+        throw row.fault(3, "is not a known reason")
+      }
       return StoredReject(
         partition: partition, offset: try row.count(1),
         record: Int(try row.integer(2, in: 0...Int64(Int32.max))), reason: reason,

@@ -51,7 +51,13 @@ struct Generation {
     guard try areKnown(in: database) else { return 1 }
     return try database.checkedRow(
       of: "checkpoint", "SELECT generation FROM checkpoint", identifiedBy: 0
-    ) { try $0.number(0) } ?? 1
+    ) { row in
+      let number = try row.number(0)
+      guard try number == 1 || database.tableExists(table(number)) else {
+        throw row.fault(0, "is \(number), and there is no table \(table(number))")
+      }
+      return number
+    } ?? 1
   }
 
   // MARK: - The table

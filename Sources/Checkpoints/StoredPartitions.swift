@@ -37,7 +37,8 @@ struct StoredPartitions {
       guard try isNewest(row.integer(0)) else { return }
       let isPossible = ledgers[partition]?.restore(gap) ?? false
       guard isPossible else {
-        throw row.fault(1, "begins offsets that lie at or across progress, or in another gap")
+        throw row.fault(
+          1, "begins a gap that overlaps progress or another gap, or lies below the start")
       }
     }
   }
@@ -56,7 +57,7 @@ struct StoredPartitions {
       let partition = try row.partition(at: 0)
       let offsets = try row.offsets(at: 3, mayBeEmpty: true)
       let incarnation = try row.number(5)
-      guard incarnations[partition] != incarnation else { throw row.fault(2, "is there twice") }
+      guard incarnations[partition] != incarnation else { throw row.fault(2, "is listed twice") }
       // Under another name the partition would be met anew, and all of it counted twice.
       guard job?.reads(partition) ?? true || offsets.isEmpty else {
         throw row.fault(1, "is not a topic of this job's source")

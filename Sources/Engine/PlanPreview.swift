@@ -25,8 +25,14 @@ package struct PlanPreview: Sendable {
   package let plan: BatchPlan
   /// The plan is one that a dead run left.
   package let isRepeated: Bool
-  /// The next run stops before it reads anything, as the job says `on_data_loss: fail`.
-  package let isStoppedByLoss: Bool
+  package enum Obstacle: String, Sendable {
+    /// Offsets were lost, and the job says `on_data_loss: fail`.
+    case dataLoss = "data_loss"
+    /// A log ends before progress or is gone, which a person must decide about.
+    case replacedLog = "replaced_log"
+  }
+  /// Why the next run stops before it reads anything.
+  package let obstacle: Obstacle?
   /// What a person is to decide; a replaced log keeps the next run from reading anything.
   package let incidents: [Incident]
 
@@ -70,18 +76,19 @@ package struct PlanPreview: Sendable {
     var step = nextStep(facts)
     while case .passOver(let lost) = step {
       for range in lost { facts.ledgers[range.partition]?.record(range.range) }
+      // A recorded gap voids the plan that a dead run left.
+      facts.inFlight = nil
       step = nextStep(facts)
     }
-    var isStoppedByLoss = false
+    let none = BatchPlan(batch: facts.nextBatch, ranges: [])
     switch step {
-    case .read(let plan, let isRepeated): (self.plan, self.isRepeated) = (plan, isRepeated)
-    case .stopForLoss:
-      isStoppedByLoss = true
-      fallthrough
-    case .finish, .stopForReplacedLogs, .stopForPendingResults, .passOver:
-      (plan, isRepeated) = (BatchPlan(batch: facts.nextBatch, ranges: []), false)
+    case .read(let plan, let isRepeated):
+      (self.plan, self.isRepeated, obstacle) = (plan, isRepeated, nil)
+    case .stopForLoss: (plan, isRepeated, obstacle) = (none, false, .dataLoss)
+    case .stopForReplacedLogs: (plan, isRepeated, obstacle) = (none, false, .replacedLog)
+    case .finish, .stopForPendingResults, .passOver:
+      (plan, isRepeated, obstacle) = (none, false, nil)
     }
-    self.isStoppedByLoss = isStoppedByLoss
   }
 }
 

@@ -14,8 +14,8 @@ package struct RunOptions: Sendable {
   package var maxBatches: Int?
   /// Milliseconds since 1970 UTC. Only history columns show it; no result depends on it.
   package var clock: @Sendable () -> Int64
-  /// Asked while a batch is read and between batches; true leaves the batch at hand, which is not
-  /// committed yet, and ends the run well.
+  /// Asked while a batch is read and between batches; true abandons the uncommitted
+  /// batch and ends the run without an error.
   package var isStopRequested: @Sendable () -> Bool = { false }
   /// How long a run that was told to stop goes on publishing what it has committed; objects that
   /// are left stay dirty.
@@ -27,7 +27,7 @@ package struct RunOptions: Sendable {
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
   /// Makes who publishes beside the run.
   package var publishingExecutor: @Sendable () -> any PublishingExecutor = { PublisherThread() }
-  /// Of Tranche: `0.2.0`.
+  /// Of Tranche: `0.3.0`.
   package var release: String
   /// Random, and another for every run: marks a place as written by this run.
   package var token: @Sendable () -> String = {
@@ -364,7 +364,10 @@ package final class Run {
       let ends = try source(name).ends(of: ranges.map(\.partition))
       for (index, found) in partitions.enumerated() {
         guard let low = ends[found.partition]?.low, let end = found.end else { continue }
-        partitions[index].end = PartitionEnd(low: max(low, end.low), end: end.end)
+        // Retention may have passed the end that this run has seen: nothing is left of it then, but
+        // the log was not replaced.
+        let oldest = max(low, end.low)
+        partitions[index].end = PartitionEnd(low: oldest, end: max(oldest, end.end))
       }
     }
   }

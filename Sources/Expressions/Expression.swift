@@ -54,9 +54,10 @@ package struct Expression: Sendable, Equatable {
     Set(
       tokens.compactMap { token in
         switch token.kind {
-        case .word(let name), .quotedName(let name):
+        // SQLite takes a text for a name where only a name can stand.
+        case .word(let name), .quotedName(let name), .text(let name):
           schema.index(of: name) == nil ? nil : name.lowercased()
-        case .text, .blob, .number, .symbol: nil
+        case .blob, .number, .symbol: nil
         }
       })
   }

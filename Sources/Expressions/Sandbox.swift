@@ -218,22 +218,23 @@ struct WorkBound {
   init(_ expressions: [Expression]) {
     for expression in expressions {
       tokenCount += expression.tokenCount
+      var hasExclusion = false
+      var hasPartitions = false
       for node in expression.root.all {
         if case .opaque = node.form {
-          // Of what is not understood, the most is assumed that it does not forbid.
-          isQuadraticWithinPartitions =
-            isQuadraticWithinPartitions || expression.sql.uppercased().contains("EXCLUDE")
+          let text = expression.sql.uppercased()
+          hasExclusion = hasExclusion || text.contains("EXCLUDE")
+          hasPartitions = hasPartitions || text.contains("PARTITION")
         }
+        guard case .call(let call) = node.form, let window = call.window else { continue }
         // EXCLUDE NO OTHERS as well, though it changes nothing.
-        guard case .call(let call) = node.form, let window = call.window,
-          window.frame?.exclusion != nil
-        else { continue }
-        if window.partition.isEmpty {
-          isQuadratic = true
-        } else {
-          isQuadraticWithinPartitions = true
-        }
+        hasExclusion = hasExclusion || window.frame?.exclusion != nil
+        hasPartitions = hasPartitions || !window.partition.isEmpty
       }
+      // An expression that partitions as well gets the work of its partitions.
+      isQuadratic = isQuadratic || hasExclusion && !hasPartitions
+      isQuadraticWithinPartitions =
+        isQuadraticWithinPartitions || hasExclusion && hasPartitions
     }
   }
 

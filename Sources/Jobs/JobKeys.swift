@@ -220,7 +220,8 @@ package enum JobKeys {
       example: "{ tumbling: 5m, time: record_timestamp }",
       """
       `{ tumbling: WIDTH, time: FIELD }` for windows of equal width, `global` for one window that \
-      never ends, or `batch` for one window per batch.
+      never ends, or `batch` for one window per batch. Required with `aggregate`, and not allowed \
+      without it.
       """,
       // A job without aggregate has no window to speak of, and is spelled as it always was.
       canonical: { $0.aggregate == nil ? "global" : $0.window.canonicalText }),
@@ -329,7 +330,7 @@ package enum JobKeys {
     JobKey(
       "output.s3.credentials.secret_access_key", .text, secrecy: .secret,
       example: "\"${file:/run/credentials/key}\"",
-      "Its secret. Keep it out of the job file with `${file:PATH}` or `${VARIABLE}`."),
+      "The secret access key. Keep it out of the job file with `${file:PATH}` or `${VARIABLE}`."),
     JobKey(
       "output.s3.credentials.session_token", .text, secrecy: .secret, example: "\"${TOKEN}\"",
       "The session token of temporary credentials."),
@@ -338,7 +339,7 @@ package enum JobKeys {
       "The longest one attempt of a request may take."),
     JobKey(
       "output.s3.max_attempts", .integer(1...100), default: .value("4"), example: "10",
-      "How often a request is tried."),
+      "How many times a request is attempted before it fails."),
     JobKey(
       "output.s3.ca_file", .text, default: .words("the system's authorities"),
       example: "/etc/ssl/our-ca.pem", "A PEM file of the certificate authorities to trust."),

@@ -5,14 +5,9 @@ internal import Windows
 
 /// `output`, `rejects` and `limits`.
 extension JobParser {
-  func keep(_ root: YAMLReader.Object) -> Job.Output.Keep {
-    reader.choice(reader.object(root, "output"), "keep")
-  }
-
-  func output(_ root: YAMLReader.Object, _ keep: Job.Output.Keep, _ window: any WindowKind)
-    -> Job.Output
-  {
-    let output = reader.object(root, "output")
+  func output(
+    _ output: YAMLReader.Object, _ keep: Job.Output.Keep, _ window: any WindowKind
+  ) -> Job.Output {
     let destination = output.entry("to").flatMap(destination)
     let publish = schedule(output)
     if let mode = output.entry("mode") { _ = reader.choice(mode) }

@@ -31,10 +31,11 @@ struct JobParser {
     let (aggregate, keyEntries) = aggregate(root, schema)
     checkTogether(root)
 
-    let keep = keep(root)
+    let outputObject = reader.object(root, "output")
+    let keep: Job.Output.Keep = reader.choice(outputObject, "keep")
     let window = window(root, schema, keepsEach: keep == .each)
-    let output = output(root, keep, window)
-    destinationLine = reader.object(root, "output").entry("to")?.line ?? 1
+    let output = output(outputObject, keep, window)
+    destinationLine = outputObject.entry("to")?.line ?? 1
     let base = Job(
       name: name, clusters: clusters(source), start: start(source),
       onDataLoss: reader.choice(source, "on_data_loss"), format: reader.choice(source, "format"),

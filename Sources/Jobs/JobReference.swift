@@ -54,15 +54,15 @@ package enum JobReference {
     ```
 
     `tranche validate JOB` checks a job file without a broker. Every error names the file, the line,
-    the key, the value and what would be valid. `tranche schema` prints a JSON Schema, with which
-    editors complete and check keys.
+    the key, the value and what would be valid. `tranche schema` prints a JSON Schema that
+    editors use to complete and check keys.
 
     Any value may hold `${VARIABLE}`, `${VARIABLE:-default}` or `${file:/path}`; write `$${` for a
-    literal `${`. A file's last line end is dropped, so secrets can be files. Values are never
-    printed where a key is marked *secret*.
+    literal `${`. A trailing newline of the file is removed, so secrets can be files. Values are
+    never printed where a key is marked *secret*.
 
     In the tables below, a key in **bold** is required. The column "a change" says what happens if
-    the value is another than in the run before:
+    the value differs from the previous run's:
 
     | a change | means |
     |---|---|
@@ -299,7 +299,8 @@ package enum JobReference {
     case .invalidText: "has a text that is not UTF-8 or holds U+0000."
     case .notFinite: "has NaN or an infinity."
     case .missingTimestamp: "has no time for its window."
-    case .recordTooLarge: "is longer than `limits.record_bytes`."
+    case .recordTooLarge:
+      "is longer than `limits.record_bytes`, or its message than `limits.batch_bytes`."
     case .keyTooLong: "has a text in `aggregate.by` that is longer than `limits.key_bytes`."
     case .expressionFailed: "has no value for `where` or, in a row job, for `select`."
     }
@@ -307,7 +308,7 @@ package enum JobReference {
 
   // MARK: - Text
 
-  private static func size(_ bytes: Int64) -> String {
+  static func size(_ bytes: Int64) -> String {
     for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
       as [(String, Int64)]
     where bytes % factor == 0 {

@@ -1,4 +1,5 @@
 internal import Tables
+internal import Windows
 
 /// The job file's JSON Schema, made from ``JobKeys``, so that editors complete and check what the
 /// parser takes.
@@ -36,11 +37,22 @@ package enum JobSchema {
   }
 
   private static func description(_ key: JobKey) -> String {
-    switch key.default {
-    case .none: key.summary
-    case .value(let value): "\(key.summary) Default: \(value)."
-    case .words(let words): "\(key.summary) Default: \(words)."
+    var text = key.summary
+    if case .size(let range) = key.kind, range.upperBound < .max {
+      text += " At most \(JobReference.size(range.upperBound))."
     }
+    switch key.path {
+    case "source.fields.*": text += " Types: \(FieldType.list(ofFields: true))."
+    case "aggregate.measures.*":
+      text += " Functions: \(Measure.functions.flatMap { $0.usages }.joined(separator: ", "))."
+    default: break
+    }
+    switch key.default {
+    case .none: break
+    case .value(let value): text += " Default: \(value)."
+    case .words(let words): text += " Default: \(words)."
+    }
+    return text
   }
 
   private static func constraints(_ key: JobKey, indent: String) -> [String] {

@@ -51,8 +51,8 @@ package final class KafkaCluster {
     case .kerberosCommand where !allowsCode:
       return (
         "names a command that is run, which a job file may not do by itself",
-        "Leave it out: the default renews tickets by kinit. Commands that connect take it with "
-          + "--allow-code-properties"
+        "Leave it out: by default, kinit renews tickets. To allow this property, pass "
+          + "--allow-code-properties to any command except validate"
       )
     case .shellWord where !allowsCode && !PropertyRules.isShellWord(value):
       return (

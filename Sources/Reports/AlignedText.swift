@@ -30,6 +30,13 @@ package func grouped(_ number: Int64) -> String {
   return (number < 0 ? "-" : "") + String(text.reversed())
 }
 
+/// A share in percent, with at most four digits behind the point: `7`, `12.5`.
+func percent(_ share: Double) -> String {
+  let text = rounded(share * 100, places: 4)
+  let zeros = text.reversed().prefix { $0 == "0" }.count
+  return text.dropLast(zeros == 4 ? 5 : zeros).description
+}
+
 /// A time or a share with so many decimal places.
 func rounded(_ value: Double, places: Int) -> String {
   DecimalText.format(

@@ -47,7 +47,7 @@ extension Words {
         "\(stop.rejectedCount) of the batch's records \(were) rejected, and rejects.policy is fail"
       case .share:
         "\(stop.rejectedCount) of the newest \(stop.judgedCount) records \(were) rejected: "
-          + "more than rejects.max_share (\(stop.maxShare * 100) %)"
+          + "more than rejects.max_share (\(percent(stop.maxShare)) %)"
       case .nothingDecoded:
         "No record of this job has decoded yet, and \(stop.rejectedCount) \(were) rejected"
       }

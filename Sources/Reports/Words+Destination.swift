@@ -49,16 +49,16 @@ extension Words {
       return sentence(
         "\(fault.location): another run marked this destination while this run wrote to it: "
           + "\(other). Each may have replaced objects of the other")
-        + " Give one of the two another output.to, then write every window's object of the other "
-        + "again: \(adopt)"
+        + " Give one of the two jobs another output.to. Then, for the job that stays, write every "
+        + "window's object again: \(adopt)"
     case .markerGone:
       return sentence(
         "\(fault.location): the marker \(ObjectKeys.owner) that this run wrote is gone",
         "Something else deletes objects there", "The run wrote nothing more",
         "Find what deletes them, and run again")
     case .noMarkerOfOurs:
-      return sentence("\(fault.location): no marker of this checkpoint stands there")
-        + " If it belongs to nobody: \(adopt)"
+      return sentence("\(fault.location): this checkpoint has no marker there")
+        + " If no other job uses the destination, take it over: \(adopt)"
     case .newerStateOfOurs:
       return sentence(
         "\(fault.location): a newer state of this checkpoint wrote these results, not another job")
@@ -76,7 +76,7 @@ extension Words {
     let kept = "What is not published stays in the checkpoint; run again"
     return switch error.code {
     case .unreachable: "Is the store up, and is output.s3.endpoint right? \(kept)"
-    case .serverError: "The store has a problem of its own. \(kept)"
+    case .serverError: "The store reported an internal error. \(kept)"
     case .refused:
       "Check the credentials (temporary ones expire) and their right to put, get and delete "
         + "objects there. Without the right to list the bucket, S3 does not say that an object is "
@@ -91,7 +91,7 @@ extension Words {
     case .held:
       "Try again when that run has ended. Two jobs never share a destination: give each its "
         + "own output.to"
-    case .tooLarge: "Tranche writes no object of this size there: look at it, and move it away"
+    case .tooLarge: "Tranche never writes an object this large there. Inspect it, then move it away"
     }
   }
 }

@@ -24,7 +24,7 @@ extension Words {
     let text = sentence(error.description, remedy(error))
     return switch error.code {
     case .corrupt, .jobChanged:
-      text + " The new state takes the destination over with: "
+      text + " Then let the new state take over the destination: "
         + commands.decide(.adopt)
     default: text
     }

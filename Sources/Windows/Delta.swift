@@ -68,11 +68,11 @@ package struct FoldError: Error, Equatable, CustomStringConvertible {
   package var remedy: String {
     switch code {
     case .overflow, .sumNotFinite:
-      "Leave the record out, or start a job of another name with narrower windows, or with a "
-        + "double or a smaller unit for the field"
+      "Start a job of another name with narrower windows, or with a double or a smaller unit for "
+        + "the field. Or leave the record out"
     case .tooManyWindows:
-      "Raise limits.windows_per_batch, lower trigger.max_offsets, or leave out the record if its "
-        + "time is wrong"
+      "Raise limits.windows_per_batch, or lower trigger.max_offsets. Or, if the record's time is "
+        + "wrong, leave it out"
     }
   }
 }

@@ -61,8 +61,12 @@ struct PlanCommand: ParsableCommand {
   }
 
   private func title(_ preview: PlanPreview) -> String {
-    if preview.isStoppedByLoss {
-      return "nothing to read: offsets were lost, and source.on_data_loss is fail"
+    switch preview.obstacle {
+    case .dataLoss: return "nothing to read: offsets were lost, and source.on_data_loss is fail"
+    case .replacedLog:
+      return "nothing to read: a log ends before the job's progress, or is gone; the next run says "
+        + "what to do"
+    case nil: break
     }
     if preview.plan.isEmpty { return "nothing to read" }
     return
@@ -81,6 +85,7 @@ struct PlanCommand: ParsableCommand {
     let batch: Int64
     let offsets, lag: Int64
     let repeated: Bool
+    let obstacle: String?
     let partitions: [Range]
     let incidents: [IncidentReport]
   }
@@ -90,7 +95,7 @@ struct PlanCommand: ParsableCommand {
       uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
     return Report(
       batch: preview.plan.batch, offsets: preview.plan.offsetCount, lag: preview.lag,
-      repeated: preview.isRepeated,
+      repeated: preview.isRepeated, obstacle: preview.obstacle?.rawValue,
       partitions: preview.partitions.map {
         Report.Range(
           source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,

@@ -12,8 +12,8 @@ struct ProduceCommand: ParsableCommand {
       "Publish sample API calls, or the lines of a file, to a topic: for trying things out.",
     discussion: """
       Sample calls are <api_id, time_taken> as CSV or JSON, one message each with a newline at its \
-      end, as ClickHouse's Kafka engine writes \
-      them. The same seed gives the same calls. A topic that does not exist is made.
+      end, as ClickHouse's Kafka engine writes them. The same seed gives the same calls. Creates \
+      the topic if it does not exist.
       """)
 
   enum Format: String, ExpressibleByArgument, CaseIterable { case csv, json }
@@ -28,8 +28,8 @@ struct ProduceCommand: ParsableCommand {
   @Option(
     help:
       """
-      Publish the records of this file instead of samples: its lines, but for those inside a CSV \
-      field's quotes.
+      Publish the lines of this file instead of samples. A line break inside a quoted CSV field \
+      does not end a record.
       """,
     completion: .file())
   var replay: String?

@@ -17,7 +17,7 @@ struct ResolveCommand: ParsableCommand {
       --accept-rejects: keep the rejects that stopped a batch, and count its good records. \
       This holds for the ranges of that batch, once.
       --keep, with --topic and perhaps --partition: the topic was made anew or restored. The \
-      job goes on at its progress and does not count offsets below it again.
+      job continues at its next offset and does not read lower offsets again.
       --adopt: the destination has no marker, or another job's. Take it over, and write every \
       window's object again (objects of single batches cannot be made again).
       --restored: this checkpoint is a backup or a copy. Go on with it, and write every \
@@ -83,7 +83,7 @@ struct ResolveCommand: ParsableCommand {
       throw CommandError(
         .data,
         """
-        \(identifier): there is nothing to resolve here. What there is: tranche status \
+        \(identifier): nothing needs a decision here. To list open decisions: tranche status \
         \(self.job.commandLine(of: job))
         """
       )

@@ -84,7 +84,7 @@ struct SkipCommand: ParsableCommand {
       throw CommandError(
         .data,
         """
-        \(gap.partition): the job has not met this partition. Run it once first, or look at \
+        \(gap.partition): the job has not read this partition yet. Run it once first, or look at \
         `tranche status`.
         """
       )

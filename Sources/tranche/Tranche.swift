@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 
 /// The release, in `--version`, in checkpoints and in the files' metadata.
-let release = "0.2.0"
+let release = "0.3.0"
 
 @main
 struct Tranche: ParsableCommand {
@@ -13,19 +13,19 @@ struct Tranche: ParsableCommand {
       + "overwrites result files on S3 or on disk.",
     discussion: """
       A job is a YAML file. A run takes what has arrived since the last one, batch by batch, and \
-      exits; start it from cron or a \
-      systemd timer. Killed anywhere and started again, its results are as if it had never stopped.
+      exits; start it from cron or a systemd \
+      timer. Killed anywhere and started again, its results are as if it had never stopped.
 
         tranche validate jobs/api-time-share.yaml      check a job file
         tranche plan jobs/api-time-share.yaml          what the next batch would read
         tranche run jobs/api-time-share.yaml           catch up with the topics
         tranche show jobs/api-time-share.yaml          the latest window's table
 
-      Exit codes: 0 done, 64 wrong usage, 65 the job file or a record, 69 broker or store \
-      unreachable, 70 a fault of Tranche, \
-      73 the checkpoint cannot be made, 74 disk or damaged checkpoint, 75 another run holds the \
-      job, 76 planned offsets are gone, \
-      77 credentials, 78 the job file no longer fits its checkpoint.
+      Exit codes: 0 done, 64 wrong usage, 65 invalid job file or data, 69 broker or store \
+      unreachable, 70 internal error, 73 checkpoint cannot be created, 74 disk error, damaged \
+      checkpoint or unwritable output, 75 another run is active, 76 offsets lost or topic \
+      re-created, 77 credentials or permissions, 78 job file or destination does not match the \
+      checkpoint, 128+n ended by signal n.
       """,
     version: release,
     subcommands: [

@@ -41,8 +41,9 @@ struct CheckpointOptions: ParsableArguments {
     help: ArgumentHelp(
       "The folder of the checkpoints.",
       discussion: """
-        Without it: $TRANCHE_CHECKPOINTS, else systemd's $STATE_DIRECTORY, else checkpoints/ \
-        beside the folder jobs/ of the job file, or in its folder where that has another name.
+        Default: $TRANCHE_CHECKPOINTS, then $STATE_DIRECTORY (systemd sets it), then checkpoints/ \
+        next to the jobs/ folder that holds the job file. If that folder is not called jobs, \
+        checkpoints/ inside it.
         """), completion: .directory)
   var folder: String?
 }

@@ -194,7 +194,7 @@ struct CheckpointTests {
     #expect {
       try commit(checkpoint, [("a", 1)])
     } throws: {
-      "\($0)".contains("pane 0 is not of generation 2")
+      "\($0)".contains("table windows, row 0: generation is not 2")
     }
     #expect {
       _ = try CheckpointReader(path: path).table(of: Window(0), job: job())

@@ -85,7 +85,8 @@ struct ExpressionTreeTests {
   func opaque() throws {
     // No such text is known, so one that SQLite refuses stands for it.
     let expression = try Expression("city.b + 'r' + \"End\"", schema: schema)
-    #expect(expression.root.isOpaque && expression.columnNames == ["city", "b", "end"])
+    // A text may be a name there.
+    #expect(expression.root.isOpaque && expression.columnNames == ["city", "b", "r", "end"])
     #expect(expression.kinds(in: schema) == .any)
   }
 

@@ -218,6 +218,8 @@ struct JobFileTests {
     #expect(example.contains(fault.old))
     let found = faults(example.replacing(fault.old, with: fault.new))
     #expect(found.contains(fault.message), "\(found)")
+    let lines = found.split(separator: "\n")
+    #expect(Set(lines).count == lines.count, "something is said twice: \(found)")
   }
 
   @Test("tells of several faults at a time, in the order of their lines")

@@ -70,8 +70,8 @@ struct WordsTests {
       .checkpoint(CheckpointError(.corrupt(reason: "row 3"), path: "c")), .inputOutput,
       """
       c: is damaged (row 3). Nothing was changed. Restore it from a copy. Or move it away, with \
-      its -wal and -shm, to read the topics anew. The new state takes the destination over with: \
-      <adopt>
+      its -wal and -shm, to read the topics anew. Then let the new state take over the \
+      destination: <adopt>
       """
     ),
     (
@@ -98,8 +98,8 @@ struct WordsTests {
       .data,
       """
       main/t[2] offset 8: the batch touches more than 3 windows (limits.windows_per_batch). \
-      Nothing of batch 7 was committed. Raise limits.windows_per_batch, lower trigger.max_offsets, \
-      or leave out the record if its time is wrong: <skip main/t[2] [8, 9)>
+      Nothing of batch 7 was committed. Raise limits.windows_per_batch, or lower \
+      trigger.max_offsets. Or, if the record's time is wrong, leave it out: <skip main/t[2] [8, 9)>
       """
     ),
     (
@@ -173,6 +173,15 @@ struct WordsTests {
     let (error, code, text) = Self.table[row]
     #expect(Self.words.text(of: error) == text)
     #expect(error.code == code)
+  }
+
+  @Test("give a share without the noise of floating point", arguments: [0.07, 0.29, 0.5, 1])
+  func share(maxShare: Double) {
+    let stop = RejectStop(
+      batch: 1, record: 0, reason: "notANumber", field: "v", rule: .share, rejectedCount: 2,
+      judgedCount: 3, maxShare: maxShare)
+    let text = Self.words.text(of: Self.fault(.rejects(Self.partition, 4, stop)))
+    #expect(text.contains("rejects.max_share (\(Int((maxShare * 100).rounded())) %)"), "\(text)")
   }
 
   @Test("tell everything that went wrong in a run, and nothing twice")

@@ -108,7 +108,7 @@ final class PoisonTests {
     #expect(stopped.exitCode == 65 && stopped.summary["batches"] as? Int == 1, "\(stopped.errors)")
     #expect(
       stopped.errors.contains(
-        "50 of the newest 200 records were rejected: more than rejects.max_share (10.0 %)"))
+        "50 of the newest 200 records were rejected: more than rejects.max_share (10 %)"))
     // What has come since is judged as ever.
     try produce(scenario, (1...10).map { "\($0),1\n" })
     #expect(try scenario.run().exitCode == 65)
