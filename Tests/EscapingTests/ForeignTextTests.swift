@@ -8,7 +8,8 @@ struct ForeignTextTests {
   @Test(
     "is shown without what a terminal would obey or a person cannot see",
     arguments: [
-      ("plain text, é, 漢字 and 🙂", "plain text, é, 漢字 and 🙂"), ("", ""), ("a\\u{1B}", "a\\u{1B}"),
+      ("plain text, é, 漢字 and 🙂", "plain text, é, 漢字 and 🙂"),
+      ("", ""), ("a\\u{1B}", "a\\u{1B}"),
       ("\u{1B}[31mred\u{1B}]0;title\u{07}", "\\u{1B}[31mred\\u{1B}]0;title\\u{7}"),
       ("over\rwritten", "over\\rwritten"),
       ("two\nlines\tand\r\nmore", "two\\nlines\\tand\\r\\nmore"),

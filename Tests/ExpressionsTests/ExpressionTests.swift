@@ -269,7 +269,9 @@ struct PredicateTests {
     9.223372036854775807e18,
     -9.223372036854775808e18, 1e300, -1e300, .leastNonzeroMagnitude, 100.25,
   ]
-  private let texts = ["", "a", "A", "é", "e\u{301}", "ß", "😀", "5", "5.0", "a ", "zz", "\u{FFFD}"]
+  private let texts = [
+    "", "a", "A", "é", "e\u{301}", "ß", "😀", "5", "5.0", "a ", "zz", "\u{FFFD}",
+  ]
 
   private func randomColumns(_ rowCount: Int, _ random: inout SeededRandom) -> [Column] {
     var columns = schema.columns.map { Column($0.type) }

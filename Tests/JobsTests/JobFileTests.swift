@@ -152,7 +152,8 @@ struct JobFileTests {
         "output.to: \"s3://B/out\" does not name a valid S3 bucket"),
       Fault(
         "s3://test-bucket/out", "/tmp/out",
-        "output.to: \"/tmp/out\" is not a valid place for results. Write s3://BUCKET/PREFIX or file:FOLDER"
+        "output.to: \"/tmp/out\" is not a valid place for results. "
+          + "Write s3://BUCKET/PREFIX or file:FOLDER"
       ),
       Fault("s3://test-bucket/out", "s3://test-bucket/a/../b", "has an empty, '.' or '..' part"),
       Fault(

@@ -1,8 +1,8 @@
 """ClickHouse as services use it: rows go into a MergeTree, a materialized view sends them on to a
 Kafka-engine table, that to a topic.
 
-Usage: clickhouse.py FOLDER BROKER TOPIC FORMAT ROWS. Row n is (n % 23, n % 997, 'say "n", é', n % 5
-= 0 ? NULL : n / 10).
+Usage: clickhouse.py FOLDER BROKER TOPIC FORMAT ROWS. Row n is
+(n % 23, n % 997, 'say "n", é', n % 5 = 0 ? NULL : n / 10).
 """
 
 import sys
