@@ -2,7 +2,7 @@ package import Tables
 
 /// Each batch is a window of its own, under its number. The records of a job without aggregate have
 /// this kind too.
-package struct BatchWindows: WindowKind, Equatable {
+package struct BatchWindows: WholeWindows, Equatable {
   /// Whether each batch's object has a folder of its own, or replaces the one before.
   package let keepsEach: Bool
 
@@ -14,14 +14,9 @@ package struct BatchWindows: WindowKind, Equatable {
   package var folderColumn: String? { keepsEach ? "batch" : nil }
 
   package func panes(ofTimes times: Column?, batch: Int64) -> RowPanes { .same(batch) }
-  package func windows(showing pane: Pane) -> [Window] { [Window(pane.number)] }
-  package func panes(of window: Window) -> [Pane] { [Pane(window.number)] }
 
-  package func fault(of pane: Pane) -> String? { fault(ofBatch: pane.number) }
-  package func fault(of window: Window) -> String? { fault(ofBatch: window.number) }
-
-  private func fault(ofBatch batch: Int64) -> String? {
-    batch >= 1 ? nil : "is \(batch), and the first batch is 1"
+  package func fault(of pane: Pane) -> String? {
+    pane.number >= 1 ? nil : "is \(pane.number), and the first batch is 1"
   }
 
   /// `000000042`

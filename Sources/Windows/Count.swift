@@ -1,7 +1,7 @@
 package import Tables
 
 /// `count()` counts records, `count(f)` those whose value is not null.
-package struct Count: MeasureFunction {
+package struct Count: OneColumnFunction {
   package static let name = "count"
   package static let usages = ["count()", "count(f)"]
   package static let gives = "int64: the records, or those whose field is not NULL"
@@ -10,7 +10,6 @@ package struct Count: MeasureFunction {
   package init(_ argument: ColumnDefinition?) {}
 
   package var result: ResultType { ResultType(.int64, isNullable: false) }
-  package var state: [StateColumn] { [StateColumn("", .int64, isNullable: false)] }
 
   package func accumulate(_ values: Column?, _ groups: RowGroups, into state: inout [Column]) {
     if let values {
@@ -42,6 +41,4 @@ package struct Count: MeasureFunction {
   package func mergedSQL(_ held: [String], _ added: [String]) -> [String] {
     [sumSQL(held[0], added[0], .int64)]
   }
-
-  package func results(_ state: ArraySlice<Column>) -> Column { state[state.startIndex] }
 }

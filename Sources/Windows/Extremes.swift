@@ -1,83 +1,74 @@
-package import Tables
+internal import Tables
 
 /// `min(f)`: NULL where no value has come. Texts are compared by their bytes.
-package struct Minimum: MeasureFunction {
+package struct Minimum: Extreme {
   package static let name = "min"
   package static let usages = ["min(f)"]
   package static let gives = "the field's type: the least value"
+  static let isLeast = true
 
   package let result: ResultType
-
-  package init(_ argument: ColumnDefinition?) throws(MeasureFault) {
-    let argument = try Self.required(argument)
-    result = ResultType(argument.type, isNullable: argument.isNullable)
-  }
-
-  package var state: [StateColumn] { [StateColumn("", result.type, isNullable: result.isNullable)] }
-
-  package func accumulate(_ values: Column?, _ groups: RowGroups, into state: inout [Column]) {
-    guard let values else { preconditionFailure("a minimum of no field") }
-    let smallest =
-      switch values.type.storage {
-      case .integers: extreme(values, groups) { values.integers[$0] < values.integers[$1] }
-      case .doubles: extreme(values, groups) { values.doubles[$0] < values.doubles[$1] }
-      case .text: extreme(values, groups) { values.text.compare($0, $1) < 0 }
-      }
-    state.append(smallest)
-  }
-
-  package func merge(
-    _ parts: ArraySlice<Column>, _ groups: RowGroups, into state: inout [Column]
-  ) {
-    accumulate(parts[parts.startIndex], groups, into: &state)
-  }
-
-  package func mergedSQL(_ held: [String], _ added: [String]) -> [String] {
-    let smaller = "min(\(held[0]), \(added[0]))"
-    return [result.isNullable ? notNullSQL(held[0], added[0], smaller) : smaller]
-  }
-
-  package func results(_ state: ArraySlice<Column>) -> Column { state[state.startIndex] }
+  init(result: ResultType) { self.result = result }
 }
 
 /// `max(f)`, as ``Minimum``.
-package struct Maximum: MeasureFunction {
+package struct Maximum: Extreme {
   package static let name = "max"
   package static let usages = ["max(f)"]
   package static let gives = "the field's type: the greatest value"
+  static let isLeast = false
 
   package let result: ResultType
+  init(result: ResultType) { self.result = result }
+}
 
+/// What the least and the greatest value have in common. SQL calls the functions as we do.
+protocol Extreme: OneColumnFunction {
+  static var isLeast: Bool { get }
+  init(result: ResultType)
+}
+
+extension Extreme {
   package init(_ argument: ColumnDefinition?) throws(MeasureFault) {
     let argument = try Self.required(argument)
-    result = ResultType(argument.type, isNullable: argument.isNullable)
+    self.init(result: ResultType(argument.type, isNullable: argument.isNullable))
   }
 
-  package var state: [StateColumn] { [StateColumn("", result.type, isNullable: result.isNullable)] }
-
   package func accumulate(_ values: Column?, _ groups: RowGroups, into state: inout [Column]) {
-    guard let values else { preconditionFailure("a maximum of no field") }
-    let largest =
-      switch values.type.storage {
-      case .integers: extreme(values, groups) { values.integers[$0] > values.integers[$1] }
-      case .doubles: extreme(values, groups) { values.doubles[$0] > values.doubles[$1] }
-      case .text: extreme(values, groups) { values.text.compare($0, $1) > 0 }
-      }
-    state.append(largest)
+    guard let values else { preconditionFailure("\(Self.name) of no field") }
+    state.append(extremes(values, groups))
   }
 
   package func merge(
     _ parts: ArraySlice<Column>, _ groups: RowGroups, into state: inout [Column]
   ) {
-    accumulate(parts[parts.startIndex], groups, into: &state)
+    state.append(extremes(parts[parts.startIndex], groups))
+  }
+
+  private func extremes(_ values: Column, _ groups: RowGroups) -> Column {
+    Self.isLeast ? least(values, groups) : greatest(values, groups)
   }
 
   package func mergedSQL(_ held: [String], _ added: [String]) -> [String] {
-    let larger = "max(\(held[0]), \(added[0]))"
-    return [result.isNullable ? notNullSQL(held[0], added[0], larger) : larger]
+    let extreme = "\(Self.name)(\(held[0]), \(added[0]))"
+    return [result.isNullable ? notNullSQL(held[0], added[0], extreme) : extreme]
   }
+}
 
-  package func results(_ state: ArraySlice<Column>) -> Column { state[state.startIndex] }
+private func least(_ values: Column, _ groups: RowGroups) -> Column {
+  switch values.type.storage {
+  case .integers: extreme(values, groups) { values.integers[$0] < values.integers[$1] }
+  case .doubles: extreme(values, groups) { values.doubles[$0] < values.doubles[$1] }
+  case .text: extreme(values, groups) { values.text.compare($0, $1) < 0 }
+  }
+}
+
+private func greatest(_ values: Column, _ groups: RowGroups) -> Column {
+  switch values.type.storage {
+  case .integers: extreme(values, groups) { values.integers[$0] > values.integers[$1] }
+  case .doubles: extreme(values, groups) { values.doubles[$0] > values.doubles[$1] }
+  case .text: extreme(values, groups) { values.text.compare($0, $1) > 0 }
+  }
 }
 
 /// The value of each group whose row comes first by `precedes`.

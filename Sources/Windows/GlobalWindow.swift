@@ -1,7 +1,7 @@
 package import Tables
 
 /// One window over all records. It has one pane, number 0.
-package struct GlobalWindow: WindowKind, Equatable {
+package struct GlobalWindow: WholeWindows, Equatable {
   package init() {}
 
   package var canonicalText: String { "global" }
@@ -10,14 +10,9 @@ package struct GlobalWindow: WindowKind, Equatable {
   package var folderColumn: String? { nil }
 
   package func panes(ofTimes times: Column?, batch: Int64) -> RowPanes { .same(0) }
-  package func windows(showing pane: Pane) -> [Window] { [Window(0)] }
-  package func panes(of window: Window) -> [Pane] { [Pane(0)] }
 
-  package func fault(of pane: Pane) -> String? { fault(ofNumber: pane.number) }
-  package func fault(of window: Window) -> String? { fault(ofNumber: window.number) }
-
-  private func fault(ofNumber number: Int64) -> String? {
-    number == 0 ? nil : "is \(number), and this job has only window 0"
+  package func fault(of pane: Pane) -> String? {
+    pane.number == 0 ? nil : "is \(pane.number), and this job has only window 0"
   }
 
   package func keyText(of window: Window) -> String { "global" }

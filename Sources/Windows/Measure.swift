@@ -62,6 +62,14 @@ extension MeasureFunction {
   }
 }
 
+/// A function that keeps its result itself.
+protocol OneColumnFunction: MeasureFunction {}
+
+extension OneColumnFunction {
+  package var state: [StateColumn] { [StateColumn("", result.type, isNullable: result.isNullable)] }
+  package func results(_ state: ArraySlice<Column>) -> Column { state[state.startIndex] }
+}
+
 package struct ResultType: Sendable, Equatable {
   package let type: ColumnType
   package let isNullable: Bool

@@ -2,7 +2,7 @@ package import Tables
 
 /// `sum(f)`: NULL where no value has come. Sums of integers are int64, those of decimals have 18
 /// digits.
-package struct Sum: MeasureFunction {
+package struct Sum: OneColumnFunction {
   package static let name = "sum"
   package static let usages = ["sum(f)"]
   package static let takes = "int32, int64, double, decimal"
@@ -25,10 +25,6 @@ package struct Sum: MeasureFunction {
     result = ResultType(type, isNullable: argument.isNullable)
   }
 
-  package var state: [StateColumn] {
-    [StateColumn("", result.type, isNullable: result.isNullable)]
-  }
-
   package func accumulate(
     _ values: Column?, _ groups: RowGroups, into state: inout [Column]
   ) throws(Misfit) {
@@ -46,8 +42,6 @@ package struct Sum: MeasureFunction {
     let sum = sumSQL(held[0], added[0], result.type)
     return [result.isNullable ? notNullSQL(held[0], added[0], sum) : sum]
   }
-
-  package func results(_ state: ArraySlice<Column>) -> Column { state[state.startIndex] }
 }
 
 /// `avg(f)`: a double, from the sum and the count of the values; NULL where none has come.

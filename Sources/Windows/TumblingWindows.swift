@@ -2,7 +2,7 @@ package import Tables
 
 /// Windows of equal width that start at multiples of it since 1970-01-01 UTC. A pane is a window,
 /// its number the start in milliseconds since 1970.
-package struct TumblingWindows: WindowKind, Equatable {
+package struct TumblingWindows: WholeWindows, Equatable {
   /// At least 1.
   package let widthMilliseconds: Int64
   package let time: String
@@ -32,14 +32,9 @@ package struct TumblingWindows: WindowKind, Equatable {
     return overflow ? Int64.min : earlier
   }
 
-  package func windows(showing pane: Pane) -> [Window] { [Window(pane.number)] }
-  package func panes(of window: Window) -> [Pane] { [Pane(window.number)] }
-
-  package func fault(of pane: Pane) -> String? { fault(ofStart: pane.number) }
-  package func fault(of window: Window) -> String? { fault(ofStart: window.number) }
-
   /// The start is a multiple of the width, and the end is an instant too.
-  private func fault(ofStart start: Int64) -> String? {
+  package func fault(of pane: Pane) -> String? {
+    let start = pane.number
     let isWhole =
       start % widthMilliseconds == 0 && !start.addingReportingOverflow(widthMilliseconds).overflow
     return isWhole

@@ -83,6 +83,15 @@ package protocol WindowKind: Sendable {
   func title(of window: Window) -> String
 }
 
+/// Kinds whose pane is a window, under the same number.
+protocol WholeWindows: WindowKind {}
+
+extension WholeWindows {
+  package func windows(showing pane: Pane) -> [Window] { [Window(pane.number)] }
+  package func panes(of window: Window) -> [Pane] { [Pane(window.number)] }
+  package func fault(of window: Window) -> String? { fault(of: Pane(window.number)) }
+}
+
 extension WindowKind {
   /// What an object's key begins with: `window_start=2026-11-23T10-05-00Z/`, or nothing.
   package func folder(of window: Window) -> String {
