@@ -15,13 +15,14 @@ package final class DerivedColumns {
   /// What SQLite reads of the schema, in lower case.
   var columnNamesRead: Set<String> { statement.columnNames }
 
-  /// What is wrong with single items, in their order; each is tried by itself.
+  /// What is wrong with single items, in their order, as each is tried by itself; else what is
+  /// wrong with all of them together.
   package static func faults(
     _ items: [Item], schema: Schema, valueByteLimit: Int = Sandbox.defaultValueByteLimit
   ) -> [ExpressionError] {
     do throws(Fault) {
       let sandbox = try Sandbox(schema, valueByteLimit: valueByteLimit)
-      return items.compactMap { item in
+      let faults = items.compactMap { item -> ExpressionError? in
         do throws(Fault) {
           try check(item.expression, in: sandbox)
           return nil
@@ -29,6 +30,9 @@ package final class DerivedColumns {
           return ExpressionError(error, item: item.name, sql: item.expression.sql)
         }
       }
+      guard faults.isEmpty else { return faults }
+      do throws(ExpressionError) { _ = try compile(items, in: sandbox) } catch { return [error] }
+      return []
     } catch {
       return [ExpressionError(error, item: nil, sql: "")]
     }
@@ -54,9 +58,15 @@ package final class DerivedColumns {
         throw ExpressionError(error, item: item.name, sql: item.expression.sql)
       }
     }
+    statement = try Self.compile(items, in: sandbox)
+  }
+
+  private static func compile(
+    _ items: [Item], in sandbox: Sandbox
+  ) throws(ExpressionError) -> Sandbox.Statement {
     let expressions = items.map(\.expression)
     do throws(Fault) {
-      statement = try sandbox.prepare(Self.select(expressions), work: WorkBound(expressions))
+      return try sandbox.prepare(select(expressions), work: WorkBound(expressions))
     } catch {
       throw Self.error(error, items)
     }

@@ -66,26 +66,10 @@ struct Conversion {
     _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column,
     _ parse: (UnsafeRawBufferPointer, Token.Kind) -> Parsed<Int64>
   ) {
-    let isNullable = fields[index].column.isNullable
     let isBool = fields[index].column.type == .bool
     column.appendIntegers(rowCount: scanned.count) { values, isNull in
-      for row in values.indices where !scanned.isRefused[row] {
-        switch scanned.value(row, index, in: chunk) {
-        case .text(let text, let kind):
-          // An unquoted empty CSV field is NULL where that may be.
-          if text.isEmpty && kind == .plain && isNullable {
-            isNull[row] = true
-            continue
-          }
-          switch parse(text, kind) {
-          case .value(let value): values[row] = value
-          case .wrongType: scanned.refuse(row, Fault(.wrongType, field: index))
-          case .outOfRange: scanned.refuse(row, Fault(.outOfRange, field: index))
-          }
-        case .null where isNullable, .absent where isNullable: isNull[row] = true
-        case .bool(let value) where isBool: values[row] = value ? 1 : 0
-        case let other: scanned.refuse(row, Fault(other.reason, field: index))
-        }
+      convertNumbers(index, chunk, &scanned, to: values, isNull, parse) {
+        isBool ? ($0 ? 1 : 0) : nil
       }
     }
   }
@@ -93,24 +77,52 @@ struct Conversion {
   private func convertDoubles(
     _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column
   ) {
-    let isNullable = fields[index].column.isNullable
     column.appendDoubles(rowCount: scanned.count) { values, isNull in
-      for row in values.indices where !scanned.isRefused[row] {
-        switch scanned.value(row, index, in: chunk) {
-        case .text(let text, let kind):
-          if text.isEmpty && kind == .plain && isNullable {
-            isNull[row] = true
-            continue
-          }
-          switch parseDouble(text) {
-          case .value(let value): values[row] = value
-          case .wrongType:
-            scanned.refuse(row, Fault(isNotFinite(text) ? .notFinite : .wrongType, field: index))
-          case .outOfRange: scanned.refuse(row, Fault(.outOfRange, field: index))
-          }
-        case .null where isNullable, .absent where isNullable: isNull[row] = true
-        case let other: scanned.refuse(row, Fault(other.reason, field: index))
+      convertNumbers(index, chunk, &scanned, to: values, isNull) { text, _ in
+        let number = parseDouble(text)
+        if case .wrongType = number, isNotFinite(text) { return .notFinite }
+        return number
+      } _: { _ in
+        nil
+      }
+    }
+  }
+
+  /// - Parameters:
+  ///   - parse: Makes a value of a text.
+  ///   - convert: Makes a value of true or false; nil where the column takes none.
+  @inline(__always)
+  private func convertNumbers<Value>(
+    _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords,
+    to values: UnsafeMutableBufferPointer<Value>, _ isNull: UnsafeMutableBufferPointer<Bool>,
+    _ parse: (UnsafeRawBufferPointer, Token.Kind) -> Parsed<Value>,
+    _ convert: (Bool) -> Value?
+  ) {
+    let isNullable = fields[index].column.isNullable
+    for row in values.indices where !scanned.isRefused[row] {
+      let found = scanned.value(row, index, in: chunk)
+      switch found {
+      case .text(let text, let kind):
+        // An unquoted empty CSV field is NULL where that may be.
+        if text.isEmpty && kind == .plain && isNullable {
+          isNull[row] = true
+          continue
         }
+        switch parse(text, kind) {
+        case .value(let value): values[row] = value
+        case .wrongType: scanned.refuse(row, Fault(.wrongType, field: index))
+        case .outOfRange: scanned.refuse(row, Fault(.outOfRange, field: index))
+        case .notFinite: scanned.refuse(row, Fault(.notFinite, field: index))
+        }
+      case .null where isNullable, .absent where isNullable: isNull[row] = true
+      case .bool(let truth):
+        if let value = convert(truth) {
+          values[row] = value
+        } else {
+          scanned.refuse(row, Fault(found.reason, field: index))
+        }
+      case .null, .absent, .invalidText, .composite:
+        scanned.refuse(row, Fault(found.reason, field: index))
       }
     }
   }

@@ -8,6 +8,8 @@ enum Parsed<Value> {
   case wrongType
   /// It is, and does not fit.
   case outOfRange
+  /// It says NaN or an infinity.
+  case notFinite
 }
 
 /// `-12`, `+7`, `0012`: decimal digits with an optional sign.

@@ -25,8 +25,8 @@ enum FieldType {
 
   /// For messages: all of them, or those of a computed column.
   static func list(ofFields: Bool) -> String {
-    let spellings = all.map(\.spelling).filter { ofFields || !$0.hasPrefix("timestamp(") }
-    return spellings.dropLast().joined(separator: ", ") + " or " + (spellings.last ?? "")
+    Suggestion.choice(
+      of: all.map(\.spelling).filter { ofFields || !$0.hasPrefix("timestamp(") })
   }
 
   /// `int64`, `decimal(9, 2)`; nil for anything else.

@@ -97,8 +97,7 @@ extension JobParser {
     else {
       let usages = Measure.functions.flatMap { $0.usages }
       reader.fail(
-        entry, value: text, "is not a valid measure",
-        "Use \(usages.dropLast().joined(separator: ", ")) or \(usages.last ?? "")")
+        entry, value: text, "is not a valid measure", "Use \(Suggestion.choice(of: usages))")
       return nil
     }
     let argument = String(parts[1].dropLast())
@@ -157,16 +156,8 @@ extension JobParser {
       texts[name] = text
     }
     let columns = items.map { (name: $0.name, expression: $0.expression, type: $0.type) }
-    let valueByteLimit = Int(job.limits.valueBytes)
-    var faults = DerivedColumns.faults(columns, schema: input, valueByteLimit: valueByteLimit)
-    // Each by itself is one thing; all of them are one statement.
-    if faults.isEmpty {
-      do {
-        _ = try DerivedColumns(columns, schema: input, valueByteLimit: valueByteLimit)
-      } catch {
-        faults = [error]
-      }
-    }
+    let faults = DerivedColumns.faults(
+      columns, schema: input, valueByteLimit: Int(job.limits.valueBytes))
     for fault in faults {
       reader.fail(fault.item.flatMap { texts[$0] } ?? select, fault, columns: input)
     }

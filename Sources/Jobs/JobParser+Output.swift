@@ -56,7 +56,7 @@ extension JobParser {
       // AWS, "General purpose bucket naming rules".
       let isLegal =
         (3...63).contains(bucket.utf8.count)
-        && bucket.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || ".-".contains($0)) }
+        && bucket.allSatisfy { isLowercaseOrDigit($0) || ".-".contains($0) }
       if !isLegal {
         reader.fail(
           entry, value: text, "does not name a valid S3 bucket",
@@ -85,7 +85,7 @@ extension JobParser {
       // It stands in the host's name and in a header.
       let isLegal =
         region.utf8.count <= 63
-        && region.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
+        && region.allSatisfy { isLetterOrDigit($0) || "-_.".contains($0) }
       return isLegal ? region : nil
     } fault: {
       ("is not a valid region name", "Use letters, digits and '-', as in eu-central-1")

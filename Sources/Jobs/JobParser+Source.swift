@@ -31,7 +31,7 @@ extension JobParser {
 
   private func isName(_ name: String) -> Bool {
     (1...JobKeys.nameByteLimit).contains(name.utf8.count)
-      && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_".contains($0)) }
+      && name.allSatisfy { isLetterOrDigit($0) || "-_".contains($0) }
   }
 
   private func properties(_ entry: YAMLReader.Entry) -> [String: String] {
@@ -42,7 +42,7 @@ extension JobParser {
       if name == "isolation.level" && !JobKeys.isolationLevels.contains(value) {
         reader.fail(
           entry, value: value, "is not a valid isolation level",
-          "Use \(JobKeys.isolationLevels.joined(separator: " or "))")
+          "Use \(Suggestion.choice(of: JobKeys.isolationLevels))")
       }
       properties[name] = value
     }
@@ -59,7 +59,7 @@ extension JobParser {
       // Kafka's Topic.validate: up to 249 of these characters, and neither "." nor "..".
       let isLegal =
         (1...JobKeys.topicNameByteLimit).contains(topic.utf8.count) && topic != "." && topic != ".."
-        && topic.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "._-".contains($0)) }
+        && topic.allSatisfy { isLetterOrDigit($0) || "._-".contains($0) }
       if !isLegal {
         reader.fail(
           item, value: topic, "is not a valid topic name",

@@ -54,8 +54,8 @@ struct JobParser {
   private func checkName(_ name: String, _ entry: YAMLReader.Entry) {
     let isAllowed =
       name.utf8.count <= JobKeys.nameByteLimit
-      && name.first.map { $0.isASCII && ($0.isLowercase || $0.isNumber) } == true
-      && name.allSatisfy { $0.isASCII && ($0.isLowercase || $0.isNumber || ".-_".contains($0)) }
+      && name.first.map(isLowercaseOrDigit) == true
+      && name.allSatisfy { isLowercaseOrDigit($0) || ".-_".contains($0) }
     if !isAllowed {
       reader.fail(
         entry, value: name, "is not a valid job name",
@@ -92,6 +92,16 @@ struct JobParser {
 
   // MARK: - Names
 
+  /// Of ASCII.
+  func isLetterOrDigit(_ character: Character) -> Bool {
+    character.isASCII && (character.isLetter || character.isNumber)
+  }
+
+  /// Of ASCII.
+  func isLowercaseOrDigit(_ character: Character) -> Bool {
+    character.isASCII && (character.isLowercase || character.isNumber)
+  }
+
   /// Whether the name can be used, and takes it; where it cannot, that is a fault already.
   ///
   /// - Parameter taken: In lower case.
@@ -99,7 +109,7 @@ struct JobParser {
   {
     let isAllowed =
       (1...JobKeys.columnNameByteLimit).contains(name.utf8.count) && name.first?.isNumber == false
-      && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+      && name.allSatisfy { isLetterOrDigit($0) || $0 == "_" }
     if !isAllowed {
       reader.fail(
         entry, value: name, "is not a valid column name",

@@ -13,6 +13,12 @@ package enum Suggestion {
     known.prefix(12).joined(separator: ", ") + (known.count > 12 ? ", ..." : "")
   }
 
+  /// `a, b or c`.
+  package static func choice(of words: [String]) -> String {
+    guard let last = words.last, words.count > 1 else { return words.first ?? "" }
+    return words.dropLast().joined(separator: ", ") + " or " + last
+  }
+
   /// Levenshtein's distance between the first 64 bytes of two names, ignoring the case of letters.
   private static func distance(_ left: String, _ right: String) -> Int {
     let left = left.lowercased().utf8.prefix(64)
