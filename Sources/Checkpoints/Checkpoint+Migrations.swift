@@ -21,6 +21,9 @@ extension Checkpoint {
     migrator.registerMigration("4") { database in
       try database.execute(sql: schemaVersion4)
     }
+    migrator.registerMigration("5") { database in
+      try database.execute(sql: schemaVersion5)
+    }
     return migrator
   }
 
@@ -301,5 +304,13 @@ extension Checkpoint {
       /* The generation of the state that runs write to. */;
     ALTER TABLE windows ADD COLUMN generation INTEGER NOT NULL DEFAULT 1
       /* Which table holds the groups of this pane: 1 is groups, N is groups_N. */;
+    """
+
+  /// A reject keeps what is at fault outside of its record's bytes.
+  private static let schemaVersion5 = """
+    ALTER TABLE rejects ADD COLUMN record_key BLOB
+      /* The first bytes of the message's key, where the key may be at fault. */;
+    ALTER TABLE rejects ADD COLUMN record_timestamp INTEGER
+      /* The message's time in milliseconds since 1970 UTC; NULL where it has none. */;
     """
 }

@@ -58,7 +58,8 @@ final class BatchPipeline {
     decoder = RecordDecoder(
       format: job.format, fields: job.fields, messageFields: job.messageFieldsRead,
       requiredTimeColumn: job.window.timeColumn,
-      recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes))
+      recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes),
+      keyByteLimit: Int(job.limits.keyBytes))
     let schema = decoder.schema
     batch = RecordBatch(schema)
     predicate =
@@ -294,8 +295,19 @@ final class BatchPipeline {
           partitionIndex: slice.partitionIndex, offset: batch.offsets[refusal.row],
           record: record.record,
           reason: refusal.reason, field: refusal.field,
-          raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes)))))
+          raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes))),
+          key: isKeyAtFault(refusal) ? record.key : nil,
+          timestampMilliseconds: record.timestampMilliseconds))
     }
+  }
+
+  /// Whether the message's key may be why a row is refused.
+  private func isKeyAtFault(_ refusal: Refusal) -> Bool {
+    let key = MessageField.key.rawValue
+    guard refusal.reason == .expressionFailed else { return refusal.field == key }
+    let expressions =
+      refusal.field == "where" ? [job.where].compactMap(\.self) : job.select.map(\.expression)
+    return expressions.contains { $0.columnNames.contains(key) }
   }
 
   private func sortRejects() {

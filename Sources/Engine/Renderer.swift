@@ -122,7 +122,7 @@ struct Renderer {
     }
   }
 
-  /// One row a reject; its bytes as text where they are text, in base64 where they are not.
+  /// One row a reject; bytes as text where they are text, in base64 where they are not.
   private func rejectTable(_ rejects: [StoredReject]) -> Table {
     let schema = Schema([
       ColumnDefinition("source", .string), ColumnDefinition("topic", .string),
@@ -132,6 +132,9 @@ struct Renderer {
       ColumnDefinition("field", .string, isNullable: true),
       ColumnDefinition("raw", .string, isNullable: true),
       ColumnDefinition("raw_base64", .string, isNullable: true),
+      ColumnDefinition(MessageField.key.rawValue, .string, isNullable: true),
+      ColumnDefinition("\(MessageField.key.rawValue)_base64", .string, isNullable: true),
+      MessageField.timestamp.column,
     ])
     var columns = schema.columns.map { Column($0.type) }
     for reject in rejects {
@@ -141,25 +144,34 @@ struct Renderer {
       columns[3].append(integer: reject.offset)
       columns[4].append(integer: Int64(reject.record))
       columns[5].append(string: reject.reason)
-      if let field = reject.field {
-        columns[6].append(string: field)
+      append(reject.field, to: &columns[6])
+      let (raw, key) = (shown(reject.raw), shown(reject.key))
+      append(raw.text, to: &columns[7])
+      append(raw.base64, to: &columns[8])
+      append(key.text, to: &columns[9])
+      append(key.base64, to: &columns[10])
+      if let time = reject.timestampMilliseconds {
+        columns[11].append(integer: time)
       } else {
-        columns[6].appendNull()
-      }
-      let text = reject.raw.flatMap { String(validating: $0, as: UTF8.self) }
-      if let text { columns[7].append(string: text) } else { columns[7].appendNull() }
-      if let raw = reject.raw, text == nil {
-        columns[8].append(string: base64(raw))
-      } else {
-        columns[8].appendNull()
+        columns[11].appendNull()
       }
     }
     return Table(schema, columns: columns)
   }
+
+  private func append(_ text: String?, to column: inout Column) {
+    if let text { column.append(string: text) } else { column.appendNull() }
+  }
+
+  private func shown(_ bytes: [UInt8]?) -> (text: String?, base64: String?) {
+    guard let bytes else { return (nil, nil) }
+    let text = String(validating: bytes, as: UTF8.self)
+    return (text, text == nil ? inBase64(bytes) : nil)
+  }
 }
 
 /// RFC 4648 section 4.
-private func base64(_ bytes: [UInt8]) -> String {
+private func inBase64(_ bytes: [UInt8]) -> String {
   let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
   var text = ""
   for start in stride(from: 0, to: bytes.count, by: 3) {

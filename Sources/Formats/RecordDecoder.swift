@@ -20,6 +20,7 @@ package struct RecordDecoder {
   private let requiredTimeColumn: Int?
   /// Keeps every record as it came, for what is refused after decoding. Costs memory and time.
   package var keepsRecords = false
+  private let keyByteLimit: Int
   private let framing: Framing
   private let source: ValueSource
   private let conversion: Conversion
@@ -31,16 +32,18 @@ package struct RecordDecoder {
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
   ///   - messageByteLimit: A longer message is one reject, without a look at its records.
+  ///   - keyByteLimit: Of a key at fault so many bytes are kept.
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
     format: InputFormat, fields: [InputField], messageFields: [MessageField],
     requiredTimeColumn: String?, recordByteLimit: Int,
-    messageByteLimit: Int = .max, takesShortcuts: Bool = true
+    messageByteLimit: Int = .max, keyByteLimit: Int = .max, takesShortcuts: Bool = true
   ) {
     fieldCount = fields.count
     self.messageFields = messageFields
     schema = Schema(fields.map(\.column) + messageFields.map(\.column))
     self.requiredTimeColumn = requiredTimeColumn.flatMap(schema.index)
+    self.keyByteLimit = keyByteLimit
     framing = Framing(recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit)
     source = ValueSource(format, fields: fields)
     conversion = Conversion(fields: fields)
@@ -123,8 +126,13 @@ package struct RecordDecoder {
     for record in scanned.records { batch.offsets.append(messages[Int(record.message)].offset) }
     if keepsRecords {
       for record in scanned.records {
-        let bytes = messages[Int(record.message)].value.map { [UInt8]($0[record.range]) } ?? []
-        batch.records.append(RecordBatch.RecordBytes(record: Int(record.number), bytes: bytes))
+        let message = messages[Int(record.message)]
+        batch.records.append(
+          RecordBatch.RecordBytes(
+            record: Int(record.number),
+            bytes: message.value.map { [UInt8]($0[record.range]) } ?? [],
+            key: messageFields.contains(.key) ? firstBytes(ofKeyOf: message) : nil,
+            timestampMilliseconds: message.timestampMilliseconds))
       }
     }
 
@@ -142,9 +150,18 @@ package struct RecordDecoder {
     let record = scanned.records[row]
     let message = messages[Int(record.message)]
     let raw = message.value.map { [UInt8]($0[record.range].prefix(framing.recordByteLimit)) }
+    let field = fault.field.map { schema.columns[$0].name }
+    // A message may be too large because of its key.
+    let isKeyAtFault =
+      field == MessageField.key.rawValue || message.byteCount > framing.messageByteLimit
     return Reject(
       partitionIndex: partitionIndex, offset: message.offset, record: Int(record.number),
-      reason: fault.reason,
-      field: fault.field.map { schema.columns[$0].name }, raw: raw)
+      reason: fault.reason, field: field, raw: raw,
+      key: isKeyAtFault ? firstBytes(ofKeyOf: message) : nil,
+      timestampMilliseconds: message.timestampMilliseconds)
+  }
+
+  private func firstBytes(ofKeyOf message: Message) -> [UInt8]? {
+    message.key.map { [UInt8]($0.prefix(keyByteLimit)) }
   }
 }

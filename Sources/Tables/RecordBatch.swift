@@ -23,10 +23,15 @@ package struct RecordBatch: Sendable {
     /// Its number within its message, from 0.
     package let record: Int
     package let bytes: [UInt8]
+    /// The first bytes of its message's key, where the job reads keys.
+    package let key: [UInt8]?
+    package let timestampMilliseconds: Int64?
 
-    package init(record: Int, bytes: [UInt8]) {
+    package init(record: Int, bytes: [UInt8], key: [UInt8]?, timestampMilliseconds: Int64?) {
       self.record = record
       self.bytes = bytes
+      self.key = key
+      self.timestampMilliseconds = timestampMilliseconds
     }
   }
 
@@ -125,9 +130,14 @@ package struct Reject: Sendable, Equatable {
   package let field: String?
   /// The record's bytes as they came; nil for a null value.
   package let raw: [UInt8]?
+  /// The first bytes of the message's key, where the key is at fault.
+  package let key: [UInt8]?
+  /// The message's time, which a time at fault is held against; nil where it has none.
+  package let timestampMilliseconds: Int64?
 
   package init(
-    partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?
+    partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?,
+    key: [UInt8]?, timestampMilliseconds: Int64?
   ) {
     self.partitionIndex = partitionIndex
     self.offset = offset
@@ -135,5 +145,7 @@ package struct Reject: Sendable, Equatable {
     self.reason = reason
     self.field = field
     self.raw = raw
+    self.key = key
+    self.timestampMilliseconds = timestampMilliseconds
   }
 }
