@@ -73,7 +73,7 @@ let package = Package(
     module(
       "Reports",
       [
-        "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints",
+        "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints",
         "ObjectStorage", "Engine",
       ]),
     module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets"]),

@@ -65,6 +65,9 @@ package struct RejectStop: Decodable, Sendable, Equatable {
   package let record: Int
   package let reason: String
   package let field: String?
+  /// The first bytes of the text at fault, as it came; nil where there is none, and in what an
+  /// older release stored.
+  package let text: String?
   package let rule: Rule
   package let rejectedCount: Int64
   package let judgedCount: Int64
@@ -72,13 +75,14 @@ package struct RejectStop: Decodable, Sendable, Equatable {
   package let maxShare: Double
 
   package init(
-    batch: Int64, record: Int, reason: String, field: String?, rule: Rule, rejectedCount: Int64,
-    judgedCount: Int64, maxShare: Double
+    batch: Int64, record: Int, reason: String, field: String?, text: String?, rule: Rule,
+    rejectedCount: Int64, judgedCount: Int64, maxShare: Double
   ) {
     self.batch = batch
     self.record = record
     self.reason = reason
     self.field = field
+    self.text = text
     self.rule = rule
     self.rejectedCount = rejectedCount
     self.judgedCount = judgedCount
@@ -87,9 +91,10 @@ package struct RejectStop: Decodable, Sendable, Equatable {
 
   fileprivate var json: String {
     let field = field.map { #""field":\#(JSONText.quoted($0)),"# } ?? ""
+    let text = text.map { #","text":\#(JSONText.quoted($0))"# } ?? ""
     return #"{"batch":\#(batch),\#(field)"judgedCount":\#(judgedCount),"maxShare":\#(maxShare),"#
       + #""reason":\#(JSONText.quoted(reason)),"record":\#(record),"#
-      + #""rejectedCount":\#(rejectedCount),"rule":"\#(rule.rawValue)"}"#
+      + #""rejectedCount":\#(rejectedCount),"rule":"\#(rule.rawValue)"\#(text)}"#
   }
 }
 

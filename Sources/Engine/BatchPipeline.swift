@@ -297,7 +297,8 @@ final class BatchPipeline {
           reason: refusal.reason, field: refusal.field,
           raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes))),
           key: isKeyAtFault(refusal) ? record.key : nil,
-          timestampMilliseconds: record.timestampMilliseconds))
+          timestampMilliseconds: record.timestampMilliseconds,
+          text: textAtFault(refusal, of: record)))
     }
   }
 
@@ -308,6 +309,20 @@ final class BatchPipeline {
     let expressions =
       refusal.field == "where" ? [job.where].compactMap(\.self) : job.select.map(\.expression)
     return expressions.contains { $0.columnNames.contains(key) }
+  }
+
+  private func textAtFault(_ refusal: Refusal, of record: RecordBatch.RecordBytes) -> [UInt8] {
+    var text = record.bytes
+    if refusal.reason != .expressionFailed,
+      let index = refusal.field.flatMap(batch.schema.index)
+    {
+      let column = batch.columns[index]
+      text =
+        column.type.storage == .text
+        ? column.text.withBytes(of: refusal.row) { [UInt8]($0) }
+        : Array(column.plainText(refusal.row).utf8)
+    }
+    return [UInt8](text.prefix(Reject.textByteLimit))
   }
 
   private func sortRejects() {
@@ -337,7 +352,8 @@ final class BatchPipeline {
     }
     let stop = RejectStop(
       batch: plan.batch, record: first.record, reason: first.reason.rawValue, field: first.field,
-      rule: rule, rejectedCount: rejectedCount, judgedCount: judgedCount,
+      text: first.text.map { String(decoding: $0, as: UTF8.self) }, rule: rule,
+      rejectedCount: rejectedCount, judgedCount: judgedCount,
       maxShare: job.rejects.maxShare)
     throw BatchFault(
       plan, .rejects(plan.ranges[first.partitionIndex].partition, first.offset, stop))

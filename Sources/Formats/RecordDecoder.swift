@@ -158,7 +158,26 @@ package struct RecordDecoder {
       partitionIndex: partitionIndex, offset: message.offset, record: Int(record.number),
       reason: fault.reason, field: field, raw: raw,
       key: isKeyAtFault ? firstBytes(ofKeyOf: message) : nil,
-      timestampMilliseconds: message.timestampMilliseconds)
+      timestampMilliseconds: message.timestampMilliseconds,
+      text: textAtFault(row, fault, of: message))
+  }
+
+  private func textAtFault(_ row: Int, _ fault: Fault, of message: Message) -> [UInt8]? {
+    guard let value = message.value else { return nil }
+    let record = value[scanned.records[row].range].prefix(Reject.textByteLimit)
+    switch fault.reason {
+    // Found before the record's fields were.
+    case .malformed, .missingField, .extraField, .duplicateField, .recordTooLarge:
+      return [UInt8](record)
+    case .wrongType, .outOfRange, .notNullable, .invalidText, .notFinite, .missingTimestamp,
+      .keyTooLong, .expressionFailed:
+      guard let field = fault.field else { return [UInt8](record) }
+      if field < fieldCount {
+        return scanned.firstBytes(row, field, in: value, atMost: Reject.textByteLimit)
+      }
+      return messageFields[field - fieldCount] == .key
+        ? message.key.map { [UInt8]($0.prefix(Reject.textByteLimit)) } : nil
+    }
   }
 
   private func firstBytes(ofKeyOf message: Message) -> [UInt8]? {

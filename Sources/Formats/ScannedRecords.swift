@@ -85,6 +85,23 @@ struct ScannedRecords {
 
   @inline(__always)
   func token(_ row: Int, _ field: Int) -> Token { tokens[row * fieldCount + field] }
+
+  /// A field as it came, without its quotes and escapes; nil where the record does not hold it.
+  ///
+  /// - Parameters:
+  ///   - value: Of the record's message.
+  ///   - count: At most so many bytes.
+  func firstBytes(
+    _ row: Int, _ field: Int, in value: UnsafeRawBufferPointer, atMost count: Int
+  ) -> [UInt8]? {
+    let token = token(row, field)
+    return switch token.kind {
+    case .absent: nil
+    case .unescaped: [UInt8](unescaped[token.range].prefix(count))
+    case .null, .plain, .quoted, .number, .isTrue, .isFalse, .invalidText, .composite:
+      [UInt8](value[token.range].prefix(count))
+    }
+  }
 }
 
 /// Why a record is refused, and the position of the column at fault.

@@ -1,5 +1,6 @@
 internal import Checkpoints
 internal import Engine
+internal import Escaping
 internal import Expressions
 internal import Offsets
 internal import Tables
@@ -40,6 +41,7 @@ extension Words {
   /// Also of a batch that an earlier run stopped at.
   func rejects(_ partition: PartitionID, _ offset: Offset, _ stop: RejectStop) -> String {
     let field = stop.field.map { " in field \($0)" } ?? ""
+    let text = stop.text.map { ": \"\(ForeignText.quoted($0, byteLimit: 100))\"" } ?? ""
     let were = stop.rejectedCount == 1 ? "was" : "were"
     let why =
       switch stop.rule {
@@ -63,7 +65,7 @@ extension Words {
       ? "\(correct), and run again. If the records are bad, keep these rejects and go on"
       : "\(correct), or wait for good records. To keep these rejects and go on"
     return sentence(
-      "\(partition) offset \(offset), record \(stop.record): \(stop.reason)\(field)", why,
+      "\(partition) offset \(offset), record \(stop.record): \(stop.reason)\(field)\(text)", why,
       "Nothing of batch \(stop.batch) was committed")
       + " \(remedy): \(commands.decide(.acceptRejects))"
   }

@@ -134,10 +134,16 @@ package struct Reject: Sendable, Equatable {
   package let key: [UInt8]?
   /// The message's time, which a time at fault is held against; nil where it has none.
   package let timestampMilliseconds: Int64?
+  /// The first bytes of the text at fault, for a message to a person: of the field as it came, else
+  /// of the record. Nil where there is none.
+  package let text: [UInt8]?
+
+  /// Most bytes of ``text``: more than a message shows, so that it can tell that there are more.
+  package static let textByteLimit = 128
 
   package init(
     partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?,
-    key: [UInt8]?, timestampMilliseconds: Int64?
+    key: [UInt8]?, timestampMilliseconds: Int64?, text: [UInt8]?
   ) {
     self.partitionIndex = partitionIndex
     self.offset = offset
@@ -147,5 +153,6 @@ package struct Reject: Sendable, Equatable {
     self.raw = raw
     self.key = key
     self.timestampMilliseconds = timestampMilliseconds
+    self.text = text
   }
 }

@@ -113,6 +113,48 @@ struct RejectTests {
     }
   }
 
+  @Test(
+    "that stops a batch shows the text at fault: the field as it came, else the record or the key",
+    arguments: [
+      ("csv", "{ a: int32, b: int32 }", "by: [a]", "7,12 s,\n", "extraField: \"7,12 s,\""),
+      ("csv", "{ a: int32, b: int32 }", "by: [a]", "7,12 s\n", "wrongType in field b: \"12 s\""),
+      ("csv", "{ a: int32, b: int32 }", "by: [a]", "7\n", "missingField in field b: \"7\""),
+      ("csv", "{ a: int32 }", "by: [a]", "\"12\"\"\"\n", #"wrongType in field a: "12"""#),
+      ("csv", "{ a: int32 }", "by: [a]", "\\N\n", #"notNullable in field a: "\N""#),
+      ("csv", "{ a: string }", "by: [a]", "x\u{0}y\n", #"invalidText in field a: "x\u{0}y""#),
+      ("csv", "{ a: string }", "by: [a]", "longer\n", #"keyTooLong in field a: "longer""#),
+      (
+        "csv", "{ a: int32 }", "by: [record_key]", "7\n",
+        #"keyTooLong in field record_key: "a key""#
+      ),
+      (
+        "csv", "{ a: int64 }", "by: [a]", "-9223372036854775808\n",
+        #"expressionFailed in field where: "-9223372036854775808""#
+      ),
+      ("json", "{ a: int32 }", "by: [a]", #"{"a":"x\n"}"#, #"wrongType in field a: "x\n""#),
+      ("json", "{ a: int32 }", "by: [a]", #"{"a":{"b": 1}}"#, #"wrongType in field a: "{"b": 1}""#),
+      ("json", "{ a: int32 }", "by: [a]", "{a}", #"malformed: "{a}""#),
+      ("json", "{ a: int32 }", "by: [a]", #"{"b":1}"#, #"missingField in field a: "{"b":1}""#),
+    ])
+  func textAtFault(format: String, fields: String, by: String, value: String, expected: String)
+    throws
+  {
+    let world = try World(
+      format: format, fields: fields,
+      """
+      window: global
+      where: abs(a) >= 0
+      aggregate: { \(by), measures: { calls: count() } }
+      limits: { key_bytes: 4 }
+      rejects: { policy: fail }
+      """)
+    world.log.append(Array(value.utf8), key: Array("a key".utf8))
+    let message = try #require(try world.run())
+    #expect(message.hasPrefix("main/t[0] offset 0, record 0: \(expected). "), "\(message)")
+    // What an open incident tells later is the same.
+    #expect(try world.run() == message)
+  }
+
   @Test("because its message is too large holds the first bytes of the key, which may be the cause")
   func keyTooLarge() throws {
     let world = try World(

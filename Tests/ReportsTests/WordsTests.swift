@@ -30,10 +30,11 @@ struct WordsTests {
         PartitionID(source: "main", topic: "t", partition: $0), OffsetRange(from: 0, to: 9))
     })
   private static func stop(
-    _ rule: RejectStop.Rule, _ reason: String = "wrongType", field: String? = "v"
+    _ rule: RejectStop.Rule, _ reason: String = "wrongType", field: String? = "v",
+    text: String? = nil
   ) -> RejectStop {
     RejectStop(
-      batch: 7, record: 1, reason: reason, field: field, rule: rule, rejectedCount: 5,
+      batch: 7, record: 1, reason: reason, field: field, text: text, rule: rule, rejectedCount: 5,
       judgedCount: 20, maxShare: 0.125)
   }
   private static func fault(_ problem: BatchFault.Problem) -> RunError {
@@ -75,9 +76,9 @@ struct WordsTests {
       """
     ),
     (
-      fault(.rejects(partition, 40, stop(.share))), .data,
+      fault(.rejects(partition, 40, stop(.share, text: "12 s"))), .data,
       """
-      main/t[2] offset 40, record 1: wrongType in field v. 5 of the newest 20 records were \
+      main/t[2] offset 40, record 1: wrongType in field v: "12 s". 5 of the newest 20 records were \
       rejected: more than rejects.max_share (12.5 %). Nothing of batch 7 was committed. Correct \
       source.format or source.fields, or wait for good records. To keep these rejects and go on: \
       <accept>
@@ -178,10 +179,22 @@ struct WordsTests {
   @Test("give a share without the noise of floating point", arguments: [0.07, 0.29, 0.5, 1])
   func share(maxShare: Double) {
     let stop = RejectStop(
-      batch: 1, record: 0, reason: "notANumber", field: "v", rule: .share, rejectedCount: 2,
+      batch: 1, record: 0, reason: "notANumber", field: "v", text: nil, rule: .share,
+      rejectedCount: 2,
       judgedCount: 3, maxShare: maxShare)
     let text = Self.words.text(of: Self.fault(.rejects(Self.partition, 4, stop)))
     #expect(text.contains("rejects.max_share (\(Int((maxShare * 100).rounded())) %)"), "\(text)")
+  }
+
+  @Test("show the text at fault in one line of at most 100 bytes, and no control characters")
+  func textAtFault() {
+    func text(_ text: String) -> String {
+      Self.words.text(of: Self.fault(.rejects(Self.partition, 4, Self.stop(.share, text: text))))
+    }
+    #expect(text("a\u{1B}[2J\nb").contains(#"in field v: "a\u{1B}[2J\nb". 5 of"#))
+    let long = String(repeating: "x", count: 128)
+    #expect(text(long).contains("in field v: \"\(long.prefix(97))...\". 5 of"))
+    #expect(text("").contains(#"in field v: "". 5 of"#))
   }
 
   @Test("tell everything that went wrong in a run, and nothing twice")

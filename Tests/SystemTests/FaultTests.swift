@@ -53,8 +53,8 @@ struct FaultTests {
     #expect(run.exitCode == 65)
     #expect(
       run.errors.contains(
-        "\(scenario.topic)[0] offset 1, record 0: missingField in field time_taken. 1 of the "
-          + "newest 3 records"
+        "\(scenario.topic)[0] offset 1, record 0: missingField in field time_taken: "
+          + "\"oops\". 1 of the newest 3 records"
       ))
     #expect(run.summary["batches"] as? Int == 0)
     #expect(
