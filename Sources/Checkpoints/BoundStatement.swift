@@ -18,8 +18,10 @@ struct BoundStatement {
   }
 
   /// - Parameter index: From 1, as SQLite counts.
-  func bind(_ value: Int64, at index: Int32) throws {
-    try check(sqlite3_bind_int64(statement.sqliteStatement, index, value))
+  func bind(_ value: Int64?, at index: Int32) throws {
+    try check(
+      value.map { sqlite3_bind_int64(statement.sqliteStatement, index, $0) }
+        ?? sqlite3_bind_null(statement.sqliteStatement, index))
   }
 
   /// Binds what a column holds in a row; a null as NULL, or as 0 or '' where a key column stands

@@ -19,6 +19,8 @@ package struct BatchCommit {
   package var delta: Delta?
   /// For batch windows and row jobs: the object rendered from this batch.
   package var result: (objectKey: String, bytes: [UInt8])?
+  /// Of the newest message of each range; nil where a range held none.
+  package var fingerprints: [Fingerprint?]
   /// Kept only under the quarantine policy.
   package var rejects: [Reject]
   /// What this run executes next, if it goes on.
@@ -35,6 +37,7 @@ package struct BatchCommit {
     countedCount = 0
     rejectedCount = 0
     acceptedCount = 0
+    fingerprints = Array(repeating: nil, count: plan.ranges.count)
     rejects = []
     marks = []
   }
@@ -75,7 +78,7 @@ extension Checkpoint {
       batch.plan.batch == nextBatch,
       "batch \(batch.plan.batch) committed where \(nextBatch) is next")
     try write { database in
-      try advanceProgress(batch.plan, in: database)
+      try advanceProgress(batch, in: database)
       if let delta = batch.delta { try merge(delta, of: batch.plan, in: database) }
       if let result = batch.result {
         try bumpOutput(result.objectKey, kind: "batch", number: batch.plan.batch, in: database)
@@ -99,34 +102,41 @@ extension Checkpoint {
       try store(batch.nextPlan, now: batch.now, in: database)
       try mark(batch.marks, in: database)
     }
-    for range in batch.plan.ranges {
+    for (range, fingerprint) in zip(batch.plan.ranges, batch.fingerprints) {
       partitions.ledgers[range.partition]?.advance(to: range.to)
+      if let fingerprint { partitions.fingerprints[range.partition] = fingerprint }
     }
     nextBatch = batch.plan.batch + 1
     inFlight = batch.nextPlan
   }
 
-  private func advanceProgress(_ plan: BatchPlan, in database: Database) throws {
+  private func advanceProgress(_ batch: BatchCommit, in database: Database) throws {
     let statement = try BoundStatement(database, sql: Self.moveProgress)
-    for range in plan.ranges {
+    for (range, fingerprint) in zip(batch.plan.ranges, batch.fingerprints) {
       guard let ledger = ledgers[range.partition] else { throw unknown(range.partition) }
       try moveProgress(
-        of: range.partition, from: range.from, to: ledger.landing(range.to), statement,
-        in: database)
+        of: range.partition, from: range.from, to: ledger.landing(range.to), fingerprint,
+        statement, in: database)
     }
   }
 
-  static let moveProgress =
-    "UPDATE partitions SET next_offset = ?1 WHERE partition_id = ?2 AND next_offset = ?3"
+  static let moveProgress = """
+    UPDATE partitions SET next_offset = ?1,
+      fingerprint_offset = coalesce(?4, fingerprint_offset),
+      fingerprint = coalesce(?5, fingerprint)
+    WHERE partition_id = ?2 AND next_offset = ?3
+    """
 
   func moveProgress(
-    of partition: PartitionID, from: Offset, to: Offset, _ statement: BoundStatement,
-    in database: Database
+    of partition: PartitionID, from: Offset, to: Offset, _ fingerprint: Fingerprint?,
+    _ statement: BoundStatement, in database: Database
   ) throws {
     guard let identifier = partitions.identifiers[partition] else { throw unknown(partition) }
     try statement.bind(to, at: 1)
     try statement.bind(identifier, at: 2)
     try statement.bind(from, at: 3)
+    try statement.bind(fingerprint?.offset, at: 4)
+    try statement.bind(fingerprint?.hash, at: 5)
     try statement.execute()
     guard database.changesCount == 1 else {
       throw CheckpointError(

@@ -65,16 +65,83 @@ extension Checkpoint {
   ///
   /// - Returns: False where no such incident is open.
   package func keepProgress(of partition: PartitionID, now: Int64) throws(CheckpointError) -> Bool {
-    let time = TimestampText.format(milliseconds: now)
-    return try write { database in
+    let wasOpen = try write { database in
+      try resolveReplacedLog(of: partition, "keep", now: now, in: database)
+    }
+    if wasOpen { partitions.fingerprints[partition] = nil }
+    return wasOpen
+  }
+
+  /// A person says that the log that is there now is another one, to be counted from a start of its
+  /// own. What hangs on the former one stays as history.
+  ///
+  /// - Parameter start: The oldest offset that the broker holds.
+  /// - Returns: False where no such incident is open.
+  package func restart(
+    _ partition: PartitionID, from start: Offset, now: Int64
+  ) throws(CheckpointError) -> Bool {
+    let added: Int64? = try write { database in
+      guard try resolveReplacedLog(of: partition, "restart", now: now, in: database) else {
+        return nil
+      }
+      let identifier = try partitions.addIncarnation(of: partition, start: start, in: database)
+      // What a person accepted of the former log says nothing of this one.
       try database.execute(
         sql: """
-          UPDATE incidents SET resolved_at = ?, resolution = 'keep'
-          WHERE kind = 'log_replaced' AND partition_id = ? AND resolved_at IS NULL
-          """,
-        arguments: [time, partitions.identifiers[partition]])
-      return database.changesCount > 0
+          DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL;
+          UPDATE incidents SET resolution = 'committed'
+            WHERE kind = 'rejects' AND resolution = 'accepted';
+          DELETE FROM in_flight;
+          """)
+      return identifier
     }
+    guard let added else { return false }
+    partitions.add(partition, identifier: added, OffsetLedger(start: start))
+    inFlight = nil
+    return true
+  }
+
+  /// A person passes over what the log that is there now holds from progress on.
+  ///
+  /// - Precondition: the partition's ledger has no problem with the gap.
+  /// - Returns: False where no such incident is open.
+  package func passOverReplacedLog(
+    _ gap: PartitionRange, now: Int64
+  ) throws(CheckpointError) -> Bool {
+    guard let before = ledgers[gap.partition] else { throw unknown(gap.partition) }
+    var after = before
+    after.record(gap.range)
+    let wasOpen = try write { database in
+      guard try resolveReplacedLog(of: gap.partition, "gap", now: now, in: database) else {
+        return false
+      }
+      try record(gap, .lost, from: before, to: after, now: now, in: database)
+      return true
+    }
+    guard wasOpen else { return false }
+    partitions.ledgers[gap.partition] = after
+    partitions.fingerprints[gap.partition] = nil
+    inFlight = nil
+    return true
+  }
+
+  private func resolveReplacedLog(
+    of partition: PartitionID, _ resolution: String, now: Int64, in database: Database
+  ) throws -> Bool {
+    let identifier = partitions.identifiers[partition]
+    try database.execute(
+      sql: """
+        UPDATE incidents SET resolved_at = ?, resolution = ?
+        WHERE kind = 'log_replaced' AND partition_id = ? AND resolved_at IS NULL
+        """,
+      arguments: [TimestampText.format(milliseconds: now), resolution, identifier])
+    guard database.changesCount > 0 else { return false }
+    // The message that was read is not in the log that the job goes on with.
+    try database.execute(
+      sql: """
+        UPDATE partitions SET fingerprint_offset = NULL, fingerprint = NULL WHERE partition_id = ?
+        """, arguments: [identifier])
+    return true
   }
 
   /// Partitions whose log a person knows to end before progress, with the progress that this holds

@@ -24,6 +24,9 @@ extension Checkpoint {
     migrator.registerMigration("5") { database in
       try database.execute(sql: schemaVersion5)
     }
+    migrator.registerMigration("6") { database in
+      try database.execute(sql: schemaVersion6)
+    }
     return migrator
   }
 
@@ -312,5 +315,38 @@ extension Checkpoint {
       /* The first bytes of the message's key, where the key may be at fault. */;
     ALTER TABLE rejects ADD COLUMN record_timestamp INTEGER
       /* The message's time in milliseconds since 1970 UTC; NULL where it has none. */;
+    """
+
+  /// A log that was replaced is known by the newest message that was read, and a person has more
+  /// than one choice.
+  private static let schemaVersion6 = """
+    ALTER TABLE partitions ADD COLUMN fingerprint_offset INTEGER
+      /* Of the newest message that was read; NULL where none was, or where it says nothing. */;
+    ALTER TABLE partitions ADD COLUMN fingerprint INTEGER
+      /* A hash of that message's key, value and timestamp. */;
+
+    DROP INDEX incidents_open;
+    ALTER TABLE incidents RENAME TO incidents_5;
+    CREATE TABLE incidents (             -- Losses and doubts that a person must decide.
+      incident INTEGER PRIMARY KEY,
+      kind TEXT NOT NULL CHECK (kind IN ('log_replaced', 'rejects')),
+      -- The partition concerned; for rejects that of the first reject.
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      -- Progress when it was noticed; for rejects the first reject's offset.
+      next_offset INTEGER NOT NULL,
+      -- Where the log ended; NULL where the partition is gone, and for rejects.
+      log_end INTEGER,
+      -- For rejects: what the failed batch was to read, JSON as in in_flight.
+      ranges TEXT,
+      detail TEXT NOT NULL,              -- JSON: the cause.
+      noticed_at TEXT NOT NULL,
+      last_seen_at TEXT NOT NULL,
+      resolved_at TEXT,                  -- NULL while it is open.
+      resolution TEXT CHECK (
+        resolution IN ('keep', 'restart', 'gap', 'accepted', 'committed'))
+    ) STRICT;
+    INSERT INTO incidents SELECT * FROM incidents_5;
+    DROP TABLE incidents_5;
+    CREATE INDEX incidents_open ON incidents (kind) WHERE resolved_at IS NULL;
     """
 }

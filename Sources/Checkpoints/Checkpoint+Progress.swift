@@ -35,23 +35,31 @@ extension Checkpoint {
     var after = before
     after.record(gap.range)
     try write { database in
-      try database.execute(
-        sql: "INSERT INTO gaps VALUES (?, ?, ?, ?, ?)",
-        arguments: [
-          partitions.identifiers[gap.partition], gap.from, gap.to, reason.rawValue,
-          TimestampText.format(milliseconds: now),
-        ])
-      if after.nextOffset != before.nextOffset {
-        let statement = try BoundStatement(database, sql: Self.moveProgress)
-        try moveProgress(
-          of: gap.partition, from: before.nextOffset, to: after.nextOffset, statement, in: database)
-      }
-      if hasOpenRejects { try closeRejectIncidents(now: now, in: database) }
-      // What was in flight may hold these offsets; it is planned anew.
-      try database.execute(sql: "DELETE FROM in_flight")
+      try record(gap, reason, from: before, to: after, now: now, in: database)
     }
     partitions.ledgers[gap.partition] = after
     inFlight = nil
+  }
+
+  func record(
+    _ gap: PartitionRange, _ reason: GapReason, from before: OffsetLedger, to after: OffsetLedger,
+    now: Int64, in database: Database
+  ) throws {
+    try database.execute(
+      sql: "INSERT INTO gaps VALUES (?, ?, ?, ?, ?)",
+      arguments: [
+        partitions.identifiers[gap.partition], gap.from, gap.to, reason.rawValue,
+        TimestampText.format(milliseconds: now),
+      ])
+    if after.nextOffset != before.nextOffset {
+      let statement = try BoundStatement(database, sql: Self.moveProgress)
+      try moveProgress(
+        of: gap.partition, from: before.nextOffset, to: after.nextOffset, nil, statement,
+        in: database)
+    }
+    if hasOpenRejects { try closeRejectIncidents(now: now, in: database) }
+    // What was in flight may hold these offsets; it is planned anew.
+    try database.execute(sql: "DELETE FROM in_flight")
   }
 
   /// Compares a cluster's id with the one stored, or stores it on first contact.

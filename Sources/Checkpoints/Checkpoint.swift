@@ -18,6 +18,8 @@ package final class Checkpoint {
   var partitions = StoredPartitions()
   /// Of every partition ever met.
   package var ledgers: [PartitionID: OffsetLedger] { partitions.ledgers }
+  /// Of the newest message that was read of each partition.
+  package var fingerprints: [PartitionID: Fingerprint] { partitions.fingerprints }
   /// The number that the next committed batch gets.
   package internal(set) var nextBatch: Int64 = 1
   /// The batch that is planned and not committed: by a dead run, or stored with this run's last

@@ -42,6 +42,8 @@ extension Incident {
   package enum Cause: Sendable, Equatable {
     /// The log ends before the next offset.
     case logEnded
+    /// Another message than the job has read stands at this offset.
+    case messageChanged(Offset)
     /// The topic is there, without this partition.
     case partitionGone
     /// The brokers do not know the topic.
@@ -101,6 +103,7 @@ package struct RejectStop: Decodable, Sendable, Equatable {
 extension Incident.Cause {
   private struct Stored: Decodable {
     let cause: String
+    let offset: Offset?
     let rejects: RejectStop?
   }
 
@@ -108,6 +111,7 @@ extension Incident.Cause {
   var stored: String {
     switch self {
     case .logEnded: #"{"cause":"log_ended"}"#
+    case .messageChanged(let offset): #"{"cause":"message_changed","offset":\#(offset)}"#
     case .partitionGone: #"{"cause":"partition_gone"}"#
     case .topicGone: #"{"cause":"topic_gone"}"#
     case .rejects(let stop): #"{"cause":"rejects","rejects":\#(stop.json)}"#
@@ -119,11 +123,12 @@ extension Incident.Cause {
     let stored =
       text.hasPrefix("{") ? try? JSONDecoder().decode(Stored.self, from: Data(text.utf8)) : nil
     self =
-      switch (stored?.cause, stored?.rejects) {
-      case ("log_ended", _): .logEnded
-      case ("partition_gone", _): .partitionGone
-      case ("topic_gone", _): .topicGone
-      case ("rejects", let stop?): .rejects(stop)
+      switch (stored?.cause, stored?.offset, stored?.rejects) {
+      case ("log_ended", _, _): .logEnded
+      case ("message_changed", let offset?, _): .messageChanged(offset)
+      case ("partition_gone", _, _): .partitionGone
+      case ("topic_gone", _, _): .topicGone
+      case ("rejects", _, let stop?): .rejects(stop)
       default: .sentence(text)
       }
   }

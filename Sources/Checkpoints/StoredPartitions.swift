@@ -17,6 +17,7 @@ struct StoredPartitions {
   /// The `partition_id` of the newest incarnation of each.
   private(set) var identifiers: [PartitionID: Int64] = [:]
   var ledgers: [PartitionID: OffsetLedger] = [:]
+  var fingerprints: [PartitionID: Fingerprint] = [:]
 
   init() {}
 
@@ -44,12 +45,17 @@ struct StoredPartitions {
   }
 
   private mutating func load(_ database: Database, job: Job?) throws {
-    let incarnation = try Self.hasIncarnations(database) ? "incarnation" : "1 AS incarnation"
+    let columns = try Set(database.columns(in: "partitions").map(\.name))
+    let incarnation = columns.contains("incarnation") ? "incarnation" : "1 AS incarnation"
+    let fingerprint =
+      columns.contains("fingerprint")
+      ? "fingerprint_offset, fingerprint" : "NULL AS fingerprint_offset, NULL AS fingerprint"
     var incarnations: [PartitionID: Int64] = [:]
     try database.forEachRow(
       of: "partitions",
       """
-      SELECT source, topic, partition, start_offset, next_offset, \(incarnation), partition_id
+      SELECT source, topic, partition, start_offset, next_offset, \(incarnation), partition_id,
+        \(fingerprint)
       FROM partitions ORDER BY incarnation
       """,
       identifiedBy: 3
@@ -66,6 +72,8 @@ struct StoredPartitions {
       add(
         partition, identifier: try row.integer(6),
         OffsetLedger(start: offsets.from, nextOffset: offsets.to))
+      fingerprints[partition] =
+        row.isNull(7) ? nil : Fingerprint(offset: try row.count(7), hash: try row.integer(8))
     }
   }
 
@@ -80,7 +88,23 @@ struct StoredPartitions {
       names[identifier] = nil
       identifiers[partition] = nil
       ledgers[partition] = nil
+      fingerprints[partition] = nil
     }
+  }
+
+  /// Stores a new incarnation of a partition, with a start of its own.
+  ///
+  /// - Returns: Its identifier.
+  func addIncarnation(
+    of partition: PartitionID, start: Offset, in database: Database
+  ) throws -> Int64 {
+    try database.execute(
+      sql: """
+        INSERT INTO partitions (source, topic, partition, incarnation, start_offset, next_offset)
+        SELECT source, topic, partition, incarnation + 1, ?1, ?1 FROM partitions
+        WHERE partition_id = ?2
+        """, arguments: [start, identifiers[partition]])
+    return database.lastInsertedRowID
   }
 
   func isNewest(_ identifier: Int64) -> Bool {

@@ -14,6 +14,8 @@ final class BatchPipeline {
   struct Outcome {
     var recordCount: Int64 = 0
     var countedCount: Int64 = 0
+    /// Of the newest message of each range; nil where a range holds none.
+    var fingerprints: [Fingerprint?] = []
     var rejects: [Reject] = []
     /// Of them, those that a person has accepted.
     var acceptedCount: Int64 = 0
@@ -82,6 +84,7 @@ final class BatchPipeline {
     var batches: [RecordBatch] = []
     /// What is left to read of each range.
     var ranges: [PartitionRange] = []
+    var fingerprints: [Fingerprint?] = []
     var byteCount: Int64 = 0
 
     mutating func begin(_ plan: BatchPlan?, _ schema: Schema) {
@@ -95,6 +98,7 @@ final class BatchPipeline {
       }
       while batches.count < ranges.count { batches.append(RecordBatch(schema)) }
       for index in batches.indices { batches[index].removeAllKeepingCapacity() }
+      fingerprints = Array(repeating: nil, count: ranges.count)
       byteCount = 0
     }
 
@@ -176,6 +180,7 @@ final class BatchPipeline {
     if batch.rejects.count > decodedCount { sortRejects() }
     outcome.acceptedCount = try judgeRejects(plan, recordCount: outcome.recordCount)
     outcome.rejects = batch.rejects
+    outcome.fingerprints = parts.fingerprints
     return outcome
   }
 
@@ -200,6 +205,7 @@ final class BatchPipeline {
   private func decode(_ messages: UnsafeBufferPointer<Message>, _ index: Int, _ parts: inout Parts)
   {
     let partition = parts.ranges[index].partition
+    if let last = messages.last { parts.fingerprints[index] = Fingerprint(of: last) }
     stopwatch.measure(.decode) {
       decoder.decode(
         messages, topic: partition.topic, partition: partition.partition, partitionIndex: index,

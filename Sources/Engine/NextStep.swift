@@ -17,8 +17,8 @@ package struct RunFacts: Sendable {
   package var inFlight: BatchPlan?
   /// Progress of which a person said that it stands, whatever the log holds.
   package var keptOffsets: [PartitionID: Offset] = [:]
-  /// Whether a replaced log was noticed earlier, and nobody has decided about it.
-  package var isReplacedLogOpen = false
+  /// Partitions whose log was found to be replaced, and about which nobody has decided.
+  package var undecidedPartitions: Set<PartitionID> = []
 
   /// Every partition that was discovered, ascending.
   package var partitions: [DiscoveredPartition] = []
@@ -47,11 +47,13 @@ package struct RunFacts: Sendable {
   }
 }
 
-/// A log that ends before progress, or is gone.
+/// A log that ends before progress, holds another message than was read, or is gone.
 package struct ReplacedLog: Equatable, Sendable {
   package let partition: PartitionID
   /// Nil where the topic no longer has the partition.
   package let end: Offset?
+  /// Where another message than was read stands.
+  package var changedAt: Offset?
 }
 
 package enum NextStep: Equatable, Sendable {
@@ -71,6 +73,9 @@ package enum NextStep: Equatable, Sendable {
 
 /// The engine's one decision, of `run` and of `plan`. A batch planned by a dead run goes before new
 /// ones, so that its boundaries stay the same.
+///
+/// Of a partition about whose log a person must decide, nothing is read. Under `on_data_loss: fail`
+/// the others wait with it; under `skip` they go on.
 package func nextStep(_ facts: RunFacts) -> NextStep {
   let stored = fittingPlan(facts)
   // This run planned its last commit's next batch over these very ends.
@@ -111,11 +116,13 @@ func replacedLogs(_ facts: RunFacts) -> [ReplacedLog] {
 /// unread.
 private func stepForLoss(_ facts: RunFacts) -> NextStep? {
   let replaced = replacedLogs(facts)
-  if !replaced.isEmpty || facts.isReplacedLogOpen { return .stopForReplacedLogs(replaced) }
+  if facts.onDataLoss == .fail && !(replaced.isEmpty && facts.undecidedPartitions.isEmpty) {
+    return .stopForReplacedLogs(replaced)
+  }
   var lost: [PartitionRange] = []
   for found in facts.partitions {
     guard let ledger = facts.ledgers[found.partition], let low = found.end?.low,
-      low > ledger.nextOffset
+      low > ledger.nextOffset, !facts.undecidedPartitions.contains(found.partition)
     else { continue }
     switch facts.onDataLoss {
     // In one piece, as an operator thinks of it.
@@ -142,6 +149,7 @@ private func fittingPlan(_ facts: RunFacts) -> BatchPlan? {
   for range in plan.ranges {
     found = found.drop { $0.partition < range.partition }
     guard let first = found.first, first.partition == range.partition, let end = first.end,
+      !facts.undecidedPartitions.contains(range.partition),
       let left = facts.ledgers[range.partition]?.readable(end: end.end),
       end.low <= range.from && left.from == range.from && range.to <= left.to
     else { return nil }
@@ -156,7 +164,9 @@ private func readable(_ facts: RunFacts, after plan: BatchPlan? = nil) -> [Parti
   var taken = plan?.ranges[...] ?? []
   let left = facts.partitions.compactMap { found -> PartitionRange? in
     let read = taken.first?.partition == found.partition ? taken.popFirst()?.to : nil
-    guard let end = found.end?.end, let ledger = facts.ledgers[found.partition] else { return nil }
+    guard let end = found.end?.end, let ledger = facts.ledgers[found.partition],
+      !facts.undecidedPartitions.contains(found.partition)
+    else { return nil }
     return PartitionRange(found.partition, ledger.readable(after: read, end: end))
   }
   precondition(taken.isEmpty, "a plan of partitions that were not discovered")

@@ -28,12 +28,13 @@ package struct PlanPreview: Sendable {
   package enum Obstacle: String, Sendable {
     /// Offsets were lost, and the job says `on_data_loss: fail`.
     case dataLoss = "data_loss"
-    /// A log ends before progress or is gone, which a person must decide about.
+    /// A log was replaced, which a person must decide about. Under `on_data_loss: skip` the next
+    /// run reads the other partitions all the same.
     case replacedLog = "replaced_log"
   }
-  /// Why the next run stops before it reads anything.
+  /// Why the next run ends with an error, whatever it reads.
   package let obstacle: Obstacle?
-  /// What a person is to decide; a replaced log keeps the next run from reading anything.
+  /// What a person is to decide.
   package let incidents: [Incident]
 
   package var lag: Int64 { partitions.reduce(0) { $0 + $1.lag } }
@@ -48,7 +49,8 @@ package struct PlanPreview: Sendable {
     facts.nextBatch = status?.nextBatch ?? 1
     facts.inFlight = status?.inFlight
     facts.keptOffsets = status?.keptOffsets ?? [:]
-    facts.isReplacedLogOpen = incidents.contains { $0.kind == .logReplaced }
+    facts.undecidedPartitions = Set(
+      incidents.filter { $0.kind == .logReplaced }.map(\.partition))
     for known in status?.partitions ?? [] { facts.ledgers[known.partition] = known.ledger }
     var partitions: [Partition] = []
     for (cluster, source) in zip(job.clusters, sources) {
@@ -82,13 +84,12 @@ package struct PlanPreview: Sendable {
     }
     let none = BatchPlan(batch: facts.nextBatch, ranges: [])
     switch step {
-    case .read(let plan, let isRepeated):
-      (self.plan, self.isRepeated, obstacle) = (plan, isRepeated, nil)
-    case .stopForLoss: (plan, isRepeated, obstacle) = (none, false, .dataLoss)
-    case .stopForReplacedLogs: (plan, isRepeated, obstacle) = (none, false, .replacedLog)
-    case .finish, .stopForPendingResults, .passOver:
-      (plan, isRepeated, obstacle) = (none, false, nil)
+    case .read(let plan, let isRepeated): (self.plan, self.isRepeated) = (plan, isRepeated)
+    case .stopForLoss, .stopForReplacedLogs, .finish, .stopForPendingResults, .passOver:
+      (plan, isRepeated) = (none, false)
     }
+    let isLogReplaced = !facts.undecidedPartitions.isEmpty || !replacedLogs(facts).isEmpty
+    obstacle = if case .stopForLoss = step { .dataLoss } else { isLogReplaced ? .replacedLog : nil }
   }
 }
 

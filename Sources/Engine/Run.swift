@@ -89,7 +89,9 @@ package final class Run {
   /// As seen at the start, in the order of the partitions: so a plan has nothing to sort.
   private var partitions: [DiscoveredPartition] = []
   private var keptOffsets: [PartitionID: Offset] = [:]
-  private var isReplacedLogOpen = false
+  private var undecidedPartitions: Set<PartitionID> = []
+  /// Partitions whose log was compared in this run.
+  private var comparedPartitions: Set<PartitionID> = []
   /// Most offsets of a batch now: fewer than the job's where a batch was too large.
   private var offsetLimit: Int64
   private var summary: RunSummary
@@ -201,7 +203,7 @@ package final class Run {
       try note(replacedLogs(facts))
       throw error
     }
-    isReplacedLogOpen = try !openReplacedLogs().isEmpty
+    try note(replacedLogs(facts))
   }
 
   private func openReplacedLogs() throws(CheckpointError) -> [Incident] {
@@ -210,10 +212,17 @@ package final class Run {
 
   private func note(_ logs: [ReplacedLog]) throws(CheckpointError) {
     for log in logs {
+      let cause: Incident.Cause =
+        if let offset = log.changedAt {
+          .messageChanged(offset)
+        } else {
+          log.end == nil ? .partitionGone : .logEnded
+        }
       try checkpoint.noteReplacedLog(
-        log.partition, logEnd: log.end, cause: log.end == nil ? .partitionGone : .logEnded,
+        log.partition, logEnd: log.end, cause: cause,
         now: options.clock())
     }
+    undecidedPartitions = try Set(openReplacedLogs().map(\.partition))
   }
 
   /// The partitions that a cluster has; a topic that was read and is gone is an incident.
@@ -265,7 +274,7 @@ package final class Run {
     facts.nextBatch = checkpoint.nextBatch
     facts.inFlight = checkpoint.inFlight
     facts.keptOffsets = keptOffsets
-    facts.isReplacedLogOpen = isReplacedLogOpen
+    facts.undecidedPartitions = undecidedPartitions
     facts.partitions = partitions
     facts.onDataLoss = job.onDataLoss
     facts.maxPendingBytes = job.output.maxPendingBytes
@@ -302,12 +311,13 @@ package final class Run {
       history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0) })
     while true {
       switch try decide(publisher, reader) {
-      case .stopForReplacedLogs(let logs):
-        try note(logs)
-        throw RunError.logsReplaced(try openReplacedLogs())
+      case .stopForReplacedLogs: throw RunError.logsReplaced(try openReplacedLogs())
       case .stopForLoss(let lost): throw RunError.offsetsLost(lost)
       case .passOver(let lost): try passOver(lost)
-      case .finish: return
+      case .finish:
+        // The other partitions went on meanwhile.
+        if !undecidedPartitions.isEmpty { throw RunError.logsReplaced(try openReplacedLogs()) }
+        return
       case .stopForPendingResults:
         logger.warning(
           "results wait for the store and output.max_pending_bytes is reached",
@@ -322,6 +332,9 @@ package final class Run {
           offsetLimit = min(job.maxOffsets, offsetLimit * 2)
         } catch is StopRequested {
           continue
+        } catch let error as LogsReplaced {
+          try note(error.logs)
+          try checkpoint.forgetPlan()
         } catch is BatchPipeline.TooLarge {
           offsetLimit = max(1, plan.offsetCount / 2)
           try checkpoint.forgetPlan()
@@ -348,7 +361,7 @@ package final class Run {
           }
           if case .beyondEnd(let partition, let end) = error.code {
             try note([ReplacedLog(partition: partition, end: end)])
-            throw RunError.logsReplaced(try openReplacedLogs())
+            continue
           }
           guard case .truncated = error.code, job.onDataLoss == .skip else { throw error }
           try noticeTruncation(of: plan)
@@ -372,8 +385,48 @@ package final class Run {
     }
   }
 
+  /// Makes sure that each log of a plan is still the one that was read: once a run, before anything
+  /// of the partition is counted. Partitions that are not planned cost nothing.
+  private func compareLogs(_ plan: BatchPlan) throws {
+    var fingerprints: [Fingerprint] = []
+    var ranges: [PartitionRange] = []
+    var ends: [PartitionEnd] = []
+    var found = partitions[...]
+    for partition in plan.ranges.map(\.partition) where comparedPartitions.count < partitions.count
+    {
+      found = found.drop { $0.partition < partition }
+      guard comparedPartitions.insert(partition).inserted,
+        let fingerprint = checkpoint.fingerprints[partition],
+        let ledger = checkpoint.ledgers[partition], let end = found.first?.end,
+        let range = ledger.comparable(from: fingerprint.offset, low: end.low)
+      else { continue }
+      fingerprints.append(fingerprint)
+      ranges.append(PartitionRange(partition, range))
+      ends.append(end)
+    }
+    for (name, ranges) in BatchPlan.bySource(ranges) { try source(name).prepare(Array(ranges)) }
+    var replaced: [ReplacedLog] = []
+    for (index, range) in ranges.enumerated() {
+      let isReplaced = try isReplaced(fingerprints[index]) { body in
+        try source(range.partition.source).read([range]) { lent in
+          if options.isStopRequested() { throw StopRequested() }
+          body(lent.messages)
+        }
+      }
+      guard isReplaced else { continue }
+      replaced.append(
+        ReplacedLog(
+          partition: range.partition, end: ends[index].end, changedAt: fingerprints[index].offset))
+    }
+    if !replaced.isEmpty { throw LogsReplaced(logs: replaced) }
+  }
+
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     let next = stopwatch.measure(.plan) { planAfter(plan, facts) }
+    try stopwatch.measure(.read) {
+      try compareLogs(plan)
+      if let next { try compareLogs(next) }
+    }
     try stopwatch.measure(.read) { () throws in
       for (name, ranges) in plan.rangesBySource + (next?.rangesBySource ?? []) {
         try source(name).prepare(Array(ranges))
@@ -397,6 +450,7 @@ package final class Run {
     commit.result = batch.result.map { (ObjectKeys.window(Window(plan.batch), of: job), $0) }
     // Under the policy fail only those come here that a person has accepted.
     commit.rejects = job.rejects.policy == .drop ? [] : batch.rejects
+    commit.fingerprints = batch.fingerprints
     commit.nextPlan = next
     commit.marks = publisher.takeMarks()
     do {
@@ -422,3 +476,8 @@ package final class Run {
 }
 
 private struct StopRequested: Error {}
+
+/// Other messages stand where the job has read.
+private struct LogsReplaced: Error {
+  let logs: [ReplacedLog]
+}

@@ -151,12 +151,22 @@ package enum Decision: Equatable, Sendable {
   case skipUndecodable(PartitionID)
   /// Keep the rejects that stopped a batch, and count its good records.
   case acceptRejects
-  /// Go on at progress in a log that was replaced; in all of a topic's where no partition is named.
-  case keepProgress(source: String, topic: String, partition: Int32?)
+  /// How a job goes on in a log that was replaced; in all of a topic's if no partition is named.
+  case replacedLog(ReplacedLogChoice, source: String, topic: String, partition: Int32?)
   /// Take a place that another job, or nobody, has marked.
   case adopt
   /// Go on with a checkpoint that was restored or copied.
   case goOnRestored
+}
+
+/// How a job goes on in a log that was replaced.
+package enum ReplacedLogChoice: String, CaseIterable, Sendable {
+  /// Count the log that is there now from its oldest offset, beside what was counted of the old.
+  case restart
+  /// Go on at progress; nothing below it is counted again.
+  case keep
+  /// Pass over what the log holds now, and go on at its end.
+  case gap
 }
 
 extension SourceError.Code {

@@ -56,6 +56,22 @@ package struct OffsetLedger: Hashable, Sendable {
     low <= nextOffset ? OffsetRangeSet() : unread(end: low)
   }
 
+  /// What is read again to compare a message that was read with what the broker holds.
+  ///
+  /// Normally it reaches up to progress, so that the next batch goes on where this ends, without a
+  /// seek. It never enters a gap, because what is there may be a message that nobody can decode.
+  ///
+  /// - Parameters:
+  ///   - offset: Of the newest message that was read.
+  ///   - low: The oldest offset that the broker holds.
+  /// - Returns: Nil where the message is not below progress, or is gone.
+  package func comparable(from offset: Offset, low: Offset) -> OffsetRange? {
+    guard offset >= low, offset < nextOffset else { return nil }
+    let upToProgress = OffsetRange(from: offset, to: nextOffset)
+    return upToProgress.count <= 1_000 && gaps.range(meeting: upToProgress) == nil
+      ? upToProgress : OffsetRange(from: offset, to: offset + 1)
+  }
+
   // MARK: - Progress
 
   /// Where progress stands after the partition was read up to an offset: there, or behind the gap

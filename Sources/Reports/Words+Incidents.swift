@@ -10,6 +10,9 @@ extension Words {
     case .logEnded:
       "the next offset is \(incident.nextOffset), and the log ended at "
         + "\(incident.logEnd ?? 0): the topic was deleted and made again, or the broker lost data"
+    case .messageChanged(let offset):
+      "the message at offset \(offset) is not the one that the job has read there: the topic was "
+        + "deleted and made again, or its log was cut off and has grown again"
     case .partitionGone:
       "the job has read this partition, and the topic no longer has it: the topic was deleted and "
         + "made again with fewer partitions"
@@ -25,8 +28,7 @@ extension Words {
     switch incident.kind {
     case .logReplaced:
       "\(incident.partition): \(detail(of: incident)). Noticed \(incident.noticedAt), last seen "
-        + "\(incident.lastSeenAt). Restore the topic, or go on at the job's progress: "
-        + keep([incident])
+        + "\(incident.lastSeenAt). \(choices([incident]))"
     case .rejects: "\(detail(of: incident)) (noticed \(incident.noticedAt))"
     }
   }
@@ -36,19 +38,33 @@ extension Words {
       "\($0.partition): \(detail(of: $0)) (noticed \($0.noticedAt))"
     }
     return sentence(
-      found.joined(separator: "; "), "Nothing was read",
-      "The job does not read offsets below its progress again: to count the new topic from its "
-        + "start, give the job a new name and another output.to")
-      + " If the topic was restored, or if the job is to go on with the records from its progress "
-      + "on: \(keep(incidents))"
+      found.joined(separator: "; "), "The job reads nothing there until you decide")
+      + " " + choices(incidents)
   }
 
-  private func keep(_ incidents: [Incident]) -> String {
+  /// What a person can decide about logs that were replaced, and what each choice means for the
+  /// numbers.
+  private func choices(_ incidents: [Incident]) -> String {
     guard let partition = incidents.first?.partition else { return "" }
-    return commands.decide(
-      .keepProgress(
-        source: partition.source, topic: partition.topic,
-        partition: incidents.count == 1 ? partition.partition : nil))
+    func command(_ choice: ReplacedLogChoice) -> String {
+      commands.decide(
+        .replacedLog(
+          choice, source: partition.source, topic: partition.topic,
+          partition: incidents.count == 1 ? partition.partition : nil))
+    }
+    return ReplacedLogChoice.allCases.map { "\(meaning(of: $0)): \(command($0))" }
+      .joined(separator: ". ")
+  }
+
+  private func meaning(of choice: ReplacedLogChoice) -> String {
+    switch choice {
+    case .restart:
+      "To count the new topic from its oldest offset, beside what was counted of the old one"
+    case .keep:
+      "To go on at the job's next offset and count nothing below it, also if you have restored the "
+        + "old topic"
+    case .gap: "To record what the topic holds now as a gap, and go on at its end"
+    }
   }
 
   func offsetsLost(_ ranges: [PartitionRange]) -> String {

@@ -49,9 +49,9 @@ extension Decision {
     case .skipUndecodable(let identifier):
       "tranche skip \(job) \(partition(identifier)) --undecodable"
     case .acceptRejects: "tranche resolve \(job) --accept-rejects"
-    case .keepProgress(let source, let topic, let partition):
+    case .replacedLog(let choice, let source, let topic, let partition):
       "tranche resolve \(job) --source \(source) --topic \(topic)"
-        + (partition.map { " --partition \($0)" } ?? "") + " --keep"
+        + (partition.map { " --partition \($0)" } ?? "") + " --\(choice.rawValue)"
     case .adopt: "tranche resolve \(job) --adopt"
     case .goOnRestored: "tranche resolve \(job) --restored"
     }

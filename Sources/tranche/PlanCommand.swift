@@ -63,16 +63,16 @@ struct PlanCommand: ParsableCommand {
   private func title(_ preview: PlanPreview) -> String {
     switch preview.obstacle {
     case .dataLoss: return "nothing to read: offsets were lost, and source.on_data_loss is fail"
-    case .replacedLog:
-      return "nothing to read: a log ends before the job's progress, or is gone; the next run says "
-        + "what to do"
-    case nil: break
+    case .replacedLog where preview.plan.isEmpty:
+      return "nothing to read: a log was replaced; the next run says what to do"
+    case .replacedLog, nil: break
     }
     if preview.plan.isEmpty { return "nothing to read" }
     return
       "batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of "
       + "\(grouped(preview.lag)) offsets"
       + (preview.isRepeated ? " (planned by an interrupted run)" : "")
+      + (preview.obstacle == nil ? "" : ", and nothing of a log that was replaced")
   }
 
   private struct Report: Encodable {

@@ -5,6 +5,7 @@ import Jobs
 import ObjectStorage
 import Offsets
 import Reports
+import Wiring
 
 struct ResolveCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -16,8 +17,11 @@ struct ResolveCommand: ParsableCommand {
 
       --accept-rejects: keep the rejects that stopped a batch, and count its good records. \
       This holds for the ranges of that batch, once.
-      --keep, with --topic and perhaps --partition: the topic was made anew or restored. The \
-      job continues at its next offset and does not read lower offsets again.
+      --restart, --keep or --gap, with --topic and perhaps --partition: the topic was made anew, \
+      cut off, or restored. With --restart the job counts the topic from its oldest offset, \
+      beside what it has counted of the old one. With --keep it continues at its next offset and \
+      does not read lower offsets again. With --gap it records what the topic holds now as a gap, \
+      and continues at its end.
       --adopt: the destination has no marker, or another job's. Take it over, and write every \
       window's object again (objects of single batches cannot be made again).
       --restored: this checkpoint is a backup or a copy. Go on with it, and write every \
@@ -27,20 +31,29 @@ struct ResolveCommand: ParsableCommand {
   @OptionGroup var job: JobOptions
   @Flag(help: "Keep the rejects that stopped a batch, and count its good records.")
   var acceptRejects = false
+  @Flag(help: "Count a topic that was made anew from its oldest offset.") var restart = false
   @Flag(help: "Go on at the job's progress in a topic that was made anew.") var keep = false
+  @Flag(help: "Pass over what a topic that was made anew holds now.") var gap = false
   @Flag(help: "Take over a destination that another job, or nobody, has marked.") var adopt = false
   @Flag(help: "Go on with a checkpoint that was restored or copied.") var restored = false
   @Option(help: "The source's name; optional if the job has only one.") var source: String?
-  @Option(help: "The topic, for --keep.") var topic: String?
-  @Option(help: "The partition's number, for --keep; without it, the whole topic.") var partition:
-    Int32?
+  @Option(help: "The topic, for --restart, --keep and --gap.") var topic: String?
+  @Option(help: "The partition's number; without it, the whole topic.") var partition: Int32?
+
+  private var replacedLogChoice: ReplacedLogChoice? {
+    restart ? .restart : keep ? .keep : gap ? .gap : nil
+  }
 
   func validate() throws {
-    guard [acceptRejects, keep, adopt, restored].count(where: { $0 }) == 1 else {
-      throw ValidationError("Give one of --accept-rejects, --keep, --adopt and --restored.")
+    let decisions = [acceptRejects, restart, keep, gap, adopt, restored]
+    guard decisions.count(where: { $0 }) == 1 else {
+      throw ValidationError(
+        "Give one of --accept-rejects, --restart, --keep, --gap, --adopt and --restored.")
     }
-    if keep != (topic != nil) || (!keep && partition != nil) {
-      throw ValidationError("Only --keep takes --topic, which it needs, and --partition.")
+    let isAboutLog = replacedLogChoice != nil
+    if isAboutLog != (topic != nil) || (!isAboutLog && partition != nil) {
+      throw ValidationError(
+        "Only --restart, --keep and --gap take --topic, which they need, and --partition.")
     }
   }
 
@@ -51,8 +64,8 @@ struct ResolveCommand: ParsableCommand {
         job, folder: try self.job.checkpointFolder(of: job))
       if acceptRejects {
         try acceptRejects(checkpoint)
-      } else if keep {
-        try keepProgress(job, checkpoint)
+      } else if let replacedLogChoice {
+        try decide(replacedLogChoice, job, checkpoint)
       } else {
         try takePlace(job, checkpoint)
       }
@@ -71,8 +84,9 @@ struct ResolveCommand: ParsableCommand {
     }
   }
 
-  private func keepProgress(_ job: Job, _ checkpoint: Checkpoint) throws {
-    let name = try job.cluster(named: source).cluster.name
+  private func decide(_ choice: ReplacedLogChoice, _ job: Job, _ checkpoint: Checkpoint) throws {
+    let (index, cluster) = try job.cluster(named: source)
+    let name = cluster.name
     guard let topic else { return }
     let open = try checkpoint.openIncidents().filter {
       $0.kind == .logReplaced && $0.partition.source == name && $0.partition.topic == topic
@@ -88,14 +102,45 @@ struct ResolveCommand: ParsableCommand {
         """
       )
     }
-    for incident in open {
-      guard let next = checkpoint.ledgers[incident.partition]?.nextOffset,
-        try checkpoint.keepProgress(of: incident.partition, now: nowMilliseconds())
-      else { continue }
-      printText(
-        "\(incident.partition): the job goes on at offset \(next) and does not "
-          + "count lower offsets again")
+    let source = choice == .keep ? nil : try KafkaSource(job.clusters[index], job: job)
+    for partition in open.map(\.partition) {
+      let end = try source?.ends(of: [partition])[partition]
+      printText("\(partition): \(try decide(choice, partition, checkpoint, end: end))")
     }
+  }
+
+  /// - Returns: What the job does from now on.
+  private func decide(
+    _ choice: ReplacedLogChoice, _ partition: PartitionID, _ checkpoint: Checkpoint,
+    end: PartitionEnd?
+  ) throws -> String {
+    let now = nowMilliseconds()
+    let next = checkpoint.ledgers[partition]?.nextOffset ?? 0
+    if choice == .keep {
+      _ = try checkpoint.keepProgress(of: partition, now: now)
+      return "the job goes on at offset \(next) and does not count lower offsets again"
+    }
+    guard let end else {
+      throw CommandError(.data, "\(partition): the brokers did not say where it begins and ends.")
+    }
+    if choice == .restart {
+      _ = try checkpoint.restart(partition, from: end.low, now: now)
+      return "the job counts the new log from offset \(end.low) on, beside what it has counted"
+    }
+    let gap = PartitionRange(partition, OffsetRange(from: next, to: max(next, end.end)))
+    if let problem = checkpoint.ledgers[partition]?.problem(ofGap: gap.range) {
+      guard case .empty = problem else {
+        throw CommandError(.data, "\(gap): a gap is recorded there already. Choose --keep.")
+      }
+      throw CommandError(
+        .data,
+        """
+        \(partition): the log ends at \(end.end) and the job's next offset is \(next), so there \
+        is nothing to pass over. Choose --restart or --keep.
+        """)
+    }
+    _ = try checkpoint.passOverReplacedLog(gap, now: now)
+    return "recorded \(gap.range) as a gap; the job goes on at offset \(gap.to)"
   }
 
   private func takePlace(_ job: Job, _ checkpoint: Checkpoint) throws {

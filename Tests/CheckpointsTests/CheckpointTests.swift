@@ -456,7 +456,6 @@ struct CheckpointTests {
     }
   }
 
-  // The command that makes incarnations is yet to come; what runs read is the newest already.
   @Test("goes on in the newest incarnation of a partition, and shows the gaps of all")
   func incarnations() throws {
     let folder = try TemporaryFolder()
@@ -464,7 +463,12 @@ struct CheckpointTests {
     do { _ = try open(folder, job()) }
     let queue = try DatabaseQueue(path: "\(folder.path)/calls.sqlite")
     try queue.write {
-      try $0.execute(sql: "INSERT INTO partitions VALUES (1, 'main', 't', 1, 2, 0, 4)")
+      try $0.execute(
+        sql: """
+          INSERT INTO partitions (partition_id, source, topic, partition, incarnation, start_offset,
+            next_offset)
+          VALUES (1, 'main', 't', 1, 2, 0, 4)
+          """)
     }
     try queue.close()
     let checkpoint = try open(folder, job())

@@ -150,7 +150,30 @@ struct NextStepTests {
       #expect(logs.map(\.partition) == expected)
     }
     // The log may have grown past progress since.
-    #expect(nextStep(Self.facts { $0.isReplacedLogOpen = true }) == .stopForReplacedLogs([]))
+    #expect(
+      nextStep(Self.facts { $0.undecidedPartitions = [Self.second] }) == .stopForReplacedLogs([]))
+  }
+
+  @Test("goes on with the other partitions meanwhile, where the job passes over lost data")
+  func undecidedPartitions() {
+    func step(_ undecided: Set<PartitionID>, _ change: (inout RunFacts) -> Void) -> NextStep {
+      nextStep(
+        Self.facts {
+          $0.onDataLoss = .skip
+          $0.undecidedPartitions = undecided
+          $0.partitions[1].end = PartitionEnd(low: 0, end: 9)
+          change(&$0)
+        })
+    }
+    let second = NextStep.read(Self.plan(5, Self.range(Self.second, 7, 9)), isRepeated: false)
+    #expect(step([Self.first]) { _ in } == second)
+    // Its plan is void, and what retention removes of it is not called lost.
+    #expect(step([Self.first]) { $0.inFlight = Self.stored } == second)
+    #expect(
+      step([Self.first]) { $0.partitions[0].end = PartitionEnd(low: 15, end: 20) } == second)
+    // What is noticed just now.
+    #expect(step([]) { $0.partitions[0].end = PartitionEnd(low: 0, end: 9) } == second)
+    #expect(step([Self.first, Self.second]) { _ in } == .finish)
   }
 
   @Test("stops where the brokers lost what is unread, or passes over it, but for what gaps hold")

@@ -29,6 +29,15 @@ package final class MemoryLog {
   /// Offsets that no reader ever sees: compacted, aborted, or a transaction's marker.
   package func appendHole() { end += 1 }
 
+  /// Removes one message, as compaction does.
+  package func compact(_ offset: Offset) { messages.removeAll { $0.offset == offset } }
+
+  /// Cuts the log off, as an election of a replica that lags does.
+  package func truncate(to offset: Offset) {
+    messages.removeAll { $0.offset >= offset }
+    end = min(end, offset)
+  }
+
   /// Removes what lies before an offset, as retention does.
   package func removeRecords(before offset: Offset) {
     low = max(low, min(offset, end))

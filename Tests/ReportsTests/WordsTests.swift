@@ -16,8 +16,8 @@ struct WordsTests {
       case .skip(let range): "<skip \(range)>"
       case .skipUndecodable(let partition): "<skip damaged \(partition)>"
       case .acceptRejects: "<accept>"
-      case .keepProgress(let source, let topic, let partition):
-        "<keep \(source)/\(topic)\(partition.map { "[\($0)]" } ?? "")>"
+      case .replacedLog(let choice, let source, let topic, let partition):
+        "<\(choice.rawValue) \(source)/\(topic)\(partition.map { "[\($0)]" } ?? "")>"
       case .adopt: "<adopt>"
       case .goOnRestored: "<restored>"
       }
@@ -127,10 +127,11 @@ struct WordsTests {
       .logsReplaced([incident(.logEnded, logEnd: 12)]), .dataLoss,
       """
       main/t[2]: the next offset is 30, and the log ended at 12: the topic was deleted and made \
-      again, or the broker lost data (noticed NOON). Nothing was read. The job does not read \
-      offsets below its progress again: to count the new topic from its start, give the job a new \
-      name and another output.to. If the topic was restored, or if the job is to go on with the \
-      records from its progress on: <keep main/t[2]>
+      again, or the broker lost data (noticed NOON). The job reads nothing there until you decide. \
+      To count the new topic from its oldest offset, beside what was counted of the old one: \
+      <restart main/t[2]>. To go on at the job's next offset and count nothing below it, also if \
+      you have restored the old topic: <keep main/t[2]>. To record what the topic holds now as a \
+      gap, and go on at its end: <gap main/t[2]>
       """
     ),
     (
@@ -216,8 +217,11 @@ struct WordsTests {
     #expect(
       Self.words.text(of: Self.incident(.topicGone)) == """
         main/t[2]: the job has read this topic, and the brokers no longer know it: the topic was \
-        deleted. Noticed NOON, last seen LATER. Restore the topic, or go on at the job's progress: \
-        <keep main/t[2]>
+        deleted. Noticed NOON, last seen LATER. To count the new topic from its oldest offset, \
+        beside what was counted of the old one: <restart main/t[2]>. To go on at the job's next \
+        offset and count nothing below it, also if you have restored the old topic: \
+        <keep main/t[2]>. To record what the topic holds now as a gap, and go on at its end: \
+        <gap main/t[2]>
         """)
     #expect(Self.words.detail(of: Self.incident(.sentence("as it was"))) == "as it was")
     #expect(

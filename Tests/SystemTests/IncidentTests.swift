@@ -49,9 +49,8 @@ struct IncidentTests {
     #expect(try scenario.tranche("plan", "job.yaml").output.contains("nothing to read"))
     #expect(try scenario.objects() == before)
 
-    let command = try #require(still.errors.firstRange(of: "tranche resolve ")).upperBound
-    let words = still.errors[command...].split(whereSeparator: \.isWhitespace).map(String.init)
-    let resolved = try scenario.stack.tranche(["resolve"] + words, in: scenario.folder.path)
+    let words = try scenario.command("tranche resolve", endingWith: "--keep", in: still.errors)
+    let resolved = try scenario.stack.tranche(words, in: scenario.folder.path)
     #expect(
       resolved.exitCode == 0 && resolved.output.contains("goes on at offset 3"),
       "\(resolved.errors)")

@@ -151,4 +151,19 @@ final class Scenario {
     try stack.python(
       "SystemTests/oracle.py", [copy.path, "300000"] + topics.map { "\($0.broker):\($0.topic)" })
   }
+
+  /// The words of a command that a message names, without the first, `tranche`.
+  func command(_ start: String, endingWith end: String, in message: String) throws -> [String] {
+    for part in message.components(separatedBy: start).dropFirst() {
+      let words = part.split(whereSeparator: \.isWhitespace).map {
+        String($0).trimmingCharacters(in: CharacterSet(charactersIn: ".;,"))
+      }
+      if let last = words.firstIndex(of: end), !words[..<last].contains("tranche") {
+        return start.split(separator: " ").dropFirst().map(String.init) + words[...last]
+      }
+    }
+    throw NoSuchCommand(start: start, end: end, message: message)
+  }
+
+  struct NoSuchCommand: Error { let start, end, message: String }
 }

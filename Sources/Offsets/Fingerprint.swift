@@ -1,0 +1,12 @@
+/// The newest message of a partition that the job has read. A later run compares it with what the
+/// broker holds at its offset, and so tells whether the log is still the one that was read.
+package struct Fingerprint: Hashable, Sendable {
+  package let offset: Offset
+  /// Of the message's key, value and timestamp.
+  package let hash: Int64
+
+  package init(offset: Offset, hash: Int64) {
+    self.offset = offset
+    self.hash = hash
+  }
+}
