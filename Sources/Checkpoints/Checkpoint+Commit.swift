@@ -78,7 +78,11 @@ extension Checkpoint {
       batch.plan.batch == nextBatch,
       "batch \(batch.plan.batch) committed where \(nextBatch) is next")
     try write { database in
-      try advanceProgress(batch, in: database)
+      if let backfill = batch.plan.backfill {
+        try advance(backfill, batch, in: database)
+      } else {
+        try advanceProgress(batch, in: database)
+      }
       if let delta = batch.delta { try merge(delta, of: batch.plan, in: database) }
       if let result = batch.result {
         try bumpOutput(result.objectKey, kind: "batch", number: batch.plan.batch, in: database)
@@ -89,13 +93,20 @@ extension Checkpoint {
         ).execute(arguments: [result.objectKey, result.bytes.count, Data(result.bytes)])
       }
       try keep(batch.rejects, of: batch.plan, in: database)
-      try database.cachedStatement(sql: "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
-        .execute(arguments: [
-          batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount,
-          batch.recordCount, batch.countedCount,
-          batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
-        ])
-      if hasOpenRejects { try closeRejectIncidents(now: batch.now, in: database) }
+      try database.cachedStatement(
+        sql: """
+          INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges,
+            accepted, backfill) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+          """
+      ).execute(arguments: [
+        batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount,
+        batch.recordCount, batch.countedCount,
+        batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
+        batch.plan.backfill,
+      ])
+      if hasOpenRejects {
+        try closeRejectIncidents(now: batch.now, in: database) { ledger(of: $0, after: batch.plan) }
+      }
       try database.cachedStatement(sql: "UPDATE checkpoint SET next_batch = ?").execute(arguments: [
         batch.plan.batch + 1
       ])
@@ -103,11 +114,28 @@ extension Checkpoint {
       try mark(batch.marks, in: database)
     }
     for (range, fingerprint) in zip(batch.plan.ranges, batch.fingerprints) {
-      partitions.ledgers[range.partition]?.advance(to: range.to)
-      if let fingerprint { partitions.fingerprints[range.partition] = fingerprint }
+      if batch.plan.backfill == nil {
+        partitions.ledgers[range.partition]?.advance(to: range.to)
+        if let fingerprint { partitions.fingerprints[range.partition] = fingerprint }
+      } else {
+        partitions.ledgers[range.partition]?.finishBackfill(range.range)
+      }
     }
+    if let backfill = batch.plan.backfill { forget(batch.plan.ranges, ofBackfill: backfill) }
     nextBatch = batch.plan.batch + 1
     inFlight = batch.nextPlan
+  }
+
+  private func ledger(of partition: PartitionID, after plan: BatchPlan) -> OffsetLedger? {
+    var ledger = ledgers[partition]
+    if let range = plan.ranges.first(where: { $0.partition == partition }) {
+      if plan.backfill == nil {
+        ledger?.advance(to: range.to)
+      } else {
+        ledger?.finishBackfill(range.range)
+      }
+    }
+    return ledger
   }
 
   private func advanceProgress(_ batch: BatchCommit, in database: Database) throws {
@@ -261,10 +289,12 @@ extension Checkpoint {
     if let plan {
       try database.cachedStatement(
         sql:
-          "INSERT INTO in_flight VALUES (1, ?, ?, ?) ON CONFLICT DO UPDATE SET batch = "
-          + "excluded.batch, planned_at = excluded.planned_at, ranges = excluded.ranges"
+          "INSERT INTO in_flight (id, batch, planned_at, ranges, backfill) VALUES (1, ?, ?, ?, ?) "
+          + "ON CONFLICT DO UPDATE SET batch = excluded.batch, planned_at = excluded.planned_at, "
+          + "ranges = excluded.ranges, backfill = excluded.backfill"
       ).execute(arguments: [
         plan.batch, TimestampText.format(milliseconds: now), RangesText.format(plan.ranges),
+        plan.backfill,
       ])
     } else {
       try database.cachedStatement(sql: "DELETE FROM in_flight").execute()

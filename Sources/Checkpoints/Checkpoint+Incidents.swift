@@ -68,7 +68,10 @@ extension Checkpoint {
     let wasOpen = try write { database in
       try resolveReplacedLog(of: partition, "keep", now: now, in: database)
     }
-    if wasOpen { partitions.fingerprints[partition] = nil }
+    if wasOpen {
+      partitions.fingerprints[partition] = nil
+      forgetBackfills(of: partition)
+    }
     return wasOpen
   }
 
@@ -96,6 +99,7 @@ extension Checkpoint {
       return identifier
     }
     guard let added else { return false }
+    forgetBackfills(of: partition)
     partitions.add(partition, identifier: added, OffsetLedger(start: start))
     inFlight = nil
     return true
@@ -121,6 +125,7 @@ extension Checkpoint {
     guard wasOpen else { return false }
     partitions.ledgers[gap.partition] = after
     partitions.fingerprints[gap.partition] = nil
+    forgetBackfills(of: gap.partition)
     inFlight = nil
     return true
   }
@@ -136,6 +141,7 @@ extension Checkpoint {
         """,
       arguments: [TimestampText.format(milliseconds: now), resolution, identifier])
     guard database.changesCount > 0 else { return false }
+    try giveUpBackfills(of: partition, now: now, in: database)
     // The message that was read is not in the log that the job goes on with.
     try database.execute(
       sql: """
@@ -186,16 +192,23 @@ extension Checkpoint {
     }
   }
 
-  /// - Parameter count: Batches are taken, newest first, until they hold this many judged records.
-  package func rejectHistory(recordCount count: Int64) throws(CheckpointError) -> RejectHistory {
+  /// - Parameters:
+  ///   - count: Batches are taken, newest first, until they hold this many judged records.
+  ///   - ofBackfills: Batches of backfills are judged among themselves: old messages say nothing
+  ///     about new ones.
+  package func rejectHistory(
+    recordCount count: Int64, ofBackfills: Bool
+  ) throws(CheckpointError) -> RejectHistory {
     try read { database in
       var history = RejectHistory()
       // So far below int64's end that ten thousand of them can be added up.
       let countRange: ClosedRange<Int64> = 0...1 << 48
       try database.forRows(
         of: "batches",
-        "SELECT batch, records, rejected, accepted FROM batches ORDER BY batch DESC LIMIT 10000",
-        identifiedBy: 1
+        """
+        SELECT batch, records, rejected, accepted FROM batches
+        WHERE backfill IS \(ofBackfills ? "NOT NULL" : "NULL") ORDER BY batch DESC LIMIT 10000
+        """, identifiedBy: 1
       ) { row in
         guard history.judgedCount < count else { return false }
         let rejected = try row.integer(2, in: countRange)
@@ -263,7 +276,7 @@ extension Checkpoint {
     try read { database in
       try Self.ranges(ofIncidents: "kind = 'rejects' AND resolution = 'accepted'", in: database)
     }.filter { range in
-      ledgers[range.partition].map { $0.nextOffset < range.to } ?? false
+      ledgers[range.partition].map { !$0.isSettled(range.to - 1) } ?? false
     }
   }
 
@@ -275,16 +288,29 @@ extension Checkpoint {
     ) { try $0.ranges(1) }.flatMap(\.self)
   }
 
-  /// Closes an open incident of rejects when progress has passed the first of them after all.
-  func closeRejectIncidents(now: Int64, in database: Database) throws {
-    try database.cachedStatement(
-      sql: """
-        UPDATE incidents SET resolved_at = ?, resolution = 'committed'
-        WHERE kind = 'rejects' AND resolved_at IS NULL AND EXISTS (
-          SELECT 1 FROM partitions
-          WHERE partitions.partition_id = incidents.partition_id
-            AND partitions.next_offset > incidents.next_offset)
-        """
-    ).execute(arguments: [TimestampText.format(milliseconds: now)])
+  /// Closes an open incident of rejects when the first of them is counted after all, or never will
+  /// be.
+  ///
+  /// - Parameter ledger: Of a partition, as it is with what the transaction changes.
+  func closeRejectIncidents(
+    now: Int64, in database: Database, ledger: (PartitionID) -> OffsetLedger?
+  ) throws {
+    let settled = try database.checkedRows(
+      of: "incidents",
+      """
+      SELECT incident, partition_id, next_offset FROM incidents
+      WHERE kind = 'rejects' AND resolved_at IS NULL
+      """, identifiedBy: 1
+    ) { row in
+      (
+        incident: try row.integer(0), partition: try row.partition(1, in: partitions.names),
+        offset: try row.count(2)
+      )
+    }.filter { ledger($0.partition)?.isSettled($0.offset) ?? false }
+    for (incident, _, _) in settled {
+      try database.execute(
+        sql: "UPDATE incidents SET resolved_at = ?, resolution = 'committed' WHERE incident = ?",
+        arguments: [TimestampText.format(milliseconds: now), incident])
+    }
   }
 }

@@ -27,6 +27,9 @@ extension Checkpoint {
     migrator.registerMigration("6") { database in
       try database.execute(sql: schemaVersion6)
     }
+    migrator.registerMigration("7") { database in
+      try database.execute(sql: schemaVersion7)
+    }
     return migrator
   }
 
@@ -348,5 +351,48 @@ extension Checkpoint {
     INSERT INTO incidents SELECT * FROM incidents_5;
     DROP TABLE incidents_5;
     CREATE INDEX incidents_open ON incidents (kind) WHERE resolved_at IS NULL;
+    """
+
+  /// What a person wants to be counted after all, and what was.
+  private static let schemaVersion7 = """
+    CREATE TABLE backfilled (
+      -- Offsets that were counted although they lie below the start of their partition or in a gap:
+      -- [from_offset, to_offset). Ranges that touch are one row.
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      from_offset INTEGER NOT NULL,
+      to_offset INTEGER NOT NULL,
+      PRIMARY KEY (partition_id, from_offset),
+      CHECK (from_offset >= 0 AND from_offset < to_offset)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE backfills (             -- What was asked for with `tranche backfill`.
+      backfill INTEGER PRIMARY KEY,      -- The number of the request.
+      asked_at TEXT NOT NULL,
+      -- 1: its batches go before those of new messages.
+      goes_first INTEGER NOT NULL CHECK (goes_first IN (0, 1)),
+      offsets INTEGER NOT NULL,          -- That the request took on.
+      counted_offsets INTEGER NOT NULL DEFAULT 0,  -- Of these, committed.
+      state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'done', 'cancelled')),
+      ended_at TEXT
+    ) STRICT;
+    CREATE INDEX backfills_open ON backfills (backfill) WHERE state = 'open';
+
+    CREATE TABLE backfill_ranges (
+      -- Of a request: [from_offset, to_offset).
+      backfill INTEGER NOT NULL REFERENCES backfills,
+      partition_id INTEGER NOT NULL REFERENCES partitions,
+      from_offset INTEGER NOT NULL,
+      to_offset INTEGER NOT NULL,
+      -- Left to read, or not held by the broker and so left out.
+      state TEXT NOT NULL CHECK (state IN ('left', 'unheld')),
+      PRIMARY KEY (backfill, partition_id, from_offset),
+      CHECK (from_offset >= 0 AND from_offset < to_offset)
+    ) STRICT, WITHOUT ROWID;
+
+    ALTER TABLE batches ADD COLUMN backfill INTEGER
+      /* The request that the batch was of; NULL where it moved progress. */;
+    CREATE INDEX batches_of_backfills ON batches (batch) WHERE backfill IS NOT NULL;
+    ALTER TABLE in_flight ADD COLUMN backfill INTEGER
+      /* As in batches. */;
     """
 }

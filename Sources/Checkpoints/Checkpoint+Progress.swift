@@ -57,7 +57,11 @@ extension Checkpoint {
         of: gap.partition, from: before.nextOffset, to: after.nextOffset, nil, statement,
         in: database)
     }
-    if hasOpenRejects { try closeRejectIncidents(now: now, in: database) }
+    if hasOpenRejects {
+      try closeRejectIncidents(now: now, in: database) {
+        $0 == gap.partition ? after : ledgers[$0]
+      }
+    }
     // What was in flight may hold these offsets; it is planned anew.
     try database.execute(sql: "DELETE FROM in_flight")
   }

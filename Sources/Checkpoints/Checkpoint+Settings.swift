@@ -30,6 +30,7 @@ extension Checkpoint {
         guard isStartChanged || !topics.contains([source, topic]) else { continue }
         try Self.forgetPartitions(ofTopic: topic, source: source, in: database)
       }
+      try Self.endEmptyBackfills(in: database)
       let names = job.clusters.map(\.name)
       let sources = try database.checkedRows(
         of: "clusters", "SELECT source FROM clusters", identifiedBy: 1
@@ -44,11 +45,24 @@ extension Checkpoint {
     }
   }
 
+  /// What can hang on a partition of which nothing was committed, and the partitions at last.
+  private static let tablesOfPartitions = ["gaps", "incidents", "backfill_ranges", "partitions"]
+
+  /// A request of which nothing is left, as its partitions are forgotten.
+  private static func endEmptyBackfills(in database: Database) throws {
+    try database.execute(
+      sql: """
+        UPDATE backfills SET state = 'cancelled' WHERE state = 'open' AND NOT EXISTS (
+          SELECT 1 FROM backfill_ranges
+          WHERE backfill_ranges.backfill = backfills.backfill AND state = 'left')
+        """)
+  }
+
   /// Only where nothing was committed: no state hangs on the partitions.
   private static func forgetPartitions(
     ofTopic topic: String, source: String, in database: Database
   ) throws {
-    for table in ["gaps", "incidents", "partitions"] {
+    for table in tablesOfPartitions {
       try database.execute(
         sql: """
           DELETE FROM \(table) WHERE partition_id IN (
@@ -60,19 +74,24 @@ extension Checkpoint {
   /// Another cluster takes the place of one of which nothing was committed.
   func replaceCluster(source: String, clusterID: String) throws(CheckpointError) {
     try write { database in
-      for table in ["gaps", "incidents", "partitions"] {
+      for table in Self.tablesOfPartitions {
         try database.execute(
           sql: """
             DELETE FROM \(table) WHERE partition_id IN (
               SELECT partition_id FROM partitions WHERE source = ?)
             """, arguments: [source])
       }
+      try Self.endEmptyBackfills(in: database)
       try database.execute(sql: "DELETE FROM clusters WHERE source = ?", arguments: [source])
       try database.execute(sql: "DELETE FROM in_flight")
       try database.execute(
         sql: "INSERT INTO clusters VALUES (?, ?)", arguments: [source, clusterID])
     }
     partitions.forget(source: source)
+    for index in backfills.indices {
+      backfills[index].remove(backfills[index].ranges.filter { $0.partition.source == source })
+    }
+    backfills.removeAll(where: \.isDone)
     inFlight = nil
   }
 

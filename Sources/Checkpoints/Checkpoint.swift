@@ -25,6 +25,8 @@ package final class Checkpoint {
   /// The batch that is planned and not committed: by a dead run, or stored with this run's last
   /// commit. A gap makes it void.
   package internal(set) var inFlight: BatchPlan?
+  /// Backfill requests that are not done, in the order in which their batches are taken.
+  package internal(set) var backfills: [BackfillRequest] = []
   /// Whether an incident of rejects is open, which a commit may close.
   var hasOpenRejects = false
   /// What changed in the job file since the last run and took effect now.
@@ -385,6 +387,7 @@ package final class Checkpoint {
       nextBatch = try Self.nextBatch(in: database)
       var gaps: [StoredPartitions.Gap] = []
       partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
+      backfills = try Self.openBackfills(in: database, &partitions)
       inFlight = try Self.plannedBatch(in: database)
       hasOpenRejects = try Self.openIncidents(in: database, partitions).contains {
         $0.kind == .rejects
@@ -411,10 +414,13 @@ package final class Checkpoint {
 
   /// The batch that was planned and not committed when the file was last written.
   static func plannedBatch(in database: Database) throws -> BatchPlan? {
-    try database.checkedRow(
-      of: "in_flight", "SELECT batch, ranges FROM in_flight", identifiedBy: 0
+    let backfill = try StoredPartitions.knowsBackfills(database) ? "backfill" : "NULL AS backfill"
+    return try database.checkedRow(
+      of: "in_flight", "SELECT batch, ranges, \(backfill) FROM in_flight", identifiedBy: 0
     ) { row in
-      BatchPlan(batch: try row.number(0), ranges: try row.ranges(1))
+      BatchPlan(
+        batch: try row.number(0), ranges: try row.ranges(1),
+        backfill: row.isNull(2) ? nil : try row.number(2))
     }
   }
 

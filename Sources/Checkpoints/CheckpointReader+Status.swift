@@ -23,7 +23,10 @@ package struct CheckpointStatus: Sendable {
   /// The number that the next committed batch gets.
   package let nextBatch: Int64
   package let partitions: [Partition]
+  /// What was passed over, and counted by no backfill.
   package let gaps: [Gap]
+  /// Requests that are not done, in the order in which their batches are taken.
+  package let backfills: [StoredBackfill]
   package let windowCount: Int64
   package let recordCount: Int64
   package let rejectedCount: Int64
@@ -50,7 +53,10 @@ extension CheckpointReader {
           batch: try $0.number(0), committedAt: try $0.text(1), recordCount: try $0.count(2))
       }
       var gaps: [StoredPartitions.Gap] = []
-      let partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
+      var partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
+      let order = try Checkpoint.openBackfills(in: database, &partitions).map(\.number)
+      let backfills = try Checkpoint.storedBackfills(
+        where: "state = 'open'", in: database, partitions)
       let totals = try totals(in: database)
       try confirmOutputs(in: database)
       let windowCount =
@@ -66,6 +72,9 @@ extension CheckpointReader {
           ($0.range.partition, $0.range.from) < ($1.range.partition, $1.range.from)
         }
         .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
+        backfills: order.compactMap { number in
+          backfills.first { $0.request.number == number }
+        },
         windowCount: windowCount,
         recordCount: totals.records, rejectedCount: totals.rejected,
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),

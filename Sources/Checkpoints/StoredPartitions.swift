@@ -7,6 +7,7 @@ internal import Offsets
 /// A topic that was made anew has new incarnations of its partitions: the newest is the one that
 /// runs read, and the rows that hang on others are history.
 struct StoredPartitions {
+  /// A part of a recorded gap that no backfill has counted.
   struct Gap {
     let range: PartitionRange
     let reason: String
@@ -23,9 +24,10 @@ struct StoredPartitions {
 
   /// - Parameters:
   ///   - job: Whose topics they must be, where that is known.
-  ///   - gaps: Gets every recorded gap.
+  ///   - gaps: Gets every recorded gap, but for what was backfilled of it.
   init(in database: Database, job: Job?, gaps: inout [Gap]) throws {
     try load(database, job: job)
+    let backfilled = try Self.backfilled(in: database, names)
     try database.forEachRow(
       of: "gaps",
       """
@@ -34,14 +36,47 @@ struct StoredPartitions {
     ) { row in
       let partition = try row.partition(0, in: names)
       let gap = try row.offsets(at: 1, mayBeEmpty: false)
-      gaps.append(Gap(range: PartitionRange(partition, gap), reason: try row.text(3)))
-      guard try isNewest(row.integer(0)) else { return }
+      let reason = try row.text(3)
+      let identifier = try row.integer(0)
+      for missing in OffsetRangeSet([gap])
+        .subtracting(OffsetRangeSet(backfilled[identifier] ?? [])).ranges
+      {
+        gaps.append(Gap(range: PartitionRange(partition, missing), reason: reason))
+      }
+      guard isNewest(identifier) else { return }
       let isPossible = ledgers[partition]?.restore(gap) ?? false
       guard isPossible else {
         throw row.fault(
           1, "begins a gap that overlaps progress or another gap, or lies below the start")
       }
     }
+    for (identifier, ranges) in backfilled.sorted(by: { $0.key < $1.key }) {
+      guard let partition = names[identifier], isNewest(identifier) else { continue }
+      for range in ranges {
+        let isPossible = ledgers[partition]?.restore(backfill: range, isDone: true) ?? false
+        guard isPossible else {
+          throw RowFault(
+            table: "backfilled", row: "\(identifier), \(range.from)",
+            problem: "shares offsets with what runs count, or with another row")
+        }
+      }
+    }
+  }
+
+  /// Of every incarnation; nothing where the file was made by a release without backfills.
+  private static func backfilled(
+    in database: Database, _ names: [Int64: PartitionID]
+  ) throws -> [Int64: [OffsetRange]] {
+    guard try knowsBackfills(database) else { return [:] }
+    var ranges: [Int64: [OffsetRange]] = [:]
+    try database.forEachRow(
+      of: "backfilled", "SELECT partition_id, from_offset, to_offset FROM backfilled",
+      identifiedBy: 2
+    ) { row in
+      _ = try row.partition(0, in: names)
+      ranges[try row.integer(0), default: []].append(try row.offsets(at: 1, mayBeEmpty: false))
+    }
+    return ranges
   }
 
   private mutating func load(_ database: Database, job: Job?) throws {
@@ -116,6 +151,11 @@ struct StoredPartitions {
   /// Files of schema 1 and 2, which are looked at before a run brings them up to date, have none.
   private static func hasIncarnations(_ database: Database) throws -> Bool {
     try database.columns(in: "partitions").contains { $0.name == "incarnation" }
+  }
+
+  /// Files of schema 1 to 5 have none.
+  static func knowsBackfills(_ database: Database) throws -> Bool {
+    try database.tableExists("backfilled")
   }
 
   /// The column of a table that tells the partition of a row; in files of schema 1 and 2 a row

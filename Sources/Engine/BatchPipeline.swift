@@ -25,6 +25,9 @@ final class BatchPipeline {
     var result: [UInt8]?
   }
 
+  typealias RejectHistoryOf =
+    (_ recordCount: Int64, _ ofBackfills: Bool) throws -> Checkpoint.RejectHistory
+
   /// The batch holds more than `limits.batch_bytes`: it is to be planned again with fewer offsets.
   struct TooLarge: Error {}
 
@@ -37,7 +40,7 @@ final class BatchPipeline {
   /// Ranges whose rejects a person has accepted.
   private let accepted: [PartitionRange]
   /// How the newest batches decoded, asked for only where a batch has rejects.
-  private let history: (_ recordCount: Int64) throws -> Checkpoint.RejectHistory
+  private let history: RejectHistoryOf
   private var decoder: RecordDecoder
   private let predicate: Predicate?
   private let fold: Fold?
@@ -50,7 +53,7 @@ final class BatchPipeline {
 
   init(
     _ job: Job, _ options: RunOptions, _ stopwatch: Stopwatch, accepted: [PartitionRange],
-    history: @escaping (_ recordCount: Int64) throws -> Checkpoint.RejectHistory
+    history: @escaping RejectHistoryOf
   ) throws(ExpressionError) {
     let release = options.release
     self.accepted = accepted
@@ -352,7 +355,7 @@ final class BatchPipeline {
       policy: job.rejects.policy, maxShare: job.rejects.maxShare,
       minRecords: job.rejects.minRecords,
       recordCount: recordCount, rejectedCount: Int64(judged.count),
-      history: try history(max(0, wanted)))
+      history: try history(max(0, wanted), plan.backfill != nil))
     guard case .stop(let rule, let rejectedCount, let judgedCount) = rejectVerdict(facts) else {
       return acceptedCount
     }

@@ -19,9 +19,15 @@ package struct RunFacts: Sendable {
   package var keptOffsets: [PartitionID: Offset] = [:]
   /// Partitions whose log was found to be replaced, and about which nobody has decided.
   package var undecidedPartitions: Set<PartitionID> = []
+  /// Backfill requests that are not done, in the order in which their batches are taken.
+  package var backfills: [BackfillRequest] = []
 
   /// Every partition that was discovered, ascending.
   package var partitions: [DiscoveredPartition] = []
+  /// Whether the ends were asked for anew since this run's last commit.
+  package var haveEndsChanged = false
+  /// Whether it is time to ask for the ends anew, which a run does while it backfills.
+  package var areEndsOld = false
 
   // The job's.
   package var onDataLoss = Job.DataLossPolicy.fail
@@ -63,6 +69,11 @@ package enum NextStep: Equatable, Sendable {
   case stopForLoss([PartitionRange])
   /// Record these as gaps, and ask again.
   case passOver([PartitionRange])
+  /// Ask the brokers for the ends anew, so that new messages do not wait for a backfill; and ask
+  /// again.
+  case askEnds
+  /// The brokers do not hold these offsets of a backfill: leave them out, and ask again.
+  case leaveOut([PartitionRange], backfill: Int64)
   /// - Parameter isRepeated: A dead run left the plan.
   case read(BatchPlan, isRepeated: Bool)
   /// Nothing more to do in this run.
@@ -71,35 +82,57 @@ package enum NextStep: Equatable, Sendable {
   case stopForPendingResults
 }
 
-/// The engine's one decision, of `run` and of `plan`. A batch planned by a dead run goes before new
-/// ones, so that its boundaries stay the same.
+/// The engine's one decision, of `run`, `backfill` and `plan`. A batch planned by a dead run goes
+/// before new ones, so that its boundaries stay the same.
 ///
 /// Of a partition about whose log a person must decide, nothing is read. Under `on_data_loss: fail`
 /// the others wait with it; under `skip` they go on.
 package func nextStep(_ facts: RunFacts) -> NextStep {
   let stored = fittingPlan(facts)
+  let isRepeated = stored != nil && facts.batchesDone == 0
   // This run planned its last commit's next batch over these very ends.
-  let isOwn = stored != nil && facts.batchesDone > 0
+  let isOwn = stored != nil && !isRepeated && !facts.haveEndsChanged
   if !isOwn, let step = stepForLoss(facts) { return step }
   if facts.isStopRequested || facts.isDestinationRefused { return .finish }
   if let maxBatches = facts.maxBatches, facts.batchesDone >= maxBatches { return .finish }
-  let plan =
-    stored
-    ?? planBatch(facts.nextBatch, unread: readable(facts), maxOffsets: facts.offsetLimit)
+  if facts.areEndsOld && !facts.backfills.isEmpty { return .askEnds }
+  if !isOwn, let step = stepForUnheld(facts) { return step }
+  let plan = stored ?? plan(facts.nextBatch, facts, maxOffsets: facts.offsetLimit)
   if plan.isEmpty { return .finish }
   if !facts.isStoreUp && facts.pendingBytes >= facts.maxPendingBytes {
     return .stopForPendingResults
   }
-  return .read(plan, isRepeated: stored != nil && !isOwn)
+  return .read(plan, isRepeated: isRepeated)
 }
 
 /// What a run reads behind a batch, once that is committed; nil where the run ends with it.
-package func planAfter(_ plan: BatchPlan, _ facts: RunFacts) -> BatchPlan? {
+package func planAfter(_ batch: BatchPlan, _ facts: RunFacts) -> BatchPlan? {
   if let maxBatches = facts.maxBatches, facts.batchesDone + 1 >= maxBatches { return nil }
-  let next = planBatch(
-    plan.batch + 1, unread: readable(facts, after: plan),
+  let next = plan(
+    batch.batch + 1, facts, after: batch,
     maxOffsets: min(facts.maxOffsets, facts.offsetLimit * 2))
   return next.isEmpty ? nil : next
+}
+
+/// New messages go before backfills, but for those that are to go first.
+///
+/// - Parameter read: A batch that is read before it.
+private func plan(
+  _ batch: Int64, _ facts: RunFacts, after read: BatchPlan? = nil, maxOffsets: Int64
+) -> BatchPlan {
+  func firstPlan(ofBackfillsThatGoFirst goFirst: Bool) -> BatchPlan? {
+    for var request in facts.backfills where request.goesFirst == goFirst {
+      if let read, read.backfill == request.number { request.remove(read.ranges) }
+      let unread = request.readable.filter { !facts.undecidedPartitions.contains($0.partition) }
+      let plan = planBatch(batch, of: request.number, unread: unread, maxOffsets: maxOffsets)
+      if !plan.isEmpty { return plan }
+    }
+    return nil
+  }
+  if let plan = firstPlan(ofBackfillsThatGoFirst: true) { return plan }
+  let unread = readable(facts, after: read?.backfill == nil ? read : nil)
+  let live = planBatch(batch, unread: unread, maxOffsets: maxOffsets)
+  return live.isEmpty ? firstPlan(ofBackfillsThatGoFirst: false) ?? live : live
 }
 
 /// Logs that end before progress or are gone, unless a person said that progress stands.
@@ -136,8 +169,27 @@ private func stepForLoss(_ facts: RunFacts) -> NextStep? {
   return facts.onDataLoss == .fail ? .stopForLoss(lost) : .passOver(lost)
 }
 
-/// The plan in flight, where it may be taken as it is: it fits what is unread now and what the job
-/// allows in a batch.
+/// What the brokers do not hold of a backfill: it was removed, or the log ends before it.
+private func stepForUnheld(_ facts: RunFacts) -> NextStep? {
+  if facts.backfills.isEmpty { return nil }
+  let ends = Dictionary(uniqueKeysWithValues: facts.partitions.map { ($0.partition, $0.end) })
+  for request in facts.backfills {
+    let unheld = request.left.flatMap { left -> [PartitionRange] in
+      guard !facts.undecidedPartitions.contains(left.partition),
+        let found = ends[left.partition]
+      else { return [] }
+      let held = found.map { OffsetRangeSet([OffsetRange(from: $0.low, to: $0.end)]) }
+      return left.offsets.subtracting(held ?? OffsetRangeSet()).ranges.map {
+        PartitionRange(left.partition, $0)
+      }
+    }
+    if !unheld.isEmpty { return .leaveOut(unheld, backfill: request.number) }
+  }
+  return nil
+}
+
+/// The plan in flight, where it may be taken as it is: it fits what is unread now, or left of its
+/// backfill, and what the job allows in a batch.
 ///
 /// A job file whose `max_offsets` was lowered because a batch was too large must not meet the same
 /// batch again.
@@ -145,14 +197,22 @@ private func fittingPlan(_ facts: RunFacts) -> BatchPlan? {
   guard let plan = facts.inFlight, plan.batch == facts.nextBatch,
     plan.offsetCount <= facts.maxOffsets
   else { return nil }
+  let request = plan.backfill.flatMap { number in
+    facts.backfills.first { $0.number == number }
+  }
   var found = facts.partitions[...]
   for range in plan.ranges {
     found = found.drop { $0.partition < range.partition }
     guard let first = found.first, first.partition == range.partition, let end = first.end,
-      !facts.undecidedPartitions.contains(range.partition),
-      let left = facts.ledgers[range.partition]?.readable(end: end.end),
-      end.low <= range.from && left.from == range.from && range.to <= left.to
+      !facts.undecidedPartitions.contains(range.partition), end.low <= range.from
     else { return nil }
+    if plan.backfill != nil {
+      guard let request, request.canRead(range) else { return nil }
+    } else {
+      guard let left = facts.ledgers[range.partition]?.readable(end: end.end),
+        left.from == range.from && range.to <= left.to
+      else { return nil }
+    }
   }
   return plan
 }

@@ -34,6 +34,8 @@ package struct PlanPreview: Sendable {
   }
   /// Why the next run ends with an error, whatever it reads.
   package let obstacle: Obstacle?
+  /// Offsets that backfills are yet to count.
+  package let backfillLeft: Int64
   /// What a person is to decide.
   package let incidents: [Incident]
 
@@ -51,6 +53,7 @@ package struct PlanPreview: Sendable {
     facts.keptOffsets = status?.keptOffsets ?? [:]
     facts.undecidedPartitions = Set(
       incidents.filter { $0.kind == .logReplaced }.map(\.partition))
+    facts.backfills = status?.backfills.map(\.request) ?? []
     for known in status?.partitions ?? [] { facts.ledgers[known.partition] = known.ledger }
     var partitions: [Partition] = []
     for (cluster, source) in zip(job.clusters, sources) {
@@ -76,16 +79,28 @@ package struct PlanPreview: Sendable {
 
     // As a run goes on, but that what it would store is changed here alone.
     var step = nextStep(facts)
-    while case .passOver(let lost) = step {
-      for range in lost { facts.ledgers[range.partition]?.record(range.range) }
-      // A recorded gap voids the plan that a dead run left.
-      facts.inFlight = nil
+    preparing: while true {
+      switch step {
+      case .passOver(let lost):
+        for range in lost { facts.ledgers[range.partition]?.record(range.range) }
+        // A recorded gap voids the plan that a dead run left.
+        facts.inFlight = nil
+      case .leaveOut(let unheld, let number):
+        guard let index = facts.backfills.firstIndex(where: { $0.number == number }) else {
+          preconditionFailure("backfill \(number) was not asked for")
+        }
+        facts.backfills[index].remove(unheld)
+      case .stopForReplacedLogs, .stopForLoss, .askEnds, .read, .finish, .stopForPendingResults:
+        break preparing
+      }
       step = nextStep(facts)
     }
+    backfillLeft = facts.backfills.reduce(0) { $0 + $1.offsetCount }
     let none = BatchPlan(batch: facts.nextBatch, ranges: [])
     switch step {
     case .read(let plan, let isRepeated): (self.plan, self.isRepeated) = (plan, isRepeated)
-    case .stopForLoss, .stopForReplacedLogs, .finish, .stopForPendingResults, .passOver:
+    case .stopForLoss, .stopForReplacedLogs, .finish, .stopForPendingResults, .passOver, .leaveOut,
+      .askEnds:
       (plan, isRepeated) = (none, false)
     }
     let isLogReplaced = !facts.undecidedPartitions.isEmpty || !replacedLogs(facts).isEmpty

@@ -4,7 +4,7 @@ internal import Formats
 package import Jobs
 package import Logging
 package import ObjectStorage
-internal import Offsets
+package import Offsets
 internal import Tables
 internal import Windows
 
@@ -48,8 +48,11 @@ package struct RunOptions: Sendable {
 package struct RunProgress: Sendable, Equatable {
   package var batchCount: Int
   package var recordCount: Int64
-  /// Offsets that are left to read before the ends seen at the start.
+  /// Offsets that are left to read before the ends that were last asked for.
   package var lag: Int64
+  /// Offsets that this run has backfilled, and that backfills are yet to count.
+  package var backfilledCount: Int64
+  package var backfillLeft: Int64
 }
 
 /// What a run did.
@@ -61,6 +64,12 @@ package struct RunSummary: Sendable, Equatable {
   package var countedCount: Int64 = 0
   package var rejectedCount: Int64 = 0
   package var lostOffsetCount: Int64 = 0
+  /// Of the offsets, those that were backfilled.
+  package var backfilledCount: Int64 = 0
+  /// Offsets that backfills are yet to count.
+  package var backfillLeft: Int64 = 0
+  /// What the brokers did not hold of backfills.
+  package var unheld: [PartitionRange] = []
   package var publishedCount = 0
   package var dirtyCount = 0
   package var lag: Int64 = 0
@@ -73,7 +82,8 @@ package struct RunSummary: Sendable, Equatable {
 }
 
 /// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes
-/// batches until the ends seen at its start.
+/// batches until the ends seen at its start. While a backfill is pending it goes on, and asks for
+/// the ends anew every ten seconds.
 ///
 /// Reading, folding and committing go on in the caller's thread; rendering and publishing on the
 /// ``Publisher``'s.
@@ -86,12 +96,16 @@ package final class Run {
   private let options: RunOptions
   private let logger: Logger
   private let stopwatch: Stopwatch
-  /// As seen at the start, in the order of the partitions: so a plan has nothing to sort.
+  /// As they were last asked for, in the order of the partitions: so a plan has nothing to sort.
   private var partitions: [DiscoveredPartition] = []
   private var keptOffsets: [PartitionID: Offset] = [:]
   private var undecidedPartitions: Set<PartitionID> = []
   /// Partitions whose log was compared in this run.
   private var comparedPartitions: Set<PartitionID> = []
+  /// When the ends were asked for, and whether nothing was committed since.
+  private var endsAskedAt: Int64 = 0
+  private var haveEndsChanged = false
+  private static let endsLastNanoseconds: Int64 = 10_000_000_000
   /// Most offsets of a batch now: fewer than the job's where a batch was too large.
   private var offsetLimit: Int64
   private var summary: RunSummary
@@ -169,6 +183,7 @@ package final class Run {
     errors += published.errors
     collectingErrors { summary.dirtyCount = try reader.dirtyOutputs().count }
     summary.lag = lag
+    summary.backfillLeft = backfillLeft
     summary.runTimes = stopwatch.times
     return (summary, errors)
   }
@@ -180,8 +195,11 @@ package final class Run {
     return source
   }
 
-  /// Confirms each cluster, starts partitions met for the first time, and asks for the ends, once.
+  /// Confirms each cluster, starts partitions met for the first time, and asks for the ends.
   private func discoverPartitions() throws {
+    partitions = []
+    endsAskedAt = options.nanoseconds()
+    haveEndsChanged = true
     keptOffsets = try checkpoint.keptPartitions()
     defer { partitions.sort { $0.partition < $1.partition } }
     do {
@@ -266,6 +284,16 @@ package final class Run {
     }
   }
 
+  private func leaveOut(_ ranges: [PartitionRange], ofBackfill number: Int64) throws {
+    try checkpoint.leaveOut(ranges, ofBackfill: number, now: options.clock())
+    summary.unheld += ranges
+    for range in ranges {
+      logger.warning(
+        "left out of a backfill: the broker does not hold these offsets",
+        metadata: ["backfill": "\(number)", "range": "\(range)"])
+    }
+  }
+
   // MARK: - Batches
 
   private var facts: RunFacts {
@@ -276,6 +304,8 @@ package final class Run {
     facts.keptOffsets = keptOffsets
     facts.undecidedPartitions = undecidedPartitions
     facts.partitions = partitions
+    facts.backfills = job.canBackfill ? checkpoint.backfills : []
+    facts.haveEndsChanged = haveEndsChanged
     facts.onDataLoss = job.onDataLoss
     facts.maxPendingBytes = job.output.maxPendingBytes
     facts.batchesDone = summary.batchCount
@@ -290,10 +320,16 @@ package final class Run {
     facts.pendingBytes = facts.isStoreUp ? 0 : try reader.pendingByteCount()
     facts.isDestinationRefused = publisher.isDestinationRefused
     facts.isStopRequested = options.isStopRequested()
+    // Asked only where it matters.
+    facts.areEndsOld =
+      !facts.backfills.isEmpty
+      && options.nanoseconds() - endsAskedAt >= Self.endsLastNanoseconds
     return stopwatch.measure(.plan) { nextStep(facts) }
   }
 
-  /// Offsets that are left to read before the ends seen at the start.
+  private var backfillLeft: Int64 { checkpoint.backfills.reduce(0) { $0 + $1.offsetCount } }
+
+  /// Offsets that are left to read before the ends that were last asked for.
   private var lag: Int64 {
     partitions.reduce(0) { sum, found in
       guard let end = found.end, let ledger = checkpoint.ledgers[found.partition] else {
@@ -308,12 +344,19 @@ package final class Run {
   ) throws {
     let pipeline = try BatchPipeline(
       job, options, stopwatch, accepted: try checkpoint.acceptedRanges(),
-      history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0) })
+      history: { [checkpoint] in try checkpoint.rejectHistory(recordCount: $0, ofBackfills: $1) })
+    if !job.canBackfill && !checkpoint.backfills.isEmpty {
+      logger.warning(
+        "backfills wait: with output.keep latest, the object would show an old batch",
+        metadata: ["job": "\(job.name)", "backfills": "\(checkpoint.backfills.map(\.number))"])
+    }
     while true {
       switch try decide(publisher, reader) {
       case .stopForReplacedLogs: throw RunError.logsReplaced(try openReplacedLogs())
       case .stopForLoss(let lost): throw RunError.offsetsLost(lost)
       case .passOver(let lost): try passOver(lost)
+      case .askEnds: try stopwatch.measure(.discover) { try discoverPartitions() }
+      case .leaveOut(let unheld, let number): try leaveOut(unheld, ofBackfill: number)
       case .finish:
         // The other partitions went on meanwhile.
         if !undecidedPartitions.isEmpty { throw RunError.logsReplaced(try openReplacedLogs()) }
@@ -363,7 +406,9 @@ package final class Run {
             try note([ReplacedLog(partition: partition, end: end)])
             continue
           }
-          guard case .truncated = error.code, job.onDataLoss == .skip else { throw error }
+          // What a backfill can no longer read is left out, whatever the job says of losses.
+          guard case .truncated = error.code, job.onDataLoss == .skip || plan.backfill != nil
+          else { throw error }
           try noticeTruncation(of: plan)
         }
       }
@@ -458,8 +503,10 @@ package final class Run {
     } catch {
       throw pipeline.diagnose(error, plan) ?? error
     }
+    haveEndsChanged = false
     summary.batchCount += 1
     summary.offsetCount += plan.offsetCount
+    if plan.backfill != nil { summary.backfilledCount += plan.offsetCount }
     summary.recordCount += batch.recordCount
     summary.countedCount += batch.countedCount
     summary.rejectedCount += Int64(batch.rejects.count)
@@ -471,7 +518,9 @@ package final class Run {
         "rejected": "\(batch.rejects.count)",
       ])
     options.onProgress?(
-      RunProgress(batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag))
+      RunProgress(
+        batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag,
+        backfilledCount: summary.backfilledCount, backfillLeft: backfillLeft))
   }
 }
 

@@ -24,6 +24,10 @@ package struct Job: Sendable {
   package let rejects: RejectRules
   package let limits: Limits
 
+  /// Whether batches of old messages can be counted after newer ones. Where one object shows the
+  /// newest batch, it would show an old one then.
+  package var canBackfill: Bool { window.keepsState || output.keep == .each }
+
   /// A Kafka cluster under a name of the job's own, which is what the checkpoint calls it.
   package struct Cluster: Sendable, Equatable {
     package let name: String

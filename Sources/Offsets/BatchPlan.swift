@@ -4,10 +4,14 @@ package struct BatchPlan: Hashable, Sendable {
   /// From 1, one more with every committed batch of the job.
   package let batch: Int64
   package let ranges: [PartitionRange]
+  /// The number of the ``BackfillRequest`` whose offsets these are; nil where the ranges begin at
+  /// progress.
+  package let backfill: Int64?
 
-  package init(batch: Int64, ranges: [PartitionRange]) {
+  package init(batch: Int64, ranges: [PartitionRange], backfill: Int64? = nil) {
     self.batch = batch
     self.ranges = ranges.sorted { $0.partition < $1.partition }
+    self.backfill = backfill
   }
 
   package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.count } }
@@ -40,11 +44,14 @@ package struct BatchPlan: Hashable, Sendable {
 /// there are offsets to give, they take turns by batch number.
 ///
 /// - Parameters:
+///   - backfill: The request that the ranges are of.
 ///   - unread: What is left of each partition that the job knows, in any order. Empty ranges give
 ///     nothing and keep the partition's place in the turns, so that its turn comes whatever other
 ///     partitions do.
 ///   - maxOffsets: At least 1.
-package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int64) -> BatchPlan {
+package func planBatch(
+  _ batch: Int64, of backfill: Int64? = nil, unread: [PartitionRange], maxOffsets: Int64
+) -> BatchPlan {
   precondition(maxOffsets >= 1, "a batch of \(maxOffsets) offsets")
   let partitions = unread.sorted { $0.partition < $1.partition }
   let counts = splitOffsets(
@@ -56,7 +63,7 @@ package func planBatch(_ batch: Int64, unread: [PartitionRange], maxOffsets: Int
       return PartitionRange(
         partition.partition,
         OffsetRange(from: partition.from, to: partition.from + count))
-    })
+    }, backfill: backfill)
 }
 
 /// Of how many partitions a batch takes, and of no more unless it needs them to be full: each costs

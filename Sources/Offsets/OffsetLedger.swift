@@ -2,7 +2,9 @@
 /// which are left to read, which are passed over, and where progress lands.
 ///
 /// Every offset in `[start, nextOffset)` was read and committed, or lies in a gap. Progress never
-/// stands at the start of a gap or inside one.
+/// stands at the start of a gap or inside one. What a backfill has counted lies below the start or
+/// in a gap behind progress. A gap stays what it was, the record of offsets that progress has
+/// passed over; its part that was backfilled is no longer ``missing``.
 package struct OffsetLedger: Hashable, Sendable {
   /// Resolved once, on first contact.
   package let start: Offset
@@ -12,7 +14,7 @@ package struct OffsetLedger: Hashable, Sendable {
   package private(set) var gaps = OffsetRangeSet()
   /// Offsets below the start or in a gap behind progress that were counted after all.
   package private(set) var backfilled = OffsetRangeSet()
-  /// Offsets that a backfill has planned and not yet committed.
+  /// Offsets that backfill requests are yet to count.
   package private(set) var underWay = OffsetRangeSet()
 
   /// Of a partition that is met for the first time.
@@ -131,6 +133,9 @@ package struct OffsetLedger: Hashable, Sendable {
     return true
   }
 
+  /// Passed over, and counted by no backfill.
+  package var missing: OffsetRangeSet { gaps.subtracting(backfilled) }
+
   // MARK: - Backfill
 
   /// What runs and backfills have read and committed.
@@ -144,6 +149,40 @@ package struct OffsetLedger: Hashable, Sendable {
       .subtracting(underWay)
   }
 
+  /// Whether no batch will read an offset any more: progress has passed it, and no backfill is to
+  /// count it.
+  package func isSettled(_ offset: Offset) -> Bool {
+    offset < nextOffset && !underWay.contains(offset)
+  }
+
+  /// What becomes of offsets that a person wants to be counted after all: each belongs to one of
+  /// these.
+  package struct BackfillAnswer: Hashable, Sendable {
+    /// To be read and counted.
+    package var taken = OffsetRangeSet()
+    /// Counted already.
+    package var counted = OffsetRangeSet()
+    /// An earlier request is to count them.
+    package var underWay = OffsetRangeSet()
+    /// At progress or above, where runs go on by themselves.
+    package var ahead = OffsetRangeSet()
+    /// The broker does not hold them.
+    package var unheld = OffsetRangeSet()
+  }
+
+  /// - Parameter held: What the broker holds.
+  package func answer(toBackfill wanted: OffsetRangeSet, held: OffsetRange) -> BackfillAnswer {
+    let behind = wanted.intersection(OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)]))
+    let open = behind.intersection(backfillable)
+    let taken = open.intersection(OffsetRangeSet([held]))
+    return BackfillAnswer(
+      taken: taken, counted: behind.intersection(counted),
+      underWay: behind.intersection(underWay), ahead: wanted.subtracting(behind),
+      unheld: open.subtracting(taken))
+  }
+
+  /// A request is to count the offsets.
+  ///
   /// - Precondition: the range is ``backfillable``.
   package mutating func beginBackfill(_ range: OffsetRange) {
     precondition(backfillable.contains(range), "backfill of \(range), left are \(backfillable)")
@@ -154,8 +193,27 @@ package struct OffsetLedger: Hashable, Sendable {
   ///
   /// - Precondition: all of the range is ``underWay``.
   package mutating func finishBackfill(_ range: OffsetRange) {
+    giveUpBackfill(range)
+    backfilled.insert(range)
+  }
+
+  /// The offsets are not to be counted after all: the request was cancelled, or the broker does not
+  /// hold them.
+  ///
+  /// - Precondition: all of the range is ``underWay``.
+  package mutating func giveUpBackfill(_ range: OffsetRange) {
     precondition(underWay.contains(range), "backfill of \(range), under way are \(underWay)")
     underWay.remove(range)
-    backfilled.insert(range)
+  }
+
+  /// Adds a range that was backfilled, or that a request is to backfill, as a checkpoint holds it;
+  /// after the gaps.
+  ///
+  /// - Returns: False where no such range can be: it is empty, counted, ahead of progress, or in
+  ///   another such range.
+  package mutating func restore(backfill range: OffsetRange, isDone: Bool) -> Bool {
+    guard !range.isEmpty, backfillable.contains(range) else { return false }
+    if isDone { backfilled.insert(range) } else { underWay.insert(range) }
+    return true
   }
 }

@@ -37,10 +37,15 @@ private func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
 }
 
 /// Folds records at consecutive offsets and commits them as the next batch.
+///
+/// - Parameter backfill: The request that they are of, and the first one's offset; without it they
+///   begin at progress.
 private func commit(
-  _ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = []
+  _ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = [],
+  backfill: (number: Int64, from: Offset)? = nil, rejectedCount: Int64 = 0,
+  next: BatchPlan? = nil
 ) throws {
-  let from = try #require(checkpoint.ledgers[partition]).nextOffset
+  let from = try backfill?.from ?? #require(checkpoint.ledgers[partition]).nextOffset
   var batch = RecordBatch(checkpoint.job.recordSchema)
   for (index, record) in records.enumerated() {
     if let key = record.key {
@@ -59,7 +64,11 @@ private func commit(
     batch, matches: records.map { _ in true }, batchNumber: checkpoint.nextBatch)
   guard case .folded(let delta) = outcome else { throw CancellationError() }
   let range = PartitionRange(partition, OffsetRange(from: from, to: from + Int64(records.count)))
-  var commit = BatchCommit(plan: BatchPlan(batch: checkpoint.nextBatch, ranges: [range]), now: 0)
+  let plan = BatchPlan(
+    batch: checkpoint.nextBatch, ranges: [range], backfill: backfill?.number)
+  var commit = BatchCommit(plan: plan, now: 0)
+  commit.rejectedCount = rejectedCount
+  commit.nextPlan = next
   commit.delta = delta
   commit.recordCount = Int64(records.count)
   commit.marks = marks
@@ -552,6 +561,257 @@ struct CheckpointTests {
     try commit(checkpoint, [("a", 1)])
     #expect { try checkpoint.confirmCluster(source: "main", clusterID: "B") } throws: {
       "\($0)".contains("is another cluster than before")
+    }
+  }
+}
+
+// MARK: - Backfill
+
+extension CheckpointTests {
+  private func range(_ from: Offset, _ to: Offset) -> PartitionRange {
+    PartitionRange(partition, OffsetRange(from: from, to: to))
+  }
+
+  /// Started at 10; 10 and 11 are read, and [12, 15) was passed over.
+  private func started(_ folder: TemporaryFolder) throws -> Checkpoint {
+    let checkpoint = try open(folder, job())
+    try checkpoint.start([partition: 10])
+    try commit(checkpoint, [("a", 1), ("a", 2)])
+    try checkpoint.recordGap(range(12, 15), reason: .skipped, now: 0)
+    return checkpoint
+  }
+
+  private func rows(_ checkpoint: Checkpoint, _ sql: String) throws -> [String] {
+    try checkpoint.queue.read { database in
+      try Row.fetchAll(database, sql: sql).map { row in
+        row.databaseValues.map { "\($0)" }.joined(separator: " ")
+      }
+    }
+  }
+
+  @Test(
+    """
+    counts a backfill's batches into the same windows, widens their lineage, and leaves progress \
+    where it is
+    """
+  )
+  func backfill() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let checkpoint = try started(folder)
+      let number = try checkpoint.addBackfill(
+        [range(4, 8), range(12, 14)], goesFirst: false, now: 0)
+      let next = BatchPlan(batch: 3, ranges: [range(6, 8)], backfill: number)
+      try commit(checkpoint, [("a", 4), ("b", 8)], backfill: (number, 4), next: next)
+      #expect(checkpoint.inFlight == next)
+    }
+    func check(_ checkpoint: Checkpoint) throws {
+      let ledger = try #require(checkpoint.ledgers[partition])
+      #expect(ledger.nextOffset == 16 && ledger.start == 10)
+      #expect("\(ledger.backfilled)" == "[4, 8) [12, 14)")
+      #expect("\(ledger.missing)" == "[14, 15)" && ledger.underWay.isEmpty)
+      #expect(checkpoint.backfills == [])
+    }
+    do {
+      let checkpoint = try open(folder, job())
+      // The plan comes back as a backfill's.
+      #expect(checkpoint.inFlight == BatchPlan(batch: 3, ranges: [range(6, 8)], backfill: 1))
+      #expect(checkpoint.backfills.map(\.ranges) == [[range(6, 8), range(12, 14)]])
+      try commit(checkpoint, [("a", 16), ("a", 32)], backfill: (1, 6))
+      try commit(checkpoint, [("a", 64), ("a", 128)], backfill: (1, 12))
+      try commit(checkpoint, [("a", 256)])
+      try check(checkpoint)
+    }
+    let checkpoint = try open(folder, job())
+    try check(checkpoint)
+    let reader = try CheckpointReader(path: checkpoint.path)
+    let table = try reader.table(of: Window(0), job: job())
+    #expect(table[1].integers == [1 + 2 + 4 + 16 + 32 + 64 + 128 + 256, 8])
+    let output = try #require(try reader.dirtyOutputs().first)
+    guard case .window(_, let lineage) = try reader.content(of: output, job: job()).content else {
+      Issue.record("no window")
+      return
+    }
+    #expect(
+      lineage == [
+        Lineage(partition: partition, smallestOffset: 4, largestOffset: 15, recordCount: 9)
+      ])
+    #expect(
+      try rows(checkpoint, "SELECT batch, backfill FROM batches") == [
+        "1 NULL", "2 1", "3 1", "4 1", "5 NULL",
+      ])
+    // What is missing of the gap, and the request as it ended.
+    #expect(
+      try reader.status().gaps.map { "\($0.range) \($0.reason)" } == ["\(range(14, 15)) skipped"])
+    #expect(
+      try reader.backfills() == [
+        StoredBackfill(
+          request: BackfillRequest(number: 1, goesFirst: false, ranges: []),
+          askedAt: "1970-01-01T00:00:00.000Z", offsetCount: 6, countedCount: 6, state: .done,
+          unheld: [])
+      ])
+  }
+
+  @Test("keeps backfilled ranges that touch as one row")
+  func mergedRows() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 10)], goesFirst: false, now: 0)
+    for from in stride(from: 0 as Offset, to: 10, by: 2) {
+      try commit(checkpoint, [("a", 1), ("a", 1)], backfill: (number, from))
+      #expect(
+        try rows(checkpoint, "SELECT from_offset, to_offset FROM backfilled") == ["0 \(from + 2)"])
+    }
+    #expect(try rows(checkpoint, "SELECT * FROM backfill_ranges") == [])
+  }
+
+  @Test("takes requests that go first before the others, each in the order of asking")
+  func requestOrder() throws {
+    let folder = try TemporaryFolder()
+    do {
+      let checkpoint = try started(folder)
+      for (from, goesFirst) in [(0, false), (2, true), (4, false), (6, true)] as [(Offset, Bool)] {
+        _ = try checkpoint.addBackfill([range(from, from + 1)], goesFirst: goesFirst, now: 0)
+      }
+      #expect(checkpoint.backfills.map(\.number) == [2, 4, 1, 3])
+    }
+    let checkpoint = try open(folder, job())
+    #expect(checkpoint.backfills.map(\.number) == [2, 4, 1, 3])
+    #expect(
+      try CheckpointReader(path: checkpoint.path).status().backfills.map(\.request)
+        == checkpoint.backfills)
+  }
+
+  @Test("cancels what is left of a request, its plan too, and keeps what was counted")
+  func cancelled() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 4)], goesFirst: false, now: 0)
+    try commit(
+      checkpoint, [("a", 1), ("a", 1)], backfill: (number, 0),
+      next: BatchPlan(batch: 3, ranges: [range(2, 4)], backfill: number))
+    #expect(try checkpoint.cancelBackfill(7, now: 0) == nil)
+    #expect(try checkpoint.cancelBackfill(number, now: 0) == [range(2, 4)])
+    #expect(checkpoint.inFlight == nil)
+    #expect(try rows(checkpoint, "SELECT count(*) FROM in_flight") == ["0"])
+    let ledger = try #require(checkpoint.ledgers[partition])
+    #expect("\(ledger.backfilled)" == "[0, 2)" && "\(ledger.backfillable)" == "[2, 10) [12, 15)")
+    let stored = try #require(try CheckpointReader(path: checkpoint.path).backfills().first)
+    #expect(stored.state == .cancelled && stored.countedCount == 2 && stored.offsetCount == 4)
+    // What was cancelled can be asked for again.
+    let again = try checkpoint.addBackfill([range(2, 4)], goesFirst: false, now: 0)
+    try commit(checkpoint, [("a", 1), ("a", 1)], backfill: (again, 2))
+    #expect(try rows(checkpoint, "SELECT from_offset, to_offset FROM backfilled") == ["0 4"])
+  }
+
+  @Test("names what the broker did not hold of a request, merged, and ends with its last range")
+  func leftOut() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 6)], goesFirst: false, now: 0)
+    try checkpoint.leaveOut([range(0, 2)], ofBackfill: number, now: 0)
+    try checkpoint.leaveOut([range(2, 3)], ofBackfill: number, now: 0)
+    #expect(checkpoint.backfills.map(\.ranges) == [[range(3, 6)]])
+    try commit(checkpoint, [("a", 1)], backfill: (number, 3))
+    try checkpoint.leaveOut([range(4, 6)], ofBackfill: number, now: 0)
+    #expect(checkpoint.backfills == [])
+    let stored = try #require(try CheckpointReader(path: checkpoint.path).backfills().first)
+    #expect(stored.state == .done && stored.countedCount == 1)
+    #expect(stored.unheld == [range(0, 3), range(4, 6)])
+    #expect("\(try #require(checkpoint.ledgers[partition]).backfilled)" == "[3, 4)")
+  }
+
+  @Test("refuses a batch of a backfill that is not what is left of its request")
+  func foreignBatch() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 4)], goesFirst: false, now: 0)
+    let wrong: [(number: Int64, from: Offset)] = [(number, 1), (number, 5), (number + 1, 0)]
+    for wrong in wrong {
+      #expect {
+        try commit(checkpoint, [("a", 1), ("a", 1)], backfill: wrong)
+      } throws: {
+        "\($0)".contains("is not left of backfill") || "\($0)".contains("is not open")
+      }
+    }
+    #expect(checkpoint.nextBatch == 2)
+    #expect(try rows(checkpoint, "SELECT count(*) FROM backfilled") == ["0"])
+  }
+
+  @Test("judges rejects of backfills among themselves, and those of new messages likewise")
+  func backfillRejects() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 6)], goesFirst: false, now: 0)
+    try commit(checkpoint, [("a", 1)], backfill: (number, 0), rejectedCount: 5)
+    try commit(checkpoint, [("a", 1)], rejectedCount: 1)
+    try commit(checkpoint, [("a", 1)], backfill: (number, 1), rejectedCount: 7)
+    let backfills = try checkpoint.rejectHistory(recordCount: 1_000, ofBackfills: true)
+    #expect(backfills == .init(judgedCount: 14, rejectedCount: 12, hasDecoded: true))
+    let live = try checkpoint.rejectHistory(recordCount: 1_000, ofBackfills: false)
+    #expect(live == .init(judgedCount: 4, rejectedCount: 1, hasDecoded: true))
+  }
+
+  @Test(
+    """
+    keeps an incident of a backfill's rejects until its offset is counted or given up, and not \
+    just because progress lies behind it
+    """
+  )
+  func backfillIncident() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 6)], goesFirst: false, now: 0)
+    let stop = RejectStop(
+      batch: 2, record: 0, reason: "badValue", field: nil, text: nil, rule: .share,
+      rejectedCount: 1,
+      judgedCount: 1, maxShare: 0.1)
+    func note() throws {
+      try checkpoint.noteRejects(
+        of: BatchPlan(batch: 2, ranges: [range(0, 4)], backfill: number), first: partition,
+        offset: 2, stop: stop, now: 0)
+    }
+    try note()
+    try commit(checkpoint, [("a", 1)])
+    try commit(checkpoint, [("a", 1)], backfill: (number, 0))
+    #expect(try checkpoint.openIncidents().count == 1)
+    #expect(try checkpoint.acceptRejects(now: 0) == [range(0, 4)])
+    #expect(try checkpoint.acceptedRanges() == [range(0, 4)])
+    try note()
+    try commit(checkpoint, [("a", 1), ("a", 1), ("a", 1)], backfill: (number, 1))
+    #expect(try checkpoint.openIncidents().isEmpty)
+    #expect(try checkpoint.acceptedRanges() == [])
+    // And what is cancelled needs no decision.
+    try checkpoint.noteRejects(
+      of: BatchPlan(batch: 2, ranges: [range(4, 6)], backfill: number), first: partition,
+      offset: 4, stop: stop, now: 0)
+    _ = try checkpoint.cancelBackfill(number, now: 0)
+    #expect(try checkpoint.openIncidents().isEmpty)
+  }
+
+  @Test("whose backfills share offsets with what runs count, or with each other, is damaged")
+  func damagedBackfills() throws {
+    let edits = [
+      "INSERT INTO backfilled VALUES (1, 9, 11)", "INSERT INTO backfilled VALUES (1, 12, 16)",
+      "INSERT INTO backfilled VALUES (1, 1, 5)", "INSERT INTO backfilled VALUES (9, 0, 1)",
+      "INSERT INTO backfill_ranges VALUES (1, 1, 10, 11, 'left')",
+      "INSERT INTO backfill_ranges VALUES (1, 1, 4, 6, 'left')",
+      "INSERT INTO backfill_ranges VALUES (1, 1, 5, 6, 'left')",
+    ]
+    for edit in edits {
+      let folder = try TemporaryFolder()
+      do {
+        let checkpoint = try started(folder)
+        let number = try checkpoint.addBackfill([range(2, 5)], goesFirst: false, now: 0)
+        try commit(checkpoint, [("a", 1)], backfill: (number, 2))
+        try checkpoint.queue.inDatabase { database in
+          try database.execute(sql: "PRAGMA foreign_keys = OFF")
+          try database.execute(sql: edit)
+        }
+      }
+      #expect { _ = try open(folder, job()) } throws: {
+        "\($0)".contains("backfill") && "\($0)".contains("is damaged")
+      }
     }
   }
 }

@@ -224,4 +224,155 @@ struct NextStepTests {
     #expect(planAfter(Self.stored, last) == nil)
     #expect(planAfter(Self.plan(5, Self.range(Self.first, 15, 20)), facts) == nil)
   }
+
+  // MARK: - Backfill
+
+  /// The first partition's start is 5 and it has read nothing; both are at their ends.
+  private static func backfilling(_ change: (inout RunFacts) -> Void = { _ in }) -> RunFacts {
+    facts {
+      $0.ledgers[first] = OffsetLedger(start: 20)
+      $0.backfills = [
+        BackfillRequest(
+          number: 3, goesFirst: false,
+          ranges: [range(first, 2, 5), range(first, 8, 12), range(second, 1, 4)])
+      ]
+      change(&$0)
+    }
+  }
+
+  private static func batch(_ number: Int64, of backfill: Int64, _ ranges: PartitionRange...)
+    -> BatchPlan
+  {
+    BatchPlan(batch: number, ranges: ranges, backfill: backfill)
+  }
+
+  @Test("backfills where nothing new is left, a piece of each partition in a batch")
+  func backfills() {
+    #expect(
+      nextStep(Self.backfilling())
+        == .read(
+          Self.batch(5, of: 3, Self.range(Self.first, 2, 5), Self.range(Self.second, 1, 4)),
+          isRepeated: false))
+    #expect(
+      nextStep(Self.backfilling { $0.offsetLimit = 2 })
+        == .read(
+          Self.batch(5, of: 3, Self.range(Self.first, 2, 3), Self.range(Self.second, 1, 2)),
+          isRepeated: false))
+  }
+
+  @Test("takes new messages first, but for a request that is to go before them")
+  func order() {
+    let new: (inout RunFacts) -> Void = { $0.partitions[1].end = PartitionEnd(low: 0, end: 9) }
+    let live = Self.plan(5, Self.range(Self.second, 7, 9))
+    #expect(nextStep(Self.backfilling(new)) == .read(live, isRepeated: false))
+    var facts = Self.backfilling(new)
+    facts.backfills.insert(
+      BackfillRequest(number: 4, goesFirst: true, ranges: [Self.range(Self.first, 0, 1)]), at: 0)
+    #expect(
+      nextStep(facts)
+        == .read(Self.batch(5, of: 4, Self.range(Self.first, 0, 1)), isRepeated: false))
+    // A batch that is planned goes before both.
+    facts.inFlight = live
+    #expect(nextStep(facts) == .read(live, isRepeated: true))
+  }
+
+  @Test("plans behind a batch of a backfill what is left of it, and behind its last one the next")
+  func plansAheadOfBackfills() {
+    let whole = Self.batch(5, of: 3, Self.range(Self.first, 2, 5), Self.range(Self.second, 1, 4))
+    #expect(
+      planAfter(whole, Self.backfilling())
+        == Self.batch(6, of: 3, Self.range(Self.first, 8, 12)))
+    let part = Self.batch(5, of: 3, Self.range(Self.first, 2, 4))
+    #expect(
+      planAfter(part, Self.backfilling())
+        == Self.batch(6, of: 3, Self.range(Self.first, 4, 5), Self.range(Self.second, 1, 4)))
+    var facts = Self.backfilling {
+      $0.backfills = [
+        BackfillRequest(number: 3, goesFirst: false, ranges: [Self.range(Self.first, 2, 5)]),
+        BackfillRequest(number: 4, goesFirst: false, ranges: [Self.range(Self.first, 0, 1)]),
+      ]
+    }
+    let last = Self.batch(5, of: 3, Self.range(Self.first, 2, 5))
+    #expect(planAfter(last, facts) == Self.batch(6, of: 4, Self.range(Self.first, 0, 1)))
+    facts.backfills.removeLast()
+    #expect(planAfter(last, facts) == nil)
+    // New messages are read from progress, wherever a backfill reads.
+    facts.partitions[0].end = PartitionEnd(low: 0, end: 22)
+    #expect(planAfter(last, facts) == Self.plan(6, Self.range(Self.first, 20, 22)))
+    // And a backfill goes on where it stood, behind new messages.
+    #expect(
+      planAfter(Self.plan(5, Self.range(Self.first, 20, 22)), facts)
+        == Self.batch(6, of: 3, Self.range(Self.first, 2, 5)))
+  }
+
+  @Test("repeats a dead run's batch of a backfill only where its request still begins there")
+  func storedBackfillPlans() {
+    func isTaken(_ plan: BatchPlan, _ change: (inout RunFacts) -> Void = { _ in }) -> Bool {
+      var facts = Self.backfilling { $0.inFlight = plan }
+      change(&facts)
+      return nextStep(facts) == .read(plan, isRepeated: true)
+    }
+    let stored = Self.batch(5, of: 3, Self.range(Self.first, 8, 10))
+    #expect(isTaken(stored))
+    // Its request was cancelled, another one has its offsets, or some of them are counted.
+    #expect(!isTaken(stored) { $0.backfills = [] })
+    #expect(!isTaken(Self.batch(5, of: 4, Self.range(Self.first, 8, 10))))
+    #expect(!isTaken(Self.batch(5, of: 3, Self.range(Self.first, 9, 12))))
+    #expect(!isTaken(Self.batch(5, of: 3, Self.range(Self.first, 8, 13))))
+    #expect(!isTaken(Self.batch(5, of: 3, Self.range(Self.first, 5, 8))))
+    #expect(!isTaken(stored) { $0.partitions[0].end = PartitionEnd(low: 9, end: 20) })
+    #expect(!isTaken(stored) { $0.maxOffsets = 1 })
+    // The same ranges, of no backfill.
+    #expect(!isTaken(Self.plan(5, Self.range(Self.first, 8, 10))))
+  }
+
+  @Test("leaves out of a backfill what the broker does not hold, and reads the rest")
+  func unheld() {
+    var facts = Self.backfilling {
+      $0.partitions[0].end = PartitionEnd(low: 9, end: 20)
+    }
+    let unheld = [Self.range(Self.first, 2, 5), Self.range(Self.first, 8, 9)]
+    #expect(nextStep(facts) == .leaveOut(unheld, backfill: 3))
+    facts.backfills[0].remove(unheld)
+    #expect(
+      nextStep(facts)
+        == .read(
+          Self.batch(5, of: 3, Self.range(Self.first, 9, 12), Self.range(Self.second, 1, 4)),
+          isRepeated: false))
+    // A partition that is gone, or a shorter log, and a person who said to go on at progress.
+    let gone = Self.backfilling {
+      $0.partitions[0].end = PartitionEnd(low: 0, end: 10)
+      $0.partitions[1].end = nil
+      $0.keptOffsets = [Self.first: 20, Self.second: 7]
+    }
+    #expect(
+      nextStep(gone)
+        == .leaveOut(
+          [Self.range(Self.first, 10, 12), Self.range(Self.second, 1, 4)], backfill: 3))
+  }
+
+  @Test("asks for the ends anew when it is time, while a backfill is pending, and then looks again")
+  func asksEnds() {
+    #expect(nextStep(Self.backfilling { $0.areEndsOld = true }) == .askEnds)
+    #expect(nextStep(Self.facts { $0.areEndsOld = true }) == Self.fresh)
+    #expect(
+      nextStep(
+        Self.backfilling {
+          $0.areEndsOld = true
+          $0.isStopRequested = true
+        }) == .finish)
+    // What this run has planned itself is held against the new ends.
+    let lossy = Self.backfilling {
+      $0.inFlight = Self.batch(5, of: 3, Self.range(Self.first, 8, 10))
+      $0.batchesDone = 1
+      $0.partitions[1].end = PartitionEnd(low: 8, end: 9)
+    }
+    guard case .read = nextStep(lossy) else {
+      Issue.record("\(nextStep(lossy))")
+      return
+    }
+    var asked = lossy
+    asked.haveEndsChanged = true
+    #expect(nextStep(asked) == .stopForLoss([Self.range(Self.second, 7, 8)]))
+  }
 }

@@ -204,6 +204,120 @@ struct OffsetLedgerTests {
     }
   }
 
+  /// All ledgers after a backfill of some offset that is counted and a request for another one.
+  private static let backfilled: [(ledger: OffsetLedger, oracle: Oracle)] = ledgers.flatMap {
+    ledger, oracle in
+    let open = (0..<oracle.next).filter { oracle.fate($0) != .counted }
+    return open.flatMap { done in
+      ([nil] + open).compactMap { asked -> (OffsetLedger, Oracle)? in
+        if asked == done { return nil }
+        var (ledger, oracle) = (ledger, oracle)
+        ledger.beginBackfill(OffsetRange(from: done, to: done + 1))
+        ledger.finishBackfill(OffsetRange(from: done, to: done + 1))
+        oracle.backfilled = [done]
+        if let asked {
+          ledger.beginBackfill(OffsetRange(from: asked, to: asked + 1))
+          oracle.underWay = [asked]
+        }
+        return (ledger, oracle)
+      }
+    }
+  }
+
+  @Test("answers a wish to backfill: each offset is taken, or named with why it is not")
+  func answers() {
+    #expect(Self.backfilled.count > 500, "\(Self.backfilled.count)")
+    let helds = [(0, 7), (2, 7), (0, 3), (3, 5)].map { OffsetRange(from: $0, to: $1) }
+    for (ledger, oracle) in Self.backfilled {
+      for held in helds {
+        for wanted in [OffsetRange(from: 0, to: 7), OffsetRange(from: 1, to: 4)] {
+          let answer = ledger.answer(toBackfill: OffsetRangeSet([wanted]), held: held)
+          for offset in wanted.from..<wanted.to {
+            let sets = [
+              answer.taken, answer.counted, answer.underWay, answer.ahead, answer.unheld,
+            ]
+            let expected =
+              if offset >= oracle.next {
+                answer.ahead
+              } else if oracle.underWay.contains(offset) {
+                answer.underWay
+              } else if [.counted, .backfilled].contains(oracle.fate(offset)) {
+                answer.counted
+              } else if held.contains(offset) {
+                answer.taken
+              } else {
+                answer.unheld
+              }
+            #expect(
+              expected.contains(offset) && sets.count { $0.contains(offset) } == 1,
+              "\(ledger), \(wanted), \(held): \(offset) in \(answer)")
+          }
+          #expect(
+            answer.taken.offsetCount + answer.counted.offsetCount + answer.underWay.offsetCount
+              + answer.ahead.offsetCount + answer.unheld.offsetCount == wanted.count)
+        }
+      }
+    }
+  }
+
+  @Test("misses of a gap what no backfill has counted, and is settled where no batch reads")
+  func missing() {
+    for (ledger, oracle) in Self.backfilled {
+      #expect(Self.offsets(ledger.missing) == oracle.gaps.subtracting(oracle.backfilled))
+      for offset in 0...Oracle.universe {
+        #expect(
+          ledger.isSettled(offset) == (offset < oracle.next && !oracle.underWay.contains(offset)))
+      }
+      // What is given up can be asked for again.
+      var copy = ledger
+      for range in ledger.underWay.ranges { copy.giveUpBackfill(range) }
+      #expect(copy.backfillable == ledger.backfillable.union(ledger.underWay))
+      #expect(copy.counted == ledger.counted && copy.nextOffset == ledger.nextOffset)
+    }
+  }
+
+  @Test("comes back with its backfills, and refuses ranges that cannot be any")
+  func restoredBackfills() {
+    for (ledger, oracle) in Self.backfilled {
+      var restored = OffsetLedger(start: ledger.start, nextOffset: ledger.nextOffset)
+      for gap in ledger.gaps.ranges { _ = restored.restore(gap) }
+      for range in ledger.backfilled.ranges {
+        let isTaken = restored.restore(backfill: range, isDone: true)
+        #expect(isTaken, "\(ledger), \(range)")
+      }
+      for range in ledger.underWay.ranges {
+        let isTaken = restored.restore(backfill: range, isDone: false)
+        #expect(isTaken, "\(ledger), \(range)")
+      }
+      #expect(restored == ledger)
+      let taken = oracle.backfilled.union(oracle.underWay)
+      for range in Self.ranges where range.count < 3 {
+        let isLegal =
+          !range.isEmpty
+          && Self.offsets(range).allSatisfy {
+            $0 < oracle.next && oracle.fate($0) != .counted && !taken.contains($0)
+          }
+        for isDone in [true, false] {
+          var copy = ledger
+          let isTaken = copy.restore(backfill: range, isDone: isDone)
+          #expect(isTaken == isLegal, "\(ledger), \(range)")
+        }
+      }
+    }
+  }
+
+  @Test("keeps ten million backfilled offsets in one range, in whatever order batches took them")
+  func merged() {
+    var random = SeededRandom(seed: 11)
+    var ledger = OffsetLedger(start: 10_000_000)
+    ledger.beginBackfill(OffsetRange(from: 0, to: 10_000_000))
+    for batch in (0..<1_000 as Range<Int64>).shuffled(using: &random) {
+      ledger.finishBackfill(OffsetRange(from: batch * 10_000, to: (batch + 1) * 10_000))
+    }
+    #expect(ledger.backfilled.ranges == [OffsetRange(from: 0, to: 10_000_000)])
+    #expect(ledger.underWay.isEmpty && ledger.backfillable.isEmpty)
+  }
+
   @Test("refuses to be read across a gap, and a gap that has a problem")
   func preconditions() async {
     await #expect(processExitsWith: .failure) {
@@ -214,6 +328,16 @@ struct OffsetLedgerTests {
     await #expect(processExitsWith: .failure) {
       var ledger = OffsetLedger(start: 5)
       ledger.record(OffsetRange(from: 4, to: 6))
+    }
+    // A backfill of what a run has counted, and a batch of it that nobody asked for.
+    await #expect(processExitsWith: .failure) {
+      var ledger = OffsetLedger(start: 5, nextOffset: 9)
+      ledger.beginBackfill(OffsetRange(from: 4, to: 6))
+    }
+    await #expect(processExitsWith: .failure) {
+      var ledger = OffsetLedger(start: 5)
+      ledger.beginBackfill(OffsetRange(from: 1, to: 3))
+      ledger.finishBackfill(OffsetRange(from: 1, to: 4))
     }
   }
 }
