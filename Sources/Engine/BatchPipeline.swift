@@ -61,8 +61,9 @@ final class BatchPipeline {
     self.job = job
     self.stopwatch = stopwatch
     decoder = RecordDecoder(
-      format: job.format, fields: job.fields, messageFields: job.messageFieldsRead,
-      requiredTimeColumn: job.window.timeColumn,
+      format: job.format, fields: job.fields, nullTexts: job.nullTexts,
+      messageFields: job.messageFieldsRead, requiredTimeColumn: job.window.timeColumn,
+      futureLimitMilliseconds: job.limits.futureMilliseconds,
       recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes),
       keyByteLimit: Int(job.limits.keyBytes))
     let schema = decoder.schema

@@ -4,8 +4,9 @@ internal import Tables
 /// end.
 ///
 /// RFC 4180 as ClickHouse's Kafka engine writes it: fields in double quotes may hold commas,
-/// newlines and doubled quotes; `\N` without quotes is NULL.
+/// newlines and doubled quotes.
 /// - Parameters:
+///   - nullTexts: What is NULL without quotes.
 ///   - tokens: One per declared field.
 ///   - unescaped: Receives the bytes of fields that had doubled quotes.
 /// - Returns: What is wrong with the record, if something is. Behind a quote that does not close,
@@ -13,7 +14,7 @@ internal import Tables
 ///   the record.
 @inline(__always)
 func scanCSVRecord(
-  _ value: UnsafeRawBufferPointer, _ position: inout Int,
+  _ value: UnsafeRawBufferPointer, _ position: inout Int, _ nullTexts: NullTexts,
   into tokens: UnsafeMutableBufferPointer<Token>, unescaped: inout [UInt8]
 ) -> Fault? {
   var index = 0
@@ -27,7 +28,7 @@ func scanCSVRecord(
       }
       (token, isRecordEnd) = field
     } else {
-      (token, isRecordEnd) = scanPlainField(value, &position)
+      (token, isRecordEnd) = scanPlainField(value, &position, nullTexts)
     }
     if index < tokens.count { tokens[index] = token }
     index += 1
@@ -39,9 +40,9 @@ func scanCSVRecord(
 }
 
 @inline(__always)
-private func scanPlainField(_ value: UnsafeRawBufferPointer, _ position: inout Int) -> (
-  token: Token, isRecordEnd: Bool
-) {
+private func scanPlainField(
+  _ value: UnsafeRawBufferPointer, _ position: inout Int, _ nullTexts: NullTexts
+) -> (token: Token, isRecordEnd: Bool) {
   let start = position
   var isRecordEnd = true
   while position < value.count {
@@ -56,8 +57,7 @@ private func scanPlainField(_ value: UnsafeRawBufferPointer, _ position: inout I
   var end = position
   if isRecordEnd && end > start && value[end - 1] == UInt8(ascii: "\r") { end -= 1 }
   if position < value.count { position += 1 }
-  let isNull =
-    end - start == 2 && value[start] == UInt8(ascii: "\\") && value[start + 1] == UInt8(ascii: "N")
+  let isNull = nullTexts.contains(UnsafeRawBufferPointer(rebasing: value[start..<end]))
   return (Token(isNull ? .null : .plain, start..<end), isRecordEnd)
 }
 

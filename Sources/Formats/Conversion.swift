@@ -5,6 +5,8 @@ internal import Tables
 /// all records of a chunk.
 struct Conversion {
   let fields: [InputField]
+  /// Of CSV, where blanks around a value that is no text do not count; nil for JSON.
+  let nullTexts: NullTexts?
 
   /// Appends one row per scanned record: the field's value, or a row to be taken out again where
   /// the record is refused.
@@ -33,8 +35,9 @@ struct Conversion {
       convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseInteger(text) }
     case .bool: convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseBool(text) }
     case .decimal(let precision, let scale):
+      let values = PowersOfTen.unscaledValues(precision: precision)
       convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
-        DecimalText.parse(text, precision: precision, scale: scale)
+        parseDecimal(text, scale: scale, values)
       }
     case .timestamp:
       switch field.timestampEncoding {
@@ -45,14 +48,9 @@ struct Conversion {
           }
           return .value(milliseconds)
         }
-      case .unixSeconds:
-        convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
-          inCalendar(DecimalText.parse(text, precision: 18, scale: 3, dropsExtraDigits: true))
-        }
-      case .unixMilliseconds:
-        convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
-          inCalendar(parseInteger(text))
-        }
+      case .unixSeconds: convertUnixTimes(index, chunk, &scanned, scale: 3, to: &column)
+      case .unixMilliseconds: convertUnixTimes(index, chunk, &scanned, scale: 0, to: &column)
+      case .unixMicroseconds: convertUnixTimes(index, chunk, &scanned, scale: -3, to: &column)
       }
     case .double: convertDoubles(index, chunk, &scanned, to: &column)
     case .string: convertTexts(index, chunk, &scanned, to: &column)
@@ -71,6 +69,15 @@ struct Conversion {
       convertNumbers(index, chunk, &scanned, to: values, isNull, parse) {
         isBool ? ($0 ? 1 : 0) : nil
       }
+    }
+  }
+
+  private func convertUnixTimes(
+    _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, scale: Int,
+    to column: inout Column
+  ) {
+    convertIntegers(index, chunk, &scanned, to: &column) { text, _ in
+      parseUnixTime(text, scale: scale)
     }
   }
 
@@ -100,7 +107,7 @@ struct Conversion {
   ) {
     let isNullable = fields[index].column.isNullable
     for row in values.indices where !scanned.isRefused[row] {
-      let found = scanned.value(row, index, in: chunk)
+      let found = withoutBlanks(scanned.value(row, index, in: chunk))
       switch found {
       case .text(let text, let kind):
         // An unquoted empty CSV field is NULL where that may be.
@@ -125,6 +132,22 @@ struct Conversion {
         scanned.refuse(row, Fault(found.reason, field: index))
       }
     }
+  }
+
+  @inline(__always)
+  private func withoutBlanks(_ value: ScannedValue) -> ScannedValue {
+    guard let nullTexts, case .text(let text, let kind) = value, let first = text.first,
+      let last = text.last, isBlank(first) || isBlank(last)
+    else { return value }
+    let rest = trimmed(text)
+    return kind == .plain && nullTexts.contains(rest) ? .null : .text(rest, kind)
+  }
+
+  private func trimmed(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    var (start, end) = (0, text.count)
+    while start < end, isBlank(text[start]) { start += 1 }
+    while end > start, isBlank(text[end - 1]) { end -= 1 }
+    return UnsafeRawBufferPointer(rebasing: text[start..<end])
   }
 
   private func convertTexts(
@@ -244,14 +267,8 @@ private func parseBool(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
   return .wrongType
 }
 
-/// Instants that a text can say, years 0001 to 9999; milliseconds where seconds were meant are
-/// 50,000 years beyond.
-private func inCalendar(_ milliseconds: Parsed<Int64>) -> Parsed<Int64> {
-  if case .value(let value) = milliseconds, !TimestampText.instants.contains(value) {
-    return .outOfRange
-  }
-  return milliseconds
-}
+/// A space or a tab.
+@inline(__always) private func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
 /// `nan`, `inf`, `-Infinity`: numbers in other systems, in any case.
 private func isNotFinite(_ text: UnsafeRawBufferPointer) -> Bool {

@@ -5,7 +5,7 @@ internal import Tables
 ///
 /// A message holds one or more records, each ended by a newline or by the message's end; `\r\n`
 /// will do. The value source says where a record ends, as a quoted CSV field may hold line ends. A
-/// message without any record, an empty one and a null one are faults of one record.
+/// message without any record, an empty one and one without a value are faults of one record.
 struct Framing {
   /// A longer record is a fault, and so is a longer message, without a look at its records.
   let recordByteLimit: Int
@@ -18,7 +18,7 @@ struct Framing {
     _ message: Message, _ index: Int, _ source: ValueSource, into scanned: inout ScannedRecords
   ) {
     guard let value = message.value else {
-      return scanned.appendFault(message: index, 0..<0, Fault(.malformed))
+      return scanned.appendFault(message: index, 0..<0, Fault(.nullValue))
     }
     if message.byteCount > messageByteLimit {
       return scanned.appendFault(message: index, 0..<value.count, Fault(.recordTooLarge))

@@ -10,6 +10,7 @@ package enum TimestampEncoding: String, Sendable, CaseIterable {
   case text
   case unixSeconds = "unix_seconds"
   case unixMilliseconds = "unix_milliseconds"
+  case unixMicroseconds = "unix_microseconds"
 }
 
 /// A declared field of the input: in CSV found by position, in JSON by name.

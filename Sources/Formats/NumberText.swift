@@ -12,41 +12,139 @@ enum Parsed<Value> {
   case notFinite
 }
 
-/// `-12`, `+7`, `0012`: decimal digits with an optional sign.
+/// `-12`, `+7`, `0012`, and what is exactly a whole number: `16.0`, `1.2e3`.
 @inline(__always) func parseInteger(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
+  if let number = plainInteger(text) { return .value(number) }
+  return switch units(of: text, scale: 0) {
+  case .exactly(let number): .value(number)
+  case .tooLarge: .outOfRange
+  case .about, .notANumber: .wrongType
+  }
+}
+
+/// Decimal digits with an optional sign, at most 18 of them, which always fit; nil for any other
+/// text.
+@inline(__always) func plainInteger(_ text: UnsafeRawBufferPointer) -> Int64? {
   var position = 0
   let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
   if isNegative || (!text.isEmpty && text[0] == UInt8(ascii: "+")) { position = 1 }
-  guard position < text.count else { return .wrongType }
-  // Eighteen digits always fit; the slow way is only for more.
-  if text.count - position <= 18 {
-    var number: Int64 = 0
-    while position < text.count {
-      guard let digit = decimalDigit(text[position]) else { return .wrongType }
-      number = number &* 10 &+ digit
-      position += 1
-    }
-    return .value(isNegative ? -number : number)
+  guard position < text.count, text.count - position <= 18 else { return nil }
+  var number: Int64 = 0
+  while position < text.count {
+    guard let digit = decimalDigit(text[position]) else { return nil }
+    number = number &* 10 &+ digit
+    position += 1
   }
-  return parseLongInteger(text, from: position, isNegative: isNegative)
+  return isNegative ? -number : number
 }
 
-private func parseLongInteger(_ text: UnsafeRawBufferPointer, from start: Int, isNegative: Bool)
-  -> Parsed<Int64>
-{
-  var number: Int64 = 0
-  var isTooLarge = false
-  for position in start..<text.count {
-    guard let digit = decimalDigit(text[position]) else { return .wrongType }
-    if isTooLarge { continue }
-    let (product, overflow) = number.multipliedReportingOverflow(by: 10)
-    // Built up as a negative number, which reaches one further.
-    let (sum, overflows) = product.subtractingReportingOverflow(digit)
-    isTooLarge = overflow || overflows
-    number = sum
+/// `12.34` of scale 2 is 1234, and so is `1.234e1`.
+///
+/// - Parameter values: Those that the decimal's precision holds.
+func parseDecimal(
+  _ text: UnsafeRawBufferPointer, scale: Int, _ values: ClosedRange<Int64>
+) -> Parsed<Int64> {
+  switch units(of: text, scale: scale) {
+  case .exactly(let number): values.contains(number) ? .value(number) : .outOfRange
+  case .about, .tooLarge: .outOfRange
+  case .notANumber: .wrongType
   }
-  if isTooLarge || (!isNegative && number == Int64.min) { return .outOfRange }
-  return .value(isNegative ? number : -number)
+}
+
+/// A time since 1970 in milliseconds, from a number in units of 10^`scale` of them; digits beyond
+/// the millisecond are dropped.
+///
+/// Only instants that a text can say, years 0001 to 9999: milliseconds where seconds were meant are
+/// 50,000 years beyond.
+func parseUnixTime(_ text: UnsafeRawBufferPointer, scale: Int) -> Parsed<Int64> {
+  switch units(of: text, scale: scale) {
+  case .exactly(let number), .about(let number):
+    TimestampText.instants.contains(number) ? .value(number) : .outOfRange
+  case .tooLarge: .outOfRange
+  case .notANumber: .wrongType
+  }
+}
+
+/// What a decimal number is in units of some power of ten.
+private enum Units {
+  case exactly(Int64)
+  /// Without the digits beyond one unit, of which some are not zeros.
+  case about(Int64)
+  case tooLarge
+  case notANumber
+}
+
+/// Reads a decimal number with optional sign, fraction and exponent, in units of 10^-`scale`.
+///
+/// Its work is bounded by the text's length, whatever the exponent is.
+private func units(of text: UnsafeRawBufferPointer, scale: Int) -> Units {
+  let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
+  let first = isNegative || (!text.isEmpty && text[0] == UInt8(ascii: "+")) ? 1 : 0
+  var end = first
+  var point: Int?
+  while end < text.count {
+    if text[end] == UInt8(ascii: "."), point == nil {
+      point = end
+    } else if decimalDigit(text[end]) == nil {
+      break
+    }
+    end += 1
+  }
+  guard end - first > (point == nil ? 0 : 1), let exponent = exponent(text, at: end) else {
+    return .notANumber
+  }
+  // So many digits, from the first on, make whole units.
+  let wholeCount = (point ?? end) - first + exponent + scale
+  // Built up as a negative number, which reaches one further.
+  var number: Int64 = 0
+  var isExact = true
+  func append(_ digit: Int64) -> Bool {
+    let (product, overflow) = number.multipliedReportingOverflow(by: 10)
+    let (difference, overflows) = product.subtractingReportingOverflow(digit)
+    number = difference
+    return !overflow && !overflows
+  }
+  var place = 0
+  for index in first..<end where index != point {
+    let digit = Int64(text[index] &- UInt8(ascii: "0"))
+    if place < wholeCount {
+      guard append(digit) else { return .tooLarge }
+    } else if digit != 0 {
+      isExact = false
+      break
+    }
+    place += 1
+  }
+  while number != 0, place < wholeCount {
+    guard append(0) else { return .tooLarge }
+    place += 1
+  }
+  if !isNegative {
+    guard number != .min else { return .tooLarge }
+    number = -number
+  }
+  return isExact ? .exactly(number) : .about(number)
+}
+
+/// What stands behind a number's digits: nothing, which is 0, or `e-7` to the text's end; nil where
+/// something else does.
+///
+/// An exponent beyond what the digits of any text can reach comes back as one that is too.
+@inline(__always)
+private func exponent(_ text: UnsafeRawBufferPointer, at start: Int) -> Int? {
+  guard start < text.count else { return 0 }
+  guard text[start] | 0x20 == UInt8(ascii: "e") else { return nil }
+  var position = start + 1
+  let isMinus = position < text.count && text[position] == UInt8(ascii: "-")
+  if isMinus || (position < text.count && text[position] == UInt8(ascii: "+")) { position += 1 }
+  guard position < text.count else { return nil }
+  var exponent = 0
+  while position < text.count {
+    guard let digit = decimalDigit(text[position]) else { return nil }
+    exponent = min(exponent * 10 + Int(digit), 1 << 40)
+    position += 1
+  }
+  return isMinus ? -exponent : exponent
 }
 
 /// A decimal number with optional fraction and exponent, correctly rounded. Infinities, NaN and
@@ -57,7 +155,7 @@ func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   if isNegative || (!text.isEmpty && text[0] == UInt8(ascii: "+")) { position = 1 }
   var mantissa: UInt64 = 0
   var digitCount = 0
-  var exponent = 0
+  var scale = 0
   var sawDigit = false
   func isDigit() -> Bool { position < text.count && decimalDigit(text[position]) != nil }
   while isDigit() {
@@ -73,25 +171,13 @@ func parseDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
       if mantissa > 0 || text[position] != 0x30 { digitCount += 1 }
       if digitCount <= 18 {
         mantissa = mantissa * 10 + UInt64(text[position] - 0x30)
-        exponent -= 1
+        scale += 1
       }
       position += 1
     }
   }
-  guard sawDigit else { return .wrongType }
-  if position < text.count, text[position] | 0x20 == UInt8(ascii: "e") {
-    position += 1
-    let isMinus = position < text.count && text[position] == UInt8(ascii: "-")
-    if isMinus || (position < text.count && text[position] == UInt8(ascii: "+")) { position += 1 }
-    guard isDigit() else { return .wrongType }
-    var written = 0
-    while isDigit() {
-      written = min(written * 10 + Int(text[position] - 0x30), 100_000)
-      position += 1
-    }
-    exponent += isMinus ? -written : written
-  }
-  guard position == text.count else { return .wrongType }
+  guard sawDigit, let written = exponent(text, at: position) else { return .wrongType }
+  let exponent = written - scale
   // Both factors are exact, so one division or multiplication rounds once (Clinger 1990).
   if digitCount <= 15, abs(exponent) <= 22 {
     let magnitude =
@@ -112,101 +198,4 @@ private func parseLongDouble(_ text: UnsafeRawBufferPointer) -> Parsed<Double> {
   }
   guard number.isFinite else { return .outOfRange }
   return .value(number == 0 ? 0 : number)
-}
-
-extension DecimalText {
-  /// `12.34` of scale 2 is 1234, and so is `1.234e1`.
-  ///
-  /// - Parameter dropsExtraDigits: Whether digits beyond the scale may be anything; else they must
-  ///   be zeros.
-  static func parse(
-    _ text: UnsafeRawBufferPointer, precision: Int, scale: Int, dropsExtraDigits: Bool = false
-  ) -> Parsed<Int64> {
-    var position = 0
-    let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
-    if isNegative || (!text.isEmpty && text[0] == UInt8(ascii: "+")) { position = 1 }
-    var number: Int64 = 0
-    var digitCount = 0
-    var fractionDigits = -1
-    var sawDigit = false
-    var isTooLong = false
-    var isTooFine = false
-    while position < text.count {
-      let byte = text[position]
-      position += 1
-      if byte == UInt8(ascii: "."), fractionDigits < 0 {
-        fractionDigits = 0
-        continue
-      }
-      if byte | 0x20 == UInt8(ascii: "e"), sawDigit {
-        return parseScientific(
-          text, exponentAt: position, precision: precision, scale: scale,
-          dropsExtraDigits: dropsExtraDigits)
-      }
-      guard let digit = decimalDigit(byte) else { return .wrongType }
-      sawDigit = true
-      if fractionDigits >= scale {
-        if digit != 0 && !dropsExtraDigits { isTooFine = true }
-        continue
-      }
-      if fractionDigits >= 0 { fractionDigits += 1 }
-      if number != 0 || digit != 0 { digitCount += 1 }
-      if digitCount > 18 { isTooLong = true } else { number = number * 10 + digit }
-    }
-    guard sawDigit else { return .wrongType }
-    for _ in max(0, fractionDigits)..<scale {
-      if number != 0 { digitCount += 1 }
-      if digitCount > 18 { isTooLong = true } else { number *= 10 }
-    }
-    if isTooLong || isTooFine || digitCount > precision { return .outOfRange }
-    return .value(isNegative ? -number : number)
-  }
-
-  /// As ``parse(_:precision:scale:dropsExtraDigits:)``, for a number whose sign, digits and point
-  /// before the `e` are right.
-  ///
-  /// - Parameter start: Where the exponent's sign or digits begin.
-  private static func parseScientific(
-    _ text: UnsafeRawBufferPointer, exponentAt start: Int, precision: Int, scale: Int,
-    dropsExtraDigits: Bool
-  ) -> Parsed<Int64> {
-    var position = start
-    let isMinus = position < text.count && text[position] == UInt8(ascii: "-")
-    if isMinus || (position < text.count && text[position] == UInt8(ascii: "+")) { position += 1 }
-    guard position < text.count else { return .wrongType }
-    var exponent = 0
-    while position < text.count {
-      guard let digit = decimalDigit(text[position]) else { return .wrongType }
-      // Far beyond what any digit can reach, so the rest may be ignored.
-      exponent = min(exponent * 10 + Int(digit), 1_000_000_000)
-      position += 1
-    }
-    let mantissa = text[..<(start - 1)]
-    let point = mantissa.firstIndex(of: UInt8(ascii: ".")) ?? mantissa.endIndex
-    let sign = text[0] == UInt8(ascii: "-") || text[0] == UInt8(ascii: "+") ? 1 : 0
-    // So many digits, from the first on, are whole units of the scale.
-    let wholeCount = point - sign + (isMinus ? -exponent : exponent) + scale
-    var number: Int64 = 0
-    var digitCount = 0
-    var place = 0
-    for byte in mantissa.dropFirst(sign) {
-      guard let digit = decimalDigit(byte) else { continue }
-      if place < wholeCount {
-        if number != 0 || digit != 0 { digitCount += 1 }
-        guard digitCount <= 18 else { return .outOfRange }
-        number = number * 10 + digit
-      } else if digit != 0 && !dropsExtraDigits {
-        return .outOfRange
-      }
-      place += 1
-    }
-    while number != 0 && place < wholeCount {
-      digitCount += 1
-      guard digitCount <= 18 else { return .outOfRange }
-      number *= 10
-      place += 1
-    }
-    return digitCount > precision
-      ? .outOfRange : .value(text[0] == UInt8(ascii: "-") ? -number : number)
-  }
 }

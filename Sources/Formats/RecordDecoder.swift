@@ -18,6 +18,7 @@ package struct RecordDecoder {
   private let messageFields: [MessageField]
   /// The position of the column that must hold a time.
   private let requiredTimeColumn: Int?
+  private let futureLimitMilliseconds: Int64
   /// Keeps every record as it came, for what is refused after decoding. Costs memory and time.
   package var keepsRecords = false
   private let keyByteLimit: Int
@@ -29,29 +30,35 @@ package struct RecordDecoder {
 
   /// - Parameters:
   ///   - fields: In CSV found by position, in JSON by name.
+  ///   - nullTexts: What is NULL in CSV, without quotes.
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
+  ///   - futureLimitMilliseconds: A window's time that is further ahead of the message's own makes
+  ///     the record a reject. A message without a time decides nothing.
   ///   - messageByteLimit: A longer message is one reject, without a look at its records.
   ///   - keyByteLimit: Of a key at fault so many bytes are kept.
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
-    format: InputFormat, fields: [InputField], messageFields: [MessageField],
-    requiredTimeColumn: String?, recordByteLimit: Int,
+    format: InputFormat, fields: [InputField], nullTexts: [String] = NullTexts.standard,
+    messageFields: [MessageField], requiredTimeColumn: String?,
+    futureLimitMilliseconds: Int64 = .max, recordByteLimit: Int,
     messageByteLimit: Int = .max, keyByteLimit: Int = .max, takesShortcuts: Bool = true
   ) {
     fieldCount = fields.count
     self.messageFields = messageFields
     schema = Schema(fields.map(\.column) + messageFields.map(\.column))
     self.requiredTimeColumn = requiredTimeColumn.flatMap(schema.index)
+    self.futureLimitMilliseconds = futureLimitMilliseconds
     self.keyByteLimit = keyByteLimit
     framing = Framing(recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit)
-    source = ValueSource(format, fields: fields)
-    conversion = Conversion(fields: fields)
+    let nullTexts = NullTexts(nullTexts)
+    source = ValueSource(format, fields: fields, nullTexts: nullTexts)
+    conversion = Conversion(fields: fields, nullTexts: format == .csv ? nullTexts : nil)
     scanned = ScannedRecords(fieldCount: fields.count)
     integers =
       takesShortcuts
       ? IntegerRecords(
-        format: format, fields: fields, recordByteLimit: recordByteLimit,
+        format: format, fields: fields, nullTexts: nullTexts, recordByteLimit: recordByteLimit,
         messageByteLimit: messageByteLimit,
         needsTimestamp: requiredTimeColumn?.lowercased() == MessageField.timestamp.rawValue,
         needsKey: messageFields.contains(.key))
@@ -122,6 +129,10 @@ package struct RecordDecoder {
       for row in 0..<scanned.count where batch.columns[requiredTimeColumn].isNull[first + row] {
         scanned.refuse(row, Fault(.missingTimestamp, field: requiredTimeColumn))
       }
+      // The message's own time cannot be ahead of itself.
+      if requiredTimeColumn < fieldCount {
+        refuseFutureTimes(requiredTimeColumn, of: messages, batch, from: first)
+      }
     }
     for record in scanned.records { batch.offsets.append(messages[Int(record.message)].offset) }
     if keepsRecords {
@@ -140,6 +151,19 @@ package struct RecordDecoder {
       batch.removeRows(from: first, where: scanned.isRefused)
       for (row, fault) in scanned.faults.sorted(by: { $0.row < $1.row }) {
         batch.rejects.append(reject(row, fault, of: messages, partitionIndex: partitionIndex))
+      }
+    }
+  }
+
+  private mutating func refuseFutureTimes(
+    _ column: Int, of messages: UnsafeBufferPointer<Message>, _ batch: RecordBatch, from first: Int
+  ) {
+    let times = batch.columns[column].integers
+    for (row, record) in scanned.records.enumerated() {
+      guard let time = messages[Int(record.message)].timestampMilliseconds else { continue }
+      let (latest, isEndless) = time.addingReportingOverflow(futureLimitMilliseconds)
+      if !isEndless && times[first + row] > latest {
+        scanned.refuse(row, Fault(.futureTimestamp, field: column))
       }
     }
   }
@@ -167,10 +191,10 @@ package struct RecordDecoder {
     let record = value[scanned.records[row].range].prefix(Reject.textByteLimit)
     switch fault.reason {
     // Found before the record's fields were.
-    case .malformed, .missingField, .extraField, .duplicateField, .recordTooLarge:
+    case .malformed, .nullValue, .missingField, .extraField, .duplicateField, .recordTooLarge:
       return [UInt8](record)
     case .wrongType, .outOfRange, .notNullable, .invalidText, .notFinite, .missingTimestamp,
-      .keyTooLong, .expressionFailed:
+      .futureTimestamp, .keyTooLong, .expressionFailed:
       guard let field = fault.field else { return [UInt8](record) }
       if field < fieldCount {
         return scanned.firstBytes(row, field, in: value, atMost: Reject.textByteLimit)

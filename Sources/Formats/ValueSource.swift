@@ -6,12 +6,12 @@ internal import Tables
 /// One case a format. It reports tokens, not values, and copies bytes only where a text has
 /// escapes.
 enum ValueSource {
-  case csv
+  case csv(NullTexts)
   case json(JSONScanner)
 
-  init(_ format: InputFormat, fields: [InputField]) {
+  init(_ format: InputFormat, fields: [InputField], nullTexts: NullTexts) {
     switch format {
-    case .csv: self = .csv
+    case .csv: self = .csv(nullTexts)
     case .json: self = .json(JSONScanner(names: fields.map(\.column.name)))
     }
   }
@@ -28,7 +28,8 @@ enum ValueSource {
     into tokens: UnsafeMutableBufferPointer<Token>, _ unescaped: inout [UInt8]
   ) -> Fault? {
     switch self {
-    case .csv: return scanCSVRecord(value, &position, into: tokens, unescaped: &unescaped)
+    case .csv(let nullTexts):
+      return scanCSVRecord(value, &position, nullTexts, into: tokens, unescaped: &unescaped)
     case .json(let scanner):
       // No JSON text holds a newline, so the object ends with its line.
       let start = position

@@ -10,9 +10,13 @@ enum FieldType {
     ("double", "A 64-bit floating-point number. NaN and infinities are rejects."),
     ("bool", "`true` or `false`; in CSV also `1` or `0`."),
     ("string", "UTF-8 text without U+0000, compared by bytes."),
-    ("timestamp", "A time in milliseconds: ISO 8601, or `YYYY-MM-DD hh:mm:ss` in UTC."),
+    (
+      "timestamp",
+      "A time in milliseconds: ISO 8601, or `YYYY-MM-DD hh:mm:ss`, in UTC unless it says otherwise."
+    ),
     ("timestamp(unix_seconds)", "A time as seconds since 1970. Only for fields."),
     ("timestamp(unix_milliseconds)", "A time as milliseconds since 1970. Only for fields."),
+    ("timestamp(unix_microseconds)", "A time as microseconds since 1970. Only for fields."),
     (
       "decimal(p,s)",
       """
@@ -47,8 +51,8 @@ enum FieldType {
     let isNullable = text.hasSuffix("?")
     let name = isNullable ? String(text.dropLast()) : text
     if let type = columnType(name) { return (type, .text, isNullable) }
-    for encoding in [TimestampEncoding.unixSeconds, .unixMilliseconds]
-    where name.filter({ $0 != " " }) == "timestamp(\(encoding.rawValue))" {
+    for encoding in TimestampEncoding.allCases
+    where encoding != .text && name.filter({ $0 != " " }) == "timestamp(\(encoding.rawValue))" {
       return (.timestamp, encoding, isNullable)
     }
     return nil

@@ -11,6 +11,8 @@ package struct Job: Sendable {
   package let start: StartPosition
   package let onDataLoss: DataLossPolicy
   package let format: InputFormat
+  /// What is NULL in a CSV field without quotes.
+  package let nullTexts: [String]
   package let fields: [InputField]
   /// At least 1.
   package let maxOffsets: Int64
@@ -121,6 +123,8 @@ package struct Job: Sendable {
     /// Most bytes of a text that `select` makes.
     package let valueBytes: Int64
     package let objectBytes: Int64
+    /// How far the window's time may be ahead of the message's own.
+    package let futureMilliseconds: Int64
   }
 }
 
@@ -214,7 +218,8 @@ extension Job {
       publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
     return Job(
       name: name, clusters: clusters, start: start, onDataLoss: onDataLoss, format: format,
-      fields: fields, maxOffsets: maxOffsets ?? self.maxOffsets, window: window, where: self.where,
+      nullTexts: nullTexts, fields: fields, maxOffsets: maxOffsets ?? self.maxOffsets,
+      window: window, where: self.where,
       aggregate: aggregate, select: select ?? self.select, output: output, rejects: rejects,
       limits: limits)
   }

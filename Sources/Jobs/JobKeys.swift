@@ -1,5 +1,6 @@
 internal import Expressions
 internal import Formats
+internal import Tables
 internal import Windows
 
 /// What a change of a setting between two runs does to the state and the objects that stand.
@@ -202,6 +203,26 @@ package enum JobKeys {
       "`csv`: fields by position, no header. `json`: one object per line, fields by name.",
       canonical: { $0.format.rawValue }),
     JobKey(
+      "source.csv", .object, .refuse, example: #"{ null: ["\\N", NA] }"#,
+      "How CSV is read. Only with `format: csv`."),
+    JobKey(
+      "source.csv.null", .list(most: 100), .refuse, example: #"["\\N", NA]"#,
+      """
+      The texts that are NULL in a field without quotes; the default is `["\\\\N"]`. An empty \
+      field is NULL, but in a string it is an empty text, unless `""` is listed.
+      """,
+      setting: JobKey.Setting(
+        pattern: "source.csv.null", effect: .refuse, effectOfAdding: .refuse,
+        // A release before this key read what is the default now, and stored nothing.
+        values: { job in
+          job.nullTexts == NullTexts.standard
+            ? [:]
+            : [
+              "source.csv.null": job.nullTexts.sorted().map(JSONText.quoted).joined(
+                separator: ", ")
+            ]
+        })),
+    JobKey(
       "source.fields", .map(most: 500), .refuse, isRequired: true,
       example: "{ api_id: int32, time_taken: \"int64?\" }", "The fields of a record, in order.",
       canonical: { $0.fields.map(\.spelling).joined(separator: ", ") }),
@@ -394,6 +415,12 @@ package enum JobKeys {
     JobKey(
       "limits.object_bytes", .size(1...5 << 30), default: .value("1GiB"), example: "2GiB",
       "The most bytes of an object."),
+    JobKey(
+      "limits.future", .duration, default: .value("1d"), example: "1h",
+      """
+      How far the field of `window.time` may be ahead of `record_timestamp`, the message's own \
+      time. A record further ahead is a reject. A message without a time decides nothing.
+      """),
   ]
 
   /// Keys that are known and not built: their refusal says so.

@@ -165,6 +165,7 @@ extension JobParser {
       groupsPerWindow: reader.integer(limits, "groups_per_window"),
       windowsPerBatch: reader.integer(limits, "windows_per_batch"),
       keyBytes: reader.size(limits, "key_bytes"), valueBytes: reader.size(limits, "value_bytes"),
-      objectBytes: reader.size(limits, "object_bytes"))
+      objectBytes: reader.size(limits, "object_bytes"),
+      futureMilliseconds: reader.duration(limits, "future"))
   }
 }

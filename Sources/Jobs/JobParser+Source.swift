@@ -89,6 +89,37 @@ extension JobParser {
     }
   }
 
+  func nullTexts(_ source: YAMLReader.Object, _ format: InputFormat) -> [String] {
+    let csv = reader.object(source, "csv")
+    if let entry = csv.entry, format != .csv {
+      reader.fail(
+        entry, "has no effect with source.format: \(format.rawValue)", "Leave it out")
+    }
+    guard let list = csv.entry("null") else { return NullTexts.standard }
+    var texts: [String] = []
+    for item in reader.items(list) {
+      if item.isNull {
+        reader.fail(
+          item, value: item.word, "is YAML's null, not a text",
+          "Put the text in quotes; \"\" makes an empty field NULL in strings, too")
+        continue
+      }
+      guard let text = reader.string(item) else { continue }
+      if text.utf8.count > NullTexts.byteLimit || text.hasPrefix("\"")
+        || text.utf8.contains(where: { [0x2C, 0x0A, 0x0D].contains($0) })
+      {
+        reader.fail(
+          item, value: text, "cannot stand for NULL in a field without quotes",
+          "Use at most \(NullTexts.byteLimit) bytes without a comma, a line end or a first quote")
+      } else if texts.contains(text) {
+        reader.fail(item, value: text, "is listed twice", "List each text once")
+      } else {
+        texts.append(text)
+      }
+    }
+    return texts
+  }
+
   func fields(_ source: YAMLReader.Object) -> ([InputField], [Named]) {
     guard let entry = source.entry("fields") else { return ([], []) }
     var fields: [InputField] = []

@@ -26,6 +26,7 @@ struct JobParser {
     checkName(name, root.entry("name") ?? entry)
 
     let source = reader.object(root, "source")
+    let format: InputFormat = reader.choice(source, "format")
     let (fields, fieldEntries) = fields(source)
     let schema = Job.recordSchema(of: fields)
     let (aggregate, keyEntries) = aggregate(root, schema)
@@ -38,8 +39,9 @@ struct JobParser {
     destinationLine = outputObject.entry("to")?.line ?? 1
     let base = Job(
       name: name, clusters: clusters(source), start: start(source),
-      onDataLoss: reader.choice(source, "on_data_loss"), format: reader.choice(source, "format"),
-      fields: fields, maxOffsets: reader.integer(reader.object(root, "trigger"), "max_offsets"),
+      onDataLoss: reader.choice(source, "on_data_loss"), format: format,
+      nullTexts: nullTexts(source, format), fields: fields,
+      maxOffsets: reader.integer(reader.object(root, "trigger"), "max_offsets"),
       window: window, where: filter(root, schema), aggregate: aggregate, select: [],
       output: output, rejects: rejects(reader.object(root, "rejects")),
       limits: limits(reader.object(root, "limits")))

@@ -216,6 +216,14 @@ package enum JobReference {
     |---|---|
     \(FieldType.all.map { row(["`\($0.spelling)`", $0.meaning]) }.joined(separator: "\n"))
 
+    \(wrapped(
+      """
+      A number may have an exponent (`1e3`, `0E-8`), and an integer a fraction of zeros (`16.0`). \
+      Digits of a time beyond the millisecond are dropped; a decimal takes no digit that it cannot \
+      keep. In CSV, blanks and tabs around a value do not count, except in a string. JSON takes \
+      numbers and times in quotes as well.
+      """))
+
     ## Aggregate functions
 
     \(wrapped(
@@ -289,7 +297,8 @@ package enum JobReference {
 
   private static func meaning(_ reason: Reject.Reason) -> String {
     switch reason {
-    case .malformed: "is not a record of the format: broken quotes, not an object, nothing at all."
+    case .malformed: "is not a record of the format: broken quotes, not an object, an empty value."
+    case .nullValue: "is not there: the message has a null value, as a tombstone does."
     case .wrongType: "has a value that is not of the field's type."
     case .outOfRange: "has a number or time that the field's type cannot hold."
     case .missingField: "has too few fields (CSV), or lacks one that does not allow NULL (JSON)."
@@ -299,6 +308,8 @@ package enum JobReference {
     case .invalidText: "has a text that is not UTF-8 or holds U+0000."
     case .notFinite: "has NaN or an infinity."
     case .missingTimestamp: "has no time for its window."
+    case .futureTimestamp:
+      "has a time for its window that is more than `limits.future` ahead of the message's own time."
     case .recordTooLarge:
       "is longer than `limits.record_bytes`, or its message than `limits.batch_bytes`."
     case .keyTooLong: "has a text in `aggregate.by` that is longer than `limits.key_bytes`."

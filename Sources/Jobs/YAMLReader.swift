@@ -16,6 +16,11 @@ final class YAMLReader {
 
     /// A single value as written; nil for a mapping or a list.
     var word: String? { node.scalar?.string }
+
+    /// Whether YAML takes the word for no value.
+    var isNull: Bool {
+      node.scalar?.style == .plain && ["", "~", "null"].contains(node.scalar?.string)
+    }
   }
 
   private let file: String
@@ -289,7 +294,7 @@ final class YAMLReader {
       fail(entry, "is not a single value", "Write one value")
       return nil
     }
-    if scalar.style == .plain && ["", "~", "null"].contains(scalar.string) {
+    if entry.isNull {
       fail(entry, "has no value", "Write one, or leave the key out")
       return nil
     }

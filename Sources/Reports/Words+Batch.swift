@@ -40,6 +40,10 @@ extension Words {
 
   /// Also of a batch that an earlier run stopped at.
   func rejects(_ partition: PartitionID, _ offset: Offset, _ stop: RejectStop) -> String {
+    // A value that is null is no value that is empty, and people call it so.
+    let reason =
+      stop.reason == Reject.Reason.nullValue.rawValue
+      ? "\(stop.reason) (null value: a tombstone)" : stop.reason
     let field = stop.field.map { " in field \($0)" } ?? ""
     let text = stop.text.map { ": \"\(ForeignText.quoted($0, byteLimit: 100))\"" } ?? ""
     let were = stop.rejectedCount == 1 ? "was" : "were"
@@ -58,6 +62,9 @@ extension Words {
       case .keyTooLong: "Raise limits.key_bytes"
       case .recordTooLarge: "Raise limits.record_bytes or limits.batch_bytes"
       case .expressionFailed: "Correct \(stop.field ?? "the expression")"
+      case .nullValue: "If the topic holds tombstones, raise rejects.max_share"
+      case .futureTimestamp:
+        "Correct the unit of \(stop.field ?? "the time") in source.fields, or raise limits.future"
       default: "Correct source.format or source.fields"
       }
     let remedy =
@@ -65,7 +72,7 @@ extension Words {
       ? "\(correct), and run again. If the records are bad, keep these rejects and go on"
       : "\(correct), or wait for good records. To keep these rejects and go on"
     return sentence(
-      "\(partition) offset \(offset), record \(stop.record): \(stop.reason)\(field)\(text)", why,
+      "\(partition) offset \(offset), record \(stop.record): \(reason)\(field)\(text)", why,
       "Nothing of batch \(stop.batch) was committed")
       + " \(remedy): \(commands.decide(.acceptRejects))"
   }

@@ -112,8 +112,10 @@ package struct Refusal: Sendable, Equatable {
 /// job's policy says.
 package struct Reject: Sendable, Equatable {
   package enum Reason: String, Sendable, CaseIterable {
-    case malformed, wrongType, outOfRange, missingField, extraField, duplicateField, notNullable
-    case invalidText, notFinite, missingTimestamp, recordTooLarge
+    case malformed, nullValue, wrongType, outOfRange, missingField, extraField, duplicateField
+    case notNullable, invalidText, notFinite, missingTimestamp, recordTooLarge
+    /// The window's time is further ahead of the message's own than limits.future.
+    case futureTimestamp
     /// A text to group by that is longer than limits.key_bytes.
     case keyTooLong
     /// `where`, or in a row job `select`, has no value for this record.

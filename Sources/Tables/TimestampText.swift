@@ -1,7 +1,7 @@
 /// Timestamps as text: ISO 8601 and ClickHouse's form of it.
 package enum TimestampText {
-  /// Reads `2026-11-23T10:05:00.123Z`, `2026-11-23 10:05:00`, `2026-11-23T10:05:00+02:00` or a bare
-  /// date.
+  /// Reads `2026-11-23T10:05:00.123Z`, `2026-11-23 10:05:00`, `2026-11-23T10:05:00+02:00`,
+  /// `2026-11-23 10:05:00 UTC` or a bare date. `t` and `z` may be small (RFC 3339 section 5.6).
   ///
   /// Without an offset the time is UTC, as ClickHouse writes it. Digits beyond the millisecond are
   /// dropped. The calendar is the proleptic Gregorian one of ISO 8601, years 0001 to 9999; second
@@ -17,7 +17,7 @@ package enum TimestampText {
     let days = daysSince1970(year: year, month: month, day: day)
     if reader.isAtEnd { return days * millisecondsPerDay }
 
-    guard reader.take(UInt8(ascii: "T")) || reader.take(UInt8(ascii: " ")),
+    guard reader.take(letter: UInt8(ascii: "T")) || reader.take(UInt8(ascii: " ")),
       let hour = reader.number(digits: 2), hour < 24, reader.take(UInt8(ascii: ":")),
       let minute = reader.number(digits: 2), minute < 60
     else { return nil }
@@ -121,6 +121,19 @@ package enum TimestampText {
       return true
     }
 
+    /// Great or small.
+    mutating func take(letter: UInt8) -> Bool { take(letter) || take(letter | 0x20) }
+
+    mutating func take(_ word: StaticString) -> Bool {
+      guard position + word.utf8CodeUnitCount <= text.count else { return false }
+      for index in 0..<word.utf8CodeUnitCount
+      where text[position + index] != word.utf8Start[index] {
+        return false
+      }
+      position += word.utf8CodeUnitCount
+      return true
+    }
+
     mutating func number(digits: Int) -> Int64? {
       guard position + digits <= text.count else { return nil }
       var number: Int64 = 0
@@ -145,9 +158,9 @@ package enum TimestampText {
       return position > start ? milliseconds : nil
     }
 
-    /// Minutes east of UTC; 0 for `Z` and for nothing.
+    /// Minutes east of UTC; 0 for `Z`, for ` UTC` and for nothing.
     mutating func offset() -> Int64? {
-      if isAtEnd || take(UInt8(ascii: "Z")) { return 0 }
+      if isAtEnd || take(letter: UInt8(ascii: "Z")) || take(" UTC") { return 0 }
       let sign: Int64 = take(UInt8(ascii: "+")) ? 1 : take(UInt8(ascii: "-")) ? -1 : 0
       guard sign != 0, let hours = number(digits: 2), hours < 24 else { return nil }
       let hasColon = take(UInt8(ascii: ":"))

@@ -161,8 +161,9 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
   }
 
   enum Base: Sendable {
-    /// Tumbling windows by a number; batch windows; rows; windows by a text.
-    case windows, batches, rows, texts
+    /// Tumbling windows by a number; batch windows; rows; windows by a text; windows by a field's
+    /// time.
+    case windows, batches, rows, texts, fieldTimes
   }
 
   let key: String
@@ -237,6 +238,11 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
           share: { sql: 1.5 * total, type: double }
           twice: 2.0 * total
         """
+      case .fieldTimes:
+        """
+        window: { tumbling: 1m, time: at }
+        aggregate: { by: [k], measures: { calls: count() } }
+        """
       case .texts:
         """
         window: global
@@ -287,6 +293,7 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         groups_per_window: 1000000
         windows_per_batch: 10000
         key_bytes: 1KiB
+        future: 1d
       """
   }
 }
@@ -368,6 +375,17 @@ extension KeyChange {
       KeyChange(
         "source.format", "format: csv\n  fields", "format: json\n  fields",
         .refused(naming: "source.format")),
+      KeyChange(
+        "source.csv", "format: csv\n  fields", "format: csv\n  csv: { null: [NA] }\n  fields",
+        .refused(naming: "source.csv.null: was not there, is \"NA\"")),
+      KeyChange(
+        "source.csv.null", "format: csv\n  fields",
+        "format: csv\n  csv: { null: [\"\\\\N\", NA] }\n  fields",
+        .refused(naming: "source.csv.null")),
+      KeyChange(
+        "source.csv.null", "format: csv\n  fields",
+        "format: csv\n  csv: { null: [\"\\\\N\"] }\n  fields", .nothing,
+        exception: "it is what holds without it"),
       KeyChange(
         "source.fields", "name: string }", "name: string, more: \"int32?\" }",
         .refused(naming: "source.fields")),
@@ -562,6 +580,7 @@ extension KeyChange {
       KeyChange(
         "limits.windows_per_batch", "windows_per_batch: 10000", "windows_per_batch: 1", isStopped),
       KeyChange("limits.key_bytes", "key_bytes: 1KiB", "key_bytes: 4", in: .texts, isFelt),
+      KeyChange("limits.future", "future: 1d", "future: 1ms", in: .fieldTimes, isFelt),
     ]
   }()
 }

@@ -49,8 +49,9 @@ struct RejectTests {
       return run.execute().errors.first.map(words.text)
     }
 
-    var result: String {
-      places.all["out"]?["part-0.csv"].map { String(decoding: $0, as: UTF8.self) } ?? ""
+    /// Every result, by its key.
+    var results: [String: [UInt8]] {
+      (places.all["out"] ?? [:]).filter { !$0.key.hasPrefix("_tranche/") }
     }
 
     /// In the order of their records.
@@ -153,6 +154,59 @@ struct RejectTests {
     #expect(message.hasPrefix("main/t[0] offset 0, record 0: \(expected). "), "\(message)")
     // What an open incident tells later is the same.
     #expect(try world.run() == message)
+  }
+
+  @Test("that is a null value is called one, and one that is empty is not")
+  func nullValue() throws {
+    let world = try World(
+      fields: "{ a: int32 }",
+      "window: global\naggregate: { by: [a], measures: { n: count() } }\nrejects: { policy: fail }")
+    world.log.append(nil)
+    let message = try #require(try world.run())
+    #expect(
+      message.hasPrefix("main/t[0] offset 0, record 0: nullValue (null value: a tombstone). 1 of"),
+      "\(message)")
+    #expect(message.contains("If the topic holds tombstones, raise rejects.max_share"))
+    let empty = try World(
+      fields: "{ a: int32 }",
+      "window: global\naggregate: { by: [a], measures: { n: count() } }\nrejects: { policy: fail }")
+    empty.log.append([])
+    #expect(try empty.run()?.contains(#"record 0: malformed: "". 1 of"#) == true)
+  }
+
+  @Test("because its time is far ahead of its message's makes no window, and names its time's unit")
+  func futureTime() throws {
+    func world(_ rejects: String) throws -> World {
+      let world = try World(
+        fields: "{ id: int32, at: timestamp(unix_seconds) }",
+        """
+        window: { tumbling: 5m, time: at }
+        aggregate: { by: [id], measures: { calls: count() } }
+        rejects: \(rejects)
+        """)
+      // Milliseconds in a field of seconds, of a time at which they are an instant too.
+      for text in ["1,1795600000", "2,179560000000", "3,1795686401"] {
+        world.log.append(Array(text.utf8), timestampMilliseconds: 1_795_600_000_000)
+      }
+      // A message without a time decides nothing.
+      world.log.append(Array("4,1795600000".utf8), timestampMilliseconds: nil)
+      return world
+    }
+    let kept = try world("{ max_share: 100% }")
+    #expect(try kept.run() == nil)
+    let found = try kept.rejects()
+    #expect(found.map { $0["reason"] as? String } == ["futureTimestamp", "futureTimestamp"])
+    #expect(found.map { $0["offset"] as? Int } == [1, 2])
+    #expect(
+      found[0]["raw"] as? String == "2,179560000000" && found[0]["field"] as? String == "at"
+        && found[0]["record_timestamp"] as? String == "2026-11-25T09:46:40.000Z")
+    #expect(kept.results.count == 1)
+    let message = try #require(try world("{ policy: fail }").run())
+    #expect(
+      message.hasPrefix(
+        #"main/t[0] offset 1, record 0: futureTimestamp in field at: "179560000000""#)
+        && message.contains("Correct the unit of at in source.fields, or raise limits.future"),
+      "\(message)")
   }
 
   @Test("because its message is too large holds the first bytes of the key, which may be the cause")

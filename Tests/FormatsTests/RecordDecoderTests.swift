@@ -7,12 +7,12 @@ import Testing
 /// Decodes messages of one partition, each given as bytes or nil for a null value.
 func decode(
   _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?],
-  messageFields: [MessageField] = [], time: String? = nil,
-  timestamp: Int64? = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
+  nullTexts: [String] = ["\\N"], messageFields: [MessageField] = [], time: String? = nil,
+  future: Int64 = .max, timestamp: Int64? = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
 ) -> RecordBatch {
   var decoder = RecordDecoder(
-    format: format, fields: fields, messageFields: messageFields, requiredTimeColumn: time,
-    recordByteLimit: limit)
+    format: format, fields: fields, nullTexts: nullTexts, messageFields: messageFields,
+    requiredTimeColumn: time, futureLimitMilliseconds: future, recordByteLimit: limit)
   var batch = RecordBatch(decoder.schema)
   for (offset, value) in values.enumerated() {
     (value ?? []).withUnsafeBytes { bytes in
@@ -176,7 +176,8 @@ struct RecordDecoderTests {
       ("\"1,2\n", .malformed, "api_id"),
       ("\"1\"x,2\n", .malformed, "api_id"), ("", .malformed, nil), ("\n\n", .malformed, nil),
       ("1,0x10\n", .wrongType, "time_taken"),
-      ("1,--2\n", .wrongType, "time_taken"), ("1, 2\n", .wrongType, "time_taken"),
+      ("1,--2\n", .wrongType, "time_taken"), ("1, \n", .wrongType, "time_taken"),
+      ("1,- 2\n", .wrongType, "time_taken"), ("1,\u{A0}2\n", .wrongType, "time_taken"),
       ("1,9223372036854775808\n", .outOfRange, "time_taken"),
     ])
   func csvFaults(text: String, reason: Reject.Reason, column: String?) {
@@ -239,6 +240,10 @@ struct RecordDecoderTests {
     "takes a null value, a record over the limit and a missing time for rejects, not for crashes")
   func messages() {
     #expect(decode(.csv, calls, [nil]).rejects.map(\.raw) == [nil])
+    for format in InputFormat.allCases {
+      #expect(
+        decode(format, calls, [nil, []]).rejects.map(\.reason) == [.nullValue, .malformed])
+    }
     #expect(
       decode(.csv, calls, [Array("1,2\n".utf8)], limit: 2).rejects.map(\.reason) == [
         .recordTooLarge
@@ -248,6 +253,82 @@ struct RecordDecoderTests {
       timestamp: nil)
     #expect(noTime.rejects.map(\.reason) == [.missingTimestamp])
     #expect(noTime.columns.allSatisfy { $0.count == 0 })
+  }
+
+  @Test(
+    "refuses a window's time that is further ahead of the message's than it may be",
+    arguments: [
+      ("1060", 1_000_000 as Int64?, true), ("1061", 1_000_000, false), ("-5", 1_000_000, true),
+      ("1795600000000", 1_000_000, false), ("1795600000", nil, true),
+      ("99999999999", .max - 59_999, true), ("0", .min, false),
+    ])
+  func future(text: String, timestamp: Int64?, isTaken: Bool) {
+    let fields = [field("at", .timestamp, .unixSeconds), field("later", .timestamp, .unixSeconds)]
+    // A field that no window reads may hold any time.
+    let batch = decode(
+      .csv, fields, [Array("\(text),9999999999\n".utf8)], time: "at", future: 60_000,
+      timestamp: timestamp)
+    #expect(batch.rowCount == (isTaken ? 1 : 0))
+    if text == "1061" {
+      #expect(
+        batch.rejects.map(\.reason) == [.futureTimestamp] && batch.rejects[0].field == "at"
+          && batch.rejects[0].timestampMilliseconds == timestamp)
+    }
+    // The message's own time is not ahead of itself.
+    let own = decode(
+      .csv, fields, [Array("0,0\n".utf8)], messageFields: [.timestamp], time: "record_timestamp",
+      future: 60_000, timestamp: 1_795_600_000_000)
+    #expect(own.rowCount == 1)
+  }
+
+  @Test("takes blanks around a value of CSV that is no text, and none in JSON")
+  func blanks() {
+    let fields = [
+      field("i", .int32), field("d", .double), field("m", .decimal(precision: 9, scale: 2)),
+      field("t", .timestamp), field("b", .bool), field("n", .int64, nullable: true),
+      field("s", .string),
+    ]
+    let batch = decode(
+      .csv, fields,
+      " 1,\t2.5 , 3.25\t,2026-11-23 10:05:00 ,true ,\t , a \n"
+        + "\" 1 \",\" 2.5\",3.25,2026-11-23,1, \\N ,\\N\u{20}\r\n")
+    #expect(batch.rejects.isEmpty)
+    #expect(batch.columns[0].integers == [1, 1] && batch.columns[1].doubles == [2.5, 2.5])
+    #expect(batch.columns[2].integers == [325, 325] && batch.columns[4].integers == [1, 1])
+    #expect(batch.columns[5].isNull == [true, true])
+    #expect(batch.columns[6].text[0] == " a " && batch.columns[6].text[1] == "\\N ")
+    for text in [#"{"i":" 1"}"#, #"{"i":"1 "}"#] {
+      #expect(decode(.json, [fields[0]], text).rejects.map(\.reason) == [.wrongType])
+    }
+  }
+
+  @Test("takes the texts for NULL that it is told, in fields without quotes alone")
+  func nullTexts() {
+    let fields = [
+      field("i", .int64, nullable: true), field("s", .string, nullable: true),
+      field("m", .string),
+    ]
+    func batch(_ text: String, _ nullTexts: [String]) -> RecordBatch {
+      decode(.csv, fields, [Array(text.utf8)], nullTexts: nullTexts)
+    }
+    let all = batch(
+      "-1,NA,x\n NA ,,y\nNULL,\\N,z\n,\"NA\",\"NA\"\n7,NAN,x\n", ["NA", "-1", "NULL"])
+    #expect(all.rejects.isEmpty)
+    #expect(all.columns[0].isNull == [true, true, true, true, false])
+    #expect(all.columns[1].isNull == [true, false, false, false, false])
+    #expect((1...3).map { all.columns[1].text[$0] } == ["", "\\N", "NA"])
+    // An empty field is an empty text, unless it is listed.
+    let empty = batch("1,,x\n2,\"\",y\n", [""])
+    #expect(empty.columns[1].isNull == [true, false])
+    #expect(batch("1,a,\n", [""]).rejects.map(\.reason) == [.notNullable])
+    #expect(batch("\\N,a,b\n", []).rejects.map(\.reason) == [.wrongType])
+    // An integer among them is none on the short way either.
+    let integers = decode(
+      .csv, Array(fields[..<1]), [Array("-1\n7\n".utf8), Array("-1\n".utf8), Array("3\n".utf8)],
+      nullTexts: ["-1"])
+    #expect(integers.columns[0].isNull == [true, false, true, false])
+    // One whose mark is another's is no other.
+    #expect(batch("1,N\\,b\n1,\\M,b\n", ["\\N"]).columns[1].isNull == [false, false])
   }
 
   @Test("gives the message's own fields as columns")
@@ -319,6 +400,44 @@ struct ValueTextTests {
     #expect(batch.columns[0].integers == [.max, .min, 5, 7])
   }
 
+  @Test(
+    "integers are read from whatever is exactly one",
+    arguments: [
+      ("16.0", 16 as Int64?), ("1e3", 1_000), ("1.25E+2", 125), ("-120e-1", -12), ("-0.0", 0),
+      ("5.", 5), ("9223372036854775807.0", .max), ("-9.223372036854775808e18", .min),
+      ("9223372036854775808.0", nil), ("1e19", nil), ("16.5", nil), ("1e-1", nil), ("1e", nil),
+      ("0e999999999999", 0), ("1e999999999", nil), ("1e-999999999", nil), (".", nil),
+      ("1.0.0", nil), ("000000000000000000000016.000", 16),
+    ])
+  func wholeNumbers(text: String, expected: Int64?) {
+    let fields = [field("a", .int64)]
+    #expect(decode(.csv, fields, text).columns[0].integers.first == expected)
+    #expect(decode(.json, fields, "{\"a\":\"\(text)\"}").columns[0].integers.first == expected)
+    if ["16.0", "1e3", "16.5", "1e999999999"].contains(text) {
+      #expect(decode(.json, fields, "{\"a\":\(text)}").columns[0].integers.first == expected)
+    }
+    let narrow = decode(.csv, [field("a", .int32)], "\(text)\n3e9\n")
+    let fits = expected.map { Int32(exactly: $0) != nil } ?? false
+    #expect(narrow.columns[0].integers == (fits ? [expected ?? 0] : []))
+    #expect(narrow.rejects.last?.reason == .outOfRange)
+  }
+
+  @Test("an exponent of any size costs no more than its text")
+  func exponents() {
+    // The digits reach as far as the exponent takes them back, and their number is no limit.
+    let zeros = String(repeating: "0", count: 200_000)
+    for (text, expected) in [("0.\(zeros)1e200001", 1), ("1\(zeros)e-200000", 1)] {
+      let batch = decode(
+        .csv,
+        [field("i", .int32), field("d", .double), field("m", .decimal(precision: 5, scale: 0))],
+        "\(text),\(text),\(text)")
+      #expect(batch.columns[0].integers == [Int64(expected)])
+      #expect(batch.columns[1].doubles == [Double(expected)])
+      #expect(batch.columns[2].integers == [Int64(expected)])
+    }
+    #expect(decode(.csv, [field("d", .double)], "0.\(zeros)1e999999").rejects.count == 1)
+  }
+
   @Test("doubles are rounded as the standard library rounds them")
   func doubles() {
     var random = SeededRandom(seed: 5)
@@ -387,6 +506,13 @@ struct ValueTextTests {
       ("2024-02-29", .text, 1_709_164_800_000),
       // The fuzzer found that a colon without minutes was taken.
       ("2026-11-23T12:05:00+02", .text, 1_795_428_300_000), ("2026-11-23T12:05:00+02:", .text, nil),
+      ("2026-11-23T10:05:00z", .text, 1_795_428_300_000),
+      ("2026-11-23t10:05:00z", .text, 1_795_428_300_000),
+      ("2026-11-23 10:05:00 UTC", .text, 1_795_428_300_000),
+      ("2026-11-23T10:05:00.5 UTC", .text, 1_795_428_300_500),
+      ("2026-11-23 UTC", .text, nil), ("2026-11-23 10:05:00 UT", .text, nil),
+      ("2026-11-23 10:05:00  UTC", .text, nil), ("2026-11-23 10:05:00Z UTC", .text, nil),
+      ("2026-11-23x10:05:00", .text, nil),
       ("2023-02-29", .text, nil), ("2026-13-01", .text, nil), ("2026-11-23T24:00:00Z", .text, nil),
       ("2026-11-23T10:05:60Z", .text, nil),
       ("1763892300", .unixSeconds, 1_763_892_300_000),
@@ -397,6 +523,15 @@ struct ValueTextTests {
       ("-62135596800", .unixSeconds, -62_135_596_800_000),
       ("-62135596801", .unixSeconds, nil), ("253402300800000", .unixMilliseconds, nil),
       ("9223372036854775807", .unixMilliseconds, nil),
+      ("1.79E9", .unixSeconds, 1_790_000_000_000),
+      ("1.79E12", .unixMilliseconds, 1_790_000_000_000),
+      ("1795428300123.9", .unixMilliseconds, 1_795_428_300_123),
+      ("1795428300123456", .unixMicroseconds, 1_795_428_300_123),
+      ("1.795428300123456e15", .unixMicroseconds, 1_795_428_300_123),
+      ("-1999", .unixMicroseconds, -1), ("999", .unixMicroseconds, 0),
+      ("253402300799999999", .unixMicroseconds, 253_402_300_799_999),
+      ("253402300800000000", .unixMicroseconds, nil), ("12x", .unixMicroseconds, nil),
+      ("1e999999999", .unixSeconds, nil), ("1e-999999999", .unixMicroseconds, 0),
       ("1e-9", .unixSeconds, 0), ("-62135596800001", .unixMilliseconds, nil),
     ])
   func times(text: String, encoding: TimestampEncoding, expected: Int64?) {

@@ -19,20 +19,24 @@ struct ShortcutFuzzer {
         InputField(ColumnDefinition("f\($0)", $1.0, isNullable: $1.1))
       }
     }
-    let shapes: [([InputField], [MessageField], String?)] = [
-      (fields((narrow, false), (wide, false)), [], nil),
-      (fields((wide, true)), [.offset], nil),
+    let standard = ["\\N"]
+    let shapes: [([InputField], [String], [MessageField], String?)] = [
+      (fields((narrow, false), (wide, false)), standard, [], nil),
+      (fields((wide, true)), standard, [.offset], nil),
       (
-        fields((narrow, true), (wide, false), (narrow, false)), MessageField.allCases,
+        fields((narrow, true), (wide, false), (narrow, false)), standard, MessageField.allCases,
         "record_timestamp"
       ),
-      (fields((wide, false), (wide, true)), [.key, .timestamp], "RECORD_TIMESTAMP"),
+      (fields((wide, false), (wide, true)), standard, [.key, .timestamp], "RECORD_TIMESTAMP"),
+      (fields((wide, true), (narrow, true)), ["NA", "", "x-1"], [.offset], nil),
+      (fields((wide, true), (narrow, false)), ["\\N", "-1", "007"], [.offset], nil),
     ]
-    pairs = shapes.map { fields, messageFields, time in
+    pairs = shapes.map { fields, nullTexts, messageFields, time in
       func decoder(_ takesShortcuts: Bool) -> RecordDecoder {
         RecordDecoder(
-          format: .csv, fields: fields, messageFields: messageFields, requiredTimeColumn: time,
-          recordByteLimit: 24, takesShortcuts: takesShortcuts)
+          format: .csv, fields: fields, nullTexts: nullTexts, messageFields: messageFields,
+          requiredTimeColumn: time, futureLimitMilliseconds: 10, recordByteLimit: 24,
+          takesShortcuts: takesShortcuts)
       }
       return Pair(fast: decoder(true), general: decoder(false))
     }
@@ -80,7 +84,7 @@ struct ShortcutFuzzer {
         "2147483647", "2147483648", "-2147483648", "-2147483649", "999999999999999999",
         "-999999999999999999", "1000000000000000000", "9223372036854775807", "9223372036854775808",
         "-9223372036854775808", "-9223372036854775809", "-0", "+1", "00000000000000000012", "", "-",
-        "\\N", "\"7\"", " 7", "7 ",
+        "\\N", "\"7\"", " 7", "7 ", "\t7 ", "16.0", "1e3", "1.5", "-1", "007", "NA", " NA",
       ])
     case 1: return "\(Int64.random(in: .min ... .max, using: &random))"
     default: return "\(Int32.random(in: -2_000...2_000, using: &random))"

@@ -8,7 +8,9 @@ import TestSupport
 /// C
 /// library's numbers, the C library's calendar, decimals by cutting the text.
 struct ValueFuzzer {
-  private enum Kind: CaseIterable { case int32, int64, double, decimal, bool, unixSeconds }
+  private enum Kind: CaseIterable {
+    case int32, int64, double, decimal, bool, unixSeconds, unixMilliseconds, unixMicroseconds
+  }
   private var decoders: [Kind: RecordDecoder] = [:]
   private static let (precision, scale) = (9, 3)
 
@@ -21,9 +23,15 @@ struct ValueFuzzer {
         case .double: .double
         case .decimal: .decimal(precision: Self.precision, scale: Self.scale)
         case .bool: .bool
-        case .unixSeconds: .timestamp
+        case .unixSeconds, .unixMilliseconds, .unixMicroseconds: .timestamp
         }
-      let field = InputField(ColumnDefinition("v", type), timestampEncoding: .unixSeconds)
+      let encoding: TimestampEncoding =
+        switch kind {
+        case .unixMilliseconds: .unixMilliseconds
+        case .unixMicroseconds: .unixMicroseconds
+        default: .unixSeconds
+        }
+      let field = InputField(ColumnDefinition("v", type), timestampEncoding: encoding)
       decoders[kind] = RecordDecoder(
         format: .csv, fields: [field], messageFields: [], requiredTimeColumn: nil,
         recordByteLimit: 10_000, takesShortcuts: false)
@@ -47,7 +55,9 @@ struct ValueFuzzer {
     "1e-400", "1e22", "1e23", "8.5e22", "true", "false", "1", "nan", "inf", "0x10",
     "1700000000.123456",
     "-0.0005", "000000000000000000000000001", "0.000000000000000000000000001",
-    "17976931348623157e292")
+    "17976931348623157e292", "16.0", "1.79E9", "1795600000000123", "9223372036854775807.0",
+    "92233720368547758.08e2", " 7", "1.5\t", "1e999999999", "0e999999999999999999999",
+    "1e-99999999999999999999")
 
   mutating func number(_ random: inout SeededRandom) -> String? {
     var bytes: [UInt8]
@@ -94,12 +104,18 @@ struct ValueFuzzer {
   }
 
   private static func reading(_ kind: Kind, _ bytes: [UInt8]) -> Reading {
-    guard let text = String(validating: bytes, as: UTF8.self) else { return .wrongType }
+    guard var text = String(validating: bytes, as: UTF8.self) else { return .wrongType }
+    while let last = text.unicodeScalars.last, last == " " || last == "\t" {
+      text.unicodeScalars.removeLast()
+    }
+    text = String(text.unicodeScalars.drop { $0 == " " || $0 == "\t" })
     switch kind {
     case .int32, .int64:
-      guard isInteger(text) else { return .wrongType }
-      guard let number = Int64(text) else { return .outOfRange }
-      return kind == .int64 || Int32(exactly: number) != nil ? .integer(number) : .outOfRange
+      let reading = decimal(text, scale: 0, extraDigits: .wrongType)
+      if kind == .int32, case .integer(let number) = reading, Int32(exactly: number) == nil {
+        return .outOfRange
+      }
+      return reading
     case .bool:
       let values: [String: Int64] = ["0": 0, "1": 1, "true": 1, "false": 0]
       return values[text].map { .integer($0) } ?? .wrongType
@@ -113,17 +129,27 @@ struct ValueFuzzer {
       }
       let number = strtod(text, nil)
       return number.isFinite ? .double((number == 0 ? 0 : number).bitPattern) : .outOfRange
-    case .decimal: return decimal(text, precision: precision, scale: scale, dropsExtraDigits: false)
-    case .unixSeconds:
-      let reading = decimal(text, precision: 18, scale: 3, dropsExtraDigits: true)
-      // From the year 0001 to the end of 9999.
-      if case .integer(let number) = reading,
-        number < -62_135_596_800_000 || number >= 253_402_300_800_000
-      {
+    case .decimal:
+      let reading = decimal(text, scale: scale, extraDigits: .outOfRange)
+      if case .integer(let number) = reading, String(number.magnitude).count > precision {
         return .outOfRange
       }
       return reading
+    case .unixSeconds: return time(text, scale: 3)
+    case .unixMilliseconds: return time(text, scale: 0)
+    case .unixMicroseconds: return time(text, scale: -3)
     }
+  }
+
+  /// From the year 0001 to the end of 9999.
+  private static func time(_ text: String, scale: Int) -> Reading {
+    let reading = decimal(text, scale: scale, extraDigits: nil)
+    if case .integer(let number) = reading,
+      number < -62_135_596_800_000 || number >= 253_402_300_800_000
+    {
+      return .outOfRange
+    }
+    return reading
   }
 
   private static func withoutSign(_ text: String) -> Substring {
@@ -143,10 +169,10 @@ struct ValueFuzzer {
     return parts.count <= 2 && isDigits(all[...])
   }
 
-  /// By cutting the text at its point, moved by the exponent, and padding what is behind it.
-  private static func decimal(_ text: String, precision: Int, scale: Int, dropsExtraDigits: Bool)
-    -> Reading
-  {
+  /// By cutting the text at its point, moved by the exponent and the scale.
+  ///
+  /// - Parameter extraDigits: What digits behind the point come to; nil where they are dropped.
+  private static func decimal(_ text: String, scale: Int, extraDigits: Reading?) -> Reading {
     let halves = text.split(
       omittingEmptySubsequences: false, whereSeparator: { $0 == "e" || $0 == "E" })
     guard halves.count <= 2, isDecimal(String(halves[0])),
@@ -158,27 +184,21 @@ struct ValueFuzzer {
       separator: ".", omittingEmptySubsequences: false
     ).map(String.init)
     if parts.count == 1 { parts.append("") }
+    var shift = scale
     if halves.count == 2 {
       // Further than this no digit of such short texts reaches.
-      let exponent = min(
+      shift += min(
         max(Int(halves[1]) ?? (halves[1].hasPrefix("-") ? -2_000 : 2_000), -2_000), 2_000)
-      let digits = parts[0] + parts[1]
-      let zeros = String(repeating: "0", count: abs(exponent))
-      let point = parts[0].count + exponent + (exponent < 0 ? zeros.count : 0)
-      let padded = exponent < 0 ? zeros + digits : digits + zeros
-      parts = [String(padded.prefix(point)), String(padded.dropFirst(point))]
     }
-    let fraction = parts[1]
-    let extra = fraction.dropFirst(scale)
-    if !dropsExtraDigits && extra.contains(where: { $0 != "0" }) { return .outOfRange }
-    let kept = fraction.prefix(scale)
-    let digits = (parts[0] + kept + String(repeating: "0", count: scale - kept.count)).drop {
-      $0 == "0"
-    }
-    guard digits.count <= precision, let number = Int64(digits.isEmpty ? "0" : digits) else {
-      return .outOfRange
-    }
-    return .integer(text.hasPrefix("-") ? -number : number)
+    let digits = parts[0] + parts[1]
+    let zeros = String(repeating: "0", count: abs(shift))
+    let point = parts[0].count + shift + (shift < 0 ? zeros.count : 0)
+    let padded = shift < 0 ? zeros + digits : digits + zeros
+    let (whole, extra) = (padded.prefix(point).drop { $0 == "0" }, padded.dropFirst(point))
+    guard let number = Int64((text.hasPrefix("-") ? "-" : "") + (whole.isEmpty ? "0" : whole))
+    else { return .outOfRange }
+    let isExact = extra.allSatisfy { $0 == "0" }
+    return isExact ? .integer(number) : extraDigits ?? .integer(number)
   }
 
   // MARK: - Instants
@@ -189,7 +209,7 @@ struct ValueFuzzer {
     "1900-02-29", "2000-02-29 00:00", "1969-12-31T23:59:59,5-0130", "2026-11-23 10:05:60",
     "2026-13-01", "2026-00-10",
     "2026-04-31", "1970-01-01T00:00:00Z", "0000-01-01", "2026-11-23T10:05:00+23:59",
-    "2026-11-23T10:05:00-24")
+    "2026-11-23T10:05:00-24", "2026-11-23t10:05:00z", "2026-11-23 10:05:00.5 UTC")
 
   mutating func instant(_ random: inout SeededRandom) -> String? {
     var bytes: [UInt8]
@@ -200,11 +220,12 @@ struct ValueFuzzer {
       }
       var text = "\(padded(0...9999, 4))-\(padded(0...13, 2))-\(padded(0...32, 2))"
       if random.chance(90) {
-        text += "\(random.pick(["T", " "]))\(padded(0...24, 2)):\(padded(0...60, 2))"
+        text += "\(random.pick(["T", " ", "t"]))\(padded(0...24, 2)):\(padded(0...60, 2))"
         if random.chance(80) { text += ":\(padded(0...60, 2))" }
         if random.chance(50) { text += random.pick([".", ","]) + padded(0...999_999, 1) }
         text += random.pick([
-          "", "Z", "+\(padded(0...24, 2)):\(padded(0...60, 2))", "-\(padded(0...24, 2))",
+          "", "Z", "z", " UTC", "+\(padded(0...24, 2)):\(padded(0...60, 2))",
+          "-\(padded(0...24, 2))",
         ])
       }
       bytes = Array(text.utf8)
@@ -247,7 +268,7 @@ struct ValueFuzzer {
     }
     var (hour, minute, second, fraction, offset) = (0, 0, 0, 0, 0)
     if text.count > 10 {
-      guard holds(10, "T "), let h = number(11..<13), holds(13, ":"), let m = number(14..<16),
+      guard holds(10, "Tt "), let h = number(11..<13), holds(13, ":"), let m = number(14..<16),
         h < 24, m < 60
       else { return nil }
       (hour, minute) = (h, m)
@@ -266,7 +287,8 @@ struct ValueFuzzer {
       let rest = String(text[place...])
       switch rest.count {
       case 0: break
-      case 1: guard rest == "Z" else { return nil }
+      case 1: guard rest == "Z" || rest == "z" else { return nil }
+      case 4: guard rest == " UTC" else { return nil }
       case 3, 5, 6:
         guard holds(place, "+-"), let h = number(place + 1..<place + 3), h < 24 else { return nil }
         var m = 0

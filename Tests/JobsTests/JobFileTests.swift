@@ -223,6 +223,32 @@ struct JobFileTests {
     #expect(Set(lines).count == lines.count, "something is said twice: \(found)")
   }
 
+  @Test("says which texts are NULL in CSV, and refuses what no field without quotes can hold")
+  func nullTexts() throws {
+    func text(_ csv: String, format: String = "csv") -> String {
+      example.replacing(
+        "format: csv\n  fields", with: "format: \(format)\n  csv: \(csv)\n  fields")
+    }
+    #expect(try parse(example).nullTexts == ["\\N"])
+    #expect(
+      try parse(text("{ null: [\"\\\\N\", NA, \"\", \"null\"] }")).nullTexts
+        == ["\\N", "NA", "", "null"])
+    #expect(try parse(text("{ null: [] }")).nullTexts == [])
+    for (csv, problem) in [
+      ("{ null: [null] }", #"source.csv.null[0]: "null" is YAML's null, not a text"#),
+      ("{ null: [NA, NA] }", #"source.csv.null[1]: "NA" is listed twice"#),
+      ("{ null: [\"a,b\"] }", #""a,b" cannot stand for NULL in a field without quotes"#),
+      ("{ null: ['\"x'] }", "cannot stand for NULL in a field without quotes"),
+      ("{ null: [\(String(repeating: "x", count: 65))] }", "Use at most 64 bytes"),
+      ("{ nul: [x] }", "source.csv.nul: is not a key of the job file. Did you mean null?"),
+    ] {
+      #expect(faults(text(csv)).contains(problem), "\(faults(text(csv)))")
+    }
+    #expect(
+      faults(text("{ null: [NA] }", format: "json")).contains(
+        "source.csv: has no effect with source.format: json. Leave it out"))
+  }
+
   @Test("tells of several faults at a time, in the order of their lines")
   func several() {
     let found = faults(
@@ -570,6 +596,24 @@ struct JobChangeTests {
     ])
   func refused(old: String, new: String) throws {
     #expect(try effects(old, new).contains(.refuse))
+  }
+
+  @Test("is refused where other texts are NULL; to say what is the default changes nothing")
+  func nullTexts() throws {
+    func effects(_ csv: String) throws -> [ChangeEffect] {
+      Array(
+        try self.effects("format: csv\n  fields", "format: csv\n  csv: \(csv)\n  fields"))
+    }
+    #expect(try effects("{ null: [NA] }") == [.refuse])
+    #expect(try effects("{ null: [] }") == [.refuse])
+    #expect(try effects(#"{ null: ["\\N"] }"#) == [] && effects("{}") == [])
+    let settings = [#"["\\N", NA]"#, #"[NA, '\N']"#].map { list in
+      try? parse(
+        example.replacing(
+          "format: csv\n  fields", with: "format: csv\n  csv: { null: \(list) }\n  fields")
+      ).canonicalSettings
+    }
+    #expect(settings[0] != nil && settings[0] == settings[1])
   }
 
   @Test("renders or publishes again where only the objects change")

@@ -37,7 +37,7 @@ struct FaultTests {
       ))
     #expect(
       lines[1].contains(
-        "\"offset\":2,\"record\":0,\"reason\":\"malformed\",\"field\":null,\"raw\":null"))
+        "\"offset\":2,\"record\":0,\"reason\":\"nullValue\",\"field\":null,\"raw\":null"))
     let window = try #require(objects["window_start=2026-11-23T10-00-00Z/part-0.csv"])
     #expect(
       String(decoding: window, as: UTF8.self).hasPrefix(
