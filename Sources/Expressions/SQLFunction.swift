@@ -7,6 +7,8 @@ package enum SQLFunction {
     case kinds(ValueKinds)
     /// Those of some of the arguments, or NULL.
     case arguments(Range<Int>)
+    /// Integers for integers, else reals.
+    case number
   }
 
   /// By family, for documentation.
@@ -19,6 +21,14 @@ package enum SQLFunction {
   static let all = [values, numbers, texts, aggregates, windows]
     .reduce(into: [:]) { $0.merge($1) { first, _ in first } }
 
+  /// Whether the fraction of an argument shows in the result.
+  static func keepsFraction(_ name: String) -> Bool {
+    if ["count", "floor", "mod", "ntile", "sign", "trunc", "typeof"].contains(name) {
+      return false
+    }
+    return [values, numbers, aggregates, windows].contains { $0[name] != nil }
+  }
+
   private static let values: [String: Result] = [
     "coalesce": .arguments(0..<32), "ifnull": .arguments(0..<2), "iif": .arguments(1..<3),
     "max": .arguments(0..<32), "min": .arguments(0..<32), "nullif": .arguments(0..<1),
@@ -26,10 +36,7 @@ package enum SQLFunction {
   ]
 
   private static let numbers: [String: Result] = [
-    // Of the arguments' kinds, where integers stay integers.
-    "abs": .kinds([.null, .integer, .real]), "ceil": .kinds([.null, .integer, .real]),
-    "ceiling": .kinds([.null, .integer, .real]), "floor": .kinds([.null, .integer, .real]),
-    "trunc": .kinds([.null, .integer, .real]),
+    "abs": .number, "ceil": .number, "ceiling": .number, "floor": .number, "trunc": .number,
     "acos": real, "acosh": real, "asin": real, "asinh": real, "atan": real, "atan2": real,
     "atanh": real, "cos": real, "cosh": real, "degrees": real, "exp": real, "ln": real,
     "log": real, "log10": real, "log2": real, "mod": real, "pi": .kinds(.real), "pow": real,
@@ -48,7 +55,7 @@ package enum SQLFunction {
   ]
 
   private static let aggregates: [String: Result] = [
-    "avg": real, "count": .kinds(.integer), "sum": .kinds([.null, .integer, .real]),
+    "avg": real, "count": .kinds(.integer), "sum": .number,
     "total": .kinds(.real), "max": .arguments(0..<32), "min": .arguments(0..<32),
   ]
 

@@ -64,6 +64,7 @@ extension Node {
       case .arguments(let range):
         return kinds(Array(arguments.prefix(range.upperBound).dropFirst(range.lowerBound)))
           .union(.null)
+      case .number: return arithmetic(Array(arguments.prefix(1)), schema)
       }
     }
   }
@@ -83,6 +84,11 @@ extension Node {
     if ["REAL", "FLOA", "DOUB"].contains(where: type.contains) { return .real }
     return .number
   }
+}
+
+extension ColumnType {
+  /// Of which kinds a value may be that is stored in a column of this type; NULL aside.
+  package var kindsTaken: ValueKinds { storage == .text ? .text : .number }
 }
 
 extension ColumnDefinition {

@@ -20,6 +20,8 @@ package enum JobFile {
     package let nameLine: Int
     /// Of `output.to`.
     package let destinationLine: Int
+    /// What is valid and most likely not meant.
+    package let warnings: [JobFileError]
   }
 
   /// Parses, substitutes and checks a job file.
@@ -54,11 +56,15 @@ package enum JobFile {
       var parser = JobParser(reader, propertyFault: propertyFault)
       let job = parser.parse(root, fallbackName: fileName(path))
       parsed = Parsed(
-        job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine)
+        job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine,
+        warnings: reader.warnings)
     }
     if let parsed, reader.errors.isEmpty { return parsed }
     throw JobFileErrors(errors: reader.errors.sorted { $0.line < $1.line })
   }
+
+  /// A duration as job files write it: `500ms`, `30s`, `5m`, `1h`, `1d`. Nil for anything else.
+  package static func milliseconds(_ text: String) -> Int64? { YAMLReader.milliseconds(text) }
 
   private static func fileName(_ path: String) -> String {
     let name = path.split(separator: "/").last.map(String.init) ?? path

@@ -180,10 +180,47 @@ extension JobParser {
     guard let text, let sql = reader.string(text) else { return nil }
     do {
       let expression = try Expression(sql, schema: input)
+      checkKinds(of: expression, type, isTyped: object.entry("type") != nil, text, input)
+      warnOfIntegerDivision(in: expression, type, text, input)
       return (Job.DerivedColumn(name: name, expression: expression, type: type), text)
     } catch {
       reader.fail(text, error, columns: input)
       return nil
     }
+  }
+
+  /// An expression of which no value fits the column would fail in the first run.
+  private func checkKinds(
+    of expression: Expression, _ type: ColumnType, isTyped: Bool, _ entry: YAMLReader.Entry,
+    _ input: Schema
+  ) {
+    let kinds = expression.kinds(in: input).subtracting(.null)
+    guard !kinds.isEmpty, kinds.isDisjoint(with: type.kindsTaken) else { return }
+    let column = isTyped ? "a column of type \(type)" : "a column without a type, which is a double"
+    let (made, remedy) =
+      switch kinds {
+      case .text: ("text", "Write { sql: ..., type: string }")
+      case .blob: ("a blob", "Write { sql: hex(...), type: string }")
+      case .integer: ("a whole number", "Write { sql: ..., type: int64 }")
+      default: ("a number", "Write { sql: ..., type: double }")
+      }
+    reader.fail(entry, value: expression.sql, "makes \(made), and belongs to \(column)", remedy)
+  }
+
+  private func warnOfIntegerDivision(
+    in expression: Expression, _ type: ColumnType, _ entry: YAMLReader.Entry, _ input: Schema
+  ) {
+    let showsFractions =
+      switch type {
+      case .double: true
+      case .decimal(_, let scale): scale > 0
+      default: false
+      }
+    guard showsFractions, let division = expression.integerDivision(in: input) else { return }
+    let mended = division.mended.map { "Write \($0)" } ?? "Multiply the dividend by 1.0"
+    reader.warn(
+      entry, at: division.position, in: expression.sql,
+      "divides two integers, which drops the fraction",
+      "\(mended); or, if whole numbers are meant, { sql: ..., type: int64 }")
   }
 }

@@ -29,6 +29,8 @@ final class YAMLReader {
   private let environment: [String: String]
   private let readFile: (String) -> String?
   private(set) var errors: [JobFileError] = []
+  /// What is valid and most likely not meant, in the words of a fault.
+  private(set) var warnings: [JobFileError] = []
   /// After so many nobody reads on.
   private static let errorLimit = 100
   /// Of one value after substitution, and of all that is substituted.
@@ -57,6 +59,19 @@ final class YAMLReader {
         file: file, line: found?.line ?? entry.line, column: found?.column, key: entry.key,
         value: nil, problem: fault.words(withPosition: found == nil),
         remedy: "Expressions read \(Suggestion.list(columns.columns.map(\.name)))"))
+  }
+
+  /// A part of an expression that is valid and most likely not meant.
+  func warn(
+    _ entry: Entry, at position: SourcePosition, in sql: String, _ problem: String,
+    _ remedy: String
+  ) {
+    guard warnings.count < Self.errorLimit else { return }
+    let found = place(of: position, in: sql, entry)
+    warnings.append(
+      JobFileError(
+        file: file, line: found?.line ?? entry.line, column: found?.column, key: entry.key,
+        value: sql, problem: problem, remedy: remedy))
   }
 
   /// Where a place of an expression is in the file: known where the line of the expression stands

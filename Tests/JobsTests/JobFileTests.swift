@@ -531,6 +531,58 @@ struct JobFileTests {
     #expect(job.limits.valueBytes == 1 << 20 && job.limits.objectBytes == 2 << 30)
   }
 
+  @Test("warns of a lost fraction, with the place and the expression to write")
+  func integerDivision() throws {
+    func warnings(_ select: String) throws -> [String] {
+      try JobFile.parsed(
+        text: example.replacing("100.0 * time_taken / sum(time_taken) OVER ()", with: select),
+        path: "jobs/calls.yaml", environment: [:], readFile: { _ in "x" }
+      ).warnings.map(\.description)
+    }
+    #expect(try warnings("100.0 * time_taken / sum(time_taken) OVER ()") == [])
+    #expect(
+      try warnings("100 * time_taken / sum(time_taken) OVER ()") == [
+        "jobs/calls.yaml:18:10: select.share: \"100 * time_taken / sum(time_taken) OVER ()\" "
+          + "divides two integers, which drops the fraction. Write "
+          + "100.0 * time_taken / sum(time_taken) OVER (); or, if whole numbers are meant, "
+          + "{ sql: ..., type: int64 }"
+      ])
+    for (type, count) in [("\"decimal(9,2)\"", 1), ("\"decimal(9,0)\"", 0), ("int64", 0)] {
+      #expect(try warnings("{ sql: time_taken / calls, type: \(type) }").count == count, "\(type)")
+    }
+  }
+
+  @Test(
+    "names the type to write where no value of an expression fits its column",
+    arguments: [
+      (
+        "lower('A')",
+        "jobs/calls.yaml:18: select.share: \"lower('A')\" makes text, and belongs to a column "
+          + "without a type, which is a double. Write { sql: ..., type: string }"
+      ),
+      (
+        "{ sql: \"'a' || calls\", type: int64 }",
+        "makes text, and belongs to a column of type int64. Write { sql: ..., type: string }"
+      ),
+      (
+        "{ sql: calls + 1.5, type: string }",
+        "makes a number, and belongs to a column of type string. Write { sql: ..., type: double }"
+      ),
+      (
+        "{ sql: count(*) OVER (), type: string }",
+        "makes a whole number, and belongs to a column of type string. Write { sql: ..., "
+          + "type: int64 }"
+      ),
+      ("{ sql: \"x'0a'\", type: string }", "makes a blob"),
+      ("iif(calls > 1, 'a', 1)", ""), ("{ sql: \"iif(calls > 1, 'a', 1)\", type: string }", ""),
+      ("NULL", ""), ("{ sql: lower('A'), type: string }", ""),
+    ])
+  func textColumns(select: String, message: String) {
+    let found = faults(
+      example.replacing("100.0 * time_taken / sum(time_taken) OVER ()", with: select))
+    #expect(message.isEmpty ? found.isEmpty : found.contains(message), "\(found)")
+  }
+
   @Test("never crashes the parser, whatever is done to it")
   func mutations() {
     let seed: UInt64 = 77
