@@ -77,6 +77,7 @@ package final class Checkpoint {
     step()
     isNew = try !isRegularFile(path)
     if isNew {
+      try Self.clearLeftovers(path)
       try Self.make(path, job, mode: mode, now: now, release: release)
       step()
     }
@@ -92,17 +93,25 @@ package final class Checkpoint {
     }
   }
 
-  /// Builds the file under another name and renames it: a checkpoint is whole from the instant it
-  /// exists, and an empty file is never one.
-  private static func make(
-    _ path: String, _ job: Job, mode: UInt32, now: Int64, release: String
-  ) throws(CheckpointError) {
-    // SQLite would take the log of a checkpoint that was moved away for the new one's. Runs leave
-    // an empty one behind, which holds nothing.
+  /// SQLite would take the log of a checkpoint that was moved away for the new one's. Runs leave an
+  /// empty one behind, which holds nothing.
+  private static func clearLeftovers(_ path: String) throws(CheckpointError) {
     for ending in ["-wal", "-journal"] where !isMissingOrEmpty(path + ending) {
       throw CheckpointError(.leftover, path: path + ending)
     }
     for ending in ["-wal", "-journal", "-shm"] { unlink(path + ending) }
+  }
+
+  /// Builds the file under another name and renames it: a checkpoint is whole from the instant it
+  /// exists, and an empty file is never one.
+  ///
+  /// - Parameters:
+  ///   - heritage: What the new state takes along from one before it.
+  ///   - clearPlace: Called when the new file is whole, before it takes its place.
+  static func make(
+    _ path: String, _ job: Job, mode: UInt32, now: Int64, release: String,
+    heritage: Heritage = Heritage(), clearPlace: () throws(CheckpointError) -> Void = {}
+  ) throws(CheckpointError) {
     let unfinished = path + ".new"
     func removeUnfinished() {
       for ending in ["", "-journal", "-wal", "-shm"] { unlink(unfinished + ending) }
@@ -113,7 +122,7 @@ package final class Checkpoint {
         throw CheckpointError(.notRegular(kind: "a folder"), path: unfinished)
       }
       Glibc.close(descriptor)
-      try fill(unfinished, job, now: now, release: release)
+      try fill(unfinished, job, now: now, release: release, heritage)
       // The log was merged and its file is gone; should one be left, it must hold nothing.
       guard isMissingOrEmpty(unfinished + "-wal") else {
         throw CheckpointError(
@@ -121,6 +130,7 @@ package final class Checkpoint {
       }
       for ending in ["-wal", "-shm"] { unlink(unfinished + ending) }
       try syncFile(unfinished)
+      try clearPlace()
       guard rename(unfinished, path) == 0 else { throw CheckpointError(errno: errno, path: path) }
       let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? "."
       try syncFile(folder, isFolder: true)
@@ -132,7 +142,7 @@ package final class Checkpoint {
   }
 
   private static func fill(
-    _ path: String, _ job: Job, now: Int64, release: String
+    _ path: String, _ job: Job, now: Int64, release: String, _ heritage: Heritage
   ) throws {
     // With its write-ahead log from the first: were the finished file changed to it, a kill could
     // leave a rollback journal, which a look at the file without writing cannot undo.
@@ -152,6 +162,7 @@ package final class Checkpoint {
         arguments: [job.name, release, TimestampText.format(milliseconds: now)])
       if job.window.keepsState { try Generation(1, job.stateLayout).create(in: database) }
       try store(job.canonicalSettings, in: database)
+      try heritage.store(in: database)
     }
     // Closing would merge it too, but says nothing where the disk is full: the file that was
     // renamed then was damaged for good.
@@ -160,7 +171,7 @@ package final class Checkpoint {
   }
 
   /// Moves all of the log into the file and empties it.
-  private static func mergeLog(_ database: Database) throws {
+  static func mergeLog(_ database: Database) throws {
     // sqlite.org/pragma.html#pragma_wal_checkpoint: whether it was kept from it, pages in the log,
     // pages moved; both 0 after TRUNCATE.
     let row = try Row.fetchOne(database, sql: "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -169,7 +180,7 @@ package final class Checkpoint {
     }
   }
 
-  private static func open(_ path: String) throws(CheckpointError) -> DatabaseQueue {
+  static func open(_ path: String) throws(CheckpointError) -> DatabaseQueue {
     do {
       // No journalMode: GRDB turns the log on by making a table and dropping it, in every run.
       var configuration = Configuration()
@@ -379,7 +390,7 @@ package final class Checkpoint {
 
   /// The ETag that an object has for certain: a put that got no mark, or is unsettled, may have
   /// made another.
-  private static let knownETag =
+  static let knownETag =
     "iif(revision = published_revision AND checks_left = 0, etag, NULL)"
 
   private func load() throws {

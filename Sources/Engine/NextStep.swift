@@ -46,6 +46,8 @@ package struct RunFacts: Sendable {
   /// Whether the place of the results turned out to be another's.
   package var isDestinationRefused = false
   package var isStopRequested = false
+  /// Whether the run has gone on for as long as it was given.
+  package var isTimeUp = false
 
   package init(maxOffsets: Int64) {
     self.maxOffsets = maxOffsets
@@ -95,6 +97,8 @@ package func nextStep(_ facts: RunFacts) -> NextStep {
   if !isOwn, let step = stepForLoss(facts) { return step }
   if facts.isStopRequested || facts.isDestinationRefused { return .finish }
   if let maxBatches = facts.maxBatches, facts.batchesDone >= maxBatches { return .finish }
+  // The first batch is taken all the same: a run that starts slowly would never get anywhere.
+  if facts.isTimeUp && facts.batchesDone > 0 { return .finish }
   if facts.areEndsOld && !facts.backfills.isEmpty { return .askEnds }
   if !isOwn, let step = stepForUnheld(facts) { return step }
   let plan = stored ?? plan(facts.nextBatch, facts, maxOffsets: facts.offsetLimit)
@@ -108,6 +112,7 @@ package func nextStep(_ facts: RunFacts) -> NextStep {
 /// What a run reads behind a batch, once that is committed; nil where the run ends with it.
 package func planAfter(_ batch: BatchPlan, _ facts: RunFacts) -> BatchPlan? {
   if let maxBatches = facts.maxBatches, facts.batchesDone + 1 >= maxBatches { return nil }
+  if facts.isTimeUp { return nil }
   let next = plan(
     batch.batch + 1, facts, after: batch,
     maxOffsets: min(facts.maxOffsets, facts.offsetLimit * 2))

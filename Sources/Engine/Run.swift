@@ -12,6 +12,9 @@ internal import Windows
 package struct RunOptions: Sendable {
   /// Nil: until the ends seen at the start are reached.
   package var maxBatches: Int?
+  /// After so long the run begins no other batch, and publishes what it has committed. Nil: until
+  /// the ends seen at the start are reached.
+  package var maxDurationMilliseconds: Int64?
   /// Milliseconds since 1970 UTC. Only history columns show it; no result depends on it.
   package var clock: @Sendable () -> Int64
   /// Asked while a batch is read and between batches; true abandons the uncommitted
@@ -109,6 +112,8 @@ package final class Run {
   /// Most offsets of a batch now: fewer than the job's where a batch was too large.
   private var offsetLimit: Int64
   private var summary: RunSummary
+  /// When the time that the run was given is up, on the clock of ``RunOptions/nanoseconds``.
+  private var timeIsUpAt: Int64?
 
   /// - Parameters:
   ///   - sources: One per cluster of the job.
@@ -135,6 +140,7 @@ package final class Run {
   /// - Returns: The summary, and everything that went wrong, what ended the run first; what was
   ///   committed before it stays.
   package func execute() -> (summary: RunSummary, errors: [RunError]) {
+    timeIsUpAt = options.maxDurationMilliseconds.map { options.nanoseconds() + $0 * 1_000_000 }
     let publisher: Publisher
     let reader: CheckpointReader
     let claim: DestinationClaim
@@ -311,8 +317,11 @@ package final class Run {
     facts.batchesDone = summary.batchCount
     facts.maxBatches = options.maxBatches
     facts.offsetLimit = offsetLimit
+    facts.isTimeUp = isTimeUp
     return facts
   }
+
+  private var isTimeUp: Bool { timeIsUpAt.map { options.nanoseconds() >= $0 } ?? false }
 
   private func decide(_ publisher: Publisher, _ reader: CheckpointReader) throws -> NextStep {
     var facts = facts
@@ -358,6 +367,8 @@ package final class Run {
       case .askEnds: try stopwatch.measure(.discover) { try discoverPartitions() }
       case .leaveOut(let unheld, let number): try leaveOut(unheld, ofBackfill: number)
       case .finish:
+        // Nothing was interrupted: the next run plans over what has come meanwhile.
+        if isTimeUp { try checkpoint.forgetPlan() }
         // The other partitions went on meanwhile.
         if !undecidedPartitions.isEmpty { throw RunError.logsReplaced(try openReplacedLogs()) }
         return

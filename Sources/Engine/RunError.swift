@@ -157,6 +157,8 @@ package enum Decision: Equatable, Sendable {
   case adopt
   /// Go on with a checkpoint that was restored or copied.
   case goOnRestored
+  /// Put the state aside and build a new one.
+  case startOver
 }
 
 /// How a job goes on in a log that was replaced.

@@ -1,5 +1,5 @@
 package import Checkpoints
-internal import Engine
+package import Engine
 internal import Offsets
 
 /// Losses and doubts that a person must decide.
@@ -30,6 +30,14 @@ extension Words {
       "\(incident.partition): \(detail(of: incident)). Noticed \(incident.noticedAt), last seen "
         + "\(incident.lastSeenAt). \(choices([incident]))"
     case .rejects: "\(detail(of: incident)) (noticed \(incident.noticedAt))"
+    }
+  }
+
+  /// Why the next run will not read anything; what it then says holds the ranges.
+  package func text(of obstacle: PlanPreview.Obstacle) -> String {
+    switch obstacle {
+    case .dataLoss: "offsets were lost, and source.on_data_loss is fail"
+    case .replacedLog: "a log was replaced; the next run says what to do"
     }
   }
 

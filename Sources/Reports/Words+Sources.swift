@@ -23,9 +23,11 @@ extension Words {
   func text(of error: CheckpointError) -> String {
     let text = sentence(error.description, remedy(error))
     return switch error.code {
-    case .corrupt, .jobChanged:
+    case .corrupt:
       text + " Then let the new state take over the destination: "
         + commands.decide(.adopt)
+    case .jobChanged, .wrongCluster:
+      text + " Or start over from source.start on: " + commands.decide(.startOver)
     default: text
     }
   }
@@ -53,14 +55,12 @@ extension Words {
     case .newer: "\(unchanged). Install that release or a later one"
     case .otherJob: "Give this job another name, or name another folder with \(folder)"
     case .jobChanged:
-      "Undo the change. Or give the job a new name and another output.to, for a new state from "
-        + "source.start on. Or move the checkpoint away, with its -wal and -shm, to build the "
-        + "state anew"
+      "Undo the change. Or give the job a new name and another output.to, for a second state "
+        + "beside this one"
     case .resultsWait:
       "Set it back, run the job until nothing is left unpublished, and change it then"
     case .wrongCluster:
-      "Point bootstrap.servers at the old cluster; or, to start over, give the job a new name and "
-        + "another output.to"
+      "Point bootstrap.servers at the old cluster"
     case .full: "\(uncommitted). Free space, and run again"
     case .inputOutput:
       "\(uncommitted). Free space, or look at the disk (dmesg), and run again"

@@ -54,6 +54,7 @@ extension Decision {
         + (partition.map { " --partition \($0)" } ?? "") + " --\(choice.rawValue)"
     case .adopt: "tranche resolve \(job) --adopt"
     case .goOnRestored: "tranche resolve \(job) --restored"
+    case .startOver: "tranche reset \(job)"
     }
   }
 }

@@ -1,11 +1,12 @@
 import ArgumentParser
+import Checkpoints
 import Engine
 import Jobs
 import Reports
 
 /// The one table from what went wrong to the number that a script sees, after BSD's sysexits.h.
 ///
-/// ArgumentParser ends with 64 where the arguments are wrong.
+/// ArgumentParser ends with ``wrongUsage`` where the arguments are wrong.
 extension RunError.Code {
   var exitCode: Int32 {
     switch self {
@@ -22,6 +23,8 @@ extension RunError.Code {
   }
 }
 
+let wrongUsage: Int32 = 64
+
 /// What a command refuses by itself, in its own words.
 struct CommandError: Error {
   let code: RunError.Code
@@ -35,8 +38,13 @@ struct CommandError: Error {
 
 /// Runs a command's body and ends the process with the message and the code of whatever it threw.
 ///
-/// - Parameter job: For messages that end in a command; nil where a command takes no job.
-func exiting(_ job: JobOptions? = nil, _ body: () throws -> Void) throws {
+/// - Parameters:
+///   - job: For messages that end in a command; nil where a command takes no job.
+///   - isSilent: Errors that nobody needs to be told of; the code is the same.
+func exiting(
+  _ job: JobOptions? = nil, isSilent: (any Error) -> Bool = { _ in false },
+  _ body: () throws -> Void
+) throws {
   do {
     try body()
   } catch let error as ExitCode {
@@ -47,9 +55,14 @@ func exiting(_ job: JobOptions? = nil, _ body: () throws -> Void) throws {
   } catch {
     let failure = failure(
       error, Words(jobArguments: job.map { $0.commandLine(of: try? $0.load()) } ?? "JOB"))
-    printError("tranche: \(failure.message)")
+    if !isSilent(error) { printError("tranche: \(failure.message)") }
     throw ExitCode(failure.code.exitCode)
   }
+}
+
+/// Whether it is the lock of the job that kept a run from starting.
+func isAnotherRunActive(_ error: any Error) -> Bool {
+  if case .locked = (error as? CheckpointError)?.code { true } else { false }
 }
 
 /// What an error says, and its code.
@@ -62,4 +75,9 @@ func failure(_ error: any Error, _ words: Words) -> CommandError {
 /// One line a fault.
 func printFaults(_ errors: JobFileErrors) {
   for error in errors.errors { printError(error.description) }
+}
+
+/// One line a warning, of a job file that is valid.
+func printWarnings(_ parsed: JobFile.Parsed) {
+  for warning in parsed.warnings { printError("warning: \(warning)") }
 }

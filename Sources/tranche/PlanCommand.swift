@@ -54,18 +54,15 @@ struct PlanCommand: ParsableCommand {
       ]
     }
     let incidents = preview.incidents.map { "\nto be decided: \(words.text(of: $0))" }.joined()
-    return "\(job.name): \(title(preview))" + incidents + "\n"
+    return "\(job.name): \(title(preview, words))" + incidents + "\n"
       + aligned(
         ["partition", "next offset", "end", "lag", "range", "offsets", ""], rows,
         numeric: [1, 2, 3, 5])
   }
 
-  private func title(_ preview: PlanPreview) -> String {
-    switch preview.obstacle {
-    case .dataLoss: return "nothing to read: offsets were lost, and source.on_data_loss is fail"
-    case .replacedLog where preview.plan.isEmpty:
-      return "nothing to read: a log was replaced; the next run says what to do"
-    case .replacedLog, nil: break
+  private func title(_ preview: PlanPreview, _ words: Words) -> String {
+    if preview.plan.isEmpty, let obstacle = preview.obstacle {
+      return "nothing to read: \(words.text(of: obstacle))"
     }
     if preview.plan.isEmpty { return "nothing to read" }
     return

@@ -15,7 +15,12 @@ struct RunCommand: ParsableCommand {
     discussion: """
       A run ends at the topics' ends that it saw at its start; later messages wait for the \
       next run. With --batches 1 each run takes one batch of at most trigger.max_offsets \
-      offsets. A job has one run at a time: a second one exits at once with code 75.
+      offsets; with --max-duration 50s it begins no batch after 50 seconds, and publishes what \
+      it has committed. A job has one run at a time: a second one exits at once with code 75.
+
+      For cron: --quiet prints nothing but errors and warnings about the run. It also keeps \
+      silent where another run is active; the exit code is 75 all the same, and \
+      `tranche check` notices a run that hangs.
 
       On the first SIGTERM or SIGINT the run abandons the uncommitted batch, spends up to \
       --grace seconds publishing committed results, then exits by that signal. A second signal \
@@ -27,6 +32,9 @@ struct RunCommand: ParsableCommand {
   @Option(name: .customLong("batches"), help: "Take at most this many batches.")
   var maxBatches: Int?
 
+  @Option(help: "Begin no batch after this time, such as 50s or 10m; at least one is taken.")
+  var maxDuration: DurationArgument?
+
   @Option(help: "After SIGTERM or SIGINT, publish committed results for up to this many seconds.")
   var grace: Int64 = 20
 
@@ -35,6 +43,9 @@ struct RunCommand: ParsableCommand {
 
   @Flag(help: "Print the time of each step. The JSON summary always has it.")
   var profile = false
+
+  @Flag(name: .shortAndLong, help: "Print nothing but what went wrong.")
+  var quiet = false
 
   @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
   var verbose = false
@@ -49,30 +60,38 @@ struct RunCommand: ParsableCommand {
     if let maxBatches, maxBatches < 1 {
       throw ValidationError("--batches takes a number of at least 1.")
     }
+    if quiet && (json || profile || verbose) {
+      throw ValidationError("--quiet does not go together with --json, --profile or --verbose.")
+    }
     if grace < 0 || grace > 86_400 {
       throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
     }
   }
 
   func run() throws {
-    try exiting(job) {
+    try exiting(job, isSilent: { [quiet] in quiet && isAnotherRunActive($0) }) {
       let started = ContinuousClock.now
-      let job = try self.job.load()
+      let parsed = try self.job.loadParsed()
+      let job = parsed.job
+      if !quiet { printWarnings(parsed) }
       let failpoint = Failpoints(dieAtStep: dieAtStep).pass
       let checkpoint = try openCheckpoint(
-        job, folder: try self.job.checkpointFolder(of: job), mode: mode
+        job, folder: try self.job.checkpointFolder(of: job), mode: mode, isQuiet: quiet
       ) {
         failpoint(.checkpointStep)
       }
-      for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
+      if !quiet {
+        for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
+      }
       var options = RunOptions(
         clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
       options.maxBatches = maxBatches
+      options.maxDurationMilliseconds = maxDuration?.milliseconds
       options.failpoint = failpoint
       options.isStopRequested = { StopSignal.received != 0 }
       options.graceMilliseconds = grace * 1_000
       StopSignal.watch()
-      let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose
+      let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
       if isWatched { options.onProgress = Progress(started).show }
       let run = try Run(
         job: job, checkpoint: checkpoint, sources: try makeSources(job),
@@ -89,7 +108,7 @@ struct RunCommand: ParsableCommand {
       if json {
         printExact(
           try summary.jsonText(seconds: seconds, failures: failures, exitCode: exitCode))
-      } else if errors.isEmpty || summary.didAnything {
+      } else if !quiet && (errors.isEmpty || summary.didAnything) {
         printText(summary.text(seconds: seconds, place: job.output.destination.text))
       }
       if profile && !json { printText(summary.profileText(seconds: seconds)) }

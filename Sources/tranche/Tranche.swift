@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import Reports
 
 /// The release, in `--version`, in checkpoints and in the files' metadata.
 let release = "0.3.0"
@@ -30,8 +31,8 @@ struct Tranche: ParsableCommand {
     version: release,
     subcommands: [
       RunCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self, ValidateCommand.self,
-      SchemaCommand.self, SkipCommand.self,
-      ResolveCommand.self,
+      SchemaCommand.self, CheckCommand.self, SkipCommand.self,
+      ResolveCommand.self, ResetCommand.self,
       ProduceCommand.self,
     ])
 
@@ -49,6 +50,10 @@ struct Tranche: ParsableCommand {
       let text = fullMessage(for: error)
       if !text.isEmpty { code == 0 ? printText(text) : printErrorLines(text) }
     }
-    Glibc.exit(StandardStreams.exitCode(ofWork: code))
+    code = StandardStreams.exitCode(ofWork: code)
+    // A monitor knows four codes, and takes any other for a fault of its own.
+    let isCheck = CommandLine.arguments.dropFirst().first == CheckCommand.configuration.commandName
+    if isCheck && !(0...3).contains(code) { code = Health.Status.unknown.rawValue }
+    Glibc.exit(code)
   }
 }

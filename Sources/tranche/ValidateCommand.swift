@@ -7,7 +7,8 @@ struct ValidateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "validate", abstract: "Check job files without a broker or a store.",
     discussion: """
-      Reports every fault with its file, line and key, and with the values that would do. Also \
+      Reports every fault with its file, line and key, and with the values that would do. Warns \
+      of what is valid and most likely not meant, such as a division that drops fractions. Also \
       reports jobs given together that would share a destination or a checkpoint. Loads and \
       runs nothing that a file names. Exits with 65 if there is a fault.
       """)
@@ -24,6 +25,7 @@ struct ValidateCommand: ParsableCommand {
         let parsed = try loadParsedJob(file)
         // The same file twice is one job.
         if seen.insert(resolvedPath(file)).inserted { sides.append(side(file, parsed)) }
+        printWarnings(parsed)
         printText("\(file): valid")
       } catch let error as JobFileErrors {
         printFaults(error)

@@ -24,7 +24,12 @@ struct JobOptions: ParsableArguments {
   @OptionGroup var code: CodeOptions
 
   /// - Throws: As ``loadJob(_:allowsCode:)``.
-  func load() throws -> Job { try loadJob(file, allowsCode: code.allowCodeProperties) }
+  func load() throws -> Job { try loadParsed().job }
+
+  /// As ``load()``, with what is said of a valid file.
+  func loadParsed() throws -> JobFile.Parsed {
+    try loadParsedJob(file, allowsCode: code.allowCodeProperties)
+  }
 }
 
 /// What lets a job file name code that is run.
@@ -33,6 +38,16 @@ struct CodeOptions: ParsableArguments {
     help:
       "Let the job file name the command that renews Kerberos tickets (sasl.kerberos.kinit.cmd).")
   var allowCodeProperties = false
+}
+
+/// `50s`, `10m`: as job files write durations.
+struct DurationArgument: ExpressibleByArgument {
+  let milliseconds: Int64
+
+  init?(argument: String) {
+    guard let milliseconds = JobFile.milliseconds(argument) else { return nil }
+    self.milliseconds = milliseconds
+  }
 }
 
 struct CheckpointOptions: ParsableArguments {
@@ -113,28 +128,34 @@ func makeSources(_ job: Job) throws -> [any MessageSource] {
 }
 
 func openCheckpoint(
-  _ job: Job, folder: String, mode: FileMode = .owner, step: @escaping @Sendable () -> Void = {}
+  _ job: Job, folder: String, mode: FileMode = .owner, isQuiet: Bool = false,
+  step: @escaping @Sendable () -> Void = {}
 ) throws -> Checkpoint {
   let now = nowMilliseconds()
-  let holder =
-    "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
   let checkpoint = try Checkpoint(
-    job: job, folder: folder, mode: mode.bits, holder: holder, now: now,
+    job: job, folder: folder, mode: mode.bits, holder: lockHolder(now), now: now,
     release: "tranche \(release)", step: step)
-  if checkpoint.isNew { printError("\(job.name): first run: new checkpoint at \(checkpoint.path)") }
+  if checkpoint.isNew && !isQuiet {
+    printError("\(job.name): first run: new checkpoint at \(checkpoint.path)")
+  }
   return checkpoint
 }
 
 /// For commands that decide something about a job's state: a new one would be another's.
 ///
 /// - Throws: ``CheckpointError`` with code `noCheckpoint`, else as
-///   ``openCheckpoint(_:folder:mode:step:)``.
+///   ``openCheckpoint(_:folder:mode:isQuiet:step:)``.
 func openExistingCheckpoint(_ job: Job, folder: String) throws -> Checkpoint {
   let path = Checkpoint.path(ofJob: job.name, folder: folder)
   guard FileManager.default.fileExists(atPath: path) else {
     throw CheckpointError(.noCheckpoint, path: path)
   }
   return try openCheckpoint(job, folder: folder)
+}
+
+/// What whoever finds the lock taken reads of this process.
+func lockHolder(_ now: Int64) -> String {
+  "pid \(getpid()) on \(hostName()), started \(TimestampText.format(milliseconds: now))"
 }
 
 private func hostName() -> String {

@@ -89,7 +89,9 @@ struct NextStepTests {
       !isTaken(Self.plan(5, Self.range(Self.first, 10, 12), Self.range(Self.second, 7, 8))))
   }
 
-  @Test("finishes at the ends, at the number of batches asked for, and when it is told to stop")
+  @Test(
+    "finishes at the ends, at the number of batches asked for, when its time is up or it is told to"
+  )
   func finishes() {
     #expect(
       nextStep(Self.facts { $0.partitions[0].end = PartitionEnd(low: 0, end: 10) }) == .finish)
@@ -104,6 +106,12 @@ struct NextStepTests {
       }
       #expect(isFinished { $0.maxBatches = 2 })
       #expect(isFinished { $0.isStopRequested = true })
+      #expect(isFinished { $0.isTimeUp = true })
+      #expect(
+        !isFinished {
+          $0.isTimeUp = true
+          $0.batchesDone = 0
+        }, "the first batch is taken whatever the clock says")
       #expect(isFinished { $0.isDestinationRefused = true })
       #expect(!isFinished { $0.maxBatches = 3 })
     }
@@ -222,6 +230,9 @@ struct NextStepTests {
     var last = facts
     last.maxBatches = 1
     #expect(planAfter(Self.stored, last) == nil)
+    var late = facts
+    late.isTimeUp = true
+    #expect(planAfter(Self.stored, late) == nil)
     #expect(planAfter(Self.plan(5, Self.range(Self.first, 15, 20)), facts) == nil)
   }
 

@@ -5,6 +5,7 @@ import Foundation
 import Jobs
 import Logging
 import Offsets
+import Synchronization
 import TestSupport
 import Testing
 
@@ -61,6 +62,9 @@ private final class History {
       random, policy: policy, start: start == 0 ? "latest" : "earliest",
       maxOffsets: 1 + random.next() % 9)
   }
+
+  /// The runs' clock.
+  var nanoseconds: @Sendable () -> Int64 = { 0 }
 
   init(_ random: SeededRandom, policy: String, start: String, maxOffsets: UInt64) throws {
     self.random = random
@@ -137,16 +141,18 @@ private final class History {
 
   /// - Returns: What was read, and how the run ended.
   func run(
-    maxBatches: Int?, beforeRead: @escaping (Int) throws -> Void = { _ in }
+    maxBatches: Int?, maxDurationMilliseconds: Int64? = nil,
+    beforeRead: @escaping (Int) throws -> Void = { _ in }
   ) throws -> (
     ranges: [PartitionRange], counted: [PartitionRange], summary: RunSummary, error: RunError?
   ) {
     let before = try open().ledgers
     let source = ListeningSource(cluster)
     source.beforeRead = beforeRead
-    var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
+    var options = RunOptions(clock: { 0 }, nanoseconds: nanoseconds, release: "test")
     options.publishingExecutor = { CallerExecutor() }
     options.maxBatches = maxBatches
+    options.maxDurationMilliseconds = maxDurationMilliseconds
     let run = try Run(
       job: job, checkpoint: try open(), sources: [source],
       storeAt: { [places] in places.store(at: $0.text) }, options: options,
@@ -212,6 +218,25 @@ struct PlanPreviewTests {
     let run = try history.run(maxBatches: 1)
     #expect(!preview.isRepeated && run.summary.repeatedBatch == nil)
     #expect(preview.plan.ranges == run.counted && !run.counted.isEmpty)
+  }
+
+  @Test("is planned anew behind a run whose time was up: nothing was interrupted")
+  func timeUp() throws {
+    let history = try History(
+      SeededRandom(seed: 1), policy: "fail", start: "earliest", maxOffsets: 4)
+    for partition in 0...1 { history.append(10, to: partition) }
+    let clock = Mutex<Int64>(0)
+    history.nanoseconds = { clock.withLock { $0 } }
+    let run = try history.run(maxBatches: nil, maxDurationMilliseconds: 50) { read in
+      // While the third batch is read.
+      if read == 3 { clock.withLock { $0 = 50_000_000 } }
+    }
+    #expect(run.error == nil && run.summary.batchCount == 3 && !run.summary.isStopped)
+    #expect(run.summary.lag == 8 && run.summary.dirtyCount == 0 && run.summary.publishedCount > 0)
+    history.append(10, to: 0)
+    let preview = try history.preview()
+    #expect(!preview.isRepeated && preview.lag == 18)
+    #expect(try history.run(maxBatches: nil).summary.repeatedBatch == nil)
   }
 
   private struct Died: Error {}

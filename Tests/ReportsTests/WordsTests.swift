@@ -20,6 +20,7 @@ struct WordsTests {
         "<\(choice.rawValue) \(source)/\(topic)\(partition.map { "[\($0)]" } ?? "")>"
       case .adopt: "<adopt>"
       case .goOnRestored: "<restored>"
+      case .startOver: "<start over>"
       }
     })
   private static let partition = PartitionID(source: "main", topic: "t", partition: 2)

@@ -314,7 +314,8 @@ package final class Simulation {
     options.graceMilliseconds = [0, 3_000, 20_000].randomElement(using: &random) ?? 0
     options.failpoint = { _ in simulation.step() }
     if chance(20) { options.maxBatches = Int(pick(1...3)) }
-    if isCalm { options.maxBatches = nil }
+    if runCount % 9 == 4 { options.maxDurationMilliseconds = Int64(runCount) }
+    if isCalm { (options.maxBatches, options.maxDurationMilliseconds) = (nil, nil) }
     let stopAfter = fails(8) ? Int(pick(0...6)) : Int.max
     let asked = Mutex(0)
     options.isStopRequested = {

@@ -158,7 +158,10 @@ struct CommandTests {
   func help() throws {
     let scenario = try Scenario()
     let help = try scenario.tranche("--help").output
-    for command in ["run", "plan", "status", "show", "validate", "schema", "skip", "produce"] {
+    for command in [
+      "run", "plan", "status", "show", "validate", "schema", "check", "skip", "resolve", "reset",
+      "produce",
+    ] {
       #expect(help.contains("  \(command) "), "\(command)")
       #expect(try scenario.tranche(command, "--help").output.contains("OVERVIEW: "), "\(command)")
     }

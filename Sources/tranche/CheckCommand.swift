@@ -1,0 +1,110 @@
+import ArgumentParser
+import Checkpoints
+import Engine
+import Jobs
+import Reports
+import Tables
+
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Say in one line whether a job keeps up, for Nagios and other monitors.",
+    discussion: """
+      Exits with 0 (OK), 1 (WARNING), 2 (CRITICAL) or 3 (UNKNOWN), and with no other code. Works \
+      while a run writes, and changes nothing.
+
+      CRITICAL: the next run would stop, because a person must decide something, offsets were \
+      lost, or the job file no longer fits the state; the lag is above --max-lag; the last commit \
+      is older than --max-age while something is left to read, or while results are not published.
+      WARNING: results are not published, and no run is active.
+      UNKNOWN: the job file or the checkpoint cannot be read, the job has never run, or the \
+      brokers cannot be asked.
+      """)
+
+  @OptionGroup var job: JobOptions
+
+  @Option(help: "The most offsets that may be left to read.")
+  var maxLag: Int64?
+
+  @Option(help: "How long ago the last commit may be, such as 10m, while something is unread.")
+  var maxAge: DurationArgument?
+
+  @Flag(help: "Do not ask the brokers for the lag.")
+  var offline = false
+
+  @Flag(help: "Print one line of JSON.")
+  var json = false
+
+  func validate() throws {
+    if let maxLag, maxLag < 0 { throw ValidationError("--max-lag takes 0 or more.") }
+    if offline && maxLag != nil {
+      throw ValidationError("--max-lag needs the brokers: leave out --offline.")
+    }
+  }
+
+  func run() throws {
+    let health = health()
+    if json { printExact(try health.jsonText()) } else { printText(health.line) }
+    if health.status != .ok { throw ExitCode(health.status.rawValue) }
+  }
+
+  private func health() -> Health {
+    var name = self.job.file
+    do {
+      let job = try self.job.load()
+      name = job.name
+      return try health(of: job)
+    } catch let errors as JobFileErrors {
+      let others = errors.errors.count > 1 ? " (and \(errors.errors.count - 1) more)" : ""
+      return Health(
+        job: name, .init(.unknown, (errors.errors.first?.description ?? "") + others))
+    } catch {
+      let failure = failure(error, Words())
+      // What is damaged stops every run; anything else may be this process's own trouble.
+      return Health(
+        job: name, .init(failure.code == .inputOutput ? .critical : .unknown, failure.message))
+    }
+  }
+
+  private func health(of job: Job) throws -> Health {
+    let folder = try self.job.checkpointFolder(of: job)
+    let lockPath = Checkpoint.lockPath(ofJob: job.name, folder: folder)
+    // Before the checkpoint is read and after: a run that publishes meanwhile is seen.
+    let holder = RunLock.holder(path: lockPath)
+    guard let status = try status(of: job, folder: folder) else {
+      return Health(job: job.name, .init(.unknown, "the job has never run"))
+    }
+    let words = Words(jobArguments: self.job.commandLine(of: job))
+    var facts = HealthFacts(job: job.name)
+    facts.maxLag = maxLag
+    facts.maxAgeMilliseconds = maxAge?.milliseconds
+    facts.unpublishedCount = status.dirtyOutputs.count
+    (facts.recordCount, facts.rejectedCount) = (status.recordCount, status.rejectedCount)
+    facts.obstacles = status.incidents.map(words.text)
+    if var committedAt = status.lastCommit?.committedAt {
+      let time = committedAt.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+      facts.ageMilliseconds = time.map { max(0, nowMilliseconds() - $0) }
+      facts.obstacles += try changeObstacle(job, folder)
+    }
+    if !offline {
+      do {
+        let preview = try PlanPreview(job: job, status: status, sources: try makeSources(job))
+        facts.lag = preview.lag
+        if let obstacle = preview.obstacle, status.incidents.isEmpty {
+          facts.obstacles.append(words.text(of: obstacle))
+        }
+      } catch { facts.lagProblem = failure(error, words).message }
+    }
+    facts.holder = holder ?? RunLock.holder(path: lockPath)
+    return Health(facts)
+  }
+
+  /// A change of the job file that the next run refuses.
+  private func changeObstacle(_ job: Job, _ folder: String) throws -> [String] {
+    let reader = try CheckpointReader(
+      path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+    let refused = try reader.changes(for: job).filter { $0.effect == .refuse }
+    return refused.isEmpty
+      ? [] : [CheckpointError(.jobChanged(refused), path: reader.path).description]
+  }
+}
