@@ -346,11 +346,11 @@ package enum JobKeys {
       "A profile of the shared credentials file."),
     JobKey(
       "output.s3.credentials.access_key_id", .text, secrecy: .secret,
-      example: "\"${file:/run/credentials/id}\"",
+      example: "\"${file:${CREDENTIALS_DIRECTORY}/s3-id}\"",
       "The access key. Keep it out of the job file with `${file:PATH}` or `${VARIABLE}`."),
     JobKey(
       "output.s3.credentials.secret_access_key", .text, secrecy: .secret,
-      example: "\"${file:/run/credentials/key}\"",
+      example: "\"${file:${CREDENTIALS_DIRECTORY}/s3-key}\"",
       "The secret access key. Keep it out of the job file with `${file:PATH}` or `${VARIABLE}`."),
     JobKey(
       "output.s3.credentials.session_token", .text, secrecy: .secret, example: "\"${TOKEN}\"",

@@ -58,8 +58,9 @@ package enum JobReference {
     editors use to complete and check keys.
 
     Any value may hold `${VARIABLE}`, `${VARIABLE:-default}` or `${file:/path}`; write `$${` for a
-    literal `${`. A trailing newline of the file is removed, so secrets can be files. Values are
-    never printed where a key is marked *secret*.
+    literal `${`. A trailing newline of the file is removed, so secrets can be files. The path may
+    hold variables: `${file:${CREDENTIALS_DIRECTORY}/s3-key}` reads a credential that systemd passes
+    on. Values are never printed where a key is marked *secret*.
 
     In the tables below, a key in **bold** is required. The column "a change" says what happens if
     the value differs from the previous run's:

@@ -316,8 +316,9 @@ final class YAMLReader {
     return substituted(scalar.string, entry)
   }
 
-  /// Replaces `${VAR}`, `${VAR:-default}` and `${file:/path}`; `$${` stands for `${`.
-  private func substituted(_ text: String, _ entry: Entry) -> String? {
+  /// Replaces `${VAR}`, `${VAR:-default}` and `${file:/path}`; `$${` stands for `${`. The path of a
+  /// file may hold variables.
+  private func substituted(_ text: String, _ entry: Entry, isPath: Bool = false) -> String? {
     var result = ""
     var rest = text[...]
     while let dollar = rest.firstRange(of: "${") {
@@ -327,13 +328,16 @@ final class YAMLReader {
         continue
       }
       result += rest[..<dollar.lowerBound]
-      guard let end = rest[dollar.upperBound...].firstIndex(of: "}") else {
+      let reference = rest[dollar.upperBound...]
+      guard let end = end(ofReference: reference) else {
         fail(
           entry, value: text, "has a ${ that is not closed",
           "Close it with }, or write $${ for the text itself")
         return nil
       }
-      guard let value = value(of: String(rest[dollar.upperBound..<end]), entry) else { return nil }
+      guard let value = value(of: String(reference[..<end]), entry, isInPath: isPath) else {
+        return nil
+      }
       substitutedByteCount += value.utf8.count
       guard value.utf8.count + result.utf8.count <= Self.valueByteLimit,
         substitutedByteCount <= Self.substitutedByteLimit
@@ -351,12 +355,40 @@ final class YAMLReader {
     return result + rest
   }
 
-  private func value(of reference: String, _ entry: Entry) -> String? {
-    if reference.hasPrefix("file:") {
-      let path = String(reference.dropFirst(5))
-      guard let content = readFile(path) else {
+  /// Where a reference is closed: at the first `}` that closes none of the variables in its path.
+  private func end(ofReference text: Substring) -> Substring.Index? {
+    guard text.hasPrefix(Self.filePrefix) else { return text.firstIndex(of: "}") }
+    var isInVariable = false
+    var previous: (Character, Character) = (" ", " ")
+    for index in text.indices {
+      let character = text[index]
+      if character == "}" {
+        guard isInVariable else { return index }
+        isInVariable = false
+      } else if character == "{", previous.1 == "$", previous.0 != "$" {
+        isInVariable = true
+      }
+      previous = (previous.1, character)
+    }
+    return nil
+  }
+
+  private static let filePrefix = "file:"
+
+  private func value(of reference: String, _ entry: Entry, isInPath: Bool) -> String? {
+    if reference.hasPrefix(Self.filePrefix) {
+      let written = String(reference.dropFirst(Self.filePrefix.count))
+      guard !isInPath else {
         fail(
-          entry, "names the file \(path), which cannot be read",
+          entry, "names a file inside the path of a file",
+          "Write the path out, or take it from a variable")
+        return nil
+      }
+      guard let path = substituted(written, entry, isPath: true) else { return nil }
+      guard let content = readFile(path) else {
+        // As it is written: a variable named by mistake may be the secret itself.
+        fail(
+          entry, "names the file \(written), which cannot be read",
           "Make it readable for this user, or correct the path")
         return nil
       }

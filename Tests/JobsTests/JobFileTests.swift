@@ -168,6 +168,12 @@ struct JobFileTests {
         "${BROKERS:-localhost:9092}", "${BROKERS}",
         "needs the environment variable BROKERS, which is not set"),
       Fault("/run/secret", "/run/other", "names the file /run/other, which cannot be read"),
+      Fault(
+        "/run/secret", "${CREDENTIALS_DIRECTORY}/secret",
+        "needs the environment variable CREDENTIALS_DIRECTORY, which is not set"),
+      Fault("/run/secret", "${CREDENTIALS_DIRECTORY", "has a ${ that is not closed"),
+      Fault(
+        "/run/secret", "${file:/run/secret}/x", "names a file inside the path of a file"),
       Fault("window: { tumbling: 5m }\n", "", "aggregate: needs a window"),
       Fault(
         "name: calls", "name: Calls!", "jobs/calls.yaml:1: name: \"Calls!\" is not a valid job name"
@@ -283,6 +289,38 @@ struct JobFileTests {
     #expect(!faults(text).contains("hunter2"))
   }
 
+  @Test(
+    "takes the path of a secret from variables, so that systemd's folder of credentials will do",
+    arguments: [
+      "${CREDENTIALS_DIRECTORY}/key", "${NOWHERE:-/run/credentials}/${KEY}",
+      "/run/credentials/${KEY:-other}",
+    ])
+  func secretBelowVariable(path: String) throws {
+    let job = try parse(
+      example.replacing("/run/secret", with: path),
+      environment: ["CREDENTIALS_DIRECTORY": "/run/credentials", "KEY": "key"],
+      files: ["/run/credentials/key": "hunter2\n"])
+    #expect(job.clusters[0].properties["sasl.password"] == "hunter2")
+  }
+
+  @Test("takes $${ in the path of a file as text")
+  func dollarInPath() throws {
+    let job = try parse(
+      example.replacing("/run/secret", with: "/run/$${KEY"), files: ["/run/${KEY": "hunter2"])
+    #expect(job.clusters[0].properties["sasl.password"] == "hunter2")
+  }
+
+  @Test("shows no variable in the path of a file that cannot be read: it may be the secret")
+  func secretForPath() {
+    let text = example.replacing("/run/secret", with: "${SECRET}")
+    var found = ""
+    do { _ = try parse(text, environment: ["SECRET": "hunter2"], files: [:]) } catch {
+      found = "\(error)"
+    }
+    #expect(found.contains("names the file ${SECRET}, which cannot be read"))
+    #expect(!found.contains("hunter2"))
+  }
+
   @Test("dumped or printed shows no value of a property and no key")
   func dumped() throws {
     let job = try parse(
@@ -338,6 +376,7 @@ struct JobFileTests {
       ("the same key again and again", "same", 40_000, "is listed twice"),
       ("a long number", "number", 900_000, "is not a whole number"),
       ("a long line of dollars", "dollars", 900_000, "is not a valid type"),
+      ("a path of dollars", "path", 300_000, "has a ${ that is not closed"),
     ])
   func hostile(name: String, kind: String, count: Int, message: String) {
     func list(_ make: (Int) -> String) -> String { (0..<count).map(make).joined(separator: ", ") }
@@ -380,6 +419,9 @@ struct JobFileTests {
       case "dollars":
         example.replacing(
           "api_id: int32", with: "api_id: \"\(String(repeating: "$", count: count))\"")
+      case "path":
+        example.replacing(
+          "time_taken >= 0", with: "\"${file:" + String(repeating: "$${", count: count) + "\"")
       default: example + (0..<count).map { "k\($0): 1\n" }.joined()
       }
     let big = String(repeating: "x", count: 100_000)

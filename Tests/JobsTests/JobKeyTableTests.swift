@@ -6,6 +6,9 @@ import Windows
 
 @testable import Jobs
 
+/// What examples name.
+private let environment = ["TOKEN": "x", "CREDENTIALS_DIRECTORY": "/run/credentials/x"]
+
 /// Documents with every key of the job file at a value of one's choice.
 private enum Document {
   private static let base = [
@@ -67,7 +70,7 @@ private enum Document {
 
 private func parse(_ text: String) throws -> Job {
   try JobFile.parse(
-    text: text, path: "calls.yaml", environment: ["TOKEN": "x"], readFile: { _ in "x" })
+    text: text, path: "calls.yaml", environment: environment, readFile: { _ in "x" })
 }
 
 private func committed(_ path: String) throws -> String {
@@ -93,7 +96,7 @@ struct JobKeyTableTests {
     var asked: Set<String> = []
     for key in JobKeys.all where !key.example.contains("...") {
       let reader = YAMLReader(
-        file: "calls.yaml", environment: ["TOKEN": "x"], readFile: { _ in "x" })
+        file: "calls.yaml", environment: environment, readFile: { _ in "x" })
       let root = try #require(reader.root(Document.with(key.path, key.example)))
       var parser = JobParser(reader, propertyFault: { _, _ in nil })
       _ = parser.parse(root, fallbackName: "calls")
