@@ -1,13 +1,16 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
+# make deb-test    installs the package on a machine as new, runs a job there, removes it
 # make mutants     breaks the product on purpose, some 40 times, and shows which test sees each
-# make acceptance  before an issue is closed: mutants, long histories, fuzzers, sanitizers: hours
+# make acceptance  before an issue is closed: mutants, fuzzers, sanitizers, deb-test: hours
 # make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
 # make torture     random histories of failures and random kills, for SECONDS=600
 # make hostile     full disks of every size, and every hostile value in every column of a checkpoint
 # make sanitize    the unit tests under the address and the thread sanitizer
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
 # make build       the release binary: .build/release/tranche
+# make install     the release binary, manual pages, completions and units, below PREFIX=/usr/local
+# make deb         a Debian package; make tarball an archive with a list of what it needs
 # make stack       start the local broker and S3 server; make stack-down stops them
 # make format      rewrite the sources in our format; make lint only looks
 # make golden      rewrite jobs/job.schema.json, docs/job-file.md and the golden Parquet files
@@ -18,7 +21,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help build run test mutants acceptance torture fuzz hostile sanitize bench stack \
-  stack-down format lint golden clean packages
+  stack-down format lint golden clean packages install uninstall deb tarball deb-test
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -43,6 +46,40 @@ packages:
 
 build: packages
 	$(RELEASE_BUILD) --product tranche
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+PACKAGES := .build/package
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date +%s)
+
+# Builds nothing, so that root need not.
+install:
+	@packaging/install $(TRANCHE) "$(PREFIX)" "$(SYSCONFDIR)" "$(DESTDIR)"
+
+# What install would put there.
+uninstall:
+	@work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	packaging/install $(TRANCHE) "$(PREFIX)" "$(SYSCONFDIR)" "$$work"
+	cd "$$work"
+	find . ! -type d -printf '%P\0' | (cd "$(DESTDIR)/" && xargs -0 rm -f)
+	find . -depth -mindepth 1 -type d -printf '%P\0' |
+	  (cd "$(DESTDIR)/" && xargs -0 rmdir --ignore-fail-on-non-empty)
+
+deb: build
+	@rm -f $(PACKAGES)/tranche_*.deb
+	packaging/deb $(TRANCHE) $(PACKAGES)
+
+tarball: build
+	@rm -f $(PACKAGES)/tranche-*.tar.gz
+	packaging/tarball $(TRANCHE) $(PACKAGES)
+
+# Some two minutes, most of them debootstrap's.
+deb-test: deb tarball
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	lintian --allow-root --fail-on error,warning $(PACKAGES)/tranche_*.deb
+	$(WITH_STACK)
+	Tests/Packaging/new-machine $(PACKAGES)/tranche_*.deb $(PACKAGES)/tranche-*.tar.gz
 
 stack: packages
 	@Tests/Stack/install-python Tests/Stack/run.txt .stack/python-run
@@ -100,6 +137,7 @@ acceptance: packages
 	part "mutated inputs" $(MAKE) fuzz
 	part "every size of a full disk, every hostile value of a checkpoint" $(MAKE) hostile
 	part "address and thread sanitizer" $(MAKE) sanitize
+	part "the package on a machine as new" $(MAKE) deb-test
 
 torture: packages
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
