@@ -272,13 +272,13 @@ extension Checkpoint {
   private func keep(_ rejects: [Reject], of plan: BatchPlan, in database: Database) throws {
     guard !rejects.isEmpty else { return }
     let statement = try database.cachedStatement(
-      sql: "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      sql: "INSERT INTO rejects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
     let identifiers = identifiers(of: plan)
     for reject in rejects {
       try statement.execute(arguments: [
         plan.batch, identifiers[reject.partitionIndex], reject.offset, reject.record,
         reject.reason.rawValue, reject.field, reject.raw.map { Data($0) },
-        reject.key.map { Data($0) }, reject.timestampMilliseconds,
+        reject.key.map { Data($0) }, reject.timestampMilliseconds, reject.headers,
       ])
     }
     try bumpOutput(

@@ -30,6 +30,9 @@ extension Checkpoint {
     migrator.registerMigration("7") { database in
       try database.execute(sql: schemaVersion7)
     }
+    migrator.registerMigration("8") { database in
+      try database.execute(sql: schemaVersion8)
+    }
     return migrator
   }
 
@@ -394,5 +397,10 @@ extension Checkpoint {
     CREATE INDEX batches_of_backfills ON batches (batch) WHERE backfill IS NOT NULL;
     ALTER TABLE in_flight ADD COLUMN backfill INTEGER
       /* As in batches. */;
+    """
+
+  private static let schemaVersion8 = """
+    ALTER TABLE rejects ADD COLUMN record_headers TEXT
+      /* The message's headers as JSON, [{"name", "value" or "base64"}, ...]; NULL without any. */;
     """
 }

@@ -349,7 +349,8 @@ package final class CheckpointReader {
     let rejects = try database.checkedRows(
       of: "rejects",
       """
-      SELECT partition_id, offset, record, reason, field, raw, record_key, record_timestamp
+      SELECT partition_id, offset, record, reason, field, raw, record_key, record_timestamp,
+        record_headers
       FROM rejects WHERE batch = ? ORDER BY partition_id, offset, record
       """, arguments: [batch], identifiedBy: 3
     ) { row in
@@ -363,7 +364,8 @@ package final class CheckpointReader {
         record: Int(try row.integer(2, in: 0...Int64(Int32.max))), reason: reason,
         field: try row.optionalText(4), raw: try row.optionalBytes(5),
         key: try row.optionalBytes(6),
-        timestampMilliseconds: row.isNull(7) ? nil : try row.integer(7))
+        timestampMilliseconds: row.isNull(7) ? nil : try row.integer(7),
+        headers: try row.optionalText(8))
     }.sorted { ($0.partition, $0.offset, $0.record) < ($1.partition, $1.offset, $1.record) }
     guard !rejects.isEmpty else {
       throw RowFault(table: "rejects", row: "of batch \(batch)", problem: "is gone")
@@ -473,6 +475,7 @@ package struct StoredReject: Sendable, Equatable {
   package let raw: [UInt8]?
   package let key: [UInt8]?
   package let timestampMilliseconds: Int64?
+  package let headers: String?
 }
 
 package struct RetiredObject: Sendable, Equatable {

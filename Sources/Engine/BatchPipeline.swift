@@ -307,7 +307,7 @@ final class BatchPipeline {
           reason: refusal.reason, field: refusal.field,
           raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes))),
           key: isKeyAtFault(refusal) ? record.key : nil,
-          timestampMilliseconds: record.timestampMilliseconds,
+          timestampMilliseconds: record.timestampMilliseconds, headers: record.headers,
           text: textAtFault(refusal, of: record)))
     }
   }

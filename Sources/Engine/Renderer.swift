@@ -135,6 +135,7 @@ struct Renderer {
       ColumnDefinition(MessageField.key.rawValue, .string, isNullable: true),
       ColumnDefinition("\(MessageField.key.rawValue)_base64", .string, isNullable: true),
       MessageField.timestamp.column,
+      ColumnDefinition("record_headers", .string, isNullable: true),
     ])
     var columns = schema.columns.map { Column($0.type) }
     for reject in rejects {
@@ -155,6 +156,7 @@ struct Renderer {
       } else {
         columns[11].appendNull()
       }
+      append(reject.headers, to: &columns[12])
     }
     return Table(schema, columns: columns)
   }
@@ -166,20 +168,6 @@ struct Renderer {
   private func shown(_ bytes: [UInt8]?) -> (text: String?, base64: String?) {
     guard let bytes else { return (nil, nil) }
     let text = String(validating: bytes, as: UTF8.self)
-    return (text, text == nil ? inBase64(bytes) : nil)
+    return (text, text == nil ? Base64Text.format(bytes) : nil)
   }
-}
-
-/// RFC 4648 section 4.
-private func inBase64(_ bytes: [UInt8]) -> String {
-  let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
-  var text = ""
-  for start in stride(from: 0, to: bytes.count, by: 3) {
-    let group = bytes[start..<min(start + 3, bytes.count)]
-    let bits = group.reduce(0) { $0 << 8 | Int($1) } << (8 * (3 - group.count))
-    for place in 0..<4 {
-      text.append(place <= group.count ? alphabet[bits >> (18 - 6 * place) & 63] : "=")
-    }
-  }
-  return text
 }

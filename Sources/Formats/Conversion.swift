@@ -136,8 +136,8 @@ struct Conversion {
 
   @inline(__always)
   private func withoutBlanks(_ value: ScannedValue) -> ScannedValue {
-    guard let nullTexts, case .text(let text, let kind) = value, let first = text.first,
-      let last = text.last, isBlank(first) || isBlank(last)
+    guard case .text(let text, let kind) = value, let first = text.first, let last = text.last,
+      isBlank(first) || isBlank(last), let nullTexts
     else { return value }
     let rest = trimmed(text)
     return kind == .plain && nullTexts.contains(rest) ? .null : .text(rest, kind)

@@ -57,7 +57,8 @@ func parseDecimal(
 /// Only instants that a text can say, years 0001 to 9999: milliseconds where seconds were meant are
 /// 50,000 years beyond.
 func parseUnixTime(_ text: UnsafeRawBufferPointer, scale: Int) -> Parsed<Int64> {
-  switch units(of: text, scale: scale) {
+  let plain = scale == 0 ? plainInteger(text) : nil
+  return switch plain.map(Units.exactly) ?? units(of: text, scale: scale) {
   case .exactly(let number), .about(let number):
     TimestampText.instants.contains(number) ? .value(number) : .outOfRange
   case .tooLarge: .outOfRange

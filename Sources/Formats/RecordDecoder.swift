@@ -143,7 +143,8 @@ package struct RecordDecoder {
             record: Int(record.number),
             bytes: message.value.map { [UInt8]($0[record.range]) } ?? [],
             key: messageFields.contains(.key) ? firstBytes(ofKeyOf: message) : nil,
-            timestampMilliseconds: message.timestampMilliseconds))
+            timestampMilliseconds: message.timestampMilliseconds,
+            headers: HeadersText.format(message.headers)))
       }
     }
 
@@ -183,6 +184,7 @@ package struct RecordDecoder {
       reason: fault.reason, field: field, raw: raw,
       key: isKeyAtFault ? firstBytes(ofKeyOf: message) : nil,
       timestampMilliseconds: message.timestampMilliseconds,
+      headers: HeadersText.format(message.headers),
       text: textAtFault(row, fault, of: message))
   }
 

@@ -9,17 +9,21 @@ package struct Message {
   /// Nil for a null value (a tombstone). An empty value is an empty buffer.
   package let value: UnsafeRawBufferPointer?
 
+  /// Nil where it has none, or its source does not tell them.
+  package let headers: MessageHeaders?
+
   /// Of key and value.
   package var byteCount: Int { (key?.count ?? 0) + (value?.count ?? 0) }
 
   package init(
     offset: Offset, timestampMilliseconds: Int64?, key: UnsafeRawBufferPointer?,
-    value: UnsafeRawBufferPointer?
+    value: UnsafeRawBufferPointer?, headers: MessageHeaders? = nil
   ) {
     self.offset = offset
     self.timestampMilliseconds = timestampMilliseconds
     self.key = key
     self.value = value
+    self.headers = headers
   }
 }
 

@@ -26,8 +26,13 @@ package struct RecordBatch: Sendable {
     /// The first bytes of its message's key, where the job reads keys.
     package let key: [UInt8]?
     package let timestampMilliseconds: Int64?
+    /// Its message's headers, as a reject keeps them.
+    package let headers: String?
 
-    package init(record: Int, bytes: [UInt8], key: [UInt8]?, timestampMilliseconds: Int64?) {
+    package init(
+      record: Int, bytes: [UInt8], key: [UInt8]?, timestampMilliseconds: Int64?, headers: String?
+    ) {
+      self.headers = headers
       self.record = record
       self.bytes = bytes
       self.key = key
@@ -136,6 +141,8 @@ package struct Reject: Sendable, Equatable {
   package let key: [UInt8]?
   /// The message's time, which a time at fault is held against; nil where it has none.
   package let timestampMilliseconds: Int64?
+  /// The message's headers as JSON, which may say how its value is written; nil where it has none.
+  package let headers: String?
   /// The first bytes of the text at fault, for a message to a person: of the field as it came, else
   /// of the record. Nil where there is none.
   package let text: [UInt8]?
@@ -145,7 +152,7 @@ package struct Reject: Sendable, Equatable {
 
   package init(
     partitionIndex: Int, offset: Int64, record: Int, reason: Reason, field: String?, raw: [UInt8]?,
-    key: [UInt8]?, timestampMilliseconds: Int64?, text: [UInt8]?
+    key: [UInt8]?, timestampMilliseconds: Int64?, headers: String?, text: [UInt8]?
   ) {
     self.partitionIndex = partitionIndex
     self.offset = offset
@@ -155,6 +162,7 @@ package struct Reject: Sendable, Equatable {
     self.raw = raw
     self.key = key
     self.timestampMilliseconds = timestampMilliseconds
+    self.headers = headers
     self.text = text
   }
 }

@@ -4,6 +4,7 @@ import Fakes
 import Foundation
 import Jobs
 import Logging
+import Offsets
 import Reports
 import TestSupport
 import Testing
@@ -154,6 +155,43 @@ struct RejectTests {
     #expect(message.hasPrefix("main/t[0] offset 0, record 0: \(expected). "), "\(message)")
     // What an open incident tells later is the same.
     #expect(try world.run() == message)
+  }
+
+  @Test(
+    "holds its message's headers, also where it is refused after decoding, and no more than 4 KiB")
+  func headers() throws {
+    let world = try World(
+      fields: "{ n: int64 }",
+      """
+      where: abs(n) > 5
+      window: global
+      aggregate: { by: [n], measures: { calls: count() } }
+      rejects: { max_share: 100% }
+      """)
+    world.log.append(Array("10".utf8))
+    world.log.append(
+      Array("x".utf8),
+      headers: [
+        .init(name: "encoding", value: Array("gzip \"1\"".utf8)), .init(name: "id", value: [0xFF]),
+        .init(name: "none", value: nil), .init(name: "none", value: []),
+      ])
+    world.log.append(Self.least, headers: [.init(name: "a", value: Array("b".utf8))])
+    let long = (0..<100).map {
+      MessageHeaders.Header(name: "h\($0)", value: Array(repeating: 0x7A, count: 1_000))
+    }
+    world.log.append(Array("y".utf8), headers: long)
+    world.log.append(Array("z".utf8))
+    #expect(try world.run() == nil)
+    let found = try world.rejects().map { $0["record_headers"] as? String }
+    #expect(
+      found[0] == #"[{"name":"encoding","value":"gzip \"1\""},{"name":"id","base64":"/w=="},"#
+        + #"{"name":"none"},{"name":"none","value":""}]"#)
+    #expect(found[1] == #"[{"name":"a","value":"b"}]"#)
+    let kept = try #require(found[2]?.utf8)
+    #expect(kept.count > 3_000 && kept.count <= 4_096)
+    let items = try JSONSerialization.jsonObject(with: Data(kept)) as? [[String: String]]
+    #expect(items?.first == ["name": "h0", "value": String(repeating: "z", count: 256)])
+    #expect(found[3] == nil)
   }
 
   @Test("that is a null value is called one, and one that is empty is not")

@@ -3,7 +3,7 @@ one JSON operation a line on standard input.
 
 {"op": "create", "topic": T, "partitions": N}        {"op": "grow", "topic": T, "partitions": N}
 {"op": "produce", "topic": T, "partition": P, "value": TEXT or null, "hex": BYTES,
- "key": TEXT, "timestamp": MILLISECONDS}
+ "key": TEXT, "timestamp": MILLISECONDS, "headers": {NAME: TEXT or null}}
 {"op": "samples", "topic": T, "partitions": N, "count": C, "seed": S,
  "from": MILLISECONDS, "span": MILLISECONDS}
 {"op": "begin"}, {"op": "commit"}, {"op": "abort"}, {"op": "leave_open"}: a transaction around what
@@ -164,7 +164,7 @@ for line in sys.stdin:
         )
     elif kind == "produce":
         value = bytes.fromhex(operation["hex"]) if "hex" in operation else operation.get("value")
-        extra = {name: operation[name] for name in ("key", "timestamp") if name in operation}
+        extra = {name: operation[name] for name in ("key", "timestamp", "headers") if name in operation}
         send(topic, partition=operation["partition"], value=value, **extra)
     elif kind == "produce_damaged":
         plain.flush(30)

@@ -231,7 +231,7 @@ struct HostileCheckpointTests {
     switch "\(column.table).\(column.name)" {
     case "rejects.offset": value == "9223372036854775807"
     case "rejects.record", "rejects.field", "rejects.raw": true
-    case "rejects.record_key", "rejects.record_timestamp": true
+    case "rejects.record_key", "rejects.record_timestamp", "rejects.record_headers": true
     // What is to be published is found by an index, which an edited revision has left; `status`
     // looks at all of them.
     case "outputs.revision", "outputs.published_revision": true

@@ -74,6 +74,32 @@ final class PoisonTests {
     }
   }
 
+  @Test("is kept with the headers, key and time that its message has on the broker")
+  func headers() throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      rest: "window: global\naggregate: { by: [record_key], measures: { calls: count() } }",
+      more: "limits: { key_bytes: 4 }\nrejects: { max_share: 100% }")
+    let message: [String: any Sendable] = [
+      "op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start,
+      "value": "1,1\n", "key": "longer",
+      "headers": ["encoding": "gzip", "empty": ""] as [String: String],
+    ]
+    try scenario.stack.kafka(scenario.stack.broker, create(scenario.topic) + [message])
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    let reject = try #require(try rejects(scenario).first)
+    #expect(
+      reject["reason"] as? String == "keyTooLong" && reject["record_key"] as? String == "long")
+    #expect(reject["record_timestamp"] as? String == "2026-11-23T10:00:00.000Z")
+    let text = try #require(reject["record_headers"] as? String)
+    let headers = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [[String: String]]
+    #expect(
+      headers?.sorted { $0["name"] ?? "" < $1["name"] ?? "" } == [
+        ["name": "empty", "value": ""], ["name": "encoding", "value": "gzip"],
+      ])
+  }
+
   @Test("as the very first of a job stops it, and no more when good ones have come")
   func first() throws {
     let scenario = try Scenario()
