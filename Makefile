@@ -78,6 +78,8 @@ tarball: build
 deb-test: deb tarball
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
 	lintian --allow-root --fail-on error,warning $(PACKAGES)/tranche_*.deb
+	packaging/deb $(TRANCHE) $(PACKAGES)/again
+	cmp $(PACKAGES)/tranche_*.deb $(PACKAGES)/again/tranche_*.deb
 	$(WITH_STACK)
 	Tests/Packaging/new-machine $(PACKAGES)/tranche_*.deb $(PACKAGES)/tranche-*.tar.gz
 

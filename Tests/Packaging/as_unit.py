@@ -10,16 +10,22 @@ ROOT everything happens in there. Without one, system calls that the unit's filt
 fail, as they would under systemd, and a user that this machine does not have is a number that is
 nobody else's.
 
-Namespaces, limits and priorities are not played. Ends as the command does.
+What a service of Type=notify tells systemd is printed to standard error as "notify: STATE". SIGTERM
+and SIGHUP are passed on to the command. Namespaces, limits and priorities are not played. Ends as
+the command does: by a signal where the command did.
 """
 
+import contextlib
 import glob
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 
 NOBODY_ELSE = 64_321
 # systemd's exit code where a credential cannot be loaded, systemd.exec(5).
@@ -56,7 +62,7 @@ class Unit:
                 for value in self.settings.get(key, [])]
 
     def one(self, key):
-        return self.all(key)[-1]
+        return self.all(key)[-1] if self.settings.get(key) else None
 
 
 def user(name, root):
@@ -98,16 +104,38 @@ def allowed_calls(filters):
     return allowed
 
 
+@contextlib.contextmanager
+def service_manager(folder, uid):
+    """The path of a socket that prints what it is told."""
+    path = folder + "/notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(path)
+        os.chown(path, uid, -1)
+
+        def listen():
+            while message := listener.recv(4096).decode():
+                print(f"notify: {message.strip()}", file=sys.stderr, flush=True)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        try:
+            yield path
+        finally:
+            listener.sendto(b"", path)
+            thread.join()
+
+
 def main(path, instance, state, root=""):
     unit = Unit(path, instance, state, root)
-    uid, gid, home = user(unit.one("User"), root)
     is_root = os.getuid() == 0
+    uid, gid, home = user(unit.one("User"), root)
+    if not is_root:
+        uid, gid = os.getuid(), os.getgid()
 
     def folder(path, mode):
         os.makedirs(root + path, exist_ok=True)
         os.chmod(root + path, mode)
-        if is_root:
-            os.chown(root + path, uid, gid)
+        os.chown(root + path, uid, gid)
         return path
 
     environment = {
@@ -121,47 +149,55 @@ def main(path, instance, state, root=""):
         minus = "-" if file[0] == "-" else ""
         environment.update(variables(minus + root + file.lstrip("-")))
 
-    credentials = None
-    if unit.all("LoadCredential"):
-        below = "/run/credentials" if root else tempfile.mkdtemp()
-        if not root:
-            os.chmod(below, 0o755)
-        credentials = folder(os.path.join(below, unit.name), 0o700)
-        environment["CREDENTIALS_DIRECTORY"] = credentials
-        for line in unit.all("LoadCredential"):
-            name, source = line.split(":", 1)
-            copy = f"{root}{credentials}/{name}"
-            try:
-                shutil.copyfile(root + source, copy)
-            except OSError as error:
-                print(f"as_unit: {error}", file=sys.stderr)
-                return EXIT_CREDENTIALS
-            os.chmod(copy, 0o400)
-            if is_root:
+    with contextlib.ExitStack() as stack:
+        run = tempfile.mkdtemp(dir=root + "/run" if root else None)
+        stack.callback(shutil.rmtree, run)
+        os.chmod(run, 0o755)
+        if unit.all("LoadCredential"):
+            credentials = folder(f"{run.removeprefix(root)}/{unit.name}", 0o700)
+            environment["CREDENTIALS_DIRECTORY"] = credentials
+            for line in unit.all("LoadCredential"):
+                name, source = line.split(":", 1)
+                copy = f"{root}{credentials}/{name}"
+                try:
+                    shutil.copyfile(root + source, copy)
+                except OSError as error:
+                    print(f"as_unit: {error}", file=sys.stderr)
+                    return EXIT_CREDENTIALS
+                os.chmod(copy, 0o400)
                 os.chown(copy, uid, gid)
+        if unit.one("Type") == "notify":
+            listening = stack.enter_context(service_manager(run, uid))
+            environment["NOTIFY_SOCKET"] = listening.removeprefix(root)
+            environment["WATCHDOG_USEC"] = str(int(unit.one("WatchdogSec")) * 1_000_000)
 
-    command = unit.one("ExecStart").split()
-    if not root:
-        calls = ",".join("?" + name for name in sorted(allowed_calls(unit.all("SystemCallFilter"))))
-        command = ["/usr/bin/strace", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none",
-                   "-e", f"trace=!{calls}", "-e", f"inject=!{calls}:error=EPERM", "--"] + command
-    rights = ["--no-new-privs"]
-    if is_root:
-        rights += [f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--inh-caps=-all",
-                   "--bounding-set=-all"]
+        command = unit.one("ExecStart").split()
+        if not root:
+            allowed = allowed_calls(unit.all("SystemCallFilter"))
+            calls = "!" + ",".join("?" + name for name in sorted(allowed))
+            # With -D the command keeps the process id, and gets the signals.
+            command = ["/usr/bin/strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none",
+                       "-e", "trace=" + calls, "-e", f"inject={calls}:error=EPERM", "--"] + command
+        rights = ["--no-new-privs"]
+        if is_root:
+            rights += [f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--inh-caps=-all",
+                       "--bounding-set=-all"]
 
-    def enter():
-        if root:
-            os.chroot(root)
-        os.chdir(unit.one("WorkingDirectory"))
-        os.umask(int(unit.one("UMask"), 8))
+        def enter():
+            if root:
+                os.chroot(root)
+            os.chdir(unit.one("WorkingDirectory"))
+            os.umask(int(unit.one("UMask"), 8))
 
-    try:
-        return subprocess.run(["/usr/bin/setpriv"] + rights + ["--"] + command, env=environment,
-                              preexec_fn=enter).returncode
-    finally:
-        if credentials:
-            shutil.rmtree(root + credentials)
+        process = subprocess.Popen(["/usr/bin/setpriv"] + rights + ["--"] + command,
+                                   env=environment, preexec_fn=enter)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: process.send_signal(number))
+        return process.wait()
 
 
-sys.exit(main(*sys.argv[1:]))
+code = main(*sys.argv[1:])
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+sys.exit(code)
