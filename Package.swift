@@ -76,7 +76,7 @@ let package = Package(
         "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints",
         "ObjectStorage", "Engine",
       ]),
-    module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets"]),
+    module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets", logging]),
     .executableTarget(
       name: "tranche",
       dependencies: [

@@ -61,15 +61,25 @@ package struct SourceError: Error, Equatable, CustomStringConvertible {
     /// Messages that cannot be decompressed or are damaged, from this offset on.
     case undecodable(PartitionID, baseOffset: Offset)
     case misconfigured
+    /// This machine gives no more threads, memory or open files.
+    case lackOfResources
     case other
   }
+  /// What the client knows of the reason, as far as another remedy follows from it.
+  package enum Cause: Equatable, Sendable, CaseIterable {
+    case advertisedAddress, silent, closedAtOnce, wantsLogin, notKafka, answerTooLarge
+    case speaksTLS, speaksNoTLS, unverifiedCertificate, clientCertificate
+    case mechanism, login, token
+  }
   package let code: Code
+  package let cause: Cause?
   /// The source, with the topic, partition or range where there is one.
   package let place: String
   package let reason: String
 
-  package init(_ code: Code, place: String, reason: String) {
+  package init(_ code: Code, place: String, reason: String, cause: Cause? = nil) {
     self.code = code
+    self.cause = cause
     self.place = place
     self.reason = reason
   }

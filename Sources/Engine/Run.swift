@@ -82,6 +82,8 @@ package struct RunSummary: Sendable, Equatable {
   package var runTimes = StepTimes()
   /// Of the thread that renders and publishes beside it.
   package var publisherTimes = StepTimes()
+
+  package init(job: String) { self.job = job }
 }
 
 /// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes
@@ -159,10 +161,14 @@ package final class Run {
     }
     var errors: [RunError] = []
     func collectingErrors(_ body: () throws -> Void) {
-      do { try body() } catch { errors.append(RunError(wrapping: error)) }
+      do { try body() } catch {
+        errors += Failures(of: [error]).errors.map(RunError.init(wrapping:))
+      }
     }
     let executor = options.publishingExecutor()
-    executor.start { publisher.step() }
+    do { try executor.start { publisher.step() } } catch {
+      return (summary, [RunError(wrapping: error)])
+    }
     collectingErrors {
       try stopwatch.measure(.discover) { try discoverPartitions() }
       try takeBatches(publisher, executor, reader)
@@ -224,10 +230,19 @@ package final class Run {
       }
     } catch {
       // What was noticed stays known, whatever became of the other clusters.
-      try note(replacedLogs(facts))
-      throw error
+      throw following(error) { try note(replacedLogs(facts)) }
     }
     try note(replacedLogs(facts))
+  }
+
+  /// Does what an error makes necessary. The error to throw then: both where that fails as well.
+  private func following(_ error: any Error, _ body: () throws -> Void) -> any Error {
+    do {
+      try body()
+      return error
+    } catch let second {
+      return Failures(of: [error, second])
+    }
   }
 
   private func openReplacedLogs() throws(CheckpointError) -> [Incident] {
@@ -256,21 +271,24 @@ package final class Run {
     let failure: SourceError
     do { return try Engine.listPartitions(of: cluster, in: source) } catch { failure = error }
     guard failure.code == .unknownTopic else { throw failure }
-    for topic in cluster.topics {
-      // Asked once more, by itself: only one of several topics may be gone.
-      if isKnown(topic, to: source) { continue }
-      for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key })
-      where partition.source == cluster.name && partition.topic == topic
-        && ledger.nextOffset > ledger.start
-      {
-        try checkpoint.noteReplacedLog(
-          partition, logEnd: nil, cause: .topicGone, now: options.clock())
+    var incidents: [Incident] = []
+    let problem = following(failure) {
+      for topic in cluster.topics {
+        // Asked once more, by itself: only one of several topics may be gone.
+        if isKnown(topic, to: source) { continue }
+        for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key })
+        where partition.source == cluster.name && partition.topic == topic
+          && ledger.nextOffset > ledger.start
+        {
+          try checkpoint.noteReplacedLog(
+            partition, logEnd: nil, cause: .topicGone, now: options.clock())
+        }
       }
+      incidents = try openReplacedLogs()
     }
-    let incidents = try openReplacedLogs()
     // What was noticed once ends every run, whatever the log has become since, until a person
     // decides.
-    throw incidents.isEmpty ? RunError.source(failure) : .logsReplaced(incidents)
+    throw incidents.isEmpty ? problem : RunError.logsReplaced(incidents)
   }
 
   private func isKnown(_ topic: String, to source: any MessageSource) -> Bool {
@@ -400,15 +418,15 @@ package final class Run {
         } catch let fault as BatchFault {
           // The next run plans anew: what has come meanwhile, or was changed, may let the batch
           // pass.
-          try checkpoint.forgetPlan()
-          if case .rejects(let partition, let offset, let stop) = fault.problem {
-            try checkpoint.noteRejects(
-              of: plan, first: partition, offset: offset, stop: stop, now: options.clock())
+          throw following(fault) {
+            try checkpoint.forgetPlan()
+            if case .rejects(let partition, let offset, let stop) = fault.problem {
+              try checkpoint.noteRejects(
+                of: plan, first: partition, offset: offset, stop: stop, now: options.clock())
+            }
           }
-          throw fault
         } catch let error as ExpressionError {
-          try checkpoint.forgetPlan()
-          throw BatchFault(plan, .expression(error))
+          throw following(BatchFault(plan, .expression(error))) { try checkpoint.forgetPlan() }
         } catch let error as SourceError {
           if case .undecodable(let partition, _) = error.code {
             throw BatchFault(plan, .undecodable(partition, error))
@@ -540,4 +558,13 @@ private struct StopRequested: Error {}
 /// Other messages stand where the job has read.
 private struct LogsReplaced: Error {
   let logs: [ReplacedLog]
+}
+
+/// What ended the run, and what went wrong when that was to be written down.
+private struct Failures: Error {
+  let errors: [any Error]
+
+  init(of errors: [any Error]) {
+    self.errors = errors.flatMap { ($0 as? Failures)?.errors ?? [$0] }
+  }
 }

@@ -23,6 +23,8 @@ package enum RunError: Error {
   case destination(DestinationFault)
   /// Objects that cannot be rendered, sorted by their keys; all others were published.
   case unrenderable([RenderFault])
+  /// What this machine does not give: threads, memory, open files.
+  case lackOfResources(String)
   /// Nobody foresaw it.
   case unforeseen(any Error)
 
@@ -43,6 +45,8 @@ package enum RunError: Error {
     /// Planned offsets are gone from the broker.
     case dataLoss = "data_loss"
     case internalFault = "internal_fault"
+    /// This machine gives no more threads, memory or open files.
+    case lackOfResources = "lack_of_resources"
   }
 
   package var code: Code {
@@ -53,6 +57,7 @@ package enum RunError: Error {
     case .expression, .batch, .unrenderable: .data
     case .logsReplaced, .offsetsLost: .dataLoss
     case .destination(let fault): fault.problem.runCode
+    case .lackOfResources: .lackOfResources
     case .unforeseen: .internalFault
     }
   }
@@ -68,6 +73,8 @@ package enum RunError: Error {
     case let fault as BatchFault: self = .batch(fault)
     case let fault as DestinationFault: self = .destination(fault)
     case let fault as RenderFault: self = .unrenderable([fault])
+    case let fault as ThreadFault:
+      self = .lackOfResources("no thread can be started: \(fault.reason)")
     default: self = .unforeseen(error)
     }
   }
@@ -178,6 +185,7 @@ extension SourceError.Code {
     case .refused: .noPermission
     case .truncated, .beyondEnd: .dataLoss
     case .unknownTopic, .undecodable, .misconfigured, .other: .data
+    case .lackOfResources: .lackOfResources
     }
   }
 }

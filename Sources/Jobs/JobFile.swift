@@ -7,11 +7,11 @@ package enum JobFile {
   /// Most bytes of a job file.
   package static let byteLimit = 1 << 20
 
-  /// What is wrong with a property of a Kafka client, if something is. Never holds the value, which
-  /// may be a secret.
-  package typealias PropertyCheck = (_ name: String, _ value: String) -> (
-    problem: String, remedy: String
-  )?
+  /// What is wrong with the properties of a Kafka client, if something is. Never holds a value,
+  /// which may be a secret. Without a name all of them are meant.
+  package typealias PropertyCheck = (_ properties: [String: String]) -> [(
+    name: String?, problem: String, remedy: String, isWarning: Bool
+  )]
 
   /// A job and where its file says what may clash with another job's.
   package struct Parsed: Sendable {
@@ -29,31 +29,31 @@ package enum JobFile {
   /// - Parameters:
   ///   - path: For messages, and for the job's name where the file gives none.
   ///   - readFile: The content of a file that `${file:...}` names; nil if it cannot be read.
-  ///   - propertyFault: Asked for every property of a cluster.
+  ///   - checkProperties: Asked for the properties of each cluster.
   /// - Throws: ``JobFileErrors`` with every fault that was found.
   package static func parse(
     text: String, path: String, environment: [String: String],
     readFile: @escaping (String) -> String?,
-    propertyFault: @escaping PropertyCheck = { _, _ in nil }
+    checkProperties: @escaping PropertyCheck = { _ in [] }
   ) throws(JobFileErrors) -> Job {
     try parsed(
       text: text, path: path, environment: environment, readFile: readFile,
-      propertyFault: propertyFault
+      checkProperties: checkProperties
     ).job
   }
 
-  /// As ``parse(text:path:environment:readFile:propertyFault:)``, with lines.
+  /// As ``parse(text:path:environment:readFile:checkProperties:)``, with lines.
   package static func parsed(
     text: String, path: String, environment: [String: String],
     readFile: @escaping (String) -> String?,
-    propertyFault: @escaping PropertyCheck = { _, _ in nil }
+    checkProperties: @escaping PropertyCheck = { _ in [] }
   ) throws(JobFileErrors) -> Parsed {
     let reader = YAMLReader(file: path, environment: environment, readFile: readFile)
     var parsed: Parsed?
     if text.utf8.count > byteLimit {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")
     } else if let root = reader.root(text) {
-      var parser = JobParser(reader, propertyFault: propertyFault)
+      var parser = JobParser(reader, checkProperties: checkProperties)
       let job = parser.parse(root, fallbackName: fileName(path))
       parsed = Parsed(
         job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine,

@@ -36,15 +36,24 @@ extension JobParser {
 
   private func properties(_ entry: YAMLReader.Entry) -> [String: String] {
     var properties: [String: String] = [:]
+    var entries: [String: YAMLReader.Entry] = [:]
     for (name, entry) in reader.map(entry) {
       guard let value = reader.string(entry) else { continue }
-      if let fault = propertyFault(name, value) { reader.fail(entry, fault.problem, fault.remedy) }
       if name == "isolation.level" && !JobKeys.isolationLevels.contains(value) {
         reader.fail(
           entry, value: value, "is not a valid isolation level",
           "Use \(Suggestion.choice(of: JobKeys.isolationLevels))")
       }
       properties[name] = value
+      entries[name] = entry
+    }
+    for remark in checkProperties(properties) {
+      let place = remark.name.flatMap { entries[$0] } ?? entry
+      if remark.isWarning {
+        reader.warn(place, remark.problem, remark.remedy)
+      } else {
+        reader.fail(place, remark.problem, remark.remedy)
+      }
     }
     if properties["bootstrap.servers"]?.isEmpty != false {
       reader.fail(entry, "does not say where the brokers are", "Add bootstrap.servers: HOST:PORT")

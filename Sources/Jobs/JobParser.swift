@@ -9,14 +9,14 @@ struct JobParser {
   typealias Named = (name: String, entry: YAMLReader.Entry)
 
   let reader: YAMLReader
-  let propertyFault: JobFile.PropertyCheck
+  let checkProperties: JobFile.PropertyCheck
   /// Where the file says what may clash with another job's.
   private(set) var nameLine = 1
   private(set) var destinationLine = 1
 
-  init(_ reader: YAMLReader, propertyFault: @escaping JobFile.PropertyCheck) {
+  init(_ reader: YAMLReader, checkProperties: @escaping JobFile.PropertyCheck) {
     self.reader = reader
-    self.propertyFault = propertyFault
+    self.checkProperties = checkProperties
   }
 
   mutating func parse(_ entry: YAMLReader.Entry, fallbackName: String) -> Job {

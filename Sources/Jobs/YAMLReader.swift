@@ -74,6 +74,15 @@ final class YAMLReader {
         value: sql, problem: problem, remedy: remedy))
   }
 
+  /// Something that is valid and most likely not meant.
+  func warn(_ entry: Entry, _ problem: String, _ remedy: String) {
+    guard warnings.count < Self.errorLimit else { return }
+    warnings.append(
+      JobFileError(
+        file: file, line: entry.line, key: entry.key, value: nil, problem: problem,
+        remedy: remedy))
+  }
+
   /// Where a place of an expression is in the file: known where the line of the expression stands
   /// there as it is, not folded, escaped or substituted.
   private func place(of position: SourcePosition, in sql: String, _ entry: Entry)

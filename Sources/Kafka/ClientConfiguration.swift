@@ -1,5 +1,5 @@
 internal import CRdKafka
-internal import Synchronization
+internal import Glibc
 
 /// Builds librdkafka's configuration: the user's properties, the reserved ones, and our defaults
 /// where the user sets nothing.
@@ -48,6 +48,8 @@ enum ClientConfiguration {
       // the one of the bootstrap list is let go as soon as it has named the cluster's. With the
       // default of 100 a cold start would take 50 ms more.
       ("reconnect.backoff.ms", "20"),
+      // Below the time-outs of our questions, so that an address that swallows packets is named.
+      ("socket.connection.setup.timeout.ms", "10000"),
       ("socket.keepalive.enable", "true"), ("client.id", "tranche"),
     ]
   }
@@ -57,7 +59,7 @@ enum ClientConfiguration {
     place: String
   ) throws(KafkaError) -> ConfigurationHandle {
     guard let configuration = ConfigurationHandle() else {
-      throw KafkaError(.other, place: place, reason: "there is no memory for a client")
+      throw KafkaError(.lackOfResources, place: place, reason: "there is no memory for a client")
     }
     for (name, value) in defaults where properties[name] == nil {
       _ = set(name, value, in: configuration)
@@ -77,8 +79,16 @@ enum ClientConfiguration {
     defaults: [(String, String)], events: ClientEvents, place: String
   ) throws(KafkaError) -> ClientHandle {
     let configuration = try make(properties, fixed: fixed, defaults: defaults, place: place)
+    if let problem = LocalResources.problem {
+      throw KafkaError(.lackOfResources, place: place, reason: problem)
+    }
     do { return try configuration.makeClient(type, events: events) } catch {
-      throw KafkaError(.badProperty, place: place, reason: error.reason)
+      if error.isLackOfResources {
+        throw KafkaError(.lackOfResources, place: place, reason: error.reason)
+      }
+      // The log says more than OpenSSL's last word: which file is not there.
+      let detail = events.firstTrouble.map { " (\($0))" } ?? ""
+      throw KafkaError(.badProperty, place: place, reason: error.reason + detail)
     }
   }
 
@@ -102,7 +112,11 @@ enum ClientConfiguration {
     case RD_KAFKA_CONF_OK: return nil
     case RD_KAFKA_CONF_UNKNOWN:
       return "librdkafka \(String(cString: rd_kafka_version_str())) has no such property"
-    default: return "librdkafka refuses the value"
+    default:
+      let words = message.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
+      // Names no value.
+      if let words, words.contains("not supported in this build") { return "\(words)" }
+      return "librdkafka refuses the value"
     }
   }
 }
@@ -136,49 +150,4 @@ struct FetchSizes: Equatable {
     queuedKilobytesPerPartition = max(64, 32_768 / partitionCount)
     aheadBytesPerPartition = Int(max(65_536, 8_388_608 / partitionCount))
   }
-}
-
-/// The last events that a client reported: they explain the time-out that follows.
-final class ClientEvents: Sendable {
-  /// Those that a client tells of; nil only where none were given to it.
-  static func of(_ client: OpaquePointer) -> ClientEvents? {
-    rd_kafka_opaque(client).map {
-      Unmanaged<ClientEvents>.fromOpaque($0).takeUnretainedValue()
-    }
-  }
-
-  private let text = Mutex<String?>(nil)
-
-  func remember(_ new: String) {
-    // `[thrd:localhost:9092/bootstrap]: localhost:9092/bootstrap: Connect to ipv4#127.0.0.1:9092
-    // failed: Connection refused ...`
-    let words = new.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? new
-    text.withLock { $0 = String(words.prefix(300)) }
-  }
-
-  var last: String? { text.withLock { $0 } }
-
-  private let refused = Mutex<rd_kafka_resp_err_t?>(nil)
-
-  /// Keeps an error of the client if it says that the brokers do not let us in.
-  func noteRefusal(_ error: rd_kafka_resp_err_t) {
-    guard [RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR__SSL].contains(error) else {
-      return
-    }
-    refused.withLock { $0 = error }
-  }
-
-  var refusal: rd_kafka_resp_err_t? { refused.withLock { $0 } }
-
-  /// One broker's refusal a while ago does not explain the next time-out.
-  func forgetRefusal() { refused.withLock { $0 = nil } }
-
-  private let undelivered = Mutex<(count: Int, error: rd_kafka_resp_err_t)?>(nil)
-
-  func countFailure(_ error: rd_kafka_resp_err_t) {
-    undelivered.withLock { $0 = (($0?.count ?? 0) + 1, $0?.error ?? error) }
-  }
-
-  /// How many messages were not delivered, and why the first was not.
-  var failures: (count: Int, error: rd_kafka_resp_err_t)? { undelivered.withLock { $0 } }
 }

@@ -21,13 +21,18 @@ struct ConfigurationHandle: ~Copyable {
     _ type: rd_kafka_type_t, events: ClientEvents
   ) throws(CreationFailure) -> ClientHandle {
     rd_kafka_conf_set_opaque(pointer, Unmanaged.passUnretained(events).toOpaque())
-    rd_kafka_conf_set_log_cb(pointer) { client, level, _, text in
-      guard let client, level <= 4, let text else { return }
-      ClientEvents.of(client)?.remember(String(cString: text))
+    rd_kafka_conf_set_log_cb(pointer) { client, severity, facility, text in
+      guard let client, let facility, let text else { return }
+      ClientEvents.of(client)?.hear(
+        ClientLogLine(
+          severity: severity, facility: String(cString: facility), raw: String(cString: text)))
     }
-    rd_kafka_conf_set_error_cb(pointer) { client, error, _, _ in
-      guard let client else { return }
-      ClientEvents.of(client)?.noteRefusal(rd_kafka_resp_err_t(error))
+    rd_kafka_conf_set_error_cb(pointer) { client, error, text, _ in
+      // "1/1 brokers are down" explains nothing.
+      guard let client, let text, error != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN.rawValue
+      else { return }
+      ClientEvents.of(client)?.hear(
+        ClientLogLine(severity: 3, facility: "FAIL", raw: String(cString: text)))
     }
     if type == RD_KAFKA_PRODUCER {
       rd_kafka_conf_set_dr_msg_cb(pointer) { client, message, _ in
@@ -38,16 +43,21 @@ struct ConfigurationHandle: ~Copyable {
     }
     var words = [CChar](repeating: 0, count: 512)
     guard let client = rd_kafka_new(type, pointer, &words, words.count) else {
+      let isLack = rd_kafka_last_error() == RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE
       let text = words.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
       _ = consume self
-      throw CreationFailure(reason: text ?? "")
+      throw CreationFailure(reason: text ?? "", isLackOfResources: isLack)
     }
     // The client has taken the configuration over.
     discard self
     return ClientHandle(adopting: client, type, events)
   }
 
-  struct CreationFailure: Error { let reason: String }
+  struct CreationFailure: Error {
+    let reason: String
+    /// Of threads or memory; else a property is wrong.
+    let isLackOfResources: Bool
+  }
 }
 
 /// One librdkafka client. What depends on it holds it, so that it is destroyed last.
@@ -165,6 +175,14 @@ struct PartitionListHandle: ~Copyable {
   }
 
   deinit { rd_kafka_topic_partition_list_destroy(pointer) }
+
+  /// Asks for the same offset of all, as the list's first question did.
+  func setOffsets(_ offset: Offset) {
+    for index in 0..<Int(pointer.pointee.cnt) {
+      pointer.pointee.elems[index].offset = offset
+      pointer.pointee.elems[index].err = RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+  }
 
   /// What came of the partition at a position.
   subscript(index: Int) -> (offset: Offset, error: rd_kafka_resp_err_t) {

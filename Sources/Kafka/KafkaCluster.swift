@@ -17,7 +17,7 @@ package struct PartitionEnds: Sendable, Equatable {
 package final class KafkaCluster {
   private let source: String
   private let place: String
-  private let events = ClientEvents()
+  private let events: ClientEvents
   private let properties: [String: String]
   private let maxOffsetsPerBatch: Int64
   private var client: ClientHandle
@@ -30,63 +30,20 @@ package final class KafkaCluster {
   private let chunk = MessageChunk(capacity: 4_096)
   private let wakeup: QueueWakeup
 
-  /// What is wrong with a property, found without a broker and without running any code; nil when
-  /// nothing is. Never holds the value, which may be a secret.
-  ///
-  /// - Parameter allowsCode: The person who starts the command lets the job file name a command
-  ///   for Kerberos.
-  package static func fault(
-    ofProperty name: String, value: String, allowsCode: Bool = false
-  ) -> (problem: String, remedy: String)? {
-    switch PropertyRules.rule(of: name) {
-    case .allowed: break
-    case .reserved:
-      return (
-        "is reserved: \(ClientConfiguration.reserved[name]?.reason ?? "Tranche sets it")",
-        "Leave it out"
-      )
-    // Not even asked: librdkafka loads a plugin's library when its name is set.
-    case .loadsCode:
-      return ("loads a library into this process, which a job file may not do", "Leave it out")
-    case .kerberosCommand where !allowsCode:
-      return (
-        "names a command that is run, which a job file may not do by itself",
-        "Leave it out: by default, kinit renews tickets. To allow this property, pass "
-          + "--allow-code-properties to any command except validate"
-      )
-    case .shellWord where !allowsCode && !PropertyRules.isShellWord(value):
-      return (
-        "becomes part of a shell's command and is not a plain word",
-        "Use letters, digits and -._/@:+,= only, '-' not first. Commands that connect take it "
-          + "with --allow-code-properties"
-      )
-    case .kerberosCommand, .shellWord: break
-    case .ofTheProgram:
-      return ("is for programs that call librdkafka, not for job files", "Leave it out")
-    case .undecided where ClientConfiguration.isKnown(name):
-      return (
-        "is not known to this release of Tranche, and might load or run code",
-        "Leave it out, or use a newer release"
-      )
-    case .undecided: break
-    }
-    guard let scratch = ConfigurationHandle() else { return nil }
-    return ClientConfiguration.set(name, value, in: scratch).map {
-      ($0, "See CONFIGURATION.md of librdkafka for names and values")
-    }
-  }
-
   /// Does not connect yet.
   ///
   /// - Parameters:
   ///   - source: The cluster's name in the job file, for messages and ``PartitionID``.
   ///   - maxOffsetsPerBatch: Queues and fetches are fitted to it.
-  package init(source: String, properties: [String: String], maxOffsetsPerBatch: Int64)
-    throws(KafkaError)
-  {
+  package init(
+    source: String, properties: [String: String], maxOffsetsPerBatch: Int64,
+    observer: ClientObserver = ClientObserver()
+  ) throws(KafkaError) {
     self.source = source
+    events = ClientEvents(observer)
     guard let wakeup = QueueWakeup() else {
-      throw KafkaError(.other, place: "source \(source)", reason: String(cString: strerror(errno)))
+      throw KafkaError(
+        .lackOfResources, place: "source \(source)", reason: String(cString: strerror(errno)))
     }
     self.wakeup = wakeup
     self.properties = properties
@@ -146,32 +103,59 @@ package final class KafkaCluster {
     return counts
   }
 
+  /// Asks the brokers until they answer, the time is over, or it is known that waiting does not
+  /// help.
+  ///
+  /// - Parameter question: Takes a time-out. First a second, then two, then four, up to sixteen:
+  ///   what happens between is noticed, and a person is told what is waited for.
+  private func ask(
+    _ timeoutMilliseconds: Int32, _ question: (Int32) -> rd_kafka_resp_err_t
+  ) -> rd_kafka_resp_err_t {
+    let asked = monotonicMilliseconds()
+    let deadline = asked + Int64(timeoutMilliseconds)
+    var sliceMilliseconds: Int64 = 1_000
+    var isWaitTold = false
+    while true {
+      let began = monotonicMilliseconds()
+      let status = question(Int32(max(1, min(deadline - began, sliceMilliseconds))))
+      if status == RD_KAFKA_RESP_ERR_NO_ERROR || !KafkaError.isPassing(status) { return status }
+      serveEvents()
+      let now = monotonicMilliseconds()
+      if now >= deadline || events.lastingCause(ofQuestionAt: asked) != nil { return status }
+      if !isWaitTold && now - asked >= 900 {
+        isWaitTold = true
+        tellWait(askedAtMilliseconds: asked, for: "")
+      }
+      // Some errors come at once.
+      if now - began < 100 { _ = wakeup.wait(milliseconds: 100) }
+      if now - began >= sliceMilliseconds { sliceMilliseconds = min(2 * sliceMilliseconds, 16_000) }
+    }
+  }
+
+  private func tellWait(askedAtMilliseconds: Int64, for what: String) {
+    let brokers = properties["bootstrap.servers"] ?? ""
+    let reason =
+      switch events.cause(ofQuestionAt: askedAtMilliseconds) {
+      case .noConnection(brokers, let problem): problem
+      case let cause: cause?.description ?? "no answer yet"
+      }
+    events.observer.waits("\(what)brokers \(brokers): \(reason)")
+  }
+
   private func partitionCount(of topic: String, _ timeoutMilliseconds: Int32) throws(KafkaError)
     -> Int32
   {
     let place = "\(place), topic \(topic)"
     guard let handle = TopicHandle(topic, of: client) else {
-      throw KafkaError(rd_kafka_last_error(), place: place, detail: nil)
+      throw KafkaError(rd_kafka_last_error(), place: place)
     }
     var metadata: UnsafePointer<rd_kafka_metadata>?
-    var status = RD_KAFKA_RESP_ERR__TIMED_OUT
-    let deadline = monotonicMilliseconds() + Int64(timeoutMilliseconds)
-    var leftMilliseconds = Int64(timeoutMilliseconds)
-    var sliceMilliseconds: Int64 = 1_000
-    events.forgetRefusal()
-    repeat {
-      // A second, then two, then four, up to sixteen: between the slices a broker's refusal is
-      // noticed, which ends the wait.
-      status = rd_kafka_metadata(
-        client.pointer, 0, handle.pointer, &metadata,
-        Int32(max(1, min(leftMilliseconds, sliceMilliseconds))))
-      sliceMilliseconds = min(2 * sliceMilliseconds, 16_000)
-      leftMilliseconds = deadline - monotonicMilliseconds()
-      if status != RD_KAFKA_RESP_ERR_NO_ERROR { serveEvents() }
-    } while [RD_KAFKA_RESP_ERR__TIMED_OUT, RD_KAFKA_RESP_ERR__TRANSPORT].contains(status)
-      && leftMilliseconds > 0 && events.refusal == nil
+    let asked = monotonicMilliseconds()
+    let status = ask(timeoutMilliseconds) {
+      rd_kafka_metadata(client.pointer, 0, handle.pointer, &metadata, $0)
+    }
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR, let metadata else {
-      throw KafkaError(events.refusal ?? status, place: place, detail: events.last)
+      throw KafkaError(status, place: place, events: events, askedAtMilliseconds: asked)
     }
     defer { rd_kafka_metadata_destroy(metadata) }
     guard metadata.pointee.topic_cnt == 1, let answer = metadata.pointee.topics?.pointee else {
@@ -207,7 +191,7 @@ package final class KafkaCluster {
     let uncommitted = try KafkaCluster(
       source: source,
       properties: properties.merging(["isolation.level": "read_uncommitted"]) { $1 },
-      maxOffsetsPerBatch: maxOffsetsPerBatch
+      maxOffsetsPerBatch: maxOffsetsPerBatch, observer: events.observer
     )
     return try uncommitted.listOffsets(.latest, of: partitions, timeoutMilliseconds)
   }
@@ -249,18 +233,28 @@ package final class KafkaCluster {
   ) throws(KafkaError) -> [PartitionID: Offset] {
     guard !partitions.isEmpty else { return [:] }
     guard let list = PartitionListHandle(partitions.map { ($0, wanted.timestamp) }) else {
-      throw KafkaError(.other, place: place, reason: "there is no memory for the question")
+      throw KafkaError(.lackOfResources, place: place, reason: "there is no memory for a list")
     }
-    let status = rd_kafka_offsets_for_times(client.pointer, list.pointer, timeoutMilliseconds)
+    let asked = monotonicMilliseconds()
+    let status = ask(timeoutMilliseconds) {
+      list.setOffsets(wanted.timestamp)
+      let status = rd_kafka_offsets_for_times(client.pointer, list.pointer, $0)
+      guard status == RD_KAFKA_RESP_ERR_NO_ERROR else { return status }
+      return partitions.indices.lazy.map { list[$0].error }.first(where: KafkaError.isPassing)
+        ?? status
+    }
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
-      throw KafkaError(status, place: place, detail: events.last)
+      let failed = partitions.indices.first { list[$0].error == status }.map { partitions[$0] }
+      throw KafkaError(
+        status, place: failed.map { "\(place), \($0.topic)[\($0.partition)]" } ?? place,
+        events: events, askedAtMilliseconds: asked)
     }
     var offsets: [PartitionID: Offset] = [:]
     for (index, partition) in partitions.enumerated() {
       let answer = list[index]
       guard answer.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
         throw KafkaError(
-          answer.error, place: "\(place), \(partition.topic)[\(partition.partition)]", detail: nil)
+          answer.error, place: "\(place), \(partition.topic)[\(partition.partition)]")
       }
       if answer.offset >= 0 { offsets[partition] = answer.offset }
     }
@@ -333,6 +327,7 @@ package final class KafkaCluster {
       }
       var lastHeard = monotonicMilliseconds()
       var lastServed = lastHeard
+      var isWaitTold = false
       var waitMilliseconds: Int32 = 5
       while !open.isEmpty {
         var (wasQueued, hasMoved) = (false, false)
@@ -370,6 +365,14 @@ package final class KafkaCluster {
           try body(.nothing)
           lastServed = monotonicMilliseconds()
           waitMilliseconds = 100
+          if !isWaitTold && lastServed - lastHeard >= 1_500 {
+            isWaitTold = true
+            let partition = ranges[first].partition
+            tellWait(
+              askedAtMilliseconds: lastHeard,
+              for: "\(partition.topic)[\(partition.partition)] at offset "
+                + "\(active[first].position), ")
+          }
         }
         // Errors that pass and come again are not messages.
         if monotonicMilliseconds() - lastHeard >= silenceMilliseconds {
@@ -435,10 +438,11 @@ package final class KafkaCluster {
     let place = "\(place), \(range.partition.topic)[\(range.partition.partition)] \(range.range)"
     switch failure {
     case .silence(let position):
+      let cause = events.cause(ofQuestionAt: monotonicMilliseconds())
       return KafkaError(
-        .unreachable, place: place,
+        cause?.code ?? .unreachable, place: place,
         reason: "no message for too long at offset \(position)"
-          + (events.last.map { " (\($0))" } ?? ""))
+          + ((cause?.description ?? events.lastTrouble).map { ": \($0)" } ?? ""), cause: cause)
     case .offsetOutOfRange:
       let ends = try? ends(of: [range.partition], timeoutMilliseconds: 10_000)[range.partition]
       guard let ends else {
@@ -463,9 +467,10 @@ package final class KafkaCluster {
       return KafkaError(
         .undecodable(range.partition, baseOffset: baseOffset), place: place,
         reason: "the messages from offset \(baseOffset) on cannot be decompressed or are damaged"
-          + (events.last.map { " (\($0))" } ?? ""))
+          + (events.lastTrouble.map { " (\($0))" } ?? ""))
     case .broker(let error):
-      return KafkaError(error, place: place, detail: events.last)
+      return KafkaError(
+        error, place: place, events: events, askedAtMilliseconds: monotonicMilliseconds())
     }
   }
 }

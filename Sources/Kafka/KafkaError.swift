@@ -17,9 +17,13 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     /// A batch of messages, as a producer sent it, that cannot be decompressed or is damaged.
     case undecodable(PartitionID, baseOffset: Offset)
     case badProperty
+    /// This machine gives no more threads, memory or open files.
+    case lackOfResources
     case other
   }
   package let code: Code
+  /// Nil where the log says none.
+  package let cause: FailureCause?
   /// `source main (localhost:9092)`, with the topic, partition or range where there is one.
   package let place: String
   /// librdkafka's words, or ours.
@@ -28,19 +32,42 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
   /// What happened, and where. What to do about it is said in `Reports`.
   package var description: String { "\(place): \(reason)" }
 
-  init(_ code: Code, place: String, reason: String) {
+  init(_ code: Code, place: String, reason: String, cause: FailureCause? = nil) {
     self.code = code
+    self.cause = cause
     self.place = ForeignText.quoted(place, byteLimit: 1_000)
-    self.reason = ForeignText.quoted(reason)
+    self.reason = ForeignText.quoted(reason, byteLimit: 1_000)
   }
 
   /// From one of librdkafka's error codes.
   ///
-  /// - Parameter detail: The last event that librdkafka reported, which names host and cause.
-  init(_ error: rd_kafka_resp_err_t, place: String, detail: String?) {
+  /// - Parameter detail: What is known besides.
+  init(_ error: rd_kafka_resp_err_t, place: String, detail: String? = nil) {
     let text = String(cString: rd_kafka_err2str(error))
     self.init(Self.code(of: error), place: place, reason: detail.map { "\(text) (\($0))" } ?? text)
   }
+
+  /// From the error code of a question that was not answered; the client's log says why.
+  init(
+    _ error: rd_kafka_resp_err_t, place: String, events: ClientEvents,
+    askedAtMilliseconds: Int64
+  ) {
+    let code = Self.code(of: error)
+    switch code {
+    case .unreachable, .refused:
+      // A broker's own refusal is not explained by a connection.
+      let isOfBroker = error.rawValue > 0 && code == .refused
+      if !isOfBroker, let cause = events.cause(ofQuestionAt: askedAtMilliseconds) {
+        self.init(cause.code, place: place, reason: cause.description, cause: cause)
+        return
+      }
+      self.init(error, place: place, detail: isOfBroker ? nil : events.lastTrouble)
+    default: self.init(error, place: place)
+    }
+  }
+
+  /// Whether the same question may be answered a moment later.
+  static func isPassing(_ error: rd_kafka_resp_err_t) -> Bool { code(of: error) == .unreachable }
 
   private static func code(of error: rd_kafka_resp_err_t) -> Code {
     switch error {
@@ -61,6 +88,9 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
       RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
       RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
       .unknownTopic
+    case RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE: .lackOfResources
+    // RD_KAFKA_RESP_ERR__DESTROY_BROKER of newer releases: the broker of the moment is given up.
+    case _ where error.rawValue == -137: .unreachable
     default: .other
     }
   }

@@ -5,10 +5,13 @@ internal import Synchronization
 /// Publishes messages and makes topics: for samples and tests.
 package final class KafkaProducer {
   private let place: String
-  private let events = ClientEvents()
+  private let events: ClientEvents
   private let client: ClientHandle
 
-  package init(source: String, properties: [String: String]) throws(KafkaError) {
+  package init(
+    source: String, properties: [String: String], observer: ClientObserver = ClientObserver()
+  ) throws(KafkaError) {
+    events = ClientEvents(observer)
     place = "source \(source) (\(properties["bootstrap.servers"] ?? "no bootstrap.servers"))"
     client = try ClientConfiguration.makeClient(
       RD_KAFKA_PRODUCER, properties, fixed: [],
@@ -35,7 +38,7 @@ package final class KafkaProducer {
       }
       if status == RD_KAFKA_RESP_ERR_NO_ERROR { break }
       guard status == RD_KAFKA_RESP_ERR__QUEUE_FULL else {
-        throw KafkaError(status, place: "\(place), \(topic)[\(partition)]", detail: nil)
+        throw KafkaError(status, place: "\(place), \(topic)[\(partition)]")
       }
       rd_kafka_poll(client.pointer, 50)
     }
@@ -46,9 +49,10 @@ package final class KafkaProducer {
   ///
   /// - Throws: ``KafkaError`` when a message was not.
   package func flush(timeoutMilliseconds: Int32) throws(KafkaError) {
+    let asked = monotonicMilliseconds()
     let status = rd_kafka_flush(client.pointer, timeoutMilliseconds)
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
-      throw KafkaError(status, place: place, detail: events.last)
+      throw KafkaError(status, place: place, events: events, askedAtMilliseconds: asked)
     }
     if let (count, error) = events.failures {
       throw KafkaError(error, place: place, detail: "\(count) messages were not delivered")
@@ -73,9 +77,11 @@ package final class KafkaProducer {
         rd_kafka_CreateTopics(client.pointer, $0, 1, nil, queue.pointer)
       }
     }
+    let asked = monotonicMilliseconds()
     guard let event = rd_kafka_queue_poll(queue.pointer, timeoutMilliseconds) else {
       throw KafkaError(
-        RD_KAFKA_RESP_ERR__TIMED_OUT, place: "\(place), topic \(name)", detail: events.last)
+        RD_KAFKA_RESP_ERR__TIMED_OUT, place: "\(place), topic \(name)", events: events,
+        askedAtMilliseconds: asked)
     }
     defer { rd_kafka_event_destroy(event) }
     var status = rd_kafka_event_error(event)
@@ -87,7 +93,8 @@ package final class KafkaProducer {
     }
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR || status == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS
     else {
-      throw KafkaError(status, place: "\(place), topic \(name)", detail: events.last)
+      throw KafkaError(
+        status, place: "\(place), topic \(name)", events: events, askedAtMilliseconds: asked)
     }
   }
 }

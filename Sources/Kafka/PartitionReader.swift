@@ -29,7 +29,7 @@ final class PartitionReader {
   private let queue: QueueHandle
   private var ahead: ReadAhead
   /// The first offset that may still come.
-  private var position: Offset
+  private(set) var position: Offset
   /// Messages at or beyond the end of the range during which they came.
   private var parked: ParkedMessages
   /// The failure that lies at the position instead of a message. It fails the first range that goes

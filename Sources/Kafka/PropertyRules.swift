@@ -41,6 +41,49 @@ enum PropertyRules {
       }
   }
 
+  /// What Java's clients call otherwise than librdkafka, or have alone, and what to write here.
+  static func remedy(ofJavaProperty name: String) -> String? {
+    if let remedy = javaProperties[name] { return remedy }
+    return javaEndings.contains { name.hasSuffix($0) } ? "Leave it out: it names a Java class" : nil
+  }
+
+  private static let javaProperties = [
+    "sasl.jaas.config": "Write sasl.mechanism, sasl.username and sasl.password instead",
+    "ssl.truststore.location":
+      "Write ssl.ca.location instead, with the CA's certificates as a PEM file (keytool "
+      + "-exportcert -rfc makes one of a .jks)",
+    "ssl.truststore.certificates": "Write ssl.ca.pem instead",
+    "ssl.truststore.password": "Leave it out: ssl.ca.location names a PEM file",
+    "ssl.truststore.type": "Leave it out: ssl.ca.location names a PEM file",
+    "ssl.keystore.type": "Leave it out: ssl.keystore.location names a PKCS#12 file",
+    "ssl.keystore.key": "Write ssl.key.pem instead",
+    "ssl.keystore.certificate.chain": "Write ssl.certificate.pem instead",
+    "ssl.protocol": "Leave it out: OpenSSL takes the newest TLS that both sides know",
+    "ssl.enabled.protocols": "Leave it out: OpenSSL takes the newest TLS that both sides know",
+    "ssl.provider": "Leave it out",
+    "ssl.secure.random.implementation": "Leave it out",
+    "ssl.keymanager.algorithm": "Leave it out",
+    "ssl.trustmanager.algorithm": "Leave it out",
+    "sasl.oauthbearer.scope.claim.name": "Leave it out",
+    "key.deserializer": "Leave it out: source.format and source.fields say how to read records",
+    "value.deserializer": "Leave it out: source.format and source.fields say how to read records",
+    "key.serializer": "Leave it out: Tranche only reads",
+    "value.serializer": "Leave it out: Tranche only reads",
+    "max.poll.records": "Write trigger.max_offsets instead, which is the size of a batch",
+    "fetch.max.wait.ms": "Write fetch.wait.max.ms instead",
+    "receive.buffer.bytes": "Write socket.receive.buffer.bytes instead",
+    "send.buffer.bytes": "Write socket.send.buffer.bytes instead",
+    "default.api.timeout.ms": "Write socket.timeout.ms instead",
+    "exclude.internal.topics": "Leave it out: source.kafka.topics names the topics",
+    "bootstrap.server": "Write bootstrap.servers instead",
+    "metrics.num.samples": "Leave it out",
+    "metrics.recording.level": "Leave it out",
+    "metrics.sample.window.ms": "Leave it out",
+  ]
+  private static let javaEndings = [
+    ".class", ".classes", "metric.reporters", "config.providers", "security.providers",
+  ]
+
   private static let kerberosCommand = "sasl.kerberos.kinit.cmd"
   private static let shellWords = names(
     "sasl.kerberos.principal sasl.kerberos.keytab sasl.kerberos.service.name")

@@ -46,7 +46,8 @@ extension RunSummary {
   ///   - exitCode: The process's.
   package func jsonText(seconds: Double, failures: [Failure], exitCode: Int32) throws -> String {
     struct Report: Encodable {
-      let job: String
+      /// Nil where the job file could not be read.
+      let job: String?
       let batches: Int
       let offsets, records, counted, rejected, lost_offsets: Int64
       let published, dirty: Int
@@ -61,7 +62,8 @@ extension RunSummary {
     }
     return try jsonLine(
       Report(
-        job: job, batches: batchCount, offsets: offsetCount, records: recordCount,
+        job: job.isEmpty ? nil : job, batches: batchCount, offsets: offsetCount,
+        records: recordCount,
         counted: countedCount, rejected: rejectedCount,
         lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag,
         stopped: isStopped,
@@ -78,6 +80,32 @@ extension RunSummary {
 package struct Failure: Encodable, Equatable {
   package let code: String
   package let message: String
+
+  package init(code: String, message: String) {
+    self.code = code
+    self.message = message
+  }
+}
+
+/// What a command with `--json` prints where it failed and has nothing else to report.
+package struct FailureReport {
+  private let jobFile: String?
+
+  /// - Parameter jobFile: Nil where no job is to blame.
+  package init(jobFile: String?) { self.jobFile = jobFile }
+
+  package func jsonText(_ failures: [Failure], _ exitCode: Int32) throws -> String {
+    struct Report: Encodable {
+      let job_file: String?
+      let exit_code: Int32
+      let error: String
+      let errors: [Failure]
+    }
+    return try jsonLine(
+      Report(
+        job_file: jobFile, exit_code: exitCode,
+        error: failures.map(\.message).joined(separator: "\n"), errors: failures))
+  }
 }
 
 extension StepTimes {

@@ -4,7 +4,8 @@ internal import Engine
 /// What to do about clusters and checkpoints; their errors say themselves what happened and where.
 extension Words {
   func remedy(_ error: SourceError) -> String {
-    switch error.code {
+    if let cause = error.cause { return remedy(cause) }
+    return switch error.code {
     case .unreachable:
       "Are the brokers up, and is bootstrap.servers right? The run can be tried again"
     case .refused: "Check the source's security properties and the rights of its user"
@@ -16,8 +17,44 @@ extension Words {
         + "start over, give the job a new name and another output.to"
     case .undecodable: "Restore the messages from another copy of the topic, or pass over them"
     case .misconfigured: "Correct the source's properties"
+    case .lackOfResources: lackOfResourcesRemedy
     case .other: "Look at the broker's log, and try again"
     }
+  }
+
+  private func remedy(_ cause: SourceError.Cause) -> String {
+    switch cause {
+    case .advertisedAddress:
+      "Is that broker up, and may this machine reach it (DNS, firewall)? If clients here need "
+        + "another address, set advertised.listeners at the broker"
+    case .silent: "Is it the port of a broker, and is the broker well? The run can be tried again"
+    case .closedAtOnce:
+      "A broker that speaks TLS does so: then set security.protocol to ssl or sasl_ssl. Else: is "
+        + "it the port of a broker?"
+    case .wantsLogin:
+      "Set security.protocol to sasl_ssl or sasl_plaintext, with sasl.mechanism, sasl.username and "
+        + "sasl.password; or try again if the broker was restarted"
+    case .notKafka: "Write the brokers' own port in bootstrap.servers"
+    case .answerTooLarge: "Raise receive.message.max.bytes in the source's properties"
+    case .speaksTLS: "Set security.protocol to ssl or sasl_ssl, or use the port without TLS"
+    case .speaksNoTLS:
+      "Set security.protocol to plaintext or sasl_plaintext, or use the port that speaks TLS"
+    case .unverifiedCertificate:
+      "Set ssl.ca.location to a PEM file with the certificate of the brokers' CA, and use the host "
+        + "name that the certificate bears"
+    case .clientCertificate:
+      "If the brokers want a certificate of the client, set ssl.certificate.location and "
+        + "ssl.key.location"
+    case .mechanism: "Set sasl.mechanism to one that is offered"
+    case .login: "Correct sasl.username and sasl.password, or the user's rights at the brokers"
+    case .token: "Check sasl.oauthbearer.token.endpoint.url, client.id and client.secret"
+    }
+  }
+
+  var lackOfResourcesRemedy: String {
+    "Raise the limits on threads, memory and open files (ulimit -u, -v, -n; TasksMax, MemoryMax "
+      + "and LimitNOFILE of a systemd unit; those of a container), or end other processes. The run "
+      + "can be tried again"
   }
 
   func text(of error: CheckpointError) -> String {

@@ -1,6 +1,7 @@
 package import Engine
 package import Jobs
 package import Kafka
+package import Logging
 package import Offsets
 
 /// The engine's port to a cluster, over librdkafka. Connects at the first question.
@@ -12,11 +13,19 @@ package final class KafkaSource: MessageSource {
   /// Longest wait for a message that is known to be there.
   private let silenceMilliseconds: Int64 = 30_000
 
-  package init(_ cluster: Job.Cluster, job: Job) throws(SourceError) {
+  /// - Parameters:
+  ///   - logger: Gets librdkafka's log; all of it where the job file sets the property `debug`.
+  ///   - waits: Called once a wait with what is waited for; nil where the logger is told.
+  package init(
+    _ cluster: Job.Cluster, job: Job,
+    logger: Logger = Logger(label: "tranche") { _ in SwiftLogNoOpLogHandler() },
+    waits: (@Sendable (String) -> Void)? = nil
+  ) throws(SourceError) {
     source = cluster.name
     do {
       self.cluster = try KafkaCluster(
-        source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets)
+        source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets,
+        observer: ClientObserver(cluster, logger, waits))
     } catch {
       throw SourceError(error)
     }
@@ -88,6 +97,45 @@ package final class KafkaSource: MessageSource {
   }
 }
 
+extension ClientObserver {
+  package init(
+    _ cluster: Job.Cluster, _ logger: Logger, _ waits: (@Sendable (String) -> Void)?
+  ) {
+    var logger = logger
+    logger[metadataKey: "source"] = "\(cluster.name)"
+    // Who sets it wants to read it, whatever the level is otherwise.
+    if cluster.properties["debug"] != nil { logger.logLevel = .debug }
+    let heard = logger
+    self.init(
+      log: { line in
+        heard.log(
+          level: Logger.Level(of: line), "librdkafka",
+          metadata: ["facility": "\(line.facility)", "line": "\(line.text)"])
+      },
+      waits: waits ?? { heard.notice("waiting", metadata: ["for": "\($0)"]) })
+  }
+}
+
+extension Logger.Level {
+  /// By librdkafka's severity, but that a connection which fails is made again, and if that does
+  /// not help, the command says so itself.
+  package init(of line: ClientLogLine) {
+    let isOfConnection = ["FAIL", "REQTMOUT", "ERROR", "SSL"].contains(line.facility)
+    self =
+      switch line.severity {
+      case 7...: .debug
+      case 3...6 where isOfConnection: .info
+      // Of what the properties mean `validate` warns; a deprecated name comes with every run.
+      case _ where line.facility == "CONFWARN": .notice
+      case 6: .info
+      case 5: .notice
+      case 4: .warning
+      case 3: .error
+      default: .critical
+      }
+  }
+}
+
 extension SourceError {
   package init(_ error: KafkaError) {
     let code: Code =
@@ -100,8 +148,26 @@ extension SourceError {
       case .undecodable(let partition, let baseOffset):
         .undecodable(partition, baseOffset: baseOffset)
       case .badProperty: .misconfigured
+      case .lackOfResources: .lackOfResources
       case .other: .other
       }
-    self.init(code, place: error.place, reason: error.reason)
+    let cause: Cause? =
+      switch error.cause {
+      case nil, .noConnection, .lackOfResources: nil
+      case .advertisedAddress: .advertisedAddress
+      case .silent: .silent
+      case .closedAtOnce: .closedAtOnce
+      case .closedWithoutLogin: .wantsLogin
+      case .speaksHTTP, .speaksAnother: .notKafka
+      case .answerTooLarge: .answerTooLarge
+      case .speaksTLS: .speaksTLS
+      case .speaksNoTLS: .speaksNoTLS
+      case .unverifiedCertificate: .unverifiedCertificate
+      case .refusedCertificate, .otherTLSFault: .clientCertificate
+      case .mechanismNotOffered: .mechanism
+      case .loginRefused: .login
+      case .noToken: .token
+      }
+    self.init(code, place: error.place, reason: error.reason, cause: cause)
   }
 }

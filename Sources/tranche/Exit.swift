@@ -2,6 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Engine
 import Jobs
+import Kafka
 import Reports
 
 /// The one table from what went wrong to the number that a script sees, after BSD's sysexits.h.
@@ -13,6 +14,7 @@ extension RunError.Code {
     case .data: 65
     case .unreachable: 69
     case .internalFault: 70
+    case .lackOfResources: 71
     case .cannotCreate: 73
     case .inputOutput: 74
     case .locked: 75
@@ -36,27 +38,47 @@ struct CommandError: Error {
   }
 }
 
+/// What a command with `--json` prints where it fails.
+typealias FailureText = (_ failures: [Failure], _ exitCode: Int32) throws -> String
+
+/// Of a command that has nothing else to report then; nil without `--json`.
+func failureText(_ isJSON: Bool, jobFile: String?) -> FailureText? {
+  guard isJSON else { return nil }
+  return { failures, exitCode in
+    try FailureReport(jobFile: jobFile).jsonText(failures, exitCode)
+  }
+}
+
 /// Runs a command's body and ends the process with the message and the code of whatever it threw.
 ///
 /// - Parameters:
 ///   - job: For messages that end in a command; nil where a command takes no job.
+///   - json: Nil without `--json`.
 ///   - isSilent: Errors that nobody needs to be told of; the code is the same.
 func exiting(
-  _ job: JobOptions? = nil, isSilent: (any Error) -> Bool = { _ in false },
-  _ body: () throws -> Void
+  _ job: JobOptions? = nil, json: FailureText? = nil,
+  isSilent: (any Error) -> Bool = { _ in false }, _ body: () throws -> Void
 ) throws {
+  func end(_ failures: [Failure], _ code: RunError.Code) throws -> Never {
+    if let json { printExact(try json(failures, code.exitCode)) }
+    throw ExitCode(code.exitCode)
+  }
   do {
+    if let problem = LocalResources.problem { throw RunError.lackOfResources(problem) }
     try body()
   } catch let error as ExitCode {
     throw error
   } catch let errors as JobFileErrors {
     printFaults(errors)
-    throw ExitCode(RunError.Code.data.exitCode)
+    try end(
+      errors.errors.map {
+        Failure(code: RunError.Code.data.rawValue, message: $0.description)
+      }, .data)
   } catch {
     let failure = failure(
       error, Words(jobArguments: job.map { $0.commandLine(of: try? $0.load()) } ?? "JOB"))
     if !isSilent(error) { printError("tranche: \(failure.message)") }
-    throw ExitCode(failure.code.exitCode)
+    try end([Failure(code: failure.code.rawValue, message: failure.message)], failure.code)
   }
 }
 

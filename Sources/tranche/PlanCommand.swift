@@ -16,7 +16,7 @@ struct PlanCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    try exiting(job) {
+    try exiting(job, json: failureText(json, jobFile: job.file)) {
       let job = try self.job.load()
       let preview = try PlanPreview(
         job: job, status: try status(of: job, folder: try self.job.checkpointFolder(of: job)),

@@ -102,7 +102,7 @@ struct ResolveCommand: ParsableCommand {
         """
       )
     }
-    let source = choice == .keep ? nil : try KafkaSource(job.clusters[index], job: job)
+    let source = choice == .keep ? nil : try makeSource(job.clusters[index], of: job)
     for partition in open.map(\.partition) {
       let end = try source?.ends(of: [partition])[partition]
       printText("\(partition): \(try decide(choice, partition, checkpoint, end: end))")

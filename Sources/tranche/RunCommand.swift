@@ -69,10 +69,19 @@ struct RunCommand: ParsableCommand {
   }
 
   func run() throws {
-    try exiting(job, isSilent: { [quiet] in quiet && isAnotherRunActive($0) }) {
-      let started = ContinuousClock.now
+    let started = ContinuousClock.now
+    var name: String?
+    // Before there is a run to sum up.
+    func summaryText(_ failures: [Failure], _ code: Int32) throws -> String {
+      try RunSummary(job: name ?? "").jsonText(
+        seconds: (ContinuousClock.now - started) / .seconds(1), failures: failures, exitCode: code)
+    }
+    try exiting(
+      job, json: json ? summaryText : nil, isSilent: { [quiet] in quiet && isAnotherRunActive($0) }
+    ) {
       let parsed = try self.job.loadParsed()
       let job = parsed.job
+      name = job.name
       if !quiet { printWarnings(parsed) }
       let failpoint = Failpoints(dieAtStep: dieAtStep).pass
       let checkpoint = try openCheckpoint(
@@ -93,11 +102,12 @@ struct RunCommand: ParsableCommand {
       StopSignal.watch()
       let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
       if isWatched { options.onProgress = Progress(started).show }
+      let logger = makeLogger(isVerbose: verbose)
       let run = try Run(
-        job: job, checkpoint: checkpoint, sources: try makeSources(job),
+        job: job, checkpoint: checkpoint, sources: try makeSources(job, logger, isQuiet: quiet),
         storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
         options: options,
-        logger: makeLogger(isVerbose: verbose))
+        logger: logger)
       let (summary, errors) = run.execute()
       failpoint(.runEnded)
       if isWatched { printProgress("\r\u{1B}[K") }

@@ -47,7 +47,7 @@ struct SkipCommand: ParsableCommand {
       let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
       let checkpoint = try openExistingCheckpoint(
         job, folder: try self.job.checkpointFolder(of: job))
-      let source = try KafkaSource(job.clusters[index], job: job)
+      let source = try makeSource(job.clusters[index], of: job)
       let gap: PartitionRange
       if let from, let to {
         gap = PartitionRange(identifier, OffsetRange(from: from, to: to))

@@ -110,6 +110,11 @@ func printProgress(_ line: String) {
   StandardStreams.writeError(line)
 }
 
+/// A line for a person at a terminal, in place of the one that shows progress.
+func printWait(_ line: String) {
+  StandardStreams.writeError("\r\u{1B}[K" + ForeignText.escaped(line) + "\n")
+}
+
 /// Where log lines go: each is written at once, and stays one line whatever its fields hold.
 struct ErrorStream: TextOutputStream, Sendable {
   func write(_ line: String) {

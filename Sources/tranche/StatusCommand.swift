@@ -34,12 +34,12 @@ struct StatusCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    try exiting {
+    try exiting(json: failureText(json, jobFile: nil)) {
       var worst: ExitCode?
       for file in try jobs.isEmpty ? allJobs() : jobs {
         // One job's trouble does not hide the others.
         do {
-          try exiting {
+          try exiting(json: failureText(json, jobFile: file)) {
             let job = try loadJob(file, allowsCode: code.allowCodeProperties)
             let words = Words(jobArguments: jobArguments(file, job, checkpoints, code))
             let report = try Report(

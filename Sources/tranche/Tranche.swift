@@ -23,10 +23,10 @@ struct Tranche: ParsableCommand {
         tranche show jobs/api-time-share.yaml          the latest window's table
 
       Exit codes: 0 done, 64 wrong usage, 65 invalid job file or data, 69 broker or store \
-      unreachable, 70 internal error, 73 checkpoint cannot be created, 74 disk error, damaged \
-      checkpoint or unwritable output, 75 another run is active, 76 offsets lost or topic \
-      re-created, 77 credentials or permissions, 78 job file or destination does not match the \
-      checkpoint, 128+n ended by signal n.
+      unreachable, 70 internal error, 71 no more threads, memory or open files, 73 checkpoint \
+      cannot be created, 74 disk error, damaged checkpoint or unwritable output, 75 another run is \
+      active, 76 offsets lost or topic re-created, 77 credentials or permissions, 78 job file or \
+      destination does not match the checkpoint, 128+n ended by signal n.
       """,
     version: release,
     subcommands: [
@@ -49,6 +49,13 @@ struct Tranche: ParsableCommand {
       // is written already.
       let text = fullMessage(for: error)
       if !text.isEmpty { code == 0 ? printText(text) : printErrorLines(text) }
+      // The flag may be what was wrong; who wrote it reads JSON all the same.
+      if code == wrongUsage && CommandLine.arguments.contains("--json") {
+        let failure = Failure(code: "usage", message: message(for: error))
+        if let json = try? FailureReport(jobFile: nil).jsonText([failure], code) {
+          printExact(json)
+        }
+      }
     }
     code = StandardStreams.exitCode(ofWork: code)
     // A monitor knows four codes, and takes any other for a fault of its own.

@@ -84,7 +84,11 @@ func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.P
   }
   return try JobFile.parsed(
     text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile,
-    propertyFault: { KafkaCluster.fault(ofProperty: $0, value: $1, allowsCode: allowsCode) })
+    checkProperties: {
+      KafkaCluster.remarks(on: $0, allowsCode: allowsCode).map {
+        ($0.name, $0.problem, $0.remedy, $0.isWarning)
+      }
+    })
 }
 
 /// Nil for what is no text of at most 1 MiB.
@@ -123,8 +127,22 @@ func makeStore(_ job: Job, at place: Job.Output.Destination, step: @escaping @Se
   }
 }
 
-func makeSources(_ job: Job) throws -> [any MessageSource] {
-  try job.clusters.map { try KafkaSource($0, job: job) }
+func makeSources(
+  _ job: Job, _ logger: Logger = makeLogger(), isQuiet: Bool = false
+) throws -> [any MessageSource] {
+  try job.clusters.map { try makeSource($0, of: job, logger, isQuiet: isQuiet) }
+}
+
+/// A person at a terminal reads what a command waits for; else the log has it, as a notice.
+func makeSource(
+  _ cluster: Job.Cluster, of job: Job, _ logger: Logger = makeLogger(), isQuiet: Bool = false
+) throws -> KafkaSource {
+  var waits: (@Sendable (String) -> Void)?
+  if isatty(STDERR_FILENO) == 1 && logger.logLevel > .debug && !isQuiet {
+    let name = job.name
+    waits = { printWait("\(name): waiting for \($0)") }
+  }
+  return try KafkaSource(cluster, job: job, logger: logger, waits: waits)
 }
 
 func openCheckpoint(
@@ -172,7 +190,7 @@ private func hostName() -> String {
 @Sendable func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
 
 /// Log lines go to standard error; standard output is for results.
-func makeLogger(isVerbose: Bool) -> Logger {
+func makeLogger(isVerbose: Bool = false) -> Logger {
   var logger = Logger(label: "tranche") { StreamLogHandler(label: $0, stream: ErrorStream()) }
   logger.logLevel = isVerbose ? .debug : .warning
   return logger

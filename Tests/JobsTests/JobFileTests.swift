@@ -40,9 +40,12 @@ private func parse(
 {
   try JobFile.parse(
     text: text, path: "jobs/calls.yaml", environment: environment, readFile: { files[$0] },
-    propertyFault: { name, _ in
-      name == "group.id"
-        ? ("is reserved: no consumer group decides what is read", "Leave it out") : nil
+    checkProperties: { properties in
+      properties["group.id"] == nil
+        ? []
+        : [
+          ("group.id", "is reserved: no consumer group decides what is read", "Leave it out", false)
+        ]
     })
 }
 

@@ -98,7 +98,7 @@ struct JobKeyTableTests {
       let reader = YAMLReader(
         file: "calls.yaml", environment: environment, readFile: { _ in "x" })
       let root = try #require(reader.root(Document.with(key.path, key.example)))
-      var parser = JobParser(reader, propertyFault: { _, _ in nil })
+      var parser = JobParser(reader, checkProperties: { _ in [] })
       _ = parser.parse(root, fallbackName: "calls")
       asked.formUnion(reader.asked)
     }

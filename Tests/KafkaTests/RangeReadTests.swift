@@ -288,15 +288,15 @@ struct RangeReadTests {
         && !"\($0)".contains("hunter2")
     }
     #expect(
-      KafkaCluster.fault(ofProperty: "group.id", value: "x")?.problem.hasPrefix(
+      KafkaCluster.remarks(on: ["group.id": "x"]).first?.problem.hasPrefix(
         "is reserved: no consumer group") == true)
     #expect(
-      KafkaCluster.fault(ofProperty: "fetch.wait.max.ms", value: "oops")?.problem
+      KafkaCluster.remarks(on: ["fetch.wait.max.ms": "oops"]).first?.problem
         == "librdkafka refuses the value")
     #expect(
-      KafkaCluster.fault(ofProperty: "sasl.pasword", value: "hunter2")?.problem.contains(
+      KafkaCluster.remarks(on: ["sasl.pasword": "hunter2"]).first?.problem.contains(
         "has no such property") == true)
-    #expect(KafkaCluster.fault(ofProperty: "client.id", value: "fine") == nil)
+    #expect(KafkaCluster.remarks(on: ["client.id": "fine"]).first == nil)
   }
 }
 
