@@ -164,6 +164,14 @@ package enum FailureCause: Sendable, Equatable {
       ("Failed to resolve '", { noConnection($0, problem: after("': ", $0)) }),
       ("Connect to ", { noConnection($0, problem: after(" failed: ", $0)) }),
       ("Connection setup timed out", { noConnection($0, problem: "the connection timed out") }),
+      // Newer releases say no more of a broker that hangs up at the first question.
+      (
+        "Disconnected: connection ",
+        {
+          $0.node == nil && !$0.broker.isEmpty && $0.message.hasSuffix("(state UP)")
+            ? .closedWithoutLogin(address: $0.address) : nil
+        }
+      ),
     ]
 
   private static func noConnection(_ line: ClientLogLine, problem: String) -> FailureCause? {

@@ -117,7 +117,13 @@ package final class KafkaCluster {
     var isWaitTold = false
     while true {
       let began = monotonicMilliseconds()
-      let status = question(Int32(max(1, min(deadline - began, sliceMilliseconds))))
+      var status = question(Int32(max(1, min(deadline - began, sliceMilliseconds))))
+      // Newer releases forget the partitions of a broker that they cannot reach.
+      if status == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+        case .advertisedAddress = events.cause(ofQuestionAt: asked)
+      {
+        status = RD_KAFKA_RESP_ERR__TRANSPORT
+      }
       if status == RD_KAFKA_RESP_ERR_NO_ERROR || !KafkaError.isPassing(status) { return status }
       serveEvents()
       let now = monotonicMilliseconds()

@@ -80,7 +80,9 @@ extension KafkaCluster {
     }
     guard let scratch = ConfigurationHandle() else { return nil }
     return ClientConfiguration.set(name, value, in: scratch).map {
-      ($0, "See CONFIGURATION.md of librdkafka for names and values")
+      $0.contains("not supported in this build")
+        ? ($0, "Use a librdkafka that was built with it")
+        : ($0, "See CONFIGURATION.md of librdkafka for names and values")
     }
   }
 

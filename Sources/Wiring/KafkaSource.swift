@@ -120,7 +120,7 @@ extension Logger.Level {
   /// By librdkafka's severity, but that a connection which fails is made again, and if that does
   /// not help, the command says so itself.
   package init(of line: ClientLogLine) {
-    let isOfConnection = ["FAIL", "REQTMOUT", "ERROR", "SSL"].contains(line.facility)
+    let isOfConnection = ["FAIL", "REQTMOUT", "ERROR", "SSL", "OIDC"].contains(line.facility)
     self =
       switch line.severity {
       case 7...: .debug

@@ -82,6 +82,9 @@ private let rows: [Row] = [
   Row(
     of: "a:1/bootstrap", "Disconnected: connection closed by peer: receive 0 after POLLIN",
     in: "APIVERSION_QUERY", .closedAtOnce(address: "a:1")),
+  Row(
+    of: "a:1/bootstrap", "Disconnected: connection reset by peer", in: "UP",
+    .closedWithoutLogin(address: "a:1")),
   // As any broker does after a while.
   Row(
     of: "a:1/1", "Disconnected: connection closed by peer: receive 0 after POLLIN", in: "UP", nil),
