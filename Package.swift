@@ -136,7 +136,8 @@ let package = Package(
       exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests(
-      "JobsTests", ["Jobs", "Expressions", "Formats", "Tables", "TestSupport", "Windows"]),
+      "JobsTests", ["Jobs", "Expressions", "Formats", "Tables", "TestSupport", "Windows"],
+      exclude: ["job_files.py"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),
     tests(
       "ObjectStorageTests", ["Fakes", "HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
@@ -155,7 +156,7 @@ let package = Package(
         "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
         "Simulation", "TestSupport", logging,
       ]),
-    tests("TrancheTests", ["tranche", "Checkpoints", "Engine"]),
+    tests("TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows"]),
     tests(
       "SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"],
       exclude: ["release-0.1", "oracle.py", "clickhouse.py", "full_disk.sh", "filling_disk.sh"]),

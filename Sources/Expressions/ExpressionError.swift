@@ -11,6 +11,8 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case forbiddenFunction(String)
     case subquery
     case changesRowCount
+    /// A column whose name means something else in SQL, and stands there without quotes.
+    case keyword(String)
     /// SQLite's own words.
     case syntax(String)
     case tooMuchWork
@@ -83,6 +85,8 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case .changesRowCount:
       "changes the number of rows. Write the aggregate as a window function, for example sum(x) "
         + "OVER ()"
+    case .keyword(let name):
+      "\(name) is a word of SQL. To mean the column, write it in double quotes: \"\(name)\""
     case .syntax(let message): "SQLite refuses it: \(ForeignText.quoted(message))"
     case .tooMuchWork: "takes too much work. Make it simpler"
     case .quadratic(let rowCount, let limit):

@@ -95,10 +95,25 @@ final class Sandbox {
       let offset = expression.map { Int(sqlite3_error_offset(database)) - $0.at } ?? -1
       let isInside = expression.map { 0...$0.0.sql.utf8.count ~= offset } ?? false
       sqlite3_finalize(statement)
+      if isInside, let expression, let fault = keyword(at: offset, in: expression.0) { throw fault }
       throw Fault(
         explain(String(cString: sqlite3_errmsg(database))), at: isInside ? offset : nil)
     }
     return Statement(statement, columnNames: authorizer.columnNames, work: work)
+  }
+
+  /// Whether what SQLite does not take is a column's name that is a keyword, or what follows one.
+  private func keyword(at offset: Int, in expression: Expression) -> Fault? {
+    guard let tokens = try? tokenize(expression.sql),
+      let index = tokens.firstIndex(where: { $0.range.upperBound > offset }) ?? tokens.indices.last
+    else { return nil }
+    for token in tokens[max(0, index - 1)...index].reversed() {
+      guard case .word(let name) = token.kind, schema.index(of: name) != nil,
+        sqlite3_keyword_check(name, Int32(name.utf8.count)) != 0
+      else { continue }
+      return Fault(.keyword(name), at: token.range.lowerBound)
+    }
+    return nil
   }
 
   private func explain(_ message: String) -> ExpressionError.Code {

@@ -33,15 +33,41 @@ enum FieldType {
       of: all.map(\.spelling).filter { ofFields || !$0.hasPrefix("timestamp(") })
   }
 
+  /// What is wrong with a text that names no type.
+  static func fault(
+    of text: String, ofFields: Bool
+  ) -> (problem: String, remedy: String) {
+    let most = JobKeys.decimalPrecisions.upperBound
+    if let (precision, scale) = decimal(text.filter { $0 != " " && $0 != "?" }), precision > most {
+      return (
+        "has \(precision) digits, and a decimal has at most \(most)",
+        scale < most
+          ? "Use decimal(\(most),\(scale)) if the values fit, else double or string"
+          : "Use double or string"
+      )
+    }
+    return (
+      "is not a valid type",
+      "Use \(list(ofFields: ofFields))" + (ofFields ? ", with ? for nullable" : "")
+    )
+  }
+
+  private static func decimal(_ name: String) -> (precision: Int, scale: Int)? {
+    guard name.hasPrefix("decimal("), name.hasSuffix(")") else { return nil }
+    let parts = name.dropFirst("decimal(".count).dropLast().split(separator: ",")
+    guard parts.count == 2, let precision = Int(parts[0]), let scale = Int(parts[1]) else {
+      return nil
+    }
+    return (precision, scale)
+  }
+
   /// `int64`, `decimal(9, 2)`; nil for anything else.
   static func columnType(_ text: String) -> ColumnType? {
     let name = text.filter { $0 != " " }
     let plain: [ColumnType] = [.int32, .int64, .double, .bool, .string, .timestamp]
     if let type = plain.first(where: { $0.description == name }) { return type }
-    guard name.hasPrefix("decimal("), name.hasSuffix(")") else { return nil }
-    let parts = name.dropFirst("decimal(".count).dropLast().split(separator: ",")
-    guard parts.count == 2, let precision = Int(parts[0]), let scale = Int(parts[1]),
-      JobKeys.decimalPrecisions.contains(precision), (0...precision).contains(scale)
+    guard let (precision, scale) = decimal(name), JobKeys.decimalPrecisions.contains(precision),
+      (0...precision).contains(scale)
     else { return nil }
     return .decimal(precision: precision, scale: scale)
   }

@@ -43,8 +43,10 @@ package enum JobFile {
   }
 
   /// As ``parse(text:path:environment:readFile:checkProperties:)``, with lines.
+  ///
+  /// - Parameter name: Takes the place of the file's; empty where it has none.
   package static func parsed(
-    text: String, path: String, environment: [String: String],
+    text: String, path: String, name: String? = nil, environment: [String: String],
     readFile: @escaping (String) -> String?,
     checkProperties: @escaping PropertyCheck = { _ in [] }
   ) throws(JobFileErrors) -> Parsed {
@@ -54,7 +56,7 @@ package enum JobFile {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")
     } else if let root = reader.root(text) {
       var parser = JobParser(reader, checkProperties: checkProperties)
-      let job = parser.parse(root, fallbackName: fileName(path))
+      let job = parser.parse(root, fallbackName: name ?? fileName(path))
       parsed = Parsed(
         job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine,
         warnings: reader.warnings)

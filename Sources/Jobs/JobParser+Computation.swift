@@ -77,7 +77,7 @@ extension JobParser {
     var taken = Set(keys.map { $0.lowercased() })
     for (name, entry) in reader.map(entry) {
       guard checkColumnName(name, entry, taken: &taken), let text = reader.string(entry),
-        let measure = measure(name, text.filter { $0 != " " }, entry, schema)
+        let measure = measure(name, text, entry, schema)
       else { continue }
       measures.append(measure)
       entries.append((name, entry))
@@ -89,20 +89,26 @@ extension JobParser {
   }
 
   private func measure(
-    _ name: String, _ text: String, _ entry: YAMLReader.Entry, _ schema: Schema
+    _ name: String, _ written: String, _ entry: YAMLReader.Entry, _ schema: Schema
   ) -> Measure? {
+    let text = written.filter { !$0.isWhitespace }
     let parts = text.split(separator: "(", maxSplits: 1)
+    let usages = "Use \(Suggestion.choice(of: Measure.functions.flatMap { $0.usages }))"
+    if let (what, remedy) = notBuilt(written) {
+      reader.fail(entry, value: written, "is not built yet: \(what)", remedy ?? usages)
+      return nil
+    }
     guard parts.count == 2, text.hasSuffix(")"),
       let function = Measure.function(named: String(parts[0]))
     else {
-      let usages = Measure.functions.flatMap { $0.usages }
-      reader.fail(
-        entry, value: text, "is not a valid measure", "Use \(Suggestion.choice(of: usages))")
+      reader.fail(entry, value: written, "is not a valid measure", usages)
       return nil
     }
     let argument = String(parts[1].dropLast())
     var field: ColumnDefinition?
-    if !argument.isEmpty {
+    // As SQL counts rows.
+    let isAll = argument == "*" && function.usages.contains("\(function.name)(*)")
+    if !argument.isEmpty && !isAll {
       guard let column = column(argument, entry, schema) else { return nil }
       field = column
     }
@@ -112,6 +118,29 @@ extension JobParser {
       reader.fail(entry, value: text, error.problem, error.remedy)
       return nil
     }
+  }
+
+  /// What a measure asks for that SQL has and this release does not.
+  private func notBuilt(_ written: String) -> (what: String, remedy: String?)? {
+    let words = written.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
+    guard let function = words.first, written.contains("(") else { return nil }
+    if words.dropFirst().first == "distinct" {
+      return (
+        "measures do not leave out repeated values",
+        "Group by the field in a job of its own, and count its rows"
+      )
+    }
+    if words.contains("filter") && words.contains("where") {
+      return (
+        "a measure has no condition of its own",
+        "Write the condition under where, which holds for all measures, in a job of its own"
+      )
+    }
+    if words.contains("over") {
+      return ("measures have no OVER", "Write window functions under select")
+    }
+    return Measure.isNotBuilt(String(function))
+      ? ("there is no measure \(function)", nil) : nil
   }
 
   /// The state's columns are named after keys and measures; some need a second column.
@@ -175,7 +204,7 @@ extension JobParser {
       text = object.entry("sql")
     }
     let type = reader.value(object, "type", FieldType.columnType) {
-      ("is not a valid type", "Use \(FieldType.list(ofFields: false))")
+      FieldType.fault(of: object.entry("type")?.word ?? "", ofFields: false)
     }
     guard let text, let sql = reader.string(text) else { return nil }
     do {

@@ -144,9 +144,8 @@ extension JobParser {
       }
       guard let text = reader.string(entry) else { continue }
       guard let (type, encoding, isNullable) = FieldType.field(text) else {
-        reader.fail(
-          entry, value: text, "is not a valid type",
-          "Use \(FieldType.list(ofFields: true)), with ? for nullable")
+        let fault = FieldType.fault(of: text, ofFields: true)
+        reader.fail(entry, value: text, fault.problem, fault.remedy)
         continue
       }
       fields.append(

@@ -23,7 +23,7 @@ struct JobParser {
     let root = reader.object(entry)
     let name = root.entry("name").flatMap(reader.string) ?? fallbackName
     nameLine = root.entry("name")?.line ?? 1
-    checkName(name, root.entry("name") ?? entry)
+    checkName(name, root.entry("name"), entry)
 
     let source = reader.object(root, "source")
     let format: InputFormat = reader.choice(source, "format")
@@ -53,17 +53,36 @@ struct JobParser {
     return base.with(select: select)
   }
 
-  private func checkName(_ name: String, _ entry: YAMLReader.Entry) {
+  /// - Parameter root: Where the file's own name is told, if it gives no other.
+  private func checkName(
+    _ name: String, _ entry: YAMLReader.Entry?, _ root: YAMLReader.Entry
+  ) {
     let isAllowed =
       name.utf8.count <= JobKeys.nameByteLimit
       && name.first.map(isLowercaseOrDigit) == true
       && name.allSatisfy { isLowercaseOrDigit($0) || ".-_".contains($0) }
-    if !isAllowed {
+    if isAllowed { return }
+    let rule =
+      "up to \(JobKeys.nameByteLimit) of a-z, 0-9, '.', '-' and '_', starting with a letter or "
+      + "digit"
+    let example = allowedName(like: name)
+    if let entry {
       reader.fail(
-        entry, value: name, "is not a valid job name",
-        "Use up to \(JobKeys.nameByteLimit) of a-z, 0-9, '.', '-' and '_', starting with a "
-          + "letter or digit")
+        entry, value: name, "is not a valid job name", "Use \(rule), for example \(example)")
+    } else if name.isEmpty {
+      reader.fail(root, "has no name", "Write name: calls, or give the name with --name")
+    } else {
+      reader.fail(
+        root, value: name, "is the name of the file, and is not a valid job name",
+        "Add name: \(example), or another of \(rule)")
     }
+  }
+
+  private func allowedName(like name: String) -> String {
+    let letters = name.lowercased().map { isLowercaseOrDigit($0) || "._".contains($0) ? $0 : "-" }
+    let start = letters.drop { !isLowercaseOrDigit($0) }.prefix(JobKeys.nameByteLimit)
+    let end = start.reversed().drop { $0 == "-" }
+    return end.isEmpty ? "calls" : String(end.reversed())
   }
 
   private func checkTogether(_ root: YAMLReader.Object) {

@@ -53,6 +53,11 @@ package enum JobReference {
     \(example)
     ```
 
+    Keys that begin with `x-` are ignored. They are for parts that others share, by YAML's anchors
+    and merge keys: `x-kafka: &kafka { ... }`, then `<<: *kafka`. A key of an object's own goes
+    before a merged one. Write a type with `?` in quotes between braces, as other YAML readers need
+    it: `{ price: "double?" }`. A file with anchors has at most 64 KiB and 16 aliases.
+
     `tranche validate JOB` checks a job file without a broker. Every error names the file, the line,
     the key, the value and what would be valid. `tranche schema` prints a JSON Schema that
     editors use to complete and check keys.

@@ -12,6 +12,7 @@ package enum JobSchema {
       "title": "A job of Tranche",
       "type": "object",
       "additionalProperties": false,
+      "patternProperties": { "^(x-.*|<<)$": {} },
       "required": \(required(of: "")),
       "properties": \(properties(of: "", indent: "  "))
     }
@@ -94,6 +95,7 @@ package enum JobSchema {
   private static func object(_ path: String, _ indent: String) -> [String] {
     [
       "\"type\": \"object\"", "\"additionalProperties\": false",
+      "\"patternProperties\": { \"^(x-.*|<<)$\": {} }",
       "\"required\": \(required(of: path))",
       "\"properties\": \(properties(of: path, indent: indent))",
     ]

@@ -33,6 +33,8 @@ final class YAMLReader {
   private(set) var warnings: [JobFileError] = []
   /// After so many nobody reads on.
   private static let errorLimit = 100
+  /// So many aliases multiply a text of 64 KiB by no more than a few hundred.
+  private static let aliasLimit = 16
   /// Of one value after substitution, and of all that is substituted.
   static let valueByteLimit = 1 << 20
   static let substitutedByteLimit = 4 << 20
@@ -127,7 +129,7 @@ final class YAMLReader {
     lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
     // Aliases of aliases are a short text and a tree without end, which Yams goes through where it
     // stands for a key.
-    if text.utf8.count > 65_536 || aliasCount(text) > 16, hasAnchor(text) {
+    if text.utf8.count > 65_536 || aliasCount(text) > Self.aliasLimit, hasAnchor(text) {
       fail(
         line: 1,
         "uses anchors (&name) in a file that is too large for them, or too many aliases (*name)",
@@ -217,6 +219,9 @@ final class YAMLReader {
     for (name, child) in mapping(entry, most: 100) {
       if known.contains(name) {
         entries[name] = child
+      } else if name.hasPrefix("x-") {
+        // Parts that others share by anchors.
+        continue
       } else if let reason = JobKeys.notBuilt[child.key] {
         fail(child, "is not built yet: \(reason)", "Leave it out")
       } else {
@@ -258,15 +263,16 @@ final class YAMLReader {
       fail(entry, value: entry.word, "is not a mapping", "Write keys and values below it")
       return []
     }
-    guard mapping.count <= most else {
+    let pairs = mapping.count > most ? Array(mapping) : merged(mapping, entry)
+    guard pairs.count <= most else {
       fail(
-        entry, "has \(mapping.count) entries, and at most \(most) are allowed",
+        entry, "has \(pairs.count) entries, and at most \(most) are allowed",
         "Keep those that the job needs")
       return []
     }
     let isMap = if case .map = JobKeys.key(entry.pattern)?.kind { true } else { false }
     var entries: [(name: String, entry: Entry)] = []
-    for (keyNode, node) in mapping {
+    for (keyNode, node) in pairs {
       guard let name = keyNode.scalar?.string else {
         fail(entry, "has a key that is not text", "Write names as keys")
         continue
@@ -287,6 +293,45 @@ final class YAMLReader {
         ))
     }
     return entries
+  }
+
+  /// The pairs of a mapping, those of its merge key `<<` first. A key of its own goes before a
+  /// merged one of that name, and of several merged mappings the first that has it.
+  /// - SeeAlso: yaml.org/type/merge.html.
+  private func merged(
+    _ mapping: Node.Mapping, _ entry: Entry, depth: Int = 0
+  ) -> [(key: Node, value: Node)] {
+    let own = mapping.filter { $0.key.scalar?.string != "<<" }
+    guard own.count < mapping.count else { return Array(mapping) }
+    var pairs: [(key: Node, value: Node)] = []
+    var places: [String: Int] = [:]
+    for (key, value) in mapping where key.scalar?.string == "<<" {
+      let parts = value.sequence.map { Array($0) } ?? [value]
+      for part in parts {
+        // As deep as an alias may lead; see root(_:).
+        guard case .mapping(let part) = part, depth < Self.aliasLimit else {
+          fail(
+            entry, "has a merge key << that is not a mapping",
+            "Write <<: *NAME, or <<: [*NAME, *OTHER]")
+          return own.map { ($0.key, $0.value) }
+        }
+        for pair in merged(part, entry, depth: depth + 1) {
+          let name = pair.key.scalar?.string ?? ""
+          if places[name] == nil {
+            places[name] = pairs.count
+            pairs.append(pair)
+          }
+        }
+      }
+    }
+    for pair in own {
+      if let place = pair.key.scalar.flatMap({ places[$0.string] }) {
+        pairs[place] = (pair.key, pair.value)
+      } else {
+        pairs.append((pair.key, pair.value))
+      }
+    }
+    return pairs
   }
 
   func items(_ entry: Entry) -> [Entry] {

@@ -1,15 +1,51 @@
 internal import Tables
 
 /// Rows under a header, columns as wide as their widest cell, numbers to the right.
-package func aligned(_ header: [String], _ rows: [[String]], numeric: Set<Int>) -> String {
+///
+/// A cell of more than ``paddedWidth`` characters pads no other row.
+///
+/// - Parameter width: Characters that a line may have: texts are cut, the widest columns first,
+///   and end in `…`, and a line that is still too long is cut as well. Nil: nothing is cut.
+package func aligned(
+  _ header: [String], _ rows: [[String]], numeric: Set<Int>, width: Int? = nil
+) -> String {
   let all = [header] + rows
-  let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+  var widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+  if let width {
+    widths = fitted(widths, cuttable: header.indices.filter { !numeric.contains($0) }, to: width)
+  }
   return all.map { row in
-    row.enumerated().map { column, cell in
-      let padding = String(repeating: " ", count: widths[column] - cell.count)
-      return numeric.contains(column) ? padding + cell : cell + padding
+    let line = row.enumerated().map { column, cell in
+      let text = width == nil ? cell : cut(cell, to: widths[column])
+      let padded = width == nil ? min(widths[column], paddedWidth) : widths[column]
+      let padding = String(repeating: " ", count: max(0, padded - text.count))
+      return numeric.contains(column) ? padding + text : text + padding
     }.joined(separator: "  ").trimmingSuffix(" ")
+    return width.map { cut(line, to: $0) } ?? line
   }.joined(separator: "\n")
+}
+
+private let paddedWidth = 60
+
+/// Widths whose sum, with two blanks between columns, is at most `limit` where that is possible.
+private func fitted(_ widths: [Int], cuttable: [Int], to limit: Int) -> [Int] {
+  var widths = widths
+  // No column is cut below what still tells something.
+  let least = 8
+  while true {
+    let excess = widths.reduce(0, +) + 2 * (widths.count - 1) - limit
+    let wide = cuttable.filter { widths[$0] > least }
+    guard excess > 0, let most = wide.map({ widths[$0] }).max() else { return widths }
+    // The widest ones go down together, to the next narrower one.
+    let widest = wide.filter { widths[$0] == most }
+    let next = wide.map { widths[$0] }.filter { $0 < most }.max() ?? least
+    let step = max(1, min(most - next, (excess + widest.count - 1) / widest.count))
+    for column in widest { widths[column] = most - step }
+  }
+}
+
+private func cut(_ text: String, to width: Int) -> String {
+  text.count <= width ? text : text.prefix(max(0, width - 1)) + "…"
 }
 
 extension String {

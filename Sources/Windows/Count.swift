@@ -3,7 +3,7 @@ package import Tables
 /// `count()` counts records, `count(f)` those whose value is not null.
 package struct Count: OneColumnFunction {
   package static let name = "count"
-  package static let usages = ["count()", "count(f)"]
+  package static let usages = ["count()", "count(*)", "count(f)"]
   package static let gives = "int64: the records, or those whose field is not NULL"
 
   package init() {}

@@ -152,8 +152,20 @@ package struct Measure: Sendable, Equatable, CustomStringConvertible {
     self.argument = argument
   }
 
+  /// - Parameter name: In any case, as in SQL.
   package static func function(named name: String) -> (any MeasureFunction.Type)? {
-    functions.first { $0.name == name }
+    functions.first { $0.name == name.lowercased() }
+  }
+
+  /// Functions of SQL that a job file cannot name yet, in lower case.
+  package static func isNotBuilt(_ name: String) -> Bool {
+    let starts = ["approx", "median", "percentile", "quantile", "std", "stddev", "var", "uniq"]
+    let names = [
+      "any_value", "array_agg", "bool_and", "bool_or", "corr", "count_if", "countif", "distinct",
+      "first", "first_value", "group_concat", "histogram", "last", "last_value", "max_by", "min_by",
+      "mode", "string_agg", "total",
+    ]
+    return names.contains(name.lowercased()) || starts.contains(where: name.lowercased().hasPrefix)
   }
 
   package var result: ColumnDefinition {

@@ -1,4 +1,5 @@
 import Glibc
+import Jobs
 
 /// Reads a file of configuration: a job file, a secret, shared credentials. Nil where it cannot be
 /// read or is longer than it may be.
@@ -9,6 +10,14 @@ func fileBytes(_ path: String, byteLimit: Int) -> [UInt8]? {
   let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
   guard descriptor >= 0 else { return nil }
   defer { close(descriptor) }
+  return bytes(of: descriptor, byteLimit: byteLimit)
+}
+
+/// The job file that came on standard input, which can be read once; nil as for
+/// ``fileBytes(_:byteLimit:)``.
+let standardInputBytes: [UInt8]? = bytes(of: STDIN_FILENO, byteLimit: JobFile.byteLimit)
+
+private func bytes(of descriptor: Int32, byteLimit: Int) -> [UInt8]? {
   var bytes: [UInt8] = []
   var chunk = [UInt8](repeating: 0, count: 65_536)
   while true {

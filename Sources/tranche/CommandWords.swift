@@ -18,12 +18,16 @@ extension Words {
 
 /// What names a job on a command line, as a shell takes it.
 ///
-/// - Parameter job: Nil where its file cannot be read: then its folder is not named.
+/// - Parameters:
+///   - job: Nil where its file cannot be read: then its folder is not named.
+///   - name: As ``JobOptions/name``.
 func jobArguments(
-  _ file: String, _ job: Job?, _ checkpoints: CheckpointOptions, _ code: CodeOptions
+  _ file: String, name: String? = nil, _ job: Job?, _ checkpoints: CheckpointOptions,
+  _ code: CodeOptions
 ) -> String {
   let words =
-    [file] + (job.map { checkpoints.words(of: $0, file: file) } ?? [])
+    [file] + (name.map { ["--name", $0] } ?? [])
+    + (job.map { checkpoints.words(of: $0, file: file) } ?? [])
     + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
   return words.map { word in
     let isPlain = word.allSatisfy {
@@ -34,7 +38,9 @@ func jobArguments(
 }
 
 extension JobOptions {
-  func commandLine(of job: Job?) -> String { jobArguments(file, job, checkpoints, code) }
+  func commandLine(of job: Job?) -> String {
+    jobArguments(file, name: name, job, checkpoints, code)
+  }
 }
 
 extension Decision {

@@ -38,7 +38,9 @@ struct ProduceCommand: ParsableCommand {
     if records < 0 || partitions < 1 {
       throw ValidationError("--records takes 0 or more, --partitions 1 or more.")
     }
-    if let rate, rate <= 0 { throw ValidationError("--rate takes a number above 0.") }
+    if let rate, !(rate > 0 && rate.isFinite) {
+      throw ValidationError("--rate takes a number above 0.")
+    }
   }
 
   func run() throws {

@@ -16,23 +16,43 @@ struct ShowCommand: ParsableCommand {
     discussion:
       """
       Reads committed state, also while a run writes. A double column whose name begins with \
-      percentage gets a bar.
+      percentage gets a bar. On a terminal, texts that do not fit are cut and end in …; anywhere \
+      else nothing is cut. --csv and --json print the rows as an object in that format has them.
       """
   )
 
   @OptionGroup var job: JobOptions
 
-  @Option(help: "latest, or the start of a window, as in its key or in ISO 8601.")
+  @Option(
+    help: """
+      latest, or a window by its start in ISO 8601, by its label, its key, or its object's key.
+      """)
   var window = "latest"
 
+  // A value that begins with a hyphen is a wrong number, not another option.
   @Option(
+    parsing: .unconditional,
     help:
       """
       Show at most this many rows, those with the largest percentage first; 0 for all, sorted by \
-      key.
+      key. (default: 20; with --csv and --json: all)
       """
   )
-  var rows = 20
+  var rows: Int?
+
+  @Option(help: "Show these columns, separated by commas, in this order.")
+  var columns: String?
+
+  @Flag(help: "Print CSV with a header.")
+  var csv = false
+
+  @Flag(help: "Print one JSON object per row.")
+  var json = false
+
+  func validate() throws {
+    if let rows, rows < 0 { throw ValidationError("--rows takes 0 or more.") }
+    if csv && json { throw ValidationError("Give --csv or --json, not both.") }
+  }
 
   func run() throws {
     try exiting(job) {
@@ -53,9 +73,19 @@ struct ShowCommand: ParsableCommand {
       guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: reader.path) }
       let window = try chosenWindow(job, reader)
       let table = try resultTable(of: window, job: job, reader: reader)
+      let isForProgram = csv || json
+      let shown = shownRows(table, most: rows ?? (isForProgram ? 0 : 20))
+      let part = try chosen(table, rows: shown)
+      if isForProgram {
+        let bytes = csv ? try CSVEncoder.encode(part) : try JSONLinesEncoder.encode(part)
+        return printExact(String(decoding: bytes, as: UTF8.self), terminator: "")
+      }
+      let count = Int64(table.rowCount)
       printText(
-        "\(job.name), \(job.window.title(of: window)): \(grouped(Int64(table.rowCount))) groups")
-      printText(TablePrinter(table, maxRows: rows).text)
+        "\(job.name), \(job.window.title(of: window)): \(grouped(count)) group"
+          + (count == 1 ? "" : "s"))
+      printText(
+        TablePrinter(part, hiddenCount: table.rowCount - shown.count, width: terminalWidth()).text)
     }
   }
 
@@ -65,57 +95,129 @@ struct ShowCommand: ParsableCommand {
       throw CommandError(.data, "\(job.name): there is no window with records yet.")
     }
     if window == "latest" { return latest }
-    // As in its key or as a label, whose time may be written in several ways.
-    var text = window
-    let time = text.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
-    let label = time.map { TimestampText.format(milliseconds: $0) } ?? window
-    if let named = windows.first(where: {
-      job.window.keyText(of: $0) == window || job.window.label(of: $0) == label
-    }) {
-      return named
-    }
+    if let named = windows.first(where: { WindowName(window).fits($0, of: job) }) { return named }
     throw CommandError(
       .data,
       """
-      \(job.name): no window starts at \(window). There are \(windows.count), from \
+      \(job.name): no window starts at \(window). There \
+      \(windows.count == 1 ? "is 1" : "are \(windows.count)"), from \
       \(job.window.keyText(of: windows[0])) to \(job.window.keyText(of: latest)).
       """
     )
   }
-}
 
-/// A table for the terminal.
-struct TablePrinter {
-  private let table: Table
-  private let maxRows: Int
-
-  init(_ table: Table, maxRows: Int) {
-    self.table = table
-    self.maxRows = maxRows
-  }
-
-  var text: String {
-    let bar = table.schema.columns.firstIndex {
-      $0.type == .double && $0.name.lowercased().hasPrefix("percentage")
-    }
+  /// Those with the largest percentage first; all of them in the order of their keys.
+  private func shownRows(_ table: Table, most: Int) -> [Int] {
     var order = Array(0..<table.rowCount)
-    if maxRows > 0, let bar {
+    guard most > 0 else { return order }
+    if let bar = table.percentageColumn {
       order.sort {
         table[bar].doubles[$0] != table[bar].doubles[$1]
           ? table[bar].doubles[$0] > table[bar].doubles[$1] : $0 < $1
       }
     }
-    let shown = maxRows > 0 ? Array(order.prefix(maxRows)) : order
+    return Array(order.prefix(most))
+  }
+
+  /// The columns that were asked for, of these rows.
+  private func chosen(_ table: Table, rows: [Int]) throws -> Table {
+    var indices = Array(table.schema.columns.indices)
+    if let columns {
+      indices = try columns.split(separator: ",").map { part in
+        let name = part.trimmingCharacters(in: .whitespaces)
+        if let index = table.schema.index(of: name) { return index }
+        throw CommandError(
+          .data,
+          "--columns: there is no column \(name). There are: "
+            + table.schema.columns.map(\.name).joined(separator: ", "))
+      }
+      guard !indices.isEmpty, Set(indices).count == indices.count else {
+        throw CommandError(.data, "--columns: name each column once, as in --columns a,b.")
+      }
+    }
+    let parts = indices.map { index in
+      var column = Column(table[index].type)
+      for row in rows { column.append(row: row, of: table[index]) }
+      return column
+    }
+    return Table(Schema(indices.map { table.schema.columns[$0] }), columns: parts)
+  }
+}
+
+extension Table {
+  /// The first that holds shares in percent by its name.
+  fileprivate var percentageColumn: Int? {
+    schema.columns.firstIndex { $0.type == .double && $0.name.lowercased().hasPrefix("percentage") }
+  }
+}
+
+/// What a person calls a window: any of the texts that name one in what Tranche prints.
+struct WindowName {
+  private let text: String
+
+  init(_ text: String) { self.text = text }
+
+  func fits(_ window: Window, of job: Job) -> Bool {
+    let (kind, key) = (job.window, job.window.keyText(of: window))
+    var names = [key, kind.label(of: window), kind.title(of: window)]
+    names.append(ObjectKeys.window(window, of: job))
+    if let folder = kind.folderColumn { names.append("\(folder)=\(key)") }
+    // Also as the last parts of an object's whole address.
+    let path = text.hasSuffix("/") ? String(text.dropLast()) : text
+    if names.contains(where: { path == $0 || path.hasSuffix("/\($0)") }) { return true }
+    return time.map { kind.label(of: window) == $0 } ?? false
+  }
+
+  /// A time in whatever way it is written, as labels have it; colons may be hyphens, as in keys.
+  private var time: String? {
+    var words = text.split(separator: "T", maxSplits: 1).map(String.init)
+    if words.count == 2 {
+      let clock = words[1].split(separator: "-", omittingEmptySubsequences: false)
+      if clock.count == 3 { words[1] = clock.joined(separator: ":") }
+    }
+    var joined = words.joined(separator: "T")
+    return joined.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+      .map { TimestampText.format(milliseconds: $0) }
+  }
+}
+
+/// Columns of the terminal that standard output is; nil where it is none.
+private func terminalWidth() -> Int? {
+  var size = winsize()
+  guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0,
+    size.ws_col > 0
+  else { return nil }
+  return Int(size.ws_col)
+}
+
+/// A table for the terminal.
+struct TablePrinter {
+  private let table: Table
+  private let hiddenCount: Int
+  private let width: Int?
+
+  /// - Parameters:
+  ///   - hiddenCount: Rows that are not shown.
+  ///   - width: Nil where nothing is to be cut.
+  init(_ table: Table, hiddenCount: Int, width: Int?) {
+    self.table = table
+    self.hiddenCount = hiddenCount
+    self.width = width
+  }
+
+  var text: String {
+    let bar = table.percentageColumn
     let numeric = Set(
       table.schema.columns.indices.filter { table.schema.columns[$0].type != .string })
-    let rows = shown.map { row in
+    let rows = (0..<table.rowCount).map { row in
       table.schema.columns.indices.map { cell(row, $0) } + [
         bar.map { drawBar(table[$0].doubles[row]) } ?? ""
       ]
     }
-    let more = table.rowCount - shown.count
-    return aligned(table.schema.columns.map(\.name) + [""], rows, numeric: numeric)
-      + (more > 0 ? "\n... and \(grouped(Int64(more))) more (--rows 0 shows all)" : "")
+    return aligned(
+      table.schema.columns.map(\.name) + [""], rows, numeric: numeric, width: width)
+      + (hiddenCount > 0
+        ? "\n... and \(grouped(Int64(hiddenCount))) more (--rows 0 shows all)" : "")
   }
 
   private func cell(_ row: Int, _ index: Int) -> String {

@@ -13,7 +13,8 @@ struct StateFolderFacts: Equatable {
   var trancheCheckpoints: String?
   var stateDirectory: String?
   /// The folder of the job file as it was named, its own links followed; absolute.
-  var jobFolder: String
+  /// Nil for a job file that came on standard input.
+  var jobFolder: String?
   /// The files of this job's checkpoint where they exist: at the folder that the job file leads to,
   /// and in `checkpoints/` of the working folder.
   var besideJob: FileIdentity?
@@ -26,6 +27,8 @@ enum StateFolder: Equatable {
   case useWorkingFolder(insteadOf: String)
   /// Both hold a checkpoint of this job, and they are two files.
   case refuse(beside: String)
+  /// Nothing says where it lies: the job file has no folder, and the current one is not guessed.
+  case unknown
 }
 
 /// The one rule, in the order of docs/operations.md, "Where state lies".
@@ -35,7 +38,8 @@ func stateFolder(_ facts: StateFolderFacts) -> StateFolder {
   // systemd.exec(5): "the paths are concatenated with colon".
   let directories = facts.stateDirectory?.split(separator: ":").map(String.init) ?? []
   if let first = directories.first { return .use(first) }
-  let beside = folderBesideJob(facts.jobFolder)
+  guard let jobFolder = facts.jobFolder else { return .unknown }
+  let beside = folderBesideJob(jobFolder)
   switch (facts.besideJob, facts.inWorkingFolder) {
   case (_, nil): return .use(beside)
   case (nil, .some): return .useWorkingFolder(insteadOf: beside)
@@ -64,6 +68,13 @@ extension StateFolder {
     switch self {
     case .use(let folder): return folder
     case .useWorkingFolder: return "checkpoints"
+    case .unknown:
+      throw CommandError(
+        .data,
+        """
+        \(job): the job file came on standard input, which does not say where the checkpoint lies. \
+        Name its folder with --checkpoints, or in TRANCHE_CHECKPOINTS.
+        """)
     case .refuse(let beside):
       let paths = [beside, "checkpoints"].map { Checkpoint.path(ofJob: job, folder: $0) }
       throw CommandError(
@@ -95,7 +106,7 @@ extension CheckpointOptions {
   func words(of job: Job, file: String) -> [String] {
     if let folder { return ["--checkpoints", folder] }
     guard let path = try? chosenFolder(of: job, file: file).path(job: job.name) else { return [] }
-    if path == folderBesideJob(resolvedFolder(of: file)) { return [] }
+    if !isStandardInput(file), path == folderBesideJob(resolvedFolder(of: file)) { return [] }
     guard let resolved = realpath(path, nil) else { return ["--checkpoints", path] }
     defer { free(resolved) }
     return ["--checkpoints", String(cString: resolved)]
@@ -105,12 +116,13 @@ extension CheckpointOptions {
     let environment = ProcessInfo.processInfo.environment
     var facts = StateFolderFacts(
       option: folder, trancheCheckpoints: environment["TRANCHE_CHECKPOINTS"],
-      stateDirectory: environment["STATE_DIRECTORY"], jobFolder: resolvedFolder(of: file))
+      stateDirectory: environment["STATE_DIRECTORY"],
+      jobFolder: isStandardInput(file) ? nil : resolvedFolder(of: file))
     func identity(in folder: String) -> FileIdentity? {
       FileIdentity(path: Checkpoint.path(ofJob: job.name, folder: folder), followsLink: true)
     }
-    let beside = folderBesideJob(facts.jobFolder)
-    (facts.besideJob, facts.inWorkingFolder) = (identity(in: beside), identity(in: "checkpoints"))
+    facts.besideJob = facts.jobFolder.flatMap { identity(in: folderBesideJob($0)) }
+    facts.inWorkingFolder = identity(in: "checkpoints")
     return stateFolder(facts)
   }
 }

@@ -15,20 +15,29 @@ import Wiring
 /// What every command that reads a job file takes.
 struct JobOptions: ParsableArguments {
   @Argument(
-    help: ArgumentHelp("The job file.", valueName: "job"),
+    help: ArgumentHelp("The job file; - reads it from standard input.", valueName: "job"),
     completion: .file(extensions: ["yaml", "yml"]))
   var file: String
+
+  @Option(help: "The name of a job that comes on standard input without one.")
+  var name: String?
 
   @OptionGroup var checkpoints: CheckpointOptions
 
   @OptionGroup var code: CodeOptions
+
+  func validate() throws {
+    if name != nil && !isStandardInput(file) {
+      throw ValidationError("--name is for a job file from standard input (-).")
+    }
+  }
 
   /// - Throws: As ``loadJob(_:allowsCode:)``.
   func load() throws -> Job { try loadParsed().job }
 
   /// As ``load()``, with what is said of a valid file.
   func loadParsed() throws -> JobFile.Parsed {
-    try loadParsedJob(file, allowsCode: code.allowCodeProperties)
+    try loadParsedJob(file, name: name, allowsCode: code.allowCodeProperties)
   }
 }
 
@@ -68,9 +77,19 @@ func loadJob(_ path: String, allowsCode: Bool = false) throws -> Job {
   try loadParsedJob(path, allowsCode: allowsCode).job
 }
 
+/// Whether a job file's name stands for standard input, as in other programs.
+func isStandardInput(_ path: String) -> Bool { path == "-" }
+
 /// As ``loadJob(_:allowsCode:)``, with the lines that may clash with another job's.
-func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.Parsed {
-  guard let bytes = fileBytes(path, byteLimit: JobFile.byteLimit) else {
+///
+/// - Parameter name: Of a job that comes on standard input without one.
+func loadParsedJob(
+  _ path: String, name: String? = nil, allowsCode: Bool = false
+) throws -> JobFile.Parsed {
+  let isStandardInput = isStandardInput(path)
+  let content =
+    isStandardInput ? standardInputBytes : fileBytes(path, byteLimit: JobFile.byteLimit)
+  guard let bytes = content else {
     throw CommandError(
       .data,
       """
@@ -83,7 +102,8 @@ func loadParsedJob(_ path: String, allowsCode: Bool = false) throws -> JobFile.P
     throw CommandError(.data, "\(path): is not UTF-8 text.")
   }
   return try JobFile.parsed(
-    text: text, path: path, environment: ProcessInfo.processInfo.environment, readFile: readFile,
+    text: text, path: path, name: isStandardInput ? name ?? "" : nil,
+    environment: ProcessInfo.processInfo.environment, readFile: readFile,
     checkProperties: {
       KafkaCluster.remarks(on: $0, allowsCode: allowsCode).map {
         ($0.name, $0.problem, $0.remedy, $0.isWarning)

@@ -114,7 +114,12 @@ struct JobFileTests {
         "jobs/calls.yaml:10: source.fields.api_id: \"int\" is not a valid type. Use int32"),
       Fault(
         "decimal(9,2)", "decimal(19,2)",
-        "jobs/calls.yaml:10: source.fields.price: \"decimal(19,2)\" is not a valid type"),
+        "jobs/calls.yaml:10: source.fields.price: \"decimal(19,2)\" has 19 digits, and a decimal "
+          + "has at most 18. Use decimal(18,2) if the values fit, else double or string"),
+      Fault(
+        "decimal(9,2)", "decimal( 38, 20 )?",
+        "has 38 digits, and a decimal has at most 18. Use double"),
+      Fault("decimal(9,2)", "decimal(9,10)", "\"decimal(9,10)\" is not a valid type. Use int32"),
       Fault(
         "tumbling: 5m", "tumbling: 5",
         "jobs/calls.yaml:12: window.tumbling: \"5\" is not a duration. Write for example 500ms"),
@@ -134,7 +139,25 @@ struct JobFileTests {
       Fault("by: [api_id]", "by: [ratio]", "\"ratio\" is a double, which cannot be grouped by"),
       Fault(
         "calls: count()", "calls: median(api_id)",
-        "aggregate.measures.calls: \"median(api_id)\" is not a valid measure. Use count()"),
+        "aggregate.measures.calls: \"median(api_id)\" is not built yet: there is no measure "
+          + "median. Use count(), count(*), count(f), sum(f), min(f)"),
+      Fault(
+        "calls: count()", "calls: \"quantile(api_id, 0.95)\"",
+        "\"quantile(api_id, 0.95)\" is not built yet: there is no measure quantile. Use count()"),
+      Fault(
+        "calls: count()", "calls: count(distinct api_id)",
+        "\"count(distinct api_id)\" is not built yet: measures do not leave out repeated values. "
+          + "Group by the field in a job of its own, and count its rows"),
+      Fault(
+        "calls: count()", "calls: count() filter (where api_id > 3)",
+        "is not built yet: a measure has no condition of its own. Write the condition under where"),
+      Fault(
+        "calls: count()", "calls: sum(api_id) OVER ()",
+        "is not built yet: measures have no OVER. Write window functions under select"),
+      Fault(
+        "calls: count()", "calls: cuont()",
+        "\"cuont()\" is not a valid measure. Use count(), count(*)"),
+      Fault("calls: count()", "calls: sum(*)", "\"*\" is not a field"),
       Fault(
         "calls: count()", "API_ID: count()",
         "is already the name of another column (case is ignored)"),
@@ -179,8 +202,9 @@ struct JobFileTests {
         "/run/secret", "${file:/run/secret}/x", "names a file inside the path of a file"),
       Fault("window: { tumbling: 5m }\n", "", "aggregate: needs a window"),
       Fault(
-        "name: calls", "name: Calls!", "jobs/calls.yaml:1: name: \"Calls!\" is not a valid job name"
-      ),
+        "name: calls", "name: Calls per Day!",
+        "jobs/calls.yaml:1: name: \"Calls per Day!\" is not a valid job name. Use up to 63 of a-z, "
+          + "0-9, '.', '-' and '_', starting with a letter or digit, for example calls-per-day"),
       Fault(
         "output: {", "retention: 7d\noutput: {",
         "retention: is not built yet: windows are kept forever"),
@@ -626,6 +650,105 @@ struct JobFileTests {
     let found = faults(
       example.replacing("100.0 * time_taken / sum(time_taken) OVER ()", with: select))
     #expect(message.isEmpty ? found.isEmpty : found.contains(message), "\(found)")
+  }
+
+  @Test("takes its measures as SQL writes them: in any case, and count(*)")
+  func measures() throws {
+    let job = try parse(
+      example.replacing(
+        "count(), time_taken: sum(time_taken)", with: "COUNT(*), time_taken: Sum( Time_Taken )"))
+    #expect(
+      job.aggregate?.measures.map(\.description) == ["calls count()", "time_taken sum(time_taken)"])
+    #expect(job.canonicalSettings == (try parse(example)).canonicalSettings)
+  }
+
+  @Test(
+    "says to quote a name that is a word of SQL",
+    arguments: [
+      (
+        "order > 3",
+        "13:8: where: `order > 3`: order is a word of SQL. To mean the column, write it in double "
+          + "quotes: \"order\""
+      ),
+      ("3 < group", "group is a word of SQL"), ("api_id + order / 2 > 1", "order is a word of SQL"),
+      ("case > 1", "case is a word of SQL"),
+      ("\"\\\"order\\\" > 3\"", ""), ("\"order\" > ", "is not YAML"),
+      ("api_id > > 3", "SQLite refuses it"),
+    ])
+  func keywords(filter: String, message: String) {
+    let found = faults(
+      example.replacing(
+        "api_id: int32,", with: "api_id: int32, order: int64, group: int64, case: int64,"
+      )
+      .replacing("time_taken >= 0", with: filter))
+    #expect(
+      message.isEmpty ? found.isEmpty : found.contains(message),
+      "\(found)")
+  }
+
+  @Test("suggests a name where the file's own is no job's")
+  func impossibleName() {
+    func fault(_ path: String) -> String {
+      do {
+        _ = try JobFile.parse(
+          text: example.replacing("name: calls\n", with: ""), path: path, environment: [:],
+          readFile: { _ in "x" })
+        return ""
+      } catch {
+        return "\(error)"
+      }
+    }
+    #expect(
+      fault("jobs/My Calls (2).yaml").contains(
+        "\"My Calls (2)\" is the name of the file, and is not a valid job name. Add name: "
+          + "my-calls--2, or another of up to 63"))
+    #expect(fault("jobs/\u{e9}.yaml").contains("Add name: calls,"))
+    #expect(fault("jobs/ok.yaml") == "")
+  }
+
+  @Test("shares parts by x- keys, anchors and merge keys, which its own keys go before")
+  func sharedParts() throws {
+    let text = """
+      x-kafka: &kafka
+        properties: { bootstrap.servers: "x:1", client.id: shared }
+      x-fields: &fields { api_id: int32, time_taken: int32 }
+      x-more: &more { price: double, api_id: int64 }
+      name: calls
+      source:
+        kafka:
+          - { <<: *kafka, name: main, topics: [a] }
+          - <<: *kafka
+            name: other
+            topics: [b]
+            properties: { bootstrap.servers: "y:1" }
+        format: csv
+        fields: { <<: [*fields, *more], time_taken: int64, note: string }
+        x-note: ignored
+      output: { to: "file:out" }
+      """
+    let job = try parse(text)
+    #expect(job.clusters.map { $0.properties["bootstrap.servers"] } == ["x:1", "y:1"])
+    #expect(job.clusters.map { $0.properties["client.id"] } == ["shared", nil])
+    #expect(
+      job.fields.map { "\($0.column.name) \($0.column.type)" }
+        == ["api_id int32", "time_taken int64", "price double", "note string"])
+    for (old, new, message) in [
+      ("<<: [*fields, *more]", "<<: x", "source.fields: has a merge key << that is not a mapping"),
+      ("x-note: ignored", "note: 1", "source.note: is not a key of the job file"),
+      ("api_id: int64 }", "x y: int64 }", "source.fields.x y: \"x y\" is not a valid column name"),
+    ] {
+      let found = faults(text.replacing(old, with: new))
+      #expect(found.contains(message), "\(found)")
+    }
+    // Aliases of aliases by merge keys are no more than the limit of aliases allows.
+    var bomb = "x-0: &a0 { \((0..<400).map { "k\($0): int32" }.joined(separator: ", ")) }\n"
+    for level in 1...5 {
+      bomb += "x-\(level): &a\(level) { <<: [*a\(level - 1), *a\(level - 1), *a\(level - 1)] }\n"
+    }
+    let started = ContinuousClock.now
+    let found = faults(bomb + text.replacing("<<: [*fields, *more]", with: "<<: *a5"))
+    #expect(found.contains("too many aliases"), "\(found)")
+    #expect(ContinuousClock.now - started < .seconds(20))
   }
 
   @Test("never crashes the parser, whatever is done to it")

@@ -1,6 +1,7 @@
 import Formats
 import Foundation
 import Tables
+import TestSupport
 import Testing
 import Windows
 
@@ -193,6 +194,29 @@ struct JobReferenceTests {
   func example() throws {
     #expect(JobReference.markdown().contains(JobReference.example))
     #expect(try parse(JobReference.example).name == "api-time-share")
+  }
+
+  @Test("like every job in jobs/ and the README, reads the same in PyYAML")
+  func otherReaders() throws {
+    var texts = [JobReference.example]
+    for file in ["jobs/api-time-share.yaml", "jobs/batch-share.yaml"] {
+      texts.append(try committed(file))
+    }
+    for document in ["README.md", "docs/job-file.md"] {
+      let parts = try committed(document).split(separator: "```yaml\n").dropFirst()
+      texts += parts.compactMap { $0.split(separator: "```").first.map(String.init) }
+    }
+    // Every example of a key, in braces, as people copy it.
+    let examples = JobKeys.all.filter { !$0.example.contains("...") }
+    texts += examples.map { Document.with($0.path, $0.example) }
+    let lines = try TestStack().python(
+      "JobsTests/job_files.py", [], input: texts.joined(separator: "\0")
+    ).split(separator: "\n")
+    #expect(lines.count == texts.count)
+    for (text, line) in zip(texts, lines) {
+      let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      #expect(object?["source"] is [String: Any], "\(text): \(line)")
+    }
   }
 
   @Test("lists the field types that the parser takes")

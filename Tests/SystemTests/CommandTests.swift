@@ -173,6 +173,101 @@ struct CommandTests {
         == String(contentsOf: jobs.appendingPathComponent("job.schema.json"), encoding: .utf8))
   }
 
+  @Test("shows the columns asked for, as a table, CSV or JSON, and fits no terminal that is none")
+  func show() throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      fields: "{ key: string, n: int32 }",
+      rest: "window: global\naggregate: { by: [key], measures: { calls: count(), n: sum(n) } }")
+    let long = String(repeating: "k", count: 900)
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1]]
+        + ["a,1\n", "\(long),2\n"].map {
+          ["op": "produce", "topic": scenario.topic, "partition": 0, "value": $0]
+        })
+    #expect(try scenario.run().exitCode == 0)
+    func show(_ arguments: String...) throws -> ProcessResult {
+      try scenario.stack.tranche(["show", "job.yaml"] + arguments, in: scenario.folder.path)
+    }
+    let table = try show()
+    #expect(table.output.hasPrefix("job, all time: 2 groups\n"), "\(table.errors)")
+    let rows = table.output.split(separator: "\n")
+    #expect(rows.contains { $0.hasPrefix("a ") && $0.count < 100 } && table.output.contains(long))
+    #expect(try show("--columns", "N, key", "--csv").output == "n,key\n1,a\n2,\(long)\n")
+    #expect(
+      try show("--rows", "1", "--json").output == "{\"key\":\"a\",\"calls\":1,\"n\":1}\n")
+    for window in ["global", "all time", "part-0.csv"] {
+      #expect(try show("--window", window, "--csv").exitCode == 0, "\(window)")
+    }
+    for (arguments, code, message) in [
+      (["--rows", "-1"], 64, "--rows takes 0 or more."), (["--csv", "--json"], 64, "not both"),
+      (["--columns", "nothing"], 65, "there is no column nothing. There are: key, calls, n"),
+      (["--columns", "n,N"], 65, "name each column once"),
+      (["--window", "2026"], 65, "no window starts at 2026. There is 1, from global"),
+    ] as [([String], Int32, String)] {
+      let result = try scenario.stack.tranche(
+        ["show", "job.yaml"] + arguments, in: scenario.folder.path)
+      #expect(
+        result.exitCode == code && result.errors.contains(message),
+        "\(arguments): \(result.exitCode) \(result.errors)")
+    }
+    // One group is not "1 groups".
+    try scenario.folder.write(
+      try String(contentsOfFile: "\(scenario.folder.path)/job.yaml", encoding: .utf8)
+        .replacing("name: job", with: "name: one").replacing("by: [key]", with: "by: []")
+        .replacing("file:out", with: "file:one"), to: "one.yaml")
+    #expect(try scenario.tranche("run", "one.yaml").exitCode == 0)
+    #expect(try scenario.tranche("show", "one.yaml").output.contains(": 1 group\n"))
+  }
+
+  @Test("reads a job file from standard input, and does not guess where its checkpoint lies")
+  func standardInput() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 1],
+        scenario.samples(partitions: 1, count: 20, seed: 1),
+      ])
+    let text = try String(contentsOfFile: "\(scenario.folder.path)/job.yaml", encoding: .utf8)
+    let nameless = text.replacing("name: job\n", with: "")
+    func tranche(
+      _ arguments: String..., input: String, environment: [String: String] = [:]
+    ) throws -> ProcessResult {
+      try execute(
+        scenario.stack.binary, arguments, input: input, directory: scenario.folder.path,
+        environment: environment)
+    }
+    let lost = try tranche("run", "-", input: text)
+    #expect(
+      lost.exitCode == 65 && lost.errors.contains("Name its folder with --checkpoints"),
+      "\(lost.errors)")
+    let anonymous = try tranche("run", "-", "--checkpoints", "state", input: nameless)
+    #expect(
+      anonymous.exitCode == 65
+        && anonymous.errors.contains("-:1: has no name. Write name: calls, or give the name with"),
+      "\(anonymous.errors)")
+    let named = try tranche(
+      "run", "-", "--name", "job", "--checkpoints", "state", input: nameless)
+    #expect(named.exitCode == 0 && named.output.contains("job: 1 batch, 20 records"))
+    let again = try tranche(
+      "run", "-", input: text, environment: ["TRANCHE_CHECKPOINTS": "state"])
+    #expect(again.output == "job: nothing new, nothing written\n", "\(again.errors)")
+    #expect(
+      FileManager.default.fileExists(atPath: "\(scenario.folder.path)/state/job.sqlite")
+        && !FileManager.default.fileExists(atPath: "\(scenario.folder.path)/checkpoints"))
+    #expect(try tranche("validate", "-", input: text).output == "-: valid\n")
+    #expect(try tranche("run", "job.yaml", "--name", "x", input: "").exitCode == 64)
+  }
+
+  @Test("takes no rate that is no number", arguments: ["nan", "inf", "0", "-1"])
+  func rate(value: String) throws {
+    let result = try Scenario().tranche("produce", "--rate=\(value)")
+    #expect(result.exitCode == 64 && result.errors.contains("--rate takes a number above 0."))
+  }
+
   @Test("writes outputs at the run's end where the job says so, and then once")
   func runEnd() throws {
     let scenario = try Scenario()

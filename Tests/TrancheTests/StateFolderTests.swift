@@ -10,7 +10,7 @@ private struct Row: Sendable, CustomTestStringConvertible {
   var option: String?
   var trancheCheckpoints: String?
   var stateDirectory: String?
-  var jobFolder = "/srv/t/jobs"
+  var jobFolder: String? = "/srv/t/jobs"
   var besideJob: UInt64?
   var inWorkingFolder: UInt64?
   var answer: Answer
@@ -19,6 +19,7 @@ private struct Row: Sendable, CustomTestStringConvertible {
     case use(String)
     case useWorkingFolder(String)
     case refuse(String)
+    case unknown
   }
 }
 
@@ -57,6 +58,12 @@ private let rows: [Row] = [
     testDescription: "the first of systemd's", stateDirectory: "/var/lib/a:/var/lib/b",
     besideJob: 1, inWorkingFolder: 2, answer: .use("/var/lib/a")),
   Row(
+    testDescription: "standard input", jobFolder: nil, besideJob: 1, inWorkingFolder: 2,
+    answer: .unknown),
+  Row(
+    testDescription: "standard input with the option", option: "x", jobFolder: nil,
+    answer: .use("x")),
+  Row(
     testDescription: "an empty one of systemd's", stateDirectory: "",
     answer: .use("/srv/t/checkpoints")),
 ]
@@ -77,6 +84,7 @@ struct StateFolderTests {
     case .use(let folder): #expect(found == .use(folder))
     case .useWorkingFolder(let folder): #expect(found == .useWorkingFolder(insteadOf: folder))
     case .refuse(let folder): #expect(found == .refuse(beside: folder))
+    case .unknown: #expect(found == .unknown)
     }
   }
 
