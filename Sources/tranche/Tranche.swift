@@ -52,15 +52,17 @@ struct Tranche: ParsableCommand {
       // The flag may be what was wrong; who wrote it reads JSON all the same.
       if code == wrongUsage && CommandLine.arguments.contains("--json") {
         let failure = Failure(code: "usage", message: message(for: error))
-        if let json = try? FailureReport(jobFile: nil).jsonText([failure], code) {
+        if let json = try? FailureReport(jobFile: nil).jsonText([failure], processCode(code)) {
           printExact(json)
         }
       }
     }
-    code = StandardStreams.exitCode(ofWork: code)
-    // A monitor knows four codes, and takes any other for a fault of its own.
+    Glibc.exit(processCode(StandardStreams.exitCode(ofWork: code)))
+  }
+
+  /// A monitor knows four codes, and takes any other for a fault of its own.
+  private static func processCode(_ code: Int32) -> Int32 {
     let isCheck = CommandLine.arguments.dropFirst().first == CheckCommand.configuration.commandName
-    if isCheck && !(0...3).contains(code) { code = Health.Status.unknown.rawValue }
-    Glibc.exit(code)
+    return isCheck && !(0...3).contains(code) ? Health.Status.unknown.rawValue : code
   }
 }

@@ -51,7 +51,7 @@ struct FailureReportTests {
       let message = try #require(error["message"])
       #expect(error["code"]?.isEmpty == false && !message.isEmpty)
       // A person reads the same, in one line each.
-      #expect(code == 64 || result.errors.contains(message), "\(message): \(result.errors)")
+      #expect(name == "usage" || result.errors.contains(message), "\(message): \(result.errors)")
     }
     #expect(
       report["error"] as? String
@@ -160,6 +160,12 @@ struct FailureReportTests {
       }
     }
     withExtendedLifetime(broker) {}
+  }
+
+  @Test("bears the exit code of the process, also where a monitor needs another")
+  func monitor() throws {
+    let scenario = try Scenario()
+    try check("check job.yaml --json --no-such-option", scenario, code: 3, name: "usage")
   }
 
   @Test("tells of each job by itself where several are asked for")
