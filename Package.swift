@@ -125,7 +125,10 @@ let package = Package(
     tests("EscapingTests", ["Escaping", "TestSupport"]),
     tests(
       "ReportsTests",
-      ["Checkpoints", "Engine", "Expressions", "ObjectStorage", "Offsets", "Reports", "Windows"]),
+      [
+        "Checkpoints", "Engine", "Expressions", "ObjectStorage", "Offsets", "Reports",
+        "TestSupport", "Windows",
+      ]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(
       "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]

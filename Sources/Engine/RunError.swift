@@ -208,12 +208,25 @@ extension CheckpointError.Code {
 extension ObjectStoreError.Code {
   fileprivate var runCode: RunError.Code {
     switch self {
-    case .unreachable, .serverError: .unreachable
-    case .refused, .badCredentials: .noPermission
+    case .unreachable: .unreachable
+    case .answer(let answer): answer.meaning.runCode
+    case .refused, .tls, .noCredentials, .badCredentials: .noPermission
     case .full, .inputOutput: .inputOutput
     case .readOnly: .cannotCreate
-    case .noSuchBucket, .badRequest, .tooLarge: .data
+    case .badRequest, .tooLarge: .data
     case .held: .locked
+    }
+  }
+}
+
+extension S3Answer.Meaning {
+  fileprivate var runCode: RunError.Code {
+    switch self {
+    case .busy, .failing, .conflict, .redirected, .damaged: .unreachable
+    case .expired, .unknownKey, .wrongSecret, .wrongClock, .forbidden, .encryptionKey: .noPermission
+    case .otherRegion, .noBucket, .badName, .noChecksum, .tooLarge: .data
+    case .archived, .unsupported, .foreign, .other: .data
+    case .full: .inputOutput
     }
   }
 }

@@ -42,10 +42,10 @@ struct EasyHandle: ~Copyable, @unchecked Sendable {
 
   /// Sends the request with these headers; the callbacks are given the exchange.
   ///
-  /// - Returns: The answer's status; or libcurl's words where there is none.
+  /// - Returns: The answer's status; or why there is none, in libcurl's words.
   mutating func perform<Exchange>(
     _ headers: borrowing HeaderList, _ exchange: inout Exchange
-  ) -> (status: Int, failure: String?) {
+  ) -> (status: Int, failure: HTTPFailure?) {
     var errorText = [CChar](repeating: 0, count: Int(CURL_ERROR_SIZE))
     let code = headers.withPointer { list in
       withUnsafeMutablePointer(to: &exchange) { exchange in
@@ -72,7 +72,24 @@ struct EasyHandle: ~Copyable, @unchecked Sendable {
     let text = errorText.withUnsafeBufferPointer {
       $0.baseAddress.map { String(cString: $0) } ?? ""
     }
-    return (status, text.isEmpty ? String(cString: tranche_curl_describe(code)) : text)
+    let words = text.isEmpty ? String(cString: tranche_curl_describe(code)) : text
+    return (status, HTTPFailure(Self.kind(of: code, words), words))
+  }
+
+  /// The other side's certificate, our list of authorities, and a handshake that does not come
+  /// about stay as they are when they are tried again; a connection that breaks off in the middle
+  /// of a handshake is one like others.
+  private static func kind(of code: CURLcode, _ words: String) -> HTTPFailure.Kind {
+    switch code {
+    case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
+      CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_CRL_BADFILE, CURLE_SSL_INVALIDCERTSTATUS,
+      CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_CLIENTCERT:
+      return .tls
+    case CURLE_SSL_CONNECT_ERROR:
+      let brokenOff = ["reset", "SYSCALL", "unexpected eof", "timed out", "timeout"]
+      return brokenOff.contains(where: words.contains) ? .connection : .tls
+    default: return .connection
+    }
   }
 }
 

@@ -32,8 +32,27 @@ package struct HTTPRequest: Sendable {
 package enum HTTPResult: Sendable {
   /// Of a body that is longer than it may be only the beginning is kept, and `isWhole` is false.
   case answer(status: Int, headers: [String: String], body: [UInt8], isWhole: Bool)
-  /// libcurl's words: no connection, a time-out, a broken one; or ours.
-  case noAnswer(String)
+  case noAnswer(HTTPFailure)
+}
+
+/// Why a request got no answer.
+package struct HTTPFailure: Sendable, Equatable {
+  package enum Kind: Sendable {
+    /// No connection, a time-out, a broken one: another attempt may do.
+    case connection
+    /// The two sides do not trust each other, or do not agree on TLS. Nothing was sent.
+    case tls
+    /// The request itself is at fault. Nothing was sent.
+    case request
+  }
+  package let kind: Kind
+  /// libcurl's words, or ours.
+  package let words: String
+
+  package init(_ kind: Kind, _ words: String) {
+    self.kind = kind
+    self.words = words
+  }
 }
 
 /// How much is sent and read. The time-out of an attempt ends an answer that comes slowly.
@@ -72,16 +91,19 @@ package final class HTTPClient: Sendable {
     // A line end in a value would begin a header of its own.
     let texts = request.headers.flatMap { [$0.name, $0.value] } + [request.url]
     for text in texts where text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
-      return .noAnswer("not sent: a header or the address holds a control character")
+      return .noAnswer(
+        HTTPFailure(.request, "not sent: a header or the address holds a control character"))
     }
     guard texts.reduce(0, { $0 + $1.utf8.count }) <= HTTPLimits.requestHeaderByteCount else {
       return .noAnswer(
-        "not sent: the address and the headers are longer than "
-          + "\(HTTPLimits.requestHeaderByteCount) bytes")
+        HTTPFailure(
+          .request,
+          "not sent: the address and the headers are longer than "
+            + "\(HTTPLimits.requestHeaderByteCount) bytes"))
     }
     // An empty Expect keeps libcurl from waiting for 100 Continue.
     guard let headers = HeaderList(request.headers + [("Expect", "")]) else {
-      return .noAnswer("not sent: no memory for the headers")
+      return .noAnswer(HTTPFailure(.connection, "not sent: no memory for the headers"))
     }
     var exchange = Exchange(body: request.body, bodyByteLimit: request.bodyByteLimit)
     let (status, failure) = handle.withLock { handle in
@@ -90,7 +112,9 @@ package final class HTTPClient: Sendable {
     }
     if exchange.headerByteCount > HTTPLimits.headerByteCount {
       return .noAnswer(
-        "the header of the answer is longer than \(HTTPLimits.headerByteCount) bytes")
+        HTTPFailure(
+          .connection,
+          "the header of the answer is longer than \(HTTPLimits.headerByteCount) bytes"))
     }
     // A body that is too long ends the request by our own refusal to take more.
     if let failure, !exchange.isTooLong { return .noAnswer(failure) }
@@ -143,7 +167,7 @@ private struct Exchange {
 
   /// - Returns: How many of the bytes were taken; fewer than all end the request.
   mutating func receive(_ bytes: UnsafeRawBufferPointer) -> Int {
-    let limit = isSuccess ? bodyByteLimit : min(bodyByteLimit, HTTPLimits.errorByteCount)
+    let limit = isSuccess ? bodyByteLimit : HTTPLimits.errorByteCount
     let taken = min(bytes.count, limit - received.count)
     received.append(contentsOf: bytes.prefix(taken))
     isTooLong = isTooLong || taken < bytes.count

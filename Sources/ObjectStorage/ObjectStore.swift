@@ -103,22 +103,33 @@ extension ObjectStore {
 /// Why a store did not do as asked. Never holds a credential or a signature.
 package struct ObjectStoreError: Error, Equatable, CustomStringConvertible {
   package enum Code: Equatable, Sendable {
+    // Of S3.
+
     /// No answer.
     case unreachable
-    /// 403, or a file system's "permission denied".
+    /// The two sides do not trust each other, or do not agree on TLS. Nothing was sent.
+    case tls
+    /// An answer that is no success, after all attempts.
+    case answer(S3Answer)
+    case noCredentials
+    /// A key or token that no header can hold. Nothing was sent.
+    case badCredentials
+    /// What the job asks for cannot be sent.
+    case badRequest
+
+    // Of a folder.
+
+    /// The file system's "permission denied".
     case refused
-    case noSuchBucket
-    /// 5xx or a throttling code, after all attempts.
-    case serverError(status: Int)
     /// No space or quota left.
     case full
     case readOnly
-    /// The request or the configuration is at fault.
-    case badRequest
-    case badCredentials
     case inputOutput
     /// Another process of this machine writes there now.
     case held
+
+    // Of both.
+
     /// An object is longer than was asked for.
     case tooLarge(byteLimit: Int)
   }

@@ -23,7 +23,7 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
     where value.isEmpty || !value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
       throw ObjectStoreError(
         .badCredentials, place: place,
-        reason: "the \(name) is empty, or contains a space or another invalid character")
+        reason: "the \(name) is empty, or holds a line end, a space or another invalid character")
     }
   }
 
@@ -45,7 +45,7 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
     if profile == nil, let accessKeyID = environment["AWS_ACCESS_KEY_ID"], !accessKeyID.isEmpty {
       guard let secret = environment["AWS_SECRET_ACCESS_KEY"], !secret.isEmpty else {
         throw ObjectStoreError(
-          .badCredentials, place: "environment",
+          .noCredentials, place: "environment",
           reason: "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not")
       }
       let token = environment["AWS_SESSION_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
@@ -56,7 +56,7 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
       environment["AWS_SHARED_CREDENTIALS_FILE"] ?? "\(environment["HOME"] ?? "")/.aws/credentials"
     guard let text = readFile(path) else {
       throw ObjectStoreError(
-        .badCredentials, place: path,
+        .noCredentials, place: path,
         reason:
           "AWS_ACCESS_KEY_ID is not set, and the shared credentials file with profile \(name) "
           + "cannot be read"
@@ -67,7 +67,7 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
       let secret = values["aws_secret_access_key"]
     else {
       throw ObjectStoreError(
-        .badCredentials, place: path,
+        .noCredentials, place: path,
         reason: "profile \(name) has no aws_access_key_id and aws_secret_access_key")
     }
     return S3Credentials(

@@ -1,6 +1,9 @@
+internal import Crypto
 internal import Escaping
+internal import Foundation
 internal import Glibc
 internal import HTTP
+internal import Synchronization
 
 /// Where a bucket is and how it is asked.
 package struct S3Configuration: Sendable {
@@ -37,8 +40,8 @@ package struct S3Configuration: Sendable {
 
 /// Objects in an S3 bucket, signed by ``SigV4`` and carried by libcurl.
 ///
-/// An attempt that gets no answer, 500, 502, 503, 504 or a throttling code is made again, after an
-/// exponentially growing wait with full jitter; anything else is final at once.
+/// An attempt that gets no answer, or one that may be another in a moment (``S3Answer``), is made
+/// again, after an exponentially growing wait with full jitter; anything else is final at once.
 /// - SeeAlso: Amazon S3 API Reference, "Error responses"; AWS Architecture Blog, "Exponential
 ///   Backoff And Jitter".
 package final class S3Store: ObjectStore {
@@ -53,6 +56,8 @@ package final class S3Store: ObjectStore {
   private let sleep: @Sendable (_ milliseconds: Int64) -> Void
   private let random: @Sendable () -> Double
   private let step: @Sendable () -> Void
+  /// Whether the bucket has asked for a checksum: then all objects of this run get one.
+  private let sendsChecksum = Atomic(false)
 
   /// - Parameters:
   ///   - now: Seconds since 1970 UTC, for signatures.
@@ -115,14 +120,29 @@ package final class S3Store: ObjectStore {
   }
 
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
-    let request = SigV4.Request(
-      method: .put, host: host, path: path(key),
-      headers: [("content-type", Self.contentType(of: key))], payload: bytes)
-    let answer = try send(request, place: "\(location)/\(key)")
-    guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    var answer = try attemptPut(bytes, at: key)
+    if meaning(answer) == .noChecksum, !sendsChecksum.exchange(true, ordering: .relaxed) {
+      answer = try attemptPut(bytes, at: key)
+    }
+    // Without an ETag it is a proxy's success, or a login page.
+    guard answer.isSuccess, !answer.etag.isEmpty else { throw failure(answer, to: .put, key) }
     step()
     return PutReceipt(etag: answer.etag, hadUnansweredAttempt: answer.hadUnansweredAttempt)
   }
+
+  private func attemptPut(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> Answer {
+    var headers = [(name: "content-type", value: Self.contentType(of: key))]
+    if sendsChecksum.load(ordering: .relaxed) {
+      let checksum = Data(Insecure.MD5.hash(data: bytes)).base64EncodedString()
+      headers.append((name: "content-md5", value: checksum))
+    }
+    return try send(
+      SigV4.Request(
+        method: .put, host: host, path: path(key), headers: headers, payload: bytes),
+      place: place(key))
+  }
+
+  private func place(_ key: ObjectKey) -> String { "\(location)/\(key)" }
 
   private static func contentType(of key: ObjectKey) -> String {
     switch key.value.split(separator: ".").last {
@@ -141,24 +161,28 @@ package final class S3Store: ObjectStore {
 
   package func head(_ key: ObjectKey) throws(ObjectStoreError) -> ObjectFacts? {
     let answer = try send(
-      SigV4.Request(method: .head, host: host, path: path(key)), place: "\(location)/\(key)")
+      SigV4.Request(method: .head, host: host, path: path(key)), place: place(key))
     if answer.status == 404 { return nil }
-    guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    // An expired token and a wrong region are the same 400, which has no text here: a GET's has.
+    if answer.status == 400 {
+      do { _ = try get(key, byteLimit: 0) } catch {
+        if error.code != .tooLarge(byteLimit: 0) { throw error }
+      }
+    }
+    guard answer.isSuccess, !answer.etag.isEmpty else { throw failure(answer, to: .head, key) }
     return ObjectFacts(
       byteCount: answer.headers["content-length"].flatMap { Int64($0) } ?? 0, etag: answer.etag)
   }
 
   package func get(_ key: ObjectKey, byteLimit: Int) throws(ObjectStoreError) -> [UInt8]? {
     let answer = try send(
-      SigV4.Request(method: .get, host: host, path: path(key)), place: "\(location)/\(key)",
+      SigV4.Request(method: .get, host: host, path: path(key)), place: place(key),
       bodyByteLimit: byteLimit)
-    if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" {
-      return nil
-    }
-    guard answer.status == 200 else { throw failure(answer, place: "\(location)/\(key)") }
+    if isMissingObject(answer) { return nil }
+    guard answer.isSuccess, !answer.etag.isEmpty else { throw failure(answer, to: .get, key) }
     guard answer.isWhole else {
       throw ObjectStoreError(
-        .tooLarge(byteLimit: byteLimit), place: "\(location)/\(key)",
+        .tooLarge(byteLimit: byteLimit), place: place(key),
         reason: "is longer than \(byteLimit) bytes")
     }
     return answer.body
@@ -166,11 +190,14 @@ package final class S3Store: ObjectStore {
 
   package func delete(_ key: ObjectKey) throws(ObjectStoreError) {
     let answer = try send(
-      SigV4.Request(method: .delete, host: host, path: path(key)), place: "\(location)/\(key)")
-    if answer.status == 404 && XMLText.first("Code", in: answer.text) != "NoSuchBucket" { return }
-    guard answer.status == 204 || answer.status == 200 else {
-      throw failure(answer, place: "\(location)/\(key)")
+      SigV4.Request(method: .delete, host: host, path: path(key)), place: place(key))
+    guard answer.isSuccess || isMissingObject(answer) else {
+      throw failure(answer, to: .delete, key)
     }
+  }
+
+  private func isMissingObject(_ answer: Answer) -> Bool {
+    answer.status == 404 && answer.code != "NoSuchBucket"
   }
 
   package func list(prefix: String) throws(ObjectStoreError) -> [ObjectKey] {
@@ -185,7 +212,7 @@ package final class S3Store: ObjectStore {
           method: .get, host: host, path: basePath.isEmpty ? "/" : basePath, query: query),
         place: location,
         bodyByteLimit: Self.listingByteLimit)
-      guard answer.status == 200 else { throw failure(answer, place: location) }
+      guard answer.isSuccess else { throw failure(answer, to: .list) }
       let page = XMLText.all("Key", in: answer.text)
       keys += page.map { String($0.dropFirst(base.count)) }
       let next = XMLText.first("NextContinuationToken", in: answer.text)
@@ -194,7 +221,7 @@ package final class S3Store: ObjectStore {
         keys.count <= Self.listedKeyLimit
       else {
         throw ObjectStoreError(
-          .serverError(status: answer.status), place: location, reason: "the listing has no end")
+          .answer(S3Answer(.foreign, to: .list)), place: location, reason: "the listing has no end")
       }
       token = next
     } while token != nil
@@ -222,25 +249,19 @@ package final class S3Store: ObjectStore {
       )
     }
     var text: String { String(decoding: body, as: UTF8.self) }
+    /// S3's word for what is wrong.
+    var code: String? { XMLText.first("Code", in: text) }
+    var isSuccess: Bool { (200...299).contains(status) }
+    /// A server's fault does not say what became of the request, nor does a gateway's; that it
+    /// cannot do something, or has no room, does.
+    var mayBeApplied: Bool { (500...599).contains(status) && status != 501 && status != 507 }
   }
 
-  private static let throttlingCodes: Set<String> = [
-    "SlowDown", "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled",
-    "RequestThrottledException",
-    "TooManyRequestsException", "RequestLimitExceeded", "BandwidthLimitExceeded", "RequestTimeout",
-    "RequestTimeTooSlow",
-  ]
-
-  /// Codes of status 400 that speak of who asks.
-  private static let credentialCodes: Set<String> = [
-    "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired",
-    "TokenRefreshRequired",
-  ]
-
-  private func isWorthTryingAgain(_ answer: Answer) -> Bool {
-    [429, 500, 502, 503, 504].contains(answer.status)
-      || (answer.status == 400
-        && XMLText.first("Code", in: answer.text).map(Self.throttlingCodes.contains) == true)
+  private func meaning(_ answer: Answer) -> S3Answer.Meaning? {
+    if answer.isSuccess { return nil }
+    return S3Answer.meaning(
+      ofStatus: answer.status, code: answer.code,
+      message: XMLText.first("Message", in: answer.text) ?? "")
   }
 
   /// Loads libcurl, so that it is missed before anything else is done.
@@ -273,24 +294,32 @@ package final class S3Store: ObjectStore {
           request.method, url: url, headers: headers, body: request.payload,
           bodyByteLimit: bodyByteLimit ?? HTTPLimits.errorByteCount))
       if case .answer(200...299, _, _, isWhole: false) = result, bodyByteLimit == nil {
-        result = .noAnswer("the answer is longer than \(HTTPLimits.errorByteCount) bytes")
+        result = .noAnswer(
+          HTTPFailure(
+            .connection, "the answer is longer than \(HTTPLimits.errorByteCount) bytes"))
       }
       switch result {
       case .answer(let status, let headers, let body, let isWhole):
         var answer = Answer(status: status, headers: headers, body: body, isWhole: isWhole)
-        let mayBeApplied = [500, 502, 503, 504].contains(status)
-        if !isWorthTryingAgain(answer) || attempt >= configuration.maxAttempts {
-          answer.hadUnansweredAttempt = hadUnansweredAttempt || mayBeApplied
+        hadUnansweredAttempt = hadUnansweredAttempt || answer.mayBeApplied
+        let isTransient = meaning(answer)?.isTransient == true
+        if !isTransient || attempt >= configuration.maxAttempts {
+          answer.hadUnansweredAttempt = hadUnansweredAttempt
           return answer
         }
-        // A gateway's error does not say what became of the request behind it.
-        hadUnansweredAttempt = hadUnansweredAttempt || mayBeApplied
-      case .noAnswer(let reason):
-        hadUnansweredAttempt = true
+      case .noAnswer(let failure):
+        let server = "\(place) at \(scheme)://\(host)"
+        switch failure.kind {
+        case .connection: hadUnansweredAttempt = true
+        case .tls:
+          throw ObjectStoreError(
+            .tls, place: server, reason: failure.words, hadUnansweredAttempt: hadUnansweredAttempt)
+        case .request: throw ObjectStoreError(.badRequest, place: server, reason: failure.words)
+        }
         if attempt >= configuration.maxAttempts {
           throw ObjectStoreError(
-            .unreachable, place: "\(place) at \(scheme)://\(host)",
-            reason: "no answer in \(attempt) attempts: \(reason)",
+            .unreachable, place: server,
+            reason: "no answer in \(attempt) attempts: \(failure.words)",
             hadUnansweredAttempt: true)
         }
       }
@@ -301,32 +330,37 @@ package final class S3Store: ObjectStore {
     }
   }
 
-  private func failure(_ answer: Answer, place: String) -> ObjectStoreError {
-    let code = XMLText.first("Code", in: answer.text).map { ForeignText.quoted($0, byteLimit: 60) }
+  private func failure(
+    _ answer: Answer, to request: S3Answer.Request, _ key: ObjectKey? = nil
+  ) -> ObjectStoreError {
+    let code = answer.code.map { ForeignText.quoted($0, byteLimit: 60) }
     // Without the full stop: our own sentence follows it.
     let message = XMLText.first("Message", in: answer.text).map {
       ForeignText.quoted($0.hasSuffix(".") ? String($0.dropLast()) : $0, byteLimit: 150)
     }
-    var reason =
-      "the store answered \(answer.status)" + (code.map { " \($0)" } ?? "")
-      + (message.map { ": \($0)" } ?? "")
-    if code == "RequestTimeTooSkewed" { reason += "; this machine's clock is wrong" }
-    let region = answer.headers["x-amz-bucket-region"]
-    if let region, region != configuration.region {
-      reason += "; the bucket is in region \(ForeignText.quoted(region, byteLimit: 40))"
+    let text =
+      (code.map { " \($0)" } ?? "") + (message.map { $0.isEmpty ? "" : ": \($0)" } ?? "")
+    var reason = "the store answered \(answer.status)\(text)"
+    if request == .head { reason += " to a HEAD, whose answer gives no reason" }
+    if answer.isSuccess { reason += " without an ETag, which acknowledges nothing" }
+    let region = namedRegion(answer)
+    if let region { reason += "; the bucket is in region \(region)" }
+    if let other = answer.headers["location"] {
+      reason += "; it names \(ForeignText.quoted(other, byteLimit: 150))"
+    } else if let other = XMLText.first("Endpoint", in: answer.text) {
+      reason += "; it names \(ForeignText.quoted(other, byteLimit: 150))"
     }
-    let kind: ObjectStoreError.Code =
-      switch answer.status {
-      case 401, 403: .refused
-      case 400 where code.map(Self.credentialCodes.contains) == true: .refused
-      case 404: .noSuchBucket
-      case 507: .full
-      case 500...599, 429: .serverError(status: answer.status)
-      default: .badRequest
-      }
     return ObjectStoreError(
-      kind, place: place, reason: scrubbed(reason),
-      hadUnansweredAttempt: answer.hadUnansweredAttempt)
+      .answer(S3Answer(meaning(answer) ?? .foreign, to: request, region: region)),
+      place: key.map(place) ?? location, reason: scrubbed(reason),
+      hadUnansweredAttempt: answer.hadUnansweredAttempt || answer.isSuccess)
+  }
+
+  /// Where the bucket is, if that is not where the job says.
+  private func namedRegion(_ answer: Answer) -> String? {
+    let named = answer.headers["x-amz-bucket-region"] ?? XMLText.first("Region", in: answer.text)
+    guard let named, named != configuration.region else { return nil }
+    return ForeignText.quoted(named, byteLimit: 40)
   }
 
   /// Some servers repeat what they were sent.

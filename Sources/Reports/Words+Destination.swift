@@ -73,25 +73,81 @@ extension Words {
   }
 
   func remedy(_ error: ObjectStoreError) -> String {
-    let kept = "What is not published stays in the checkpoint; run again"
-    return switch error.code {
-    case .unreachable: "Is the store up, and is output.s3.endpoint right? \(kept)"
-    case .serverError: "The store reported an internal error. \(kept)"
-    case .refused:
-      "Check the credentials (temporary ones expire) and their right to put, get and delete "
-        + "objects there. Without the right to list the bucket, S3 does not say that an object is "
-        + "missing"
-    case .noSuchBucket: "Create the bucket, or correct output.to; Tranche never creates one"
+    switch error.code {
+    case .unreachable: "Is the store up, and is output.s3.endpoint right? \(Self.kept)"
+    case .tls:
+      "Does output.s3.endpoint speak HTTPS, with a certificate for that name that has not expired? "
+        + "If its authority is your own, name the authority's PEM file in output.s3.ca_file"
+    case .answer(let answer): remedy(answer)
+    case .noCredentials:
+      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials"
+    case .badCredentials: "Correct it where it is kept. Line ends around it do no harm"
+    case .badRequest: "Check output.to, output.s3.region and output.s3.addressing"
+    case .refused: "Let this user write there, or name another folder in output.to"
     case .full: "Free space, then run again"
     case .readOnly: "Make the folder writable, or name another in output.to"
-    case .badRequest: "Check output.to, output.s3.region and output.s3.addressing"
-    case .badCredentials:
-      "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials"
     case .inputOutput: "Check the disk, then run again"
     case .held:
       "Try again when that run has ended. Two jobs never share a destination: give each its "
         + "own output.to"
     case .tooLarge: "Tranche never writes an object this large there. Inspect it, then move it away"
+    }
+  }
+
+  private static let kept = "What is not published stays in the checkpoint; run again"
+
+  /// What to do about an answer of an S3 server.
+  private func remedy(_ answer: S3Answer) -> String {
+    switch answer.meaning {
+    case .busy: "The store has too much to do. \(Self.kept)"
+    case .failing: "The store reported an internal error. \(Self.kept)"
+    case .conflict: "Something else changes the same object or bucket now. \(Self.kept)"
+    case .redirected:
+      "The store sends requests elsewhere for now, as for a new bucket. \(Self.kept) later. If it "
+        + "stays so, set output.s3.region, and output.s3.endpoint if it is set, to the bucket's"
+    case .damaged:
+      "Something between here and the store changes requests or cuts them off. \(Self.kept)"
+    case .expired: "The temporary credentials have expired. Get new ones, then run again"
+    case .unknownKey:
+      "The store does not know these credentials. Check the access key, the session token if there "
+        + "is one, and whether output.s3.endpoint is the store that they are for"
+    case .wrongSecret:
+      "The secret access key does not belong to the access key, or a proxy changes requests. "
+        + "Check the credentials"
+    case .wrongClock: "Set this machine's clock, then run again"
+    case .forbidden: "Give these credentials the right \(answer.request.right) there" + hint(answer)
+    case .encryptionKey:
+      "Enable the key that encrypts the bucket, and let these credentials use it "
+        + "(kms:GenerateDataKey, kms:Decrypt)"
+    case .otherRegion:
+      if let region = answer.region {
+        "Set output.s3.region: \(region), and output.s3.endpoint, if it is set, to that region's"
+      } else {
+        "Set output.s3.region, and output.s3.endpoint if it is set, to the bucket's"
+      }
+    case .noBucket: "Create the bucket, or correct output.to; Tranche never creates one"
+    case .badName: "Correct output.to"
+    case .noChecksum:
+      "Tranche sends Content-MD5 where a store asks for a checksum, and this bucket asks for "
+        + "another. Name a bucket in output.to that does not"
+    case .tooLarge:
+      "Make objects smaller with narrower windows or fewer groups, or raise the store's limit"
+    case .full: "Free space in the store or raise its quota, then run again"
+    case .archived:
+      "Restore the object from the archive, and except output.to from what moves objects there"
+    case .unsupported, .foreign:
+      "Is output.s3.endpoint the address of an S3 server, and not of a proxy, a login page or a "
+        + "console?"
+    case .other: "Check output.to, output.s3.region and output.s3.addressing"
+    }
+  }
+
+  /// What a person may not know about the right that is missing.
+  private func hint(_ answer: S3Answer) -> String {
+    switch answer.request {
+    case .get, .head:
+      ". Without s3:ListBucket on the bucket, S3 refuses to say that an object does not exist"
+    case .put, .delete, .list: ""
     }
   }
 }

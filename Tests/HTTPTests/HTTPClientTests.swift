@@ -16,8 +16,8 @@ struct HTTPClientTests {
         bodyByteLimit: bodyByteLimit))
   }
 
-  private func failure(_ result: HTTPResult) -> String? {
-    if case .noAnswer(let reason) = result { reason } else { nil }
+  private func failure(_ result: HTTPResult) -> HTTPFailure? {
+    if case .noAnswer(let failure) = result { failure } else { nil }
   }
 
   @Test("sends each method and reads status, header and body", arguments: ["GET", "PUT", "DELETE"])
@@ -45,6 +45,7 @@ struct HTTPClientTests {
       }
       #expect(body.count == limit && found == isWhole)
     }
+    #expect(server.requests.count == 2)
   }
 
   @Test(
@@ -56,7 +57,10 @@ struct HTTPClientTests {
       try send(to: server, headers: [("x-a", value)]),
       try send(to: server, headers: [(value, "b")]),
       try send(to: server, path: "/\(value)"),
-    ] { #expect(failure(result)?.hasPrefix("not sent: ") == true) }
+    ] {
+      let failure = failure(result)
+      #expect(failure?.kind == .request && failure?.words.hasPrefix("not sent: ") == true)
+    }
     #expect(server.requests.isEmpty)
   }
 

@@ -45,8 +45,8 @@ struct AnswerBoundTests {
       "\(error.debugDescription)")
     if status != 404 {
       #expect(
-        failure { _ = try store(server).get(key) }?.code == (status == 403 ? .refused : .badRequest)
-      )
+        failure { _ = try store(server).get(key) }?.code
+          == .answer(S3Answer([403: .forbidden, 301: .otherRegion][status] ?? .other, to: .get)))
     }
   }
 
@@ -73,10 +73,8 @@ struct AnswerBoundTests {
     "gives no more of an object than was asked for, whether it says how long it is or not",
     arguments: [true, false])
   func get(saysLength: Bool) throws {
-    let head =
-      "HTTP/1.1 200 "
-      + "OK\r\n\(saysLength ? "Content-Length: 9000000000000000000\r\n" : "")Connection: "
-      + "close\r\n\r\n"
+    let length = saysLength ? "Content-Length: 9000000000000000000\r\n" : ""
+    let head = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\n\(length)Connection: close\r\n\r\n"
     let server = ScriptedServer([
       .endless(head: head, piece: piece), .status(200, body: "12345"), .status(200, body: "12345"),
     ])
@@ -112,16 +110,6 @@ struct AnswerBoundTests {
     #expect(ContinuousClock.now - started < .seconds(5))
   }
 
-  @Test("is not followed where it sends us elsewhere")
-  func redirect() {
-    let head =
-      "HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:1/other\r\nContent-Length: "
-      + "0\r\nConnection: close\r\n\r\n"
-    let server = ScriptedServer([.endless(head: head, piece: "")])
-    #expect(failure { _ = try store(server).put([1], at: key) }?.code == .badRequest)
-    #expect(server.requests.count == 1)
-  }
-
   @Test("that lists keys of no kind, the same page again or empty pages is no trap")
   func listing() throws {
     func page(_ keys: [String], next: String? = nil) -> ScriptedServer.Reply {
@@ -147,22 +135,6 @@ struct AnswerBoundTests {
   }
 
   @Test(
-    "that refuses who asks is told from one that refuses what is asked",
-    arguments: [
-      ("ExpiredToken", ObjectStoreError.Code.refused), ("InvalidToken", .refused),
-      ("InvalidAccessKeyId", .refused),
-      ("InvalidRequest", .badRequest),
-    ])
-  func expired(code: String, expected: ObjectStoreError.Code) {
-    let server = ScriptedServer([
-      .status(
-        400, body: "<Error><Code>\(code)</Code><Message>The token has expired.</Message></Error>")
-    ])
-    let error = failure { _ = try store(server).put([1], at: key) }
-    #expect(error?.code == expected)
-  }
-
-  @Test(
     "never gets a header of another's making",
     arguments: ["key\r\nX-Extra: 1", "key\nX: 1", "a b", "", "k\u{0}", "ké"])
   func injected(accessKeyID: String) {
@@ -171,7 +143,7 @@ struct AnswerBoundTests {
     #expect(error?.code == .badCredentials && server.requests.isEmpty, "\(error.debugDescription)")
     #expect(
       failure { _ = try store(server, region: "eu\r\nX-Extra: 1").put([1], at: key) }?.code
-        == .unreachable)
+        == .badRequest)
     #expect(server.requests.isEmpty)
   }
 

@@ -145,7 +145,8 @@ struct StoreContractTests {
     let store = try s3(0, secret: "wrong-secret-hunter2")
     #expect { try store.put([1], at: ObjectKey("x")) } throws: { error in
       let error = error as? ObjectStoreError
-      return error?.code == .refused && error?.description.contains("hunter2") == false
+      return error?.code == .answer(S3Answer(.wrongSecret, to: .put))
+        && error?.description.contains("hunter2") == false
         && error?.hadUnansweredAttempt == false
     }
   }
@@ -154,7 +155,8 @@ struct StoreContractTests {
   func noBucket() throws {
     let store = try s3(0, bucket: "no-such-bucket")
     #expect { try store.put([1], at: ObjectKey("x")) } throws: {
-      ($0 as? ObjectStoreError)?.code == .noSuchBucket && "\($0)".contains("s3://no-such-bucket")
+      ($0 as? ObjectStoreError)?.code == .answer(S3Answer(.noBucket, to: .put))
+        && "\($0)".contains("s3://no-such-bucket")
     }
   }
 

@@ -47,7 +47,7 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     simulation.lock.lock()
     defer { simulation.lock.unlock() }
     simulation.step()
-    if simulation.fails(4) { throw fault(.serverError(status: 503), key) }
+    if simulation.fails(4) { throw fault(.answer(S3Answer(.busy, to: .put)), key) }
     if simulation.fails(3) {
       state.objects[key.value] = bytes
       throw fault(.unreachable, key)

@@ -6,7 +6,8 @@ import Glibc
 package final class ScriptedServer: @unchecked Sendable {
   // @unchecked: what changes is guarded by the lock.
   package enum Reply: Sendable {
-    case status(Int, body: String = "")
+    /// - Parameter headers: Beside the length of the body.
+    case status(Int, body: String = "", headers: [String] = ["ETag: \"scripted\""])
     /// The request is read whole and the connection closed without an answer.
     case hangUp
     /// The answer promises more bytes than come before the connection closes.
@@ -22,11 +23,15 @@ package final class ScriptedServer: @unchecked Sendable {
   private let listener: Int32
   private let lock = NSLock()
   private var script: [Reply]
+  private let last: Reply
   private var received: [String] = []
 
-  /// - Parameter script: One reply a request, in order; after the last every request gets 200.
-  package init(_ script: [Reply]) {
+  /// - Parameters:
+  ///   - script: One reply a request, in order.
+  ///   - last: What every request after these gets.
+  package init(_ script: [Reply], then last: Reply = .status(200)) {
     self.script = script
+    self.last = last
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
@@ -54,22 +59,24 @@ package final class ScriptedServer: @unchecked Sendable {
 
   package var endpoint: String { "http://127.0.0.1:\(port)" }
   /// The first line of every request: `PUT /bucket/key HTTP/1.1`.
-  package var requests: [String] { lock.withLock { received } }
+  package var requests: [String] {
+    heads.map { String($0.prefix { !$0.isNewline }) }
+  }
+  /// The first line and all header lines of every request.
+  package var heads: [String] { lock.withLock { received } }
 
   private func serve(_ connection: Int32) {
     defer { close(connection) }
     guard let request = read(connection) else { return }
     let reply = lock.withLock { () -> Reply in
       received.append(request)
-      return script.isEmpty ? .status(200) : script.removeFirst()
+      return script.isEmpty ? last : script.removeFirst()
     }
     switch reply {
-    case .status(let status, let body):
+    case .status(let status, let body, let headers):
+      let lines = ["HTTP/1.1 \(status) Scripted", "Content-Length: \(body.utf8.count)"] + headers
       send(
-        connection,
-        "HTTP/1.1 \(status) Scripted\r\nContent-Length: \(body.utf8.count)\r\nETag: "
-          + "\"scripted\"\r\nConnection: close\r\n\r\n\(body)"
-      )
+        connection, lines.joined(separator: "\r\n") + "\r\nConnection: close\r\n\r\n\(body)")
     case .hangUp: break
     case .endless(let head, let piece, let pauseMilliseconds):
       send(connection, head)
@@ -84,7 +91,7 @@ package final class ScriptedServer: @unchecked Sendable {
     }
   }
 
-  /// Reads one request with its body and returns its first line.
+  /// Reads one request with its body and returns its header.
   private func read(_ connection: Int32) -> String? {
     var bytes: [UInt8] = []
     var chunk = [UInt8](repeating: 0, count: 65_536)
@@ -95,7 +102,7 @@ package final class ScriptedServer: @unchecked Sendable {
         let length =
           lines.first { $0.lowercased().hasPrefix("content-length:") }
           .flatMap { Int($0.split(separator: ":")[1].trimmingCharacters(in: .whitespaces)) } ?? 0
-        if bytes.count - end.upperBound >= length { return lines.first.map(String.init) }
+        if bytes.count - end.upperBound >= length { return head }
       }
       let count = Glibc.read(connection, &chunk, chunk.count)
       guard count > 0 else { return nil }
