@@ -113,6 +113,8 @@ def service_manager(folder, uid):
         os.chown(path, uid, -1)
 
         def listen():
+            # They interrupt the other thread, which waits for the command.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
             while message := listener.recv(4096).decode():
                 print(f"notify: {message.strip()}", file=sys.stderr, flush=True)
 
@@ -196,6 +198,8 @@ def main(path, instance, state, root=""):
         return process.wait()
 
 
+# A parent may have blocked them, and the command begins with this mask.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGHUP})
 code = main(*sys.argv[1:])
 if code < 0:
     signal.signal(-code, signal.SIG_DFL)
