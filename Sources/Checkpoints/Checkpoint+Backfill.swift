@@ -131,10 +131,16 @@ extension Checkpoint {
         WHERE backfill = ?1 AND partition_id = ?2 AND from_offset = ?3 AND state = 'left'
           AND to_offset = ?4
         """)
-    for range in plan.ranges {
+    for (range, fingerprint) in zip(plan.ranges, batch.fingerprints) {
       guard var ledger = ledgers[range.partition],
         let identifier = partitions.identifiers[range.partition]
       else { throw unknown(range.partition) }
+      if partitions.fingerprints[range.partition] == nil, let fingerprint {
+        try database.execute(
+          sql: """
+            UPDATE partitions SET fingerprint_offset = ?, fingerprint = ? WHERE partition_id = ?
+            """, arguments: [fingerprint.offset, fingerprint.hash, identifier])
+      }
       for statement in [shorten, finish] {
         try statement.bind(number, at: 1)
         try statement.bind(identifier, at: 2)
@@ -246,7 +252,7 @@ extension Checkpoint {
   static func openBackfills(
     in database: Database, _ partitions: inout StoredPartitions
   ) throws -> [BackfillRequest] {
-    let open = try storedBackfills(where: "state = 'open'", in: database, partitions)
+    let open = try storedBackfills(where: isOpen, in: database, partitions)
     for request in open.map(\.request) {
       for range in request.ranges {
         let isPossible =
@@ -261,6 +267,9 @@ extension Checkpoint {
     }
     return open.map(\.request).sorted(by: precedes)
   }
+
+  /// Whatever else stands there is damage, and not to be passed over.
+  static let isOpen = "state IS NOT 'done' AND state IS NOT 'cancelled'"
 
   private enum RangeState: String { case left, unheld }
 
@@ -301,6 +310,9 @@ extension Checkpoint {
         state == .open ? try ranges(ofBackfill: number, .left, in: database, partitions) : []
       let request = BackfillRequest(
         number: number, goesFirst: try row.flag(2), ranges: left)
+      guard state != .open || !left.isEmpty else {
+        throw row.fault(5, "is open, and backfill_ranges holds nothing that is left of it")
+      }
       guard request.ranges.count == left.count else {
         throw row.fault(0, "is \(number), of which two ranges in backfill_ranges touch")
       }

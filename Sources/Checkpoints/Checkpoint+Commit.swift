@@ -119,6 +119,10 @@ extension Checkpoint {
         if let fingerprint { partitions.fingerprints[range.partition] = fingerprint }
       } else {
         partitions.ledgers[range.partition]?.finishBackfill(range.range)
+        // What a backfill has read tells the log as well, where nothing newer was read.
+        if partitions.fingerprints[range.partition] == nil, let fingerprint {
+          partitions.fingerprints[range.partition] = fingerprint
+        }
       }
     }
     if let backfill = batch.plan.backfill { forget(batch.plan.ranges, ofBackfill: backfill) }

@@ -276,7 +276,7 @@ extension Checkpoint {
     try read { database in
       try Self.ranges(ofIncidents: "kind = 'rejects' AND resolution = 'accepted'", in: database)
     }.filter { range in
-      ledgers[range.partition].map { !$0.isSettled(range.to - 1) } ?? false
+      ledgers[range.partition].map { !$0.isSettled(range.range) } ?? false
     }
   }
 

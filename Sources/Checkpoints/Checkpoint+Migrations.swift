@@ -378,7 +378,6 @@ extension Checkpoint {
       state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'done', 'cancelled')),
       ended_at TEXT
     ) STRICT;
-    CREATE INDEX backfills_open ON backfills (backfill) WHERE state = 'open';
 
     CREATE TABLE backfill_ranges (
       -- Of a request: [from_offset, to_offset).

@@ -56,7 +56,7 @@ extension CheckpointReader {
       var partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
       let order = try Checkpoint.openBackfills(in: database, &partitions).map(\.number)
       let backfills = try Checkpoint.storedBackfills(
-        where: "state = 'open'", in: database, partitions)
+        where: Checkpoint.isOpen, in: database, partitions)
       let totals = try totals(in: database)
       try confirmOutputs(in: database)
       let windowCount =

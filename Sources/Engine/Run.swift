@@ -347,9 +347,9 @@ package final class Run {
     facts.pendingBytes = facts.isStoreUp ? 0 : try reader.pendingByteCount()
     facts.isDestinationRefused = publisher.isDestinationRefused
     facts.isStopRequested = options.isStopRequested()
-    // Asked only where it matters.
+    // Asked only where it matters, and no more than once between two batches.
     facts.areEndsOld =
-      !facts.backfills.isEmpty
+      !facts.backfills.isEmpty && !haveEndsChanged
       && options.nanoseconds() - endsAskedAt >= Self.endsLastNanoseconds
     return stopwatch.measure(.plan) { nextStep(facts) }
   }

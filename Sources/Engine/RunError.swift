@@ -84,6 +84,8 @@ package enum RunError: Error {
 package struct BatchFault: Error {
   package let batch: Int64
   package let ranges: [PartitionRange]
+  /// The request that the batch was of.
+  package let backfill: Int64?
   package let problem: Problem
 
   package enum Problem {
@@ -105,6 +107,7 @@ package struct BatchFault: Error {
   init(_ plan: BatchPlan, _ problem: Problem) {
     batch = plan.batch
     ranges = plan.ranges
+    backfill = plan.backfill
     self.problem = problem
   }
 }
@@ -156,6 +159,8 @@ package enum Decision: Equatable, Sendable {
   case skip(PartitionRange)
   /// Pass over the next messages that cannot be decoded.
   case skipUndecodable(PartitionID)
+  /// Give up what is left of a backfill.
+  case cancelBackfill(Int64)
   /// Keep the rejects that stopped a batch, and count its good records.
   case acceptRejects
   /// How a job goes on in a log that was replaced; in all of a topic's if no partition is named.

@@ -136,6 +136,12 @@ package struct OffsetLedger: Hashable, Sendable {
   /// Passed over, and counted by no backfill.
   package var missing: OffsetRangeSet { gaps.subtracting(backfilled) }
 
+  /// What progress has passed over, and no backfill has counted: gaps ahead of it are none of its
+  /// business yet.
+  package var passedOver: OffsetRangeSet {
+    missing.intersection(OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)]))
+  }
+
   // MARK: - Backfill
 
   /// What runs and backfills have read and committed.
@@ -153,6 +159,11 @@ package struct OffsetLedger: Hashable, Sendable {
   /// count it.
   package func isSettled(_ offset: Offset) -> Bool {
     offset < nextOffset && !underWay.contains(offset)
+  }
+
+  /// Whether all of a range is settled.
+  package func isSettled(_ range: OffsetRange) -> Bool {
+    range.to <= nextOffset && underWay.range(meeting: range) == nil
   }
 
   /// What becomes of offsets that a person wants to be counted after all: each belongs to one of

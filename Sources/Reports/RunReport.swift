@@ -1,10 +1,15 @@
 package import Engine
+package import Offsets
 
 extension RunSummary {
-  package var didAnything: Bool { batchCount > 0 || publishedCount > 0 || lostOffsetCount > 0 }
+  package var didAnything: Bool {
+    batchCount > 0 || publishedCount > 0 || lostOffsetCount > 0 || !unheld.isEmpty
+  }
 
   package func text(seconds: Double, place: String) -> String {
-    if !didAnything && dirtyCount == 0 && lag == 0 { return "\(job): nothing new, nothing written" }
+    if !didAnything && dirtyCount == 0 && lag == 0 && backfillLeft == 0 {
+      return "\(job): nothing new, nothing written"
+    }
     var parts = [
       "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in "
         + "\(rounded(seconds, places: 2)) s"
@@ -16,6 +21,13 @@ extension RunSummary {
     if lostOffsetCount > 0 {
       parts.append("\(grouped(lostOffsetCount)) offsets lost and passed over")
     }
+    if backfilledCount > 0 { parts.append("\(grouped(backfilledCount)) offsets backfilled") }
+    if !unheld.isEmpty {
+      parts.append(
+        "left out of the backfill, as the broker does not hold them: "
+          + unheld.map(\.description).joined(separator: ", "))
+    }
+    if backfillLeft > 0 { parts.append("\(grouped(backfillLeft)) offsets left to backfill") }
     parts.append(
       "\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
     if dirtyCount > 0 { parts.append("\(dirtyCount) not published yet") }
@@ -51,7 +63,8 @@ extension RunSummary {
       let batches: Int
       let offsets, records, counted, rejected, lost_offsets: Int64
       let published, dirty: Int
-      let lag: Int64
+      let lag, backfilled, backfill_left: Int64
+      let not_held: [RangeReport]?
       let stopped: Bool
       let repeated_batch: Int64?
       let seconds: Double
@@ -66,6 +79,8 @@ extension RunSummary {
         records: recordCount,
         counted: countedCount, rejected: rejectedCount,
         lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag,
+        backfilled: backfilledCount, backfill_left: backfillLeft,
+        not_held: unheld.isEmpty ? nil : unheld.map(RangeReport.init),
         stopped: isStopped,
         repeated_batch: repeatedBatch,
         seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep,
@@ -120,4 +135,53 @@ extension StepTimes {
         ($0.step, $0.milliseconds)
       })
   }
+}
+
+/// A range of offsets as JSON.
+package struct RangeReport: Encodable {
+  let source, topic: String
+  let partition: Int32
+  let from, to: Int64
+
+  package init(_ range: PartitionRange) {
+    source = range.partition.source
+    topic = range.partition.topic
+    partition = range.partition.partition
+    from = range.from
+    to = range.to
+  }
+}
+
+extension RunProgress {
+  /// - Parameters:
+  ///   - seconds: Since the run began.
+  ///   - backfillSeconds: Since the run was seen to backfill first, when it had counted
+  ///     `backfilledBefore` offsets.
+  package func text(
+    seconds: Double, backfillSeconds: Double, backfilledBefore: Int64
+  ) -> String {
+    let rate = Int64(Double(recordCount) / max(0.001, seconds))
+    let text =
+      "batch \(batchCount)  \(grouped(recordCount)) records  \(grouped(rate))/s  "
+      + "lag \(grouped(lag))"
+    if backfilledCount == 0 && backfillLeft == 0 { return text }
+    let remaining = remainingSeconds(
+      done: backfilledCount - backfilledBefore, left: backfillLeft, seconds: backfillSeconds)
+    return text + "  backfill: \(grouped(backfillLeft)) offsets left"
+      + (remaining.map { ", about \(durationText(seconds: $0))" } ?? "")
+  }
+}
+
+/// How long a backfill goes on at the pace it had so far, new messages between its batches
+/// included; nil where less than two seconds or no offset tell of the pace.
+func remainingSeconds(done: Int64, left: Int64, seconds: Double) -> Int64? {
+  guard done > 0, seconds >= 2 else { return nil }
+  return Int64(clamping: Int((Double(left) / Double(done) * seconds).rounded(.up)))
+}
+
+/// `40 s`, `12 min`, `3 h 20 min`: no more exact than an estimate is.
+func durationText(seconds: Int64) -> String {
+  if seconds < 100 { return "\(seconds) s" }
+  let minutes = (seconds + 59) / 60
+  return minutes < 100 ? "\(minutes) min" : "\(minutes / 60) h \(minutes % 60) min"
 }

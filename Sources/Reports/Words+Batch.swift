@@ -9,6 +9,14 @@ internal import Windows
 /// Batches that cannot be committed, and objects that cannot be rendered.
 extension Words {
   func text(of fault: BatchFault) -> String {
+    // Offsets of a backfill lie behind progress: nothing there is to be passed over.
+    func passOver(_ decision: Decision, _ remedy: String) -> String {
+      guard let backfill = fault.backfill else {
+        return " \(remedy): \(commands.decide(decision))"
+      }
+      return " To leave these offsets out, give up what is left of backfill \(backfill) and ask "
+        + "for the offsets around them: \(commands.decide(.cancelBackfill(backfill)))"
+    }
     let batch = "batch \(fault.batch), \(list(fault.ranges))"
     let uncommitted = "Nothing of batch \(fault.batch) was committed"
     switch fault.problem {
@@ -18,7 +26,7 @@ extension Words {
       let range = PartitionRange(
         partition, OffsetRange(from: error.offset, to: error.offset + 1))
       return sentence("\(partition) offset \(error.offset): \(error)", uncommitted)
-        + " \(error.remedy): \(commands.decide(.skip(range)))"
+        + passOver(.skip(range), error.remedy)
     case .tooManyGroups(let count, let limit):
       return sentence(
         "\(batch): the batch holds \(count) groups, and limits.groups_per_window is \(limit)",
@@ -33,8 +41,9 @@ extension Words {
         "Correct select, or lower trigger.max_offsets if the object is too large")
     case .undecodable(let partition, let error):
       return sentence(error.description, uncommitted)
-        + " Restore the messages from another copy of the topic, or pass over them: "
-        + commands.decide(.skipUndecodable(partition))
+        + passOver(
+          .skipUndecodable(partition),
+          "Restore the messages from another copy of the topic, or pass over them")
     }
   }
 

@@ -54,6 +54,7 @@ extension Decision {
       "tranche skip \(job) \(partition(range.partition)) --from \(range.from) --to \(range.to)"
     case .skipUndecodable(let identifier):
       "tranche skip \(job) \(partition(identifier)) --undecodable"
+    case .cancelBackfill(let number): "tranche backfill \(job) --cancel \(number)"
     case .acceptRejects: "tranche resolve \(job) --accept-rejects"
     case .replacedLog(let choice, let source, let topic, let partition):
       "tranche resolve \(job) --source \(source) --topic \(topic)"

@@ -67,7 +67,9 @@ struct PlanCommand: ParsableCommand {
     if preview.plan.isEmpty { return "nothing to read" }
     return
       "batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of "
-      + "\(grouped(preview.lag)) offsets"
+      + (preview.plan.backfill.map {
+        "\(grouped(preview.backfillLeft)) offsets that are left to backfill, of backfill \($0)"
+      } ?? "\(grouped(preview.lag)) offsets")
       + (preview.isRepeated ? " (planned by an interrupted run)" : "")
       + (preview.obstacle == nil ? "" : ", and nothing of a log that was replaced")
   }
@@ -81,6 +83,9 @@ struct PlanCommand: ParsableCommand {
     }
     let batch: Int64
     let offsets, lag: Int64
+    /// The request that the batch is of.
+    let backfill: Int64?
+    let backfill_left: Int64
     let repeated: Bool
     let obstacle: String?
     let partitions: [Range]
@@ -92,6 +97,7 @@ struct PlanCommand: ParsableCommand {
       uniqueKeysWithValues: preview.plan.ranges.map { ($0.partition, $0.range) })
     return Report(
       batch: preview.plan.batch, offsets: preview.plan.offsetCount, lag: preview.lag,
+      backfill: preview.plan.backfill, backfill_left: preview.backfillLeft,
       repeated: preview.isRepeated, obstacle: preview.obstacle?.rawValue,
       partitions: preview.partitions.map {
         Report.Range(

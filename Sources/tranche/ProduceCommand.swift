@@ -18,7 +18,8 @@ struct ProduceCommand: ParsableCommand {
 
   enum Format: String, ExpressibleByArgument, CaseIterable { case csv, json }
 
-  @Option(help: "Brokers as host:port, separated by commas.") var brokers = "localhost:9092"
+  @Option(help: "Brokers as host:port, separated by commas. Default: $KAFKA_BROKERS.")
+  var brokers = ProcessInfo.processInfo.environment["KAFKA_BROKERS"] ?? "localhost:9092"
   @Option(help: "The topic.") var topic = "kafka_topic_1"
   @Option(help: "Partitions of the topic, if this command creates it.") var partitions: Int32 = 6
   @Option(help: "How many calls.") var records = 10_000

@@ -4,6 +4,7 @@ import Engine
 import Foundation
 import Glibc
 import Jobs
+import Logging
 import ObjectStorage
 import Reports
 import Synchronization
@@ -32,6 +33,45 @@ struct RunCommand: ParsableCommand {
   @Option(name: .customLong("batches"), help: "Take at most this many batches.")
   var maxBatches: Int?
 
+  @OptionGroup var options: RunFlags
+
+  @Option(help: "The permissions of a new checkpoint's files; existing files keep theirs.")
+  var mode = FileMode.owner
+
+  func validate() throws {
+    if let maxBatches, maxBatches < 1 {
+      throw ValidationError("--batches takes a number of at least 1.")
+    }
+  }
+
+  func run() throws {
+    let started = ContinuousClock.now
+    var name: String?
+    try exiting(
+      job, json: options.failureText(started) { name },
+      isSilent: { [options] in options.quiet && isAnotherRunActive($0) }
+    ) {
+      let parsed = try self.job.loadParsed()
+      let job = parsed.job
+      name = job.name
+      if !options.quiet { printWarnings(parsed) }
+      let failpoint = options.failpoint()
+      let checkpoint = try openCheckpoint(
+        job, folder: try self.job.checkpointFolder(of: job), mode: mode, isQuiet: options.quiet
+      ) {
+        failpoint(.checkpointStep)
+      }
+      let logger = makeLogger(isVerbose: options.verbose)
+      try options.execute(
+        job, checkpoint, sources: try makeSources(job, logger, isQuiet: options.quiet),
+        maxBatches: maxBatches, failpoint, started: started, logger,
+        commandLine: self.job.commandLine(of: job))
+    }
+  }
+}
+
+/// What `run` and `backfill` take alike, and do alike.
+struct RunFlags: ParsableArguments {
   @Option(help: "Begin no batch after this time, such as 50s or 10m; at least one is taken.")
   var maxDuration: DurationArgument?
 
@@ -50,16 +90,10 @@ struct RunCommand: ParsableCommand {
   @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
   var verbose = false
 
-  @Option(help: "The permissions of a new checkpoint's files; existing files keep theirs.")
-  var mode = FileMode.owner
-
   @Option(name: .customLong("die-at-step"), help: .hidden)
   var dieAtStep: Int?
 
   func validate() throws {
-    if let maxBatches, maxBatches < 1 {
-      throw ValidationError("--batches takes a number of at least 1.")
-    }
     if quiet && (json || profile || verbose) {
       throw ValidationError("--quiet does not go together with --json, --profile or --verbose.")
     }
@@ -68,66 +102,68 @@ struct RunCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
-    let started = ContinuousClock.now
-    var name: String?
-    // Before there is a run to sum up.
-    func summaryText(_ failures: [Failure], _ code: Int32) throws -> String {
-      try RunSummary(job: name ?? "").jsonText(
+  func failpoint() -> @Sendable (Failpoint) -> Void { Failpoints(dieAtStep: dieAtStep).pass }
+
+  /// What `--json` prints of a command that failed before there was a run to sum up.
+  ///
+  /// - Parameter name: The job's, if it is known yet.
+  func failureText(
+    _ started: ContinuousClock.Instant, _ name: @escaping () -> String?
+  ) -> FailureText? {
+    guard json else { return nil }
+    return { failures, code in
+      try RunSummary(job: name() ?? "").jsonText(
         seconds: (ContinuousClock.now - started) / .seconds(1), failures: failures, exitCode: code)
     }
-    try exiting(
-      job, json: json ? summaryText : nil, isSilent: { [quiet] in quiet && isAnotherRunActive($0) }
-    ) {
-      let parsed = try self.job.loadParsed()
-      let job = parsed.job
-      name = job.name
-      if !quiet { printWarnings(parsed) }
-      let failpoint = Failpoints(dieAtStep: dieAtStep).pass
-      let checkpoint = try openCheckpoint(
-        job, folder: try self.job.checkpointFolder(of: job), mode: mode, isQuiet: quiet
-      ) {
-        failpoint(.checkpointStep)
-      }
-      if !quiet {
-        for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
-      }
-      var options = RunOptions(
-        clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
-      options.maxBatches = maxBatches
-      options.maxDurationMilliseconds = maxDuration?.milliseconds
-      options.failpoint = failpoint
-      options.isStopRequested = { StopSignal.received != 0 }
-      options.graceMilliseconds = grace * 1_000
-      StopSignal.watch()
-      let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
-      if isWatched { options.onProgress = Progress(started).show }
-      let logger = makeLogger(isVerbose: verbose)
-      let run = try Run(
-        job: job, checkpoint: checkpoint, sources: try makeSources(job, logger, isQuiet: quiet),
-        storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
-        options: options,
-        logger: logger)
-      let (summary, errors) = run.execute()
-      failpoint(.runEnded)
-      if isWatched { printProgress("\r\u{1B}[K") }
-      let seconds = (ContinuousClock.now - started) / .seconds(1)
-      let failures = Words(jobArguments: self.job.commandLine(of: job)).failures(errors)
-      let exitCode =
-        errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
-      if json {
-        printExact(
-          try summary.jsonText(seconds: seconds, failures: failures, exitCode: exitCode))
-      } else if !quiet && (errors.isEmpty || summary.didAnything) {
-        printText(summary.text(seconds: seconds, place: job.output.destination.text))
-      }
-      if profile && !json { printText(summary.profileText(seconds: seconds)) }
-      for failure in failures { printError("tranche: \(failure.message)") }
-      if !errors.isEmpty { throw ExitCode(exitCode) }
-      if summary.isStopped {
-        checkpoint.close()
-        StopSignal.endProcess()
-      }
+  }
+
+  /// Runs the job and says what became of it.
+  ///
+  /// - Parameters:
+  ///   - started: When the command began.
+  ///   - commandLine: What names the job on a command line.
+  func execute(
+    _ job: Job, _ checkpoint: Checkpoint, sources: [any MessageSource], maxBatches: Int? = nil,
+    _ failpoint: @escaping @Sendable (Failpoint) -> Void, started: ContinuousClock.Instant,
+    _ logger: Logger, commandLine: String
+  ) throws {
+    if !quiet {
+      for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
+    }
+    var options = RunOptions(
+      clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
+    options.maxBatches = maxBatches
+    options.maxDurationMilliseconds = maxDuration?.milliseconds
+    options.failpoint = failpoint
+    options.isStopRequested = { StopSignal.received != 0 }
+    options.graceMilliseconds = grace * 1_000
+    StopSignal.watch()
+    let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
+    if isWatched { options.onProgress = Progress(started).show }
+    let run = try Run(
+      job: job, checkpoint: checkpoint, sources: sources,
+      storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
+      options: options,
+      logger: logger)
+    let (summary, errors) = run.execute()
+    failpoint(.runEnded)
+    if isWatched { printProgress("\r\u{1B}[K") }
+    let seconds = (ContinuousClock.now - started) / .seconds(1)
+    let failures = Words(jobArguments: commandLine).failures(errors)
+    let exitCode =
+      errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
+    if json {
+      printExact(
+        try summary.jsonText(seconds: seconds, failures: failures, exitCode: exitCode))
+    } else if !quiet && (errors.isEmpty || summary.didAnything) {
+      printText(summary.text(seconds: seconds, place: job.output.destination.text))
+    }
+    if profile && !json { printText(summary.profileText(seconds: seconds)) }
+    for failure in failures { printError("tranche: \(failure.message)") }
+    if !errors.isEmpty { throw ExitCode(exitCode) }
+    if summary.isStopped {
+      checkpoint.close()
+      StopSignal.endProcess()
     }
   }
 }
@@ -151,22 +187,31 @@ private final class Failpoints: Sendable {
 /// One line on the terminal, rewritten at most ten times a second.
 private final class Progress: Sendable {
   private let started: ContinuousClock.Instant
-  private let shown = Mutex<ContinuousClock.Instant?>(nil)
+  private let state = Mutex(State())
+
+  private struct State {
+    var shown: ContinuousClock.Instant?
+    /// When the run was seen to backfill first, and how much it had counted then.
+    var backfill: (began: ContinuousClock.Instant, before: Int64)?
+  }
 
   init(_ started: ContinuousClock.Instant) { self.started = started }
 
   @Sendable func show(_ progress: RunProgress) {
     let now = ContinuousClock.now
-    let isDue = shown.withLock { shown in
-      if let last = shown, now - last < .milliseconds(100) { return false }
-      shown = now
-      return true
+    let (isDue, backfill) = state.withLock { state in
+      if state.backfill == nil && progress.backfilledCount > 0 {
+        state.backfill = (now, progress.backfilledCount)
+      }
+      if let last = state.shown, now - last < .milliseconds(100) { return (false, state.backfill) }
+      state.shown = now
+      return (true, state.backfill)
     }
     guard isDue else { return }
-    let rate = Double(progress.recordCount) / max(0.001, (now - started) / .seconds(1))
-    let line =
-      "\r\u{1B}[Kbatch \(progress.batchCount)  \(grouped(progress.recordCount)) records  "
-      + "\(grouped(Int64(rate)))/s  lag \(grouped(progress.lag))"
-    printProgress(line)
+    let text = progress.text(
+      seconds: (now - started) / .seconds(1),
+      backfillSeconds: backfill.map { (now - $0.began) / .seconds(1) } ?? 0,
+      backfilledBefore: backfill?.before ?? 0)
+    printProgress("\r\u{1B}[K" + text)
   }
 }

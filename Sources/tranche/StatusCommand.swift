@@ -72,6 +72,8 @@ private struct Report: Encodable {
     let source, topic: String
     let partition: Int32
     let start_offset, next_offset: Int64
+    /// Offsets that were counted below the start or in gaps.
+    let backfilled: Int64
     let lag: Int64?
     let held_back: Int64?
   }
@@ -92,13 +94,14 @@ private struct Report: Encodable {
   let in_flight: Int64?
   let partitions: [Partition]
   let gaps: [Gap]
+  let backfills: [BackfillReport]
   let incidents: [IncidentReport]
   private let incidentTexts: [String]
 
   private enum CodingKeys: String, CodingKey {
     case job, running, last_batch, last_commit, records, rejected, windows, lag, lag_unknown, dirty,
       unsettled
-    case in_flight, partitions, gaps, incidents
+    case in_flight, partitions, gaps, backfills, incidents
   }
 
   init(_ job: Job, folder: String, isOffline: Bool, _ words: Words) throws {
@@ -128,6 +131,7 @@ private struct Report: Encodable {
       Partition(
         source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
         start_offset: $0.ledger.start, next_offset: $0.ledger.nextOffset,
+        backfilled: $0.ledger.backfilled.offsetCount,
         lag: seen[$0.partition]?.lag,
         held_back: seen[$0.partition]?.heldBackCount)
     }
@@ -137,6 +141,7 @@ private struct Report: Encodable {
         partition: $0.range.partition.partition,
         from: $0.range.from, to: $0.range.to, reason: $0.reason)
     }
+    backfills = (status?.backfills ?? []).map(BackfillReport.init)
     incidents = (status?.incidents ?? []).map { IncidentReport($0, words) }
     incidentTexts = (status?.incidents ?? []).map(words.text)
   }
@@ -167,11 +172,17 @@ private struct Report: Encodable {
         "gap", "\(gap.source)/\(gap.topic)[\(gap.partition)] [\(gap.from), \(gap.to)) \(gap.reason)"
       )
     }
+    for backfill in backfills {
+      add(
+        "backfill",
+        "\(backfill.backfill): \(grouped(backfill.left)) of \(grouped(backfill.offsets)) offsets "
+          + "left, asked at \(backfill.asked_at)")
+    }
     let rows = partitions.map {
       [
         "  \($0.source)/\($0.topic)[\($0.partition)]", grouped($0.start_offset),
         grouped($0.next_offset), $0.lag.map(grouped) ?? "?",
-        ($0.held_back ?? 0) > 0 ? "\($0.held_back ?? 0) held back by an open transaction" : "",
+        remarks($0),
       ]
     }
     if !rows.isEmpty {
@@ -180,6 +191,15 @@ private struct Report: Encodable {
           ["  partition", "start offset", "next offset", "lag", ""], rows, numeric: [1, 2, 3]))
     }
     return lines.joined(separator: "\n")
+  }
+
+  private func remarks(_ partition: Partition) -> String {
+    var remarks: [String] = []
+    if let heldBack = partition.held_back, heldBack > 0 {
+      remarks.append("\(heldBack) held back by an open transaction")
+    }
+    if partition.backfilled > 0 { remarks.append("\(grouped(partition.backfilled)) backfilled") }
+    return remarks.joined(separator: ", ")
   }
 
   private func summary(_ keys: [String]) -> String {

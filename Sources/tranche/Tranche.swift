@@ -30,8 +30,8 @@ struct Tranche: ParsableCommand {
       """,
     version: release,
     subcommands: [
-      RunCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self, ValidateCommand.self,
-      SchemaCommand.self, CheckCommand.self, SkipCommand.self,
+      RunCommand.self, BackfillCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self,
+      ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
       ResolveCommand.self, ResetCommand.self,
       ProduceCommand.self,
     ])

@@ -183,12 +183,14 @@ func openCheckpoint(
 ///
 /// - Throws: ``CheckpointError`` with code `noCheckpoint`, else as
 ///   ``openCheckpoint(_:folder:mode:isQuiet:step:)``.
-func openExistingCheckpoint(_ job: Job, folder: String) throws -> Checkpoint {
+func openExistingCheckpoint(
+  _ job: Job, folder: String, step: @escaping @Sendable () -> Void = {}
+) throws -> Checkpoint {
   let path = Checkpoint.path(ofJob: job.name, folder: folder)
   guard FileManager.default.fileExists(atPath: path) else {
     throw CheckpointError(.noCheckpoint, path: path)
   }
-  return try openCheckpoint(job, folder: folder)
+  return try openCheckpoint(job, folder: folder, step: step)
 }
 
 /// What whoever finds the lock taken reads of this process.

@@ -126,6 +126,10 @@ struct CheckpointTemplate {
           'x', 'accepted' FROM partitions WHERE topic = 't' AND partition = 1;
       INSERT INTO gaps SELECT partition_id, next_offset + 1, next_offset + 2, 'skipped', ''
         FROM partitions;
+      UPDATE partitions SET start_offset = start_offset + 3;
+      INSERT INTO backfilled SELECT partition_id, 0, 1 FROM partitions;
+      INSERT INTO backfills VALUES (1, 'x', 0, 6, 0, 'open', NULL), (2, 'x', 1, 1, 0, 'done', 'x');
+      INSERT INTO backfill_ranges SELECT 1, partition_id, 1, 3, 'left' FROM partitions;
       """)
     let tables = try database.rows(
       """

@@ -15,6 +15,7 @@ struct WordsTests {
       switch decision {
       case .skip(let range): "<skip \(range)>"
       case .skipUndecodable(let partition): "<skip damaged \(partition)>"
+      case .cancelBackfill(let number): "<cancel \(number)>"
       case .acceptRejects: "<accept>"
       case .replacedLog(let choice, let source, let topic, let partition):
         "<\(choice.rawValue) \(source)/\(topic)\(partition.map { "[\($0)]" } ?? "")>"
@@ -197,6 +198,18 @@ struct WordsTests {
     let long = String(repeating: "x", count: 128)
     #expect(text(long).contains("in field v: \"\(long.prefix(97))...\". 5 of"))
     #expect(text("").contains(#"in field v: "". 5 of"#))
+  }
+
+  @Test("of a backfill's batch offer to cancel it, as nothing behind progress can be skipped")
+  func backfills() {
+    let plan = BatchPlan(batch: 7, ranges: Self.plan.ranges, backfill: 3)
+    let damaged = SourceError(
+      .undecodable(Self.partition, baseOffset: 4), place: "main/t[2]", reason: "damaged")
+    let text = Self.words.text(of: .batch(BatchFault(plan, .undecodable(Self.partition, damaged))))
+    #expect(text.contains("<cancel 3>") && !text.contains("<skip"), "\(text)")
+    let live = Self.words.text(
+      of: .batch(BatchFault(Self.plan, .undecodable(Self.partition, damaged))))
+    #expect(live.contains("<skip damaged main/t[2]>"), "\(live)")
   }
 
   @Test("tell everything that went wrong in a run, and nothing twice")

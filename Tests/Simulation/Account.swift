@@ -28,6 +28,9 @@ struct Account {
   private(set) var removedBelow: [PartitionID: Offset] = [:]
   /// Whose rejects a person has accepted.
   private(set) var accepted: [PartitionRange] = []
+  /// What a person asked to have counted after all, as far as it lay behind progress then, and has
+  /// not cancelled.
+  private(set) var asked: [PartitionID: Set<Offset>] = [:]
   /// Of the run at hand, and of partitions whose start is not durable yet.
   private var answers: [PartitionID: Answer] = [:]
 
@@ -53,6 +56,17 @@ struct Account {
 
   mutating func skip(_ range: PartitionRange) {
     skipped[range.partition, default: []].append(range.range)
+  }
+
+  /// - Parameter next: Progress.
+  mutating func ask(_ range: PartitionRange, next: Offset) {
+    let end = max(range.from, min(range.to, next))
+    asked[range.partition, default: []].formUnion(range.from..<end)
+  }
+
+  /// A person cancels what a request has left; what it has counted stays asked for.
+  mutating func cancel(_ left: [PartitionRange]) {
+    for range in left { asked[range.partition]?.subtract(range.from..<range.to) }
   }
 
   mutating func accept(_ ranges: [PartitionRange]) { accepted += ranges }
@@ -98,7 +112,55 @@ struct Account {
       }
     }
     return differenceOfGaps(claim) ?? differenceOfBatches(claim, maxOffsets: maxOffsets)
-      ?? uncovered(claim)
+      ?? uncovered(claim) ?? differenceOfBackfills(claim)
+  }
+
+  /// Every offset that was asked for is counted once, or still to be counted, or was removed by a
+  /// broker; and no other offset is backfilled.
+  private func differenceOfBackfills(_ claim: Claim) -> String? {
+    for (partition, _) in claim.partitions.sorted(by: { $0.key < $1.key }) {
+      func offsets(_ ranges: [PartitionRange]) -> [Offset] {
+        ranges.filter { $0.partition == partition }.flatMap { $0.from..<$0.to }
+      }
+      let asked = asked[partition] ?? []
+      let read = offsets(claim.batches.flatMap(\.ranges))
+      if Set(read).count < read.count { return "\(partition): offsets are in two batches: \(read)" }
+      let counted = Set(offsets(claim.batches.filter { $0.backfill != nil }.flatMap(\.ranges)))
+      let table = claim.backfilled.filter { $0.partition == partition }.map(\.range).sorted {
+        $0.from < $1.from
+      }
+      if Set(offsets(claim.backfilled)) != counted || Self.touch(table) {
+        return "\(partition): \(table) are called backfilled, and batches read \(counted.sorted())"
+      }
+      let left = offsets(claim.backfills.flatMap(\.left))
+      if Set(left).count < left.count { return "\(partition): \(left) are asked for twice" }
+      if !Set(left).isSubset(of: asked) || !Set(left).isDisjoint(with: read) {
+        return "\(partition): \(left) are left of \(asked.sorted())"
+      }
+      if let stranger = counted.subtracting(asked).min() {
+        return "\(partition): nobody asked for the backfill of \(stranger)"
+      }
+      let missing = asked.subtracting(read).subtracting(left)
+      if let lost = missing.max(), lost >= removedBelow[partition] ?? 0 {
+        return "\(partition): the backfill of \(lost) was asked for and is gone"
+      }
+    }
+    for backfill in claim.backfills {
+      let counts = [backfill.left, backfill.unheld].map { $0.reduce(0) { $0 + $1.count } }
+      let isOpen = backfill.state == "open"
+      let sum = backfill.countedCount + counts[0] + counts[1]
+      if isOpen != (counts[0] > 0)
+        || (backfill.state == "cancelled"
+          ? sum > backfill.offsetCount : sum != backfill.offsetCount)
+      {
+        return "backfill \(backfill.number) is \(backfill.state): \(backfill)"
+      }
+    }
+    return nil
+  }
+
+  private static func touch(_ ranges: [OffsetRange]) -> Bool {
+    zip(ranges, ranges.dropFirst()).contains { $0.to >= $1.from }
   }
 
   private func differenceOfGaps(_ claim: Claim) -> String? {
@@ -142,7 +204,8 @@ struct Account {
   /// Where the ranges of the batches and the gaps leave an offset out, or take one twice.
   private func uncovered(_ claim: Claim) -> String? {
     for (partition, progress) in claim.partitions.sorted(by: { $0.key < $1.key }) {
-      let read = claim.batches.flatMap(\.ranges).filter { $0.partition == partition }.map(\.range)
+      let read = claim.batches.filter { $0.backfill == nil }.flatMap(\.ranges)
+        .filter { $0.partition == partition }.map(\.range)
       if read != read.sorted(by: { $0.from < $1.from }) {
         return "\(partition): was not read in the order of its offsets"
       }
@@ -181,9 +244,21 @@ struct Claim {
     var recordCount: Int64
     var countedCount: Int64
     var rejectedCount: Int64
+    /// The request that it was of.
+    var backfill: Int64?
+  }
+  struct Backfill {
+    var number: Int64
+    var state: String
+    var offsetCount: Int64
+    var countedCount: Int64
+    var left: [PartitionRange]
+    var unheld: [PartitionRange]
   }
   var partitions: [PartitionID: Progress] = [:]
   var gaps: [Gap] = []
   /// In the order of their numbers.
   var batches: [Batch] = []
+  var backfilled: [PartitionRange] = []
+  var backfills: [Backfill] = []
 }

@@ -7,7 +7,7 @@ extension Claim {
     var configuration = Configuration()
     configuration.readonly = true
     let queue = try DatabaseQueue(path: path, configuration: configuration)
-    (partitions, gaps, batches) = try queue.read { database in
+    (partitions, gaps, batches, backfilled, backfills) = try queue.read { database in
       var partitions: [PartitionID: Progress] = [:]
       for row in try Row.fetchAll(
         database, sql: "SELECT source, topic, partition, start_offset, next_offset FROM partitions")
@@ -28,16 +28,48 @@ extension Claim {
       }
       let batches = try Row.fetchAll(
         database,
-        sql: "SELECT batch, ranges, offsets, records, counted, rejected FROM batches ORDER BY batch"
+        sql: """
+          SELECT batch, ranges, offsets, records, counted, rejected, backfill FROM batches
+          ORDER BY batch
+          """
       ).map { row in
         let ranges = try Self.ranges(row[1])
         return Batch(
           number: row[0], ranges: ranges, offsetCount: row[2], recordCount: row[3],
           countedCount: row[4],
-          rejectedCount: row[5])
+          rejectedCount: row[5], backfill: row[6])
       }
-      return (partitions, gaps, batches)
+      let names = """
+        source, topic, partition, from_offset, to_offset
+        """
+      let backfilled = try Row.fetchAll(
+        database,
+        sql: "SELECT \(names) FROM backfilled JOIN partitions USING (partition_id)"
+      ).map(Self.range)
+      let backfills = try Row.fetchAll(
+        database, sql: "SELECT backfill, state, offsets, counted_offsets FROM backfills"
+      ).map { row in
+        func ranges(_ state: String) throws -> [PartitionRange] {
+          try Row.fetchAll(
+            database,
+            sql: """
+              SELECT \(names) FROM backfill_ranges JOIN partitions USING (partition_id)
+              WHERE backfill = ? AND state = ?
+              """, arguments: [row[0] as Int64, state]
+          ).map(Self.range)
+        }
+        return Backfill(
+          number: row[0], state: row[1], offsetCount: row[2], countedCount: row[3],
+          left: try ranges("left"), unheld: try ranges("unheld"))
+      }
+      return (partitions, gaps, batches, backfilled, backfills)
     }
+  }
+
+  private static func range(_ row: Row) -> PartitionRange {
+    PartitionRange(
+      PartitionID(source: row[0], topic: row[1], partition: row[2]),
+      OffsetRange(from: row[3], to: row[4]))
   }
   struct NotRanges: Error { let text: String }
 

@@ -74,7 +74,10 @@ struct Expectation {
       let judged = rejects.subtracting(rejectsBefore).filter { reject in
         !accepted.contains { $0.partition == reject.partition && $0.range.contains(reject.offset) }
       }
-      tallies.append(.init(recordCount: recordCount, judgedRejectCount: judged.count))
+      tallies.append(
+        .init(
+          recordCount: recordCount, judgedRejectCount: judged.count,
+          isBackfill: batch.backfill != nil))
       if let limit = job.batchByteLimit, byteCount > limit, problem == nil {
         problem = "batch \(batch.number): holds \(byteCount) bytes of at most \(limit)"
       }

@@ -22,6 +22,8 @@ struct RejectRule: Sendable {
     var recordCount: Int
     /// Rejects that no person has accepted.
     var judgedRejectCount: Int
+    /// Batches of backfills are judged among themselves.
+    var isBackfill = false
   }
 
   /// Whether the last of some batches may not be committed.
@@ -36,7 +38,7 @@ struct RejectRule: Sendable {
     var (judged, rejected) = (
       last.recordCount + last.judgedRejectCount, last.judgedRejectCount
     )
-    for tally in tallies.dropLast().reversed() {
+    for tally in tallies.dropLast().reversed() where tally.isBackfill == last.isBackfill {
       if judged >= maxShareOver { break }
       judged += tally.recordCount + tally.judgedRejectCount
       rejected += tally.judgedRejectCount

@@ -37,6 +37,10 @@ package final class Simulation {
     case lossWithoutGap
     /// A message that a reader got twice is folded twice.
     case duplicatesAreCounted
+    /// A crash leaves a backfill request that is called done.
+    case backfillIsForgotten
+    /// A crash leaves offsets that are backfilled, and nobody knows.
+    case backfilledRangesAreForgotten
   }
 
   struct Log {
@@ -113,6 +117,8 @@ package final class Simulation {
     for _ in 0..<pick(1...5) {
       change()
       if chance(20) { try skip() }
+      if job.canBackfill && chance(40) { try askBackfill() }
+      if chance(10) { try cancelBackfill() }
       if let problem = try run() { return problem }
     }
     change(isLast: true)
@@ -177,6 +183,66 @@ package final class Simulation {
     }
   }
 
+  /// A person wants offsets to be counted after all, as `tranche backfill` asks for them: new ones,
+  /// counted ones, those of a request before, and some that are beyond either end of the log.
+  private func askBackfill() throws {
+    stepsToCrash = Int.max
+    let checkpoint = try open("backfill")
+    let progress = try claim().partitions
+    var wishes: [PartitionRange] = []
+    for (partition, known) in progress.sorted(by: { $0.key < $1.key }) where chance(70) {
+      for _ in 0..<pick(1...2) {
+        let from = pick(0...known.next + 2)
+        wishes.append(PartitionRange(partition, OffsetRange(from: from, to: from + pick(1...8))))
+      }
+    }
+    if chance(30) { wishes = lastWishes } else { lastWishes = wishes }
+    let wish: BackfillWish
+    switch pick(0...5) {
+    case 0: wish = .beforeStart
+    case 1: wish = .gaps
+    case 2: wish = .times(from: pick(0...120_000), to: nil)
+    default: wish = .ranges(wishes)
+    }
+    let sources = job.clusters.map { FakeBroker($0.name, self) }
+    let proposal: BackfillProposal
+    do {
+      proposal = try BackfillProposal(
+        wish, of: checkpoint.ledgers, where: { _ in true }, in: sources)
+    } catch is SourceError {
+      return
+    }
+    let taken = proposal.taken
+    if !taken.isEmpty {
+      _ = try checkpoint.addBackfill(taken, goesFirst: chance(25), now: 0)
+    }
+    // What the person meant, without the product's account of it.
+    switch wish {
+    case .ranges:
+      for wish in wishes { account.ask(wish, next: progress[wish.partition]?.next ?? 0) }
+    case .beforeStart:
+      for (partition, known) in progress {
+        account.ask(
+          PartitionRange(partition, OffsetRange(from: 0, to: known.start)), next: known.start)
+      }
+    case .gaps:
+      for gap in try claim().gaps {
+        account.ask(gap.range, next: progress[gap.range.partition]?.next ?? 0)
+      }
+    case .times:
+      for range in taken { account.ask(range, next: progress[range.partition]?.next ?? 0) }
+    }
+  }
+  private var lastWishes: [PartitionRange] = []
+
+  private func cancelBackfill() throws {
+    let open = try claim().backfills.filter { $0.state == "open" }
+    guard let chosen = open.randomElement(using: &random) else { return }
+    let checkpoint = try self.open("backfill")
+    guard try checkpoint.cancelBackfill(chosen.number, now: 0) != nil else { return }
+    account.cancel(chosen.left)
+  }
+
   /// A person accepts the rejects that have stopped a run, if they have: nothing becomes a gap.
   private func acceptRejects() throws -> String? {
     let claim = try claim()
@@ -186,7 +252,8 @@ package final class Simulation {
     let count = ranges.reduce(0) { $0 + $1.count }
     let stopped = Claim.Batch(
       number: Int64(claim.batches.count + 1), ranges: ranges, offsetCount: count, recordCount: 0,
-      countedCount: 0, rejectedCount: 0)
+      countedCount: 0, rejectedCount: 0,
+      backfill: ranges.contains { $0.from < claim.partitions[$0.partition]?.next ?? 0 } ? 0 : nil)
     if !drawn.rejects.stops(expectation(claim.batches + [stopped]).tallies) {
       return "rejects have stopped a batch of \(ranges) that they must not stop"
     }
@@ -357,6 +424,9 @@ package final class Simulation {
         "UPDATE partitions SET next_offset = next_offset + 1 WHERE next_offset > start_offset")
     case .startResolvedAgain:
       try edit("UPDATE partitions SET start_offset = 0, next_offset = 0")
+    case .backfillIsForgotten:
+      try edit("DELETE FROM backfill_ranges; UPDATE backfills SET state = 'done'")
+    case .backfilledRangesAreForgotten: try edit("DELETE FROM backfilled")
     default: break
     }
   }
@@ -380,6 +450,9 @@ package final class Simulation {
     let claim = try claim()
     if let problem = account.difference(from: claim, maxOffsets: largestMaxOffsets) {
       return problem
+    }
+    if let open = claim.backfills.first(where: { $0.state == "open" }) {
+      return "backfill \(open.number) is still open"
     }
     for (partition, log) in logs {
       let next = claim.partitions[partition]?.next

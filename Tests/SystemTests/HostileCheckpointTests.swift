@@ -69,6 +69,10 @@ private struct Fixture: Sendable {
         """
         INSERT INTO gaps SELECT partition_id, 1000, 1001, 'skipped', '' FROM partitions;
         INSERT INTO retired_objects (place, object_key) VALUES ('file:former', 'part-0.json');
+        UPDATE partitions SET start_offset = 2;
+        INSERT INTO backfilled SELECT partition_id, 0, 1 FROM partitions;
+        INSERT INTO backfills VALUES (1, 'x', 0, 2, 0, 'open', NULL);
+        INSERT INTO backfill_ranges SELECT 1, partition_id, 1, 2, 'left' FROM partitions;
         """)
       columns[name] = try Self.columns(path)
       let untouched = try Case(folder, binary, name)
