@@ -58,6 +58,13 @@ struct WordsTests {
 
   private static let table: [(RunError, RunError.Code, String)] = [
     (
+      // What a store says may end in a full stop of its own.
+      .store(ObjectStoreError(.badRequest, place: "s3://b", reason: "405: no such method.")), .data,
+      """
+      s3://b: 405: no such method. Check output.to, output.s3.region and output.s3.addressing.
+      """
+    ),
+    (
       unreachable, .unreachable,
       """
       source main (x:1): no answer. Are the brokers up, and is bootstrap.servers right? The run \
