@@ -13,6 +13,9 @@ package enum JobFile {
     name: String?, problem: String, remedy: String, isWarning: Bool
   )]
 
+  /// What is wrong with a file by its path.
+  package typealias FileCheck = (_ path: String) -> (problem: String, remedy: String)?
+
   /// A job and where its file says what may clash with another job's.
   package struct Parsed: Sendable {
     package let job: Job
@@ -30,32 +33,36 @@ package enum JobFile {
   ///   - path: For messages, and for the job's name where the file gives none.
   ///   - readFile: The content of a file that `${file:...}` names; nil if it cannot be read.
   ///   - checkProperties: Asked for the properties of each cluster.
+  ///   - fileFault: What is wrong with a file that is only named, if something is.
   /// - Throws: ``JobFileErrors`` with every fault that was found.
   package static func parse(
     text: String, path: String, environment: [String: String],
     readFile: @escaping (String) -> String?,
-    checkProperties: @escaping PropertyCheck = { _ in [] }
+    checkProperties: @escaping PropertyCheck = { _ in [] },
+    fileFault: @escaping FileCheck = { _ in nil }
   ) throws(JobFileErrors) -> Job {
     try parsed(
       text: text, path: path, environment: environment, readFile: readFile,
-      checkProperties: checkProperties
+      checkProperties: checkProperties, fileFault: fileFault
     ).job
   }
 
-  /// As ``parse(text:path:environment:readFile:checkProperties:)``, with lines.
+  /// As ``parse(text:path:environment:readFile:checkProperties:fileFault:)``, with lines.
   ///
   /// - Parameter name: Takes the place of the file's; empty where it has none.
   package static func parsed(
     text: String, path: String, name: String? = nil, environment: [String: String],
     readFile: @escaping (String) -> String?,
-    checkProperties: @escaping PropertyCheck = { _ in [] }
+    checkProperties: @escaping PropertyCheck = { _ in [] },
+    fileFault: @escaping FileCheck = { _ in nil }
   ) throws(JobFileErrors) -> Parsed {
-    let reader = YAMLReader(file: path, environment: environment, readFile: readFile)
+    let reader = YAMLReader(
+      file: path, references: References(environment: environment, readFile: readFile))
     var parsed: Parsed?
     if text.utf8.count > byteLimit {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")
     } else if let root = reader.root(text) {
-      var parser = JobParser(reader, checkProperties: checkProperties)
+      var parser = JobParser(reader, checkProperties: checkProperties, fileFault: fileFault)
       let job = parser.parse(root, fallbackName: name ?? fileName(path))
       parsed = Parsed(
         job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine,

@@ -75,6 +75,9 @@ package struct JobKey: Sendable {
   package let example: String
   /// Whether the object above it is incomplete without it.
   package let isRequired: Bool
+  /// Whether `${...}` may stand in its value. Not where the text is kept as it is and could be
+  /// anything: what a reference stands for may be a secret.
+  package let takesReferences: Bool
   let setting: Setting?
 
   /// The name behind the last dot.
@@ -85,22 +88,25 @@ extension JobKey {
   /// A key whose value the checkpoint need not know.
   fileprivate init(
     _ path: String, _ kind: Kind, _ effect: ChangeEffect = .harmless, isRequired: Bool = false,
-    secrecy: Secrecy = .open, default: Default = .none, example: String, _ summary: String
+    takesReferences: Bool = true, secrecy: Secrecy = .open, default: Default = .none,
+    example: String, _ summary: String
   ) {
     self.init(
       path: path, kind: kind, default: `default`, effect: effect, secrecy: secrecy,
-      summary: summary, example: example, isRequired: isRequired, setting: nil)
+      summary: summary, example: example, isRequired: isRequired,
+      takesReferences: takesReferences, setting: nil)
   }
 
   /// A key whose canonical value the checkpoint keeps under the key's own path.
   fileprivate init(
     _ path: String, _ kind: Kind, _ effect: ChangeEffect, isRequired: Bool = false,
-    default: Default = .none, example: String, _ summary: String,
+    takesReferences: Bool = true, default: Default = .none, example: String, _ summary: String,
     canonical: @escaping @Sendable (Job) -> String
   ) {
     self.init(
       path: path, kind: kind, default: `default`, effect: effect, secrecy: .open,
       summary: summary, example: example, isRequired: isRequired,
+      takesReferences: takesReferences,
       setting: Setting(
         pattern: path, effect: effect, effectOfAdding: effect, values: { [path: canonical($0)] }))
   }
@@ -108,11 +114,13 @@ extension JobKey {
   /// A key of which the checkpoint keeps settings of other names.
   fileprivate init(
     _ path: String, _ kind: Kind, _ effect: ChangeEffect, isRequired: Bool = false,
-    secrecy: Secrecy = .open, example: String, _ summary: String, setting: Setting
+    takesReferences: Bool = true, secrecy: Secrecy = .open, example: String, _ summary: String,
+    setting: Setting
   ) {
     self.init(
       path: path, kind: kind, default: .none, effect: effect, secrecy: secrecy, summary: summary,
-      example: example, isRequired: isRequired, setting: setting)
+      example: example, isRequired: isRequired, takesReferences: takesReferences,
+      setting: setting)
   }
 }
 
@@ -138,7 +146,8 @@ package enum JobKeys {
 
   private static let top = [
     JobKey(
-      "name", .text, .refuse, default: .words("the file's name without its ending"),
+      "name", .text, .refuse, takesReferences: false,
+      default: .words("the file's name without its ending"),
       example: "api-time-share",
       "The job's name, which also names its checkpoint file.")
   ]
@@ -152,7 +161,8 @@ package enum JobKeys {
       example: "[{ name: main, properties: {...}, topics: [orders] }]",
       "The Kafka clusters. A cluster that is added later is read from `source.start` on."),
     JobKey(
-      "source.kafka[].name", .text, .refuse, isRequired: true, example: "main",
+      "source.kafka[].name", .text, .refuse, isRequired: true, takesReferences: false,
+      example: "main",
       "The cluster's name in this job. The checkpoint stores it."),
     JobKey(
       "source.kafka[].properties", .map(most: 200), isRequired: true, secrecy: .secret,
@@ -206,7 +216,8 @@ package enum JobKeys {
       "source.csv", .object, .refuse, example: #"{ null: ["\\N", NA] }"#,
       "How CSV is read. Only with `format: csv`."),
     JobKey(
-      "source.csv.null", .list(most: 100), .refuse, example: #"["\\N", NA]"#,
+      "source.csv.null", .list(most: 100), .refuse, takesReferences: false,
+      example: #"["\\N", NA]"#,
       """
       The texts that are NULL in a field without quotes; the default is `["\\\\N"]`. An empty \
       field is NULL, but in a string it is an empty text, unless `""` is listed.
@@ -251,7 +262,7 @@ package enum JobKeys {
       "window.time", .text, .refuse, default: .value(MessageField.timestamp.rawValue),
       example: "called_at", "The timestamp field that assigns a record to its window."),
     JobKey(
-      "where", .text, .refuse, example: "time_taken >= 0",
+      "where", .text, .refuse, takesReferences: false, example: "time_taken >= 0",
       "A SQL expression over a record. Only records for which it is true are used.",
       canonical: { $0.where?.sql ?? absent }),
     JobKey(
@@ -279,11 +290,11 @@ package enum JobKeys {
       """,
       canonical: { $0.select.map(\.spelling).joined(separator: ", ") }),
     JobKey(
-      "select.*", .textOrObject, .renderAgain,
+      "select.*", .textOrObject, .renderAgain, takesReferences: false,
       example: "{ sql: rank() OVER (ORDER BY calls), type: int64 }",
       "A SQL expression, or `{ sql: EXPRESSION, type: TYPE }`."),
     JobKey(
-      "select.*.sql", .text, .renderAgain, isRequired: true,
+      "select.*.sql", .text, .renderAgain, isRequired: true, takesReferences: false,
       example: "rank() OVER (ORDER BY calls)",
       "The SQL expression."),
     JobKey(

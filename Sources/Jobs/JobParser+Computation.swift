@@ -148,7 +148,7 @@ extension JobParser {
     let names = job.stateLayout.storedColumns.map { ($0.name.lowercased(), 1) }
     for name in Dictionary(names, uniquingKeysWith: +).filter({ $0.value > 1 }).keys.sorted() {
       reader.fail(
-        entry, value: name,
+        entry, name: name,
         "would be the name of two columns of the state (an avg keeps NAME_sum and NAME_count, a "
           + "nullable key NAME_is_null)",
         "Give one of them another name")

@@ -69,6 +69,10 @@ extension JobParser {
           "Write plain names between the slashes")
       }
     }
+    if holdsControlCharacter(text) {
+      reader.fail(
+        entry, value: text, "holds a line end or another control character", "Remove it")
+    }
     if destination.segments.contains("_tranche") {
       reader.fail(
         entry, value: text,
@@ -102,33 +106,63 @@ extension JobParser {
       credentials: s3.entry("credentials").map(credentials) ?? .environment,
       timeoutMilliseconds: reader.duration(s3, "timeout"),
       maxAttempts: Int(reader.integer(s3, "max_attempts")),
-      caFile: s3.entry("ca_file").flatMap(reader.nonEmpty))
+      caFile: s3.entry("ca_file").flatMap(file))
   }
 
   private func endpoint(_ entry: YAMLReader.Entry) -> String? {
     guard let endpoint = reader.nonEmpty(entry) else { return nil }
     let address = endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint
-    let rest = address.drop { $0 != "/" }.drop { $0 == "/" }
-    if rest.contains("@") {
+    if address.contains("@") {
       reader.fail(
         entry, "holds a user name or password",
         "Write http://HOST:PORT, and credentials under output.s3.credentials")
-    } else if !(address.hasPrefix("http://") || address.hasPrefix("https://")) || rest.isEmpty
-      || !rest.utf8.allSatisfy({ isHostByte($0) })
-    {
-      reader.fail(
-        entry, value: endpoint, "is not a valid server address",
-        "Write http://HOST:PORT or https://HOST, without a path")
+    } else if let (problem, remedy) = addressFault(address) {
+      reader.fail(entry, value: endpoint, problem, remedy)
     }
     return address
   }
 
-  /// Of a host's name, a numeric address or a port.
-  private func isHostByte(_ byte: UInt8) -> Bool {
-    switch byte {
-    case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-    default: "-._:[]".utf8.contains(byte)
+  /// What is wrong with `http://HOST:PORT` or `https://HOST`, if something is.
+  private func addressFault(_ address: String) -> (problem: String, remedy: String)? {
+    if holdsControlCharacter(address) {
+      return ("holds a line end or another control character", "Remove it")
     }
+    if !address.utf8.allSatisfy({ $0 < 0x80 }) {
+      return (
+        "holds a character that is not ASCII",
+        "Write the host's name in its ASCII form, such as xn--bcher-kva.example"
+      )
+    }
+    let scheme = ["http://", "https://"].first(where: address.hasPrefix) ?? ""
+    let authority = address.dropFirst(scheme.count)
+    // An IPv6 address stands in brackets, with colons of its own.
+    let bracket = authority.firstIndex(of: "]").map(authority.index(after:))
+    let host = authority[..<(bracket ?? authority.firstIndex(of: ":") ?? authority.endIndex)]
+    let port = authority[host.endIndex...]
+    let isHost =
+      bracket == nil
+      ? host.allSatisfy { isLetterOrDigit($0) || "-._".contains($0) }
+      : host.hasPrefix("[") && host.dropFirst().dropLast().allSatisfy { $0.isHexDigit || $0 == ":" }
+    if scheme.isEmpty || host.isEmpty || !isHost || port.contains("/") {
+      return (
+        "is not a valid server address", "Write http://HOST:PORT or https://HOST, without a path"
+      )
+    }
+    let isPort =
+      port.first == ":" && port.dropFirst().allSatisfy(\.isNumber)
+      && Int(port.dropFirst()).map { (1...65_535).contains($0) } == true
+    return port.isEmpty || isPort
+      ? nil : ("does not name a valid port", "Write a number from 1 to 65535 behind the ':'")
+  }
+
+  private func holdsControlCharacter(_ text: String) -> Bool {
+    text.utf8.contains { $0 < 0x20 || $0 == 0x7F }
+  }
+
+  private func file(_ entry: YAMLReader.Entry) -> String? {
+    guard let path = reader.nonEmpty(entry) else { return nil }
+    if let fault = fileFault(path) { reader.fail(entry, value: path, fault.problem, fault.remedy) }
+    return path
   }
 
   private func credentials(_ entry: YAMLReader.Entry) -> Job.S3Options.Credentials {

@@ -138,7 +138,7 @@ extension JobParser {
       guard checkColumnName(name, entry, taken: &taken) else { continue }
       if MessageField(rawValue: name.lowercased()) != nil {
         reader.fail(
-          entry, value: name, "is the name of a field that every message has",
+          entry, name: name, "is the name of a field that every message has",
           "Give the field another name")
         continue
       }

@@ -10,13 +10,18 @@ struct JobParser {
 
   let reader: YAMLReader
   let checkProperties: JobFile.PropertyCheck
+  let fileFault: JobFile.FileCheck
   /// Where the file says what may clash with another job's.
   private(set) var nameLine = 1
   private(set) var destinationLine = 1
 
-  init(_ reader: YAMLReader, checkProperties: @escaping JobFile.PropertyCheck) {
+  init(
+    _ reader: YAMLReader, checkProperties: @escaping JobFile.PropertyCheck,
+    fileFault: @escaping JobFile.FileCheck
+  ) {
     self.reader = reader
     self.checkProperties = checkProperties
+    self.fileFault = fileFault
   }
 
   mutating func parse(_ entry: YAMLReader.Entry, fallbackName: String) -> Job {
@@ -104,7 +109,7 @@ struct JobParser {
     guard let taken = job.window.folderColumn else { return }
     for (name, entry) in columns where name.lowercased() == taken {
       reader.fail(
-        entry, value: name,
+        entry, name: name,
         "is the name of the folders that hold the objects (\(taken)=...), and readers would take "
           + "the folder's value for the column's",
         "Give the column another name, for example \(name)_value")
@@ -133,14 +138,14 @@ struct JobParser {
       && name.allSatisfy { isLetterOrDigit($0) || $0 == "_" }
     if !isAllowed {
       reader.fail(
-        entry, value: name, "is not a valid column name",
+        entry, name: name, "is not a valid column name",
         "Use up to \(JobKeys.columnNameByteLimit) letters, digits and '_', not starting with a "
           + "digit")
     }
     let isFree = taken.insert(name.lowercased()).inserted
     if !isFree {
       reader.fail(
-        entry, value: name, "is already the name of another column (case is ignored)",
+        entry, name: name, "is already the name of another column (case is ignored)",
         "Give each its own name")
     }
     return isAllowed && isFree

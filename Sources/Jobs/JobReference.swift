@@ -62,10 +62,13 @@ package enum JobReference {
     the key, the value and what would be valid. `tranche schema` prints a JSON Schema that
     editors use to complete and check keys.
 
-    Any value may hold `${VARIABLE}`, `${VARIABLE:-default}` or `${file:/path}`; write `$${` for a
+    A value may hold `${VARIABLE}`, `${VARIABLE:-default}` or `${file:/path}`; write `$${` for a
     literal `${`. A trailing newline of the file is removed, so secrets can be files. The path may
     hold variables: `${file:${CREDENTIALS_DIRECTORY}/s3-key}` reads a credential that systemd passes
-    on. Values are never printed where a key is marked *secret*.
+    on. Messages show such a value as the job file has it, never what it stands for. `${...}` may
+    not stand in
+    \(keptTexts),
+    because the checkpoint keeps their text. Where a key is marked *secret*, no value is printed.
 
     In the tables below, a key in **bold** is required. The column "a change" says what happens if
     the value differs from the previous run's:
@@ -80,6 +83,9 @@ package enum JobReference {
 
     Before the first commit of a job every key may change.
     """
+
+  private static let keptTexts = Suggestion.choice(
+    of: JobKeys.all.filter { !$0.takesReferences }.map { "`\($0.path)`" })
 
   private struct Section {
     let title: String
@@ -274,8 +280,8 @@ package enum JobReference {
     | limit | most |
     |---|---|
     | a job file | \(size(Int64(JobFile.byteLimit))) |
-    | a value after substitution | \(size(Int64(YAMLReader.valueByteLimit))) |
-    | all substituted values together | \(size(Int64(YAMLReader.substitutedByteLimit))) |
+    | a value after substitution | \(size(Int64(References.valueByteLimit))) |
+    | all substituted values together | \(size(Int64(References.substitutedByteLimit))) |
     | an expression | \(grouped(Int64(Expression.byteLimit))) bytes |
     | a job's or cluster's name | \(JobKeys.nameByteLimit) bytes |
     | a column's name | \(JobKeys.columnNameByteLimit) bytes |

@@ -26,8 +26,7 @@ final class YAMLReader {
   private let file: String
   /// Of the file.
   private var lines: [Substring] = []
-  private let environment: [String: String]
-  private let readFile: (String) -> String?
+  private var references: References
   private(set) var errors: [JobFileError] = []
   /// What is valid and most likely not meant, in the words of a fault.
   private(set) var warnings: [JobFileError] = []
@@ -35,21 +34,23 @@ final class YAMLReader {
   private static let errorLimit = 100
   /// So many aliases multiply a text of 64 KiB by no more than a few hundred.
   private static let aliasLimit = 16
-  /// Of one value after substitution, and of all that is substituted.
-  static let valueByteLimit = 1 << 20
-  static let substitutedByteLimit = 4 << 20
-  private var substitutedByteCount = 0
 
-  init(file: String, environment: [String: String], readFile: @escaping (String) -> String?) {
+  init(file: String, references: References) {
     self.file = file
-    self.environment = environment
-    self.readFile = readFile
+    self.references = references
   }
 
+  /// - Parameter value: What the key has. Where it came from a reference, the message shows that.
   func fail(_ entry: Entry, value: String? = nil, _ problem: String, _ remedy: String) {
+    let isReference = entry.word.map(References.stand) == true
+    fail(entry, name: value.map { isReference ? entry.word ?? "" : $0 }, problem, remedy)
+  }
+
+  /// - Parameter name: What the file says beside the key's value, such as the key's own name.
+  func fail(_ entry: Entry, name: String?, _ problem: String, _ remedy: String) {
     append(
       JobFileError(
-        file: file, line: entry.line, key: entry.key, value: entry.isSecret ? nil : value,
+        file: file, line: entry.line, key: entry.key, value: entry.isSecret ? nil : name,
         problem: problem, remedy: remedy))
   }
 
@@ -357,6 +358,13 @@ final class YAMLReader {
 
   // MARK: - Values
 
+  private func takesReferences(_ entry: Entry) -> Bool {
+    // The items of a list of texts have no row of their own.
+    let isItem = entry.pattern.hasSuffix("[]")
+    let path = isItem ? String(entry.pattern.dropLast(2)) : entry.pattern
+    return JobKeys.key(path)?.takesReferences ?? true
+  }
+
   /// A scalar after substitution; nil after a fault.
   func string(_ entry: Entry) -> String? {
     guard let scalar = entry.node.scalar else {
@@ -367,102 +375,17 @@ final class YAMLReader {
       fail(entry, "has no value", "Write one, or leave the key out")
       return nil
     }
-    return substituted(scalar.string, entry)
-  }
-
-  /// Replaces `${VAR}`, `${VAR:-default}` and `${file:/path}`; `$${` stands for `${`. The path of a
-  /// file may hold variables.
-  private func substituted(_ text: String, _ entry: Entry, isPath: Bool = false) -> String? {
-    var result = ""
-    var rest = text[...]
-    while let dollar = rest.firstRange(of: "${") {
-      if rest[..<dollar.lowerBound].hasSuffix("$") {
-        result += rest[..<dollar.lowerBound].dropLast() + "${"
-        rest = rest[dollar.upperBound...]
-        continue
-      }
-      result += rest[..<dollar.lowerBound]
-      let reference = rest[dollar.upperBound...]
-      guard let end = end(ofReference: reference) else {
-        fail(
-          entry, value: text, "has a ${ that is not closed",
-          "Close it with }, or write $${ for the text itself")
-        return nil
-      }
-      guard let value = value(of: String(reference[..<end]), entry, isInPath: isPath) else {
-        return nil
-      }
-      substitutedByteCount += value.utf8.count
-      guard value.utf8.count + result.utf8.count <= Self.valueByteLimit,
-        substitutedByteCount <= Self.substitutedByteLimit
-      else {
-        fail(
-          entry,
-          "is longer than \(Self.valueByteLimit) bytes after substitution, or all such values "
-            + "than \(Self.substitutedByteLimit)",
-          "Use shorter values")
-        return nil
-      }
-      result += value
-      rest = rest[rest.index(after: end)...]
+    if References.stand(in: scalar.string) && !takesReferences(entry) {
+      fail(
+        entry, value: scalar.string,
+        "holds ${...}, and what it stands for would be kept in the checkpoint and shown",
+        "Write the text itself, or $${ for ${")
+      return nil
     }
-    return result + rest
-  }
-
-  /// Where a reference is closed: at the first `}` that closes none of the variables in its path.
-  private func end(ofReference text: Substring) -> Substring.Index? {
-    guard text.hasPrefix(Self.filePrefix) else { return text.firstIndex(of: "}") }
-    var isInVariable = false
-    var previous: (Character, Character) = (" ", " ")
-    for index in text.indices {
-      let character = text[index]
-      if character == "}" {
-        guard isInVariable else { return index }
-        isInVariable = false
-      } else if character == "{", previous.1 == "$", previous.0 != "$" {
-        isInVariable = true
-      }
-      previous = (previous.1, character)
+    do { return try references.resolve(scalar.string) } catch {
+      fail(entry, value: scalar.string, error.problem, error.remedy)
+      return nil
     }
-    return nil
-  }
-
-  private static let filePrefix = "file:"
-
-  private func value(of reference: String, _ entry: Entry, isInPath: Bool) -> String? {
-    if reference.hasPrefix(Self.filePrefix) {
-      let written = String(reference.dropFirst(Self.filePrefix.count))
-      guard !isInPath else {
-        fail(
-          entry, "names a file inside the path of a file",
-          "Write the path out, or take it from a variable")
-        return nil
-      }
-      guard let path = substituted(written, entry, isPath: true) else { return nil }
-      guard let content = readFile(path) else {
-        // As it is written: a variable named by mistake may be the secret itself.
-        fail(
-          entry, "names the file \(written), which cannot be read",
-          "Make it readable for this user, or correct the path")
-        return nil
-      }
-      // A line end of either kind is one Character.
-      return content.last?.isNewline == true ? String(content.dropLast()) : content
-    }
-    let name: String
-    var fallback: String?
-    if let range = reference.firstRange(of: ":-") {
-      name = String(reference[..<range.lowerBound])
-      fallback = String(reference[range.upperBound...])
-    } else {
-      name = reference
-    }
-    if let value = environment[name], !(value.isEmpty && fallback != nil) { return value }
-    if let fallback { return fallback }
-    fail(
-      entry, "needs the environment variable \(name), which is not set",
-      "Set it, or give a default: ${\(name):-VALUE}")
-    return nil
   }
 
   // MARK: - Words

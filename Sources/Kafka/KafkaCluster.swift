@@ -30,6 +30,11 @@ package final class KafkaCluster {
   private let chunk = MessageChunk(capacity: 4_096)
   private let wakeup: QueueWakeup
 
+  /// Whether the value of a property is the path of a file that must be there.
+  package static func namesFile(_ name: String, value: String) -> Bool {
+    PropertyRules.namesFile(name, value: value)
+  }
+
   /// Does not connect yet.
   ///
   /// - Parameters:

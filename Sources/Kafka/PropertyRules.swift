@@ -30,6 +30,13 @@ enum PropertyRules {
       ? .allowed : .undecided
   }
 
+  /// Whether the value of a property is the path of a file or folder.
+  static func namesFile(_ name: String, value: String) -> Bool {
+    // librdkafka looks for the system's authorities itself.
+    if name == "ssl.ca.location" && value == "probe" { return false }
+    return name.hasSuffix(".location") || name == "sasl.kerberos.keytab"
+  }
+
   /// Whether a shell takes the text as one plain word.
   static func isShellWord(_ value: String) -> Bool {
     !value.isEmpty && !value.hasPrefix("-")

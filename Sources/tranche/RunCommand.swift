@@ -51,7 +51,7 @@ struct RunCommand: ParsableCommand {
       job, json: options.failureText(started) { name },
       isSilent: { [options] in options.quiet && isAnotherRunActive($0) }
     ) {
-      let parsed = try self.job.loadParsed()
+      let parsed = try self.job.loadParsed(checksFiles: true)
       let job = parsed.job
       name = job.name
       if !options.quiet { printWarnings(parsed) }

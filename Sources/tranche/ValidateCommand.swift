@@ -9,8 +9,9 @@ struct ValidateCommand: ParsableCommand {
     discussion: """
       Reports every fault with its file, line and key, and with the values that would do. Warns \
       of what is valid and most likely not meant, such as a division that drops fractions. Also \
-      reports jobs given together that would share a destination or a checkpoint. Loads and \
-      runs nothing that a file names. Exits with 65 if there is a fault.
+      reports jobs given together that would share a destination or a checkpoint. Looks whether \
+      the certificates that a file names are there, and loads and runs nothing. Exits with 65 if \
+      there is a fault.
       """)
 
   @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))
@@ -22,7 +23,7 @@ struct ValidateCommand: ParsableCommand {
     var seen: Set<String> = []
     for file in files {
       do {
-        let parsed = try loadParsedJob(file)
+        let parsed = try loadParsedJob(file, checksFiles: true)
         // The same file twice is one job.
         if seen.insert(resolvedPath(file)).inserted { sides.append(side(file, parsed)) }
         printWarnings(parsed)

@@ -36,8 +36,11 @@ struct JobOptions: ParsableArguments {
   func load() throws -> Job { try loadParsed().job }
 
   /// As ``load()``, with what is said of a valid file.
-  func loadParsed() throws -> JobFile.Parsed {
-    try loadParsedJob(file, name: name, allowsCode: code.allowCodeProperties)
+  ///
+  /// - Parameter checksFiles: As of ``loadParsedJob(_:name:allowsCode:checksFiles:)``.
+  func loadParsed(checksFiles: Bool = false) throws -> JobFile.Parsed {
+    try loadParsedJob(
+      file, name: name, allowsCode: code.allowCodeProperties, checksFiles: checksFiles)
   }
 }
 
@@ -82,9 +85,12 @@ func isStandardInput(_ path: String) -> Bool { path == "-" }
 
 /// As ``loadJob(_:allowsCode:)``, with the lines that may clash with another job's.
 ///
-/// - Parameter name: Of a job that comes on standard input without one.
+/// - Parameters:
+///   - name: Of a job that comes on standard input without one.
+///   - checksFiles: Whether files that the job only names must be there. Whoever does not connect
+///     does without them.
 func loadParsedJob(
-  _ path: String, name: String? = nil, allowsCode: Bool = false
+  _ path: String, name: String? = nil, allowsCode: Bool = false, checksFiles: Bool = false
 ) throws -> JobFile.Parsed {
   let isStandardInput = isStandardInput(path)
   let content =
@@ -101,14 +107,26 @@ func loadParsedJob(
   guard let text = String(validating: bytes, as: UTF8.self) else {
     throw CommandError(.data, "\(path): is not UTF-8 text.")
   }
+  let fileFault: JobFile.FileCheck = { path in
+    !checksFiles || access(path, R_OK) == 0
+      ? nil
+      : (
+        "names a file that cannot be read",
+        "Correct the path, or make it readable for this user"
+      )
+  }
   return try JobFile.parsed(
     text: text, path: path, name: isStandardInput ? name ?? "" : nil,
     environment: ProcessInfo.processInfo.environment, readFile: readFile,
-    checkProperties: {
-      KafkaCluster.remarks(on: $0, allowsCode: allowsCode).map {
+    checkProperties: { properties in
+      let files = properties.filter { KafkaCluster.namesFile($0.key, value: $0.value) }
+      return KafkaCluster.remarks(on: properties, allowsCode: allowsCode).map {
         ($0.name, $0.problem, $0.remedy, $0.isWarning)
       }
-    })
+        + files.compactMap { name, path in
+          fileFault(path).map { (name, $0.problem, $0.remedy, false) }
+        }
+    }, fileFault: fileFault)
 }
 
 /// Nil for what is no text of at most 1 MiB.

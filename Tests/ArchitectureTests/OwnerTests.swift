@@ -87,6 +87,10 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "defaults and bounds of the job file", in: ["Jobs/JobKeys.swift"],
       #"default: \.value\(|"us-east-1"|"10%"|64 << 20|1\.\.\.10_000_000\b|\(most: [0-9]"#),
+    Owner("what ${...} stands for", in: ["Jobs/References.swift"], #"of: "\$\{"\)"#),
+    Owner(
+      "what a store's answer means", in: ["ObjectStorage/S3Answer.swift"],
+      #""(NoSuchKey|SlowDown|ExpiredToken|InvalidRequest)"|case 200\.\.\.399"#),
     Owner("tokens of SQL", in: ["Expressions"], #"\bSQLToken\b|\btokenize\("#),
     Owner("what a person may have meant", in: ["Tables/Suggestion.swift"], #"Did you mean \\\("#),
   ]

@@ -46,7 +46,7 @@ private func parse(
         : [
           ("group.id", "is reserved: no consumer group decides what is read", "Leave it out", false)
         ]
-    })
+    }, fileFault: { $0 == "/none.pem" ? ("cannot be read", "Correct the path") : nil })
 }
 
 private func faults(_ text: String, environment: [String: String] = [:]) -> String {
@@ -236,6 +236,40 @@ struct JobFileTests {
         "to: \"s3", "s3: { endpoint: \"http://u:hunter2@x\" }, to: \"s3",
         "output.s3.endpoint: holds a user name or password"),
       Fault(
+        "to: \"s3", "s3: { endpoint: \"http://minio:9000\\n\" }, to: \"s3",
+        "\"http://minio:9000\\n\" holds a line end or another control character. Remove it"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"https://bücher.example\" }, to: \"s3",
+        "holds a character that is not ASCII. Write the host's name in its ASCII form, such as xn"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://minio:99999\" }, to: \"s3",
+        "does not name a valid port. Write a number from 1 to 65535 behind the ':'"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://minio:\" }, to: \"s3", "does not name a valid port"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://a:b:1\" }, to: \"s3", "does not name a valid port"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://[::1]:0\" }, to: \"s3", "does not name a valid port"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http://mi nio\" }, to: \"s3",
+        "is not a valid server address"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"http:////minio\" }, to: \"s3",
+        "is not a valid server address"),
+      Fault(
+        "to: \"s3", "s3: { region: \"eu-west-1\\n\" }, to: \"s3",
+        "output.s3.region: \"eu-west-1\\n\" is not a valid region name"),
+      Fault(
+        "s3://test-bucket/out", "s3://test-bucket\\n/out", "does not name a valid S3 bucket"),
+      Fault(
+        "s3://test-bucket/out", "s3://test-bucket/out\\n",
+        "output.to: \"s3://test-bucket/out\\n\" holds a line end or another control character"),
+      Fault(
+        "s3://test-bucket/out", "file:out\\r", "holds a line end or another control character"),
+      Fault(
+        "to: \"s3", "s3: { ca_file: /none.pem }, to: \"s3",
+        "jobs/calls.yaml:20: output.s3.ca_file: \"/none.pem\" cannot be read. Correct the path"),
+      Fault(
         "format: csv }", "publish: sometimes }",
         "output.publish: \"sometimes\" is not a valid schedule. Write batch, run_end or"),
       Fault(
@@ -374,6 +408,18 @@ struct JobFileTests {
     #expect(job.output.publish == .every(milliseconds: 30_000))
   }
 
+  @Test(
+    "takes every form of a server's address",
+    arguments: [
+      "http://minio:9000", "https://s3.example.com/", "http://127.0.0.1:1", "http://[::1]:65535",
+      "https://[2001:db8::1]", "http://my_host-1.local", "",
+    ])
+  func endpoint(address: String) {
+    let found = faults(
+      example.replacing("to: \"s3", with: "s3: { endpoint: \"\(address)\" }, to: \"s3"))
+    #expect(found.isEmpty, "\(found)")
+  }
+
   @Test("that is empty, too large or no mapping is refused")
   func odd() {
     #expect(faults("").contains("the file is empty"))
@@ -428,9 +474,10 @@ struct JobFileTests {
         example.replacing(
           "  share:", with: (0..<count).map { "  s\($0): 1.0\n" }.joined() + "  share:")
       case "variables":
-        example.replacing("time_taken >= 0", with: String(repeating: "${BIG}", count: count))
+        example.replacing("s3://test-bucket/out", with: String(repeating: "${BIG}", count: count))
       case "files":
-        example.replacing("time_taken >= 0", with: String(repeating: "${file:/big}", count: count))
+        example.replacing(
+          "s3://test-bucket/out", with: String(repeating: "${file:/big}", count: count))
       case "aliases": levels + example
       case "key": levels + "? *a19\n: 1\n" + example
       case "large":
@@ -448,7 +495,7 @@ struct JobFileTests {
           "api_id: int32", with: "api_id: \"\(String(repeating: "$", count: count))\"")
       case "path":
         example.replacing(
-          "time_taken >= 0", with: "\"${file:" + String(repeating: "$${", count: count) + "\"")
+          "s3://test-bucket/out", with: "${file:" + String(repeating: "$${", count: count))
       default: example + (0..<count).map { "k\($0): 1\n" }.joined()
       }
     let big = String(repeating: "x", count: 100_000)
@@ -569,7 +616,7 @@ struct JobFileTests {
       ("to: \"s3", "s3: { region: \"eu\\r\\nX: 1\" }, to: \"s3", "is not a valid region name"),
       (
         "to: \"s3", "s3: { endpoint: \"http://a\\r\\nX: 1\" }, to: \"s3",
-        "is not a valid server address"
+        "holds a line end or another control character"
       ),
       ("to: \"s3", "s3: { endpoint: \"http://a b\" }, to: \"s3", "is not a valid server address"),
       (

@@ -69,9 +69,11 @@ private enum Document {
   }
 }
 
-private func parse(_ text: String) throws -> Job {
+private func parse(
+  _ text: String, environment variables: [String: String] = environment, file: String = "x"
+) throws -> Job {
   try JobFile.parse(
-    text: text, path: "calls.yaml", environment: environment, readFile: { _ in "x" })
+    text: text, path: "calls.yaml", environment: variables, readFile: { _ in file })
 }
 
 private func committed(_ path: String) throws -> String {
@@ -97,9 +99,11 @@ struct JobKeyTableTests {
     var asked: Set<String> = []
     for key in JobKeys.all where !key.example.contains("...") {
       let reader = YAMLReader(
-        file: "calls.yaml", environment: environment, readFile: { _ in "x" })
+        file: "calls.yaml",
+        references: References(environment: environment, readFile: { _ in "x" }))
       let root = try #require(reader.root(Document.with(key.path, key.example)))
-      var parser = JobParser(reader, checkProperties: { _ in [] })
+      var parser = JobParser(
+        reader, checkProperties: { _ in [] }, fileFault: { _ in nil })
       _ = parser.parse(root, fallbackName: "calls")
       asked.formUnion(reader.asked)
     }
@@ -109,7 +113,8 @@ struct JobKeyTableTests {
   @Test("lets the parser ask for no other key")
   func unknown() async {
     await #expect(processExitsWith: .failure) {
-      let reader = YAMLReader(file: "x", environment: [:], readFile: { _ in nil })
+      let reader = YAMLReader(
+        file: "x", references: References(environment: [:], readFile: { _ in nil }))
       _ = reader.emptyObject("output").entry("colour")
     }
   }
@@ -169,6 +174,60 @@ struct JobKeyTableTests {
           #expect(!words.contains("hunter2"), "\(key.path): \(error)")
         }
       }
+    }
+  }
+
+  /// What says how to connect, and is no secret: it may be kept and shown.
+  private static let places = [
+    "source.kafka[].topics", "output.to", "output.s3.endpoint", "output.s3.region",
+    "output.s3.ca_file", "output.s3.credentials.profile",
+  ]
+
+  @Test(
+    """
+    lets no message show what ${...} stands for, and lets the checkpoint keep it only where it \
+    says how to connect
+    """, arguments: ["${MARK}", "x${file:/mark}", "'${MARK}' = 'x'"])
+  func references(reference: String) throws {
+    var acceptedCount = 0
+    for key in JobKeys.all {
+      let isList = if case .list = key.kind { true } else { false }
+      for value in isList ? ["[\"\(reference)\"]", "\"\(reference)\""] : ["\"\(reference)\""] {
+        do {
+          let job = try parse(
+            Document.with(key.path, value), environment: ["MARK": "hunter2"], file: "hunter2\n")
+          acceptedCount += 1
+          #expect(key.takesReferences, "\(key.path): \(value)")
+          guard !Self.places.contains(key.path) else { continue }
+          let kept = "\(job) \(job.canonicalSettings)"
+          #expect(!kept.contains("hunter2"), "\(key.path): \(kept)")
+        } catch {
+          #expect(!"\(error)".contains("hunter2"), "\(error)")
+          guard !key.takesReferences, !isList || value.hasPrefix("[") else { continue }
+          #expect("\(error)".contains("\(reference)\" holds ${...}, and what it"), "\(error)")
+        }
+      }
+    }
+    #expect(acceptedCount > 0)
+  }
+
+  @Test("shows a value that came from ${...} as the file has it")
+  func shownReference() {
+    let message = """
+      calls.yaml:1: output.format: "${FORMAT}" is not one of the values. Use parquet, csv, json
+      """
+    #expect {
+      try parse(Document.with("output.format", "\"${FORMAT}\""), environment: ["FORMAT": "hunter2"])
+    } throws: {
+      "\($0)" == message
+    }
+    // Its own name is no such value.
+    #expect {
+      try parse(
+        Document.with("aggregate.measures", "{ \"1x\": \"${COUNT}\" }"),
+        environment: ["COUNT": "count()"])
+    } throws: {
+      "\($0)".contains("\"1x\" is not a valid column name")
     }
   }
 }

@@ -218,4 +218,17 @@ struct PropertyTests {
     #expect(remarks.count == (words == nil ? 0 : 1), "\(remarks)")
     if let words { #expect(remarks.first?.contains(words) == true, "\(remarks)") }
   }
+
+  @Test(
+    "names a file where it is the place of a certificate, a key or a keytab",
+    arguments: [
+      ("ssl.ca.location", "/ca.pem", true), ("ssl.certificate.location", "/c.pem", true),
+      ("ssl.key.location", "/k.pem", true), ("ssl.keystore.location", "/k.p12", true),
+      ("ssl.crl.location", "/crl", true), ("https.ca.location", "/ca", true),
+      ("sasl.kerberos.keytab", "/k", true), ("ssl.ca.location", "probe", false),
+      ("ssl.ca.pem", "x", false), ("client.id", "x", false),
+    ])
+  func namesFile(name: String, value: String, isFile: Bool) {
+    #expect(KafkaCluster.namesFile(name, value: value) == isFile)
+  }
 }

@@ -49,13 +49,13 @@ package final class ScriptedServer: @unchecked Sendable {
       while case let connection = accept(listener, nil, nil), connection >= 0 {
         self?.serve(connection)
       }
+      // Not in deinit: this thread would then take connections from whatever has the number next.
+      close(listener)
     }.start()
   }
 
-  deinit {
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
-  }
+  /// Ends the thread's wait.
+  deinit { shutdown(listener, Int32(SHUT_RDWR)) }
 
   package var endpoint: String { "http://127.0.0.1:\(port)" }
   /// The first line of every request: `PUT /bucket/key HTTP/1.1`.
