@@ -221,6 +221,16 @@ extension Checkpoint {
       arguments: [state.rawValue, TimestampText.format(milliseconds: now), number])
   }
 
+  /// Ends requests of which nothing is left, as their partitions were forgotten.
+  static func endEmptyBackfills(in database: Database) throws {
+    try database.execute(
+      sql: """
+        UPDATE backfills SET state = 'cancelled' WHERE state = 'open' AND NOT EXISTS (
+          SELECT 1 FROM backfill_ranges
+          WHERE backfill_ranges.backfill = backfills.backfill AND state = 'left')
+        """)
+  }
+
   // MARK: - In memory
 
   private func ledger(of partition: PartitionID, without ranges: [PartitionRange]) -> OffsetLedger?

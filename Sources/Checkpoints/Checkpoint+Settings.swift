@@ -48,16 +48,6 @@ extension Checkpoint {
   /// What can hang on a partition of which nothing was committed, and the partitions at last.
   private static let tablesOfPartitions = ["gaps", "incidents", "backfill_ranges", "partitions"]
 
-  /// A request of which nothing is left, as its partitions are forgotten.
-  private static func endEmptyBackfills(in database: Database) throws {
-    try database.execute(
-      sql: """
-        UPDATE backfills SET state = 'cancelled' WHERE state = 'open' AND NOT EXISTS (
-          SELECT 1 FROM backfill_ranges
-          WHERE backfill_ranges.backfill = backfills.backfill AND state = 'left')
-        """)
-  }
-
   /// Only where nothing was committed: no state hangs on the partitions.
   private static func forgetPartitions(
     ofTopic topic: String, source: String, in database: Database

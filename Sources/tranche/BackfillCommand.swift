@@ -128,6 +128,9 @@ struct BackfillCommand: ParsableCommand {
       }
       if let cancel { return try cancelRequest(cancel, job, checkpoint) }
       for (cluster, source) in zip(job.clusters, sources) {
+        // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for
+        // it otherwise.
+        _ = try source.partitionCounts(of: cluster.topics)
         if let identifier = try source.clusterID() {
           try checkpoint.confirmCluster(source: cluster.name, clusterID: identifier)
         }

@@ -81,6 +81,13 @@ struct Owner: Sendable, CustomStringConvertible {
       "which gaps a checkpoint holds", in: ["Checkpoints/StoredPartitions.swift"],
       #"FROM gaps\b"#),
     Owner(
+      "which offsets a checkpoint calls backfilled",
+      in: ["Checkpoints/StoredPartitions.swift", "Checkpoints/Checkpoint+Backfill.swift"],
+      #"(FROM|INTO|UPDATE) (backfilled|backfills)\b|INTO backfill_ranges\b"#),
+    Owner(
+      "what a backfill may take", in: ["Offsets/OffsetLedger.swift"],
+      #"\b(backfilled|underWay)\.(insert|remove)\(|intersection\(backfillable\)"#),
+    Owner(
       "incarnations of partitions",
       in: ["Checkpoints/StoredPartitions.swift", "Checkpoints/Checkpoint+Migrations.swift"],
       #"\bincarnation"#),

@@ -721,6 +721,34 @@ extension CheckpointTests {
     #expect("\(try #require(checkpoint.ledgers[partition]).backfilled)" == "[3, 4)")
   }
 
+  @Test(
+    "gives up what requests have left of a partition whose log was replaced, once that is decided",
+    arguments: ["keep", "gap", "restart"])
+  func replacedLog(choice: String) throws {
+    let folder = try TemporaryFolder()
+    do {
+      let checkpoint = try started(folder)
+      let number = try checkpoint.addBackfill([range(0, 4)], goesFirst: false, now: 0)
+      try commit(checkpoint, [("a", 1)], backfill: (number, 0))
+      try checkpoint.noteReplacedLog(partition, logEnd: 20, cause: .logEnded, now: 0)
+      #expect(checkpoint.backfills.count == 1)
+      let wasOpen =
+        switch choice {
+        case "keep": try checkpoint.keepProgress(of: partition, now: 0)
+        case "gap": try checkpoint.passOverReplacedLog(range(15, 20), now: 0)
+        default: try checkpoint.restart(partition, from: 0, now: 0)
+        }
+      #expect(wasOpen && checkpoint.backfills.isEmpty)
+      #expect(checkpoint.ledgers[partition]?.underWay.isEmpty == true)
+    }
+    let checkpoint = try open(folder, job())
+    #expect(checkpoint.backfills.isEmpty)
+    let ledger = try #require(checkpoint.ledgers[partition])
+    #expect("\(ledger.backfilled)" == (choice == "restart" ? "" : "[0, 1)"))
+    let stored = try #require(try CheckpointReader(path: checkpoint.path).backfills().first)
+    #expect(stored.state == .done && stored.countedCount == 1 && stored.unheld == [range(1, 4)])
+  }
+
   @Test("refuses a batch of a backfill that is not what is left of its request")
   func foreignBatch() throws {
     let folder = try TemporaryFolder()
