@@ -55,7 +55,7 @@ struct ShowCommand: ParsableCommand {
   }
 
   func run() throws {
-    try exiting(job) {
+    try exiting(job, json: failureText(json, jobFile: job.file)) {
       let job = try self.job.load()
       guard job.window.keepsState else {
         throw CommandError(

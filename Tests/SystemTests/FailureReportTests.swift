@@ -82,6 +82,8 @@ struct FailureReportTests {
     ", security.protocol: sasl_plaintext, sasl.mechanism: PLAIN, sasl.username: u, "
     + "sasl.password: p"
 
+  private static let all = ["run", "backfill --list", "plan", "status", "show"]
+
   @Test("prints an object that says so, whatever the exit code", arguments: Failure.allCases)
   func everyCode(_ failure: Failure) throws {
     let scenario = try Scenario()
@@ -92,23 +94,23 @@ struct FailureReportTests {
     var broker: ScriptedBroker?
     switch failure {
     case .wrongUsage:
-      commands = ["run", "plan", "status"]
+      commands = Self.all
       arguments += " --no-such-option"
     case .jobFile:
-      commands = ["run", "plan", "status"]
+      commands = Self.all
       try scenario.write(format: "cvs", fields: "{ api_id: int33, time_taken: int32 }")
-    case .noJobFile: commands = ["run", "plan", "status"]
+    case .noJobFile: commands = Self.all
     case .unknownTopic: try scenario.write()
     case .unreachable:
       let web = ScriptedBroker(.http)
       broker = web
       try scenario.write(kafka: kafka(scenario, web))
     case .tooFewFiles:
-      commands = ["run", "plan", "status"]
+      commands = Self.all
       try scenario.write()
       limits = "ulimit -n 16;"
     case .tooFewThreads:
-      commands = ["run", "plan", "status"]
+      commands = Self.all
       try scenario.write()
       // Not one more stack fits into the address space.
       limits = "ulimit -s 60000000; ulimit -v 50000000;"
@@ -117,7 +119,7 @@ struct FailureReportTests {
       try scenario.write()
       arguments += " --checkpoints /proc/none"
     case .damaged:
-      commands = ["run", "plan", "status"]
+      commands = Self.all
       try produced(scenario)
       #expect(try scenario.run().exitCode == 0)
       try scenario.folder.write(String(repeating: "x", count: 9_999), to: "checkpoints/job.sqlite")
@@ -137,7 +139,7 @@ struct FailureReportTests {
       broker = refusing
       try scenario.write(kafka: kafka(scenario, refusing, Self.login))
     case .changed:
-      commands = ["run"]
+      commands = ["run", "show"]
       try produced(scenario)
       #expect(try scenario.run().exitCode == 0)
       try scenario.write(fields: "{ api_id: int64, time_taken: int64 }")
@@ -147,7 +149,7 @@ struct FailureReportTests {
         "\(command) \(arguments)", scenario, code: code, name: name, limits: limits)
       switch command {
       case _ where failure == .wrongUsage: break
-      case "run":
+      case "run", "backfill --list":
         #expect(report["batches"] as? Int == 0 && report["seconds"] != nil, "\(report)")
         let isRead = ![.jobFile, .noJobFile, .tooFewFiles, .tooFewThreads].contains(failure)
         #expect(report["job"] as? String == (isRead ? "job" : nil), "\(report)")
@@ -160,6 +162,20 @@ struct FailureReportTests {
       }
     }
     withExtendedLifetime(broker) {}
+  }
+
+  @Test("is told so by show as well: no run yet, no such window, no such column")
+  func nothingToShow() throws {
+    let scenario = try Scenario()
+    try produced(scenario)
+    try check("show job.yaml --json", scenario, code: 65, name: "data")
+    #expect(try scenario.run().exitCode == 0)
+    for arguments in ["--window 1970-01-01", "--columns nothing"] {
+      let report = try check(
+        "show job.yaml --json \(arguments)", scenario, code: 65, name: "data")
+      #expect(report["job_file"] as? String == "job.yaml", "\(report)")
+    }
+    #expect(try scenario.tranche("show", "job.yaml", "--columns", "nothing").output.isEmpty)
   }
 
   @Test("bears the exit code of the process, also where a monitor needs another")
