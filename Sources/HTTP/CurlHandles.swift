@@ -76,11 +76,12 @@ struct EasyHandle: ~Copyable, @unchecked Sendable {
     return (status, HTTPFailure(Self.kind(of: code, words), words))
   }
 
-  /// The other side's certificate, our list of authorities, and a handshake that does not come
-  /// about stay as they are when they are tried again; a connection that breaks off in the middle
-  /// of a handshake is one like others.
+  /// The address, the other side's certificate, our list of authorities, and a handshake that does
+  /// not come about stay as they are when they are tried again; a connection that breaks off in the
+  /// middle of a handshake is one like others.
   private static func kind(of code: CURLcode, _ words: String) -> HTTPFailure.Kind {
     switch code {
+    case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL: return .request
     case CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE, CURLE_SSL_CERTPROBLEM,
       CURLE_SSL_CIPHER, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_CRL_BADFILE, CURLE_SSL_INVALIDCERTSTATUS,
       CURLE_SSL_PINNEDPUBKEYNOTMATCH, CURLE_SSL_CLIENTCERT:

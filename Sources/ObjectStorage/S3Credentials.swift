@@ -27,6 +27,46 @@ package struct S3Credentials: Sendable, Equatable, CustomStringConvertible,
     }
   }
 
+  /// The text with `...` in place of each key or token that it repeats, also where characters of it
+  /// are percent-encoded, as in the address of a redirect. The text must be whole: the beginning of
+  /// a token is not found.
+  func removed(from text: String) -> String {
+    // The longest first: it may hold a shorter one.
+    let secrets = [accessKeyID, secretAccessKey, sessionToken ?? ""].map { Array($0.utf8) }
+      .filter { !$0.isEmpty }.sorted { $0.count > $1.count }
+    var rest = Array(text.utf8)[...]
+    var kept: [UInt8] = []
+    while let byte = rest.first {
+      if let after = secrets.lazy.compactMap({ Self.rest(of: rest, after: $0) }).first {
+        kept += Array("...".utf8)
+        rest = after
+      } else {
+        kept.append(byte)
+        rest = rest.dropFirst()
+      }
+    }
+    return String(decoding: kept, as: UTF8.self)
+  }
+
+  /// Nil unless the text begins with the secret.
+  private static func rest(of text: ArraySlice<UInt8>, after secret: [UInt8]) -> ArraySlice<UInt8>?
+  {
+    if text.starts(with: secret) { return text.dropFirst(secret.count) }
+    var rest = text
+    for byte in secret {
+      if rest.first == UInt8(ascii: "%"),
+        UInt8(String(decoding: rest.dropFirst().prefix(2), as: UTF8.self), radix: 16) == byte
+      {
+        rest = rest.dropFirst(3)
+      } else if rest.first == byte {
+        rest = rest.dropFirst()
+      } else {
+        return nil
+      }
+    }
+    return rest
+  }
+
   package var description: String { "credentials (not shown)" }
   package var debugDescription: String { description }
   package var customMirror: Mirror { Mirror(self, children: []) }

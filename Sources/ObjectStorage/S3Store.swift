@@ -120,9 +120,12 @@ package final class S3Store: ObjectStore {
   }
 
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
-    var answer = try attemptPut(bytes, at: key)
-    if meaning(answer) == .noChecksum, !sendsChecksum.exchange(true, ordering: .relaxed) {
-      answer = try attemptPut(bytes, at: key)
+    let hadChecksum = sendsChecksum.load(ordering: .relaxed)
+    var answer = try attemptPut(bytes, at: key, withChecksum: hadChecksum)
+    if meaning(answer) == .noChecksum, !hadChecksum {
+      sendsChecksum.store(true, ordering: .relaxed)
+      answer = try attemptPut(
+        bytes, at: key, withChecksum: true, hadUnansweredAttempt: answer.hadUnansweredAttempt)
     }
     // Without an ETag it is a proxy's success, or a login page.
     guard answer.isSuccess, !answer.etag.isEmpty else { throw failure(answer, to: .put, key) }
@@ -130,16 +133,18 @@ package final class S3Store: ObjectStore {
     return PutReceipt(etag: answer.etag, hadUnansweredAttempt: answer.hadUnansweredAttempt)
   }
 
-  private func attemptPut(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> Answer {
+  private func attemptPut(
+    _ bytes: [UInt8], at key: ObjectKey, withChecksum: Bool, hadUnansweredAttempt: Bool = false
+  ) throws(ObjectStoreError) -> Answer {
     var headers = [(name: "content-type", value: Self.contentType(of: key))]
-    if sendsChecksum.load(ordering: .relaxed) {
+    if withChecksum {
       let checksum = Data(Insecure.MD5.hash(data: bytes)).base64EncodedString()
       headers.append((name: "content-md5", value: checksum))
     }
     return try send(
       SigV4.Request(
         method: .put, host: host, path: path(key), headers: headers, payload: bytes),
-      place: place(key))
+      place: place(key), hadUnansweredAttempt: hadUnansweredAttempt)
   }
 
   private func place(_ key: ObjectKey) -> String { "\(location)/\(key)" }
@@ -163,10 +168,15 @@ package final class S3Store: ObjectStore {
     let answer = try send(
       SigV4.Request(method: .head, host: host, path: path(key)), place: place(key))
     if answer.status == 404 { return nil }
-    // An expired token and a wrong region are the same 400, which has no text here: a GET's has.
-    if answer.status == 400 {
+    // An expired token and a wrong region are the same 400, a wrong secret and a missing right the
+    // same 403, which has no text here: a GET's has. An object that is there is not read.
+    if answer.status == 400 || answer.status == 403 {
       do { _ = try get(key, byteLimit: 0) } catch {
-        if error.code != .tooLarge(byteLimit: 0) { throw error }
+        switch error.code {
+        case .tooLarge: break
+        case .answer(let other) where answer.status == 403 && other.meaning == .forbidden: break
+        default: throw error
+        }
       }
     }
     guard answer.isSuccess, !answer.etag.isEmpty else { throw failure(answer, to: .head, key) }
@@ -276,14 +286,17 @@ package final class S3Store: ObjectStore {
     return ObjectStoreError(.inputOutput, place: place, reason: reason)
   }
 
-  /// - Parameter bodyByteLimit: Of a body that the caller reads; an answer whose body is longer is
-  ///   not whole then. Else such an answer is none.
+  /// - Parameters:
+  ///   - bodyByteLimit: Of a body that the caller reads; an answer whose body is longer is not
+  ///     whole then. Else such an answer is none.
+  ///   - hadUnansweredAttempt: Of a request for the same, before this one.
   private func send(
-    _ request: SigV4.Request, place: String, bodyByteLimit: Int? = nil
+    _ request: SigV4.Request, place: String, bodyByteLimit: Int? = nil,
+    hadUnansweredAttempt: Bool = false
   ) throws(ObjectStoreError) -> Answer {
     guard let client else { throw Self.withoutLibrary(place: place) }
     try configuration.credentials.checkCharacters(place: place)
-    var hadUnansweredAttempt = false
+    var hadUnansweredAttempt = hadUnansweredAttempt
     var attempt = 1
     while true {
       let headers = signer.sign(request, at: now())
@@ -314,7 +327,10 @@ package final class S3Store: ObjectStore {
         case .tls:
           throw ObjectStoreError(
             .tls, place: server, reason: failure.words, hadUnansweredAttempt: hadUnansweredAttempt)
-        case .request: throw ObjectStoreError(.badRequest, place: server, reason: failure.words)
+        case .request:
+          throw ObjectStoreError(
+            .badRequest, place: server, reason: failure.words,
+            hadUnansweredAttempt: hadUnansweredAttempt)
         }
         if attempt >= configuration.maxAttempts {
           throw ObjectStoreError(
@@ -333,10 +349,10 @@ package final class S3Store: ObjectStore {
   private func failure(
     _ answer: Answer, to request: S3Answer.Request, _ key: ObjectKey? = nil
   ) -> ObjectStoreError {
-    let code = answer.code.map { ForeignText.quoted($0, byteLimit: 60) }
+    let code = answer.code.map { told($0, byteLimit: 60) }
     // Without the full stop: our own sentence follows it.
     let message = XMLText.first("Message", in: answer.text).map {
-      ForeignText.quoted($0.hasSuffix(".") ? String($0.dropLast()) : $0, byteLimit: 150)
+      told($0.hasSuffix(".") ? String($0.dropLast()) : $0, byteLimit: 150)
     }
     let text =
       (code.map { " \($0)" } ?? "") + (message.map { $0.isEmpty ? "" : ": \($0)" } ?? "")
@@ -345,14 +361,12 @@ package final class S3Store: ObjectStore {
     if answer.isSuccess { reason += " without an ETag, which acknowledges nothing" }
     let region = namedRegion(answer)
     if let region { reason += "; the bucket is in region \(region)" }
-    if let other = answer.headers["location"] {
-      reason += "; it names \(ForeignText.quoted(other, byteLimit: 150))"
-    } else if let other = XMLText.first("Endpoint", in: answer.text) {
-      reason += "; it names \(ForeignText.quoted(other, byteLimit: 150))"
+    if let other = answer.headers["location"] ?? XMLText.first("Endpoint", in: answer.text) {
+      reason += "; it names \(told(other, byteLimit: 150))"
     }
     return ObjectStoreError(
       .answer(S3Answer(meaning(answer) ?? .foreign, to: request, region: region)),
-      place: key.map(place) ?? location, reason: scrubbed(reason),
+      place: key.map(place) ?? location, reason: reason,
       hadUnansweredAttempt: answer.hadUnansweredAttempt || answer.isSuccess)
   }
 
@@ -360,17 +374,11 @@ package final class S3Store: ObjectStore {
   private func namedRegion(_ answer: Answer) -> String? {
     let named = answer.headers["x-amz-bucket-region"] ?? XMLText.first("Region", in: answer.text)
     guard let named, named != configuration.region else { return nil }
-    return ForeignText.quoted(named, byteLimit: 40)
+    return told(named, byteLimit: 40)
   }
 
-  /// Some servers repeat what they were sent.
-  private func scrubbed(_ text: String) -> String {
-    let secrets = [
-      configuration.credentials.secretAccessKey, configuration.credentials.sessionToken,
-      configuration.credentials.accessKeyID,
-    ]
-    return secrets.compactMap { $0 }.filter { !$0.isEmpty }.reduce(text) {
-      $0.replacing($1, with: "...")
-    }
+  /// What a store says; some repeat what they were sent.
+  private func told(_ text: String, byteLimit: Int) -> String {
+    ForeignText.quoted(configuration.credentials.removed(from: text), byteLimit: byteLimit)
   }
 }

@@ -82,7 +82,8 @@ extension Words {
     case .noCredentials:
       "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile in output.s3.credentials"
     case .badCredentials: "Correct it where it is kept. Line ends around it do no harm"
-    case .badRequest: "Check output.to, output.s3.region and output.s3.addressing"
+    case .badRequest:
+      "Check output.to, output.s3.endpoint, output.s3.region and output.s3.addressing"
     case .refused: "Let this user write there, or name another folder in output.to"
     case .full: "Free space, then run again"
     case .readOnly: "Make the folder writable, or name another in output.to"

@@ -64,6 +64,17 @@ struct HTTPClientTests {
     #expect(server.requests.isEmpty)
   }
 
+  @Test(
+    "takes what is no address for a fault of the request, which another attempt does not mend",
+    arguments: [
+      "http://minio:99999/", "https://:9000/", "http://a:1:2/", "http://[::1/", "ftp://127.0.0.1/",
+      "minio+tls://x/",
+    ])
+  func address(url: String) throws {
+    let client = try #require(HTTPClient(timeoutMilliseconds: 10_000, caFile: nil))
+    #expect(failure(client.send(HTTPRequest(.put, url: url)))?.kind == .request)
+  }
+
   @Test("serves several threads, one request after the other")
   func threads() async throws {
     let server = ScriptedServer([])

@@ -251,6 +251,11 @@ struct JobFileTests {
       Fault(
         "to: \"s3", "s3: { endpoint: \"http://[::1]:0\" }, to: \"s3", "does not name a valid port"),
       Fault(
+        "to: \"s3", "s3: { endpoint: \"http://a:1:2\" }, to: \"s3", "does not name a valid port"),
+      Fault(
+        "to: \"s3", "s3: { endpoint: \"https://:9000\" }, to: \"s3",
+        "is not a valid server address"),
+      Fault(
         "to: \"s3", "s3: { endpoint: \"http://mi nio\" }, to: \"s3",
         "is not a valid server address"),
       Fault(

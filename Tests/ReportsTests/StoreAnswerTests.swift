@@ -120,13 +120,21 @@ struct StoreAnswerTests {
     .init(checkpointFolder: "--folder", fileMode: "--rights") { _ in "<command>" })
   private let key = ObjectKey("x")
 
-  private func store(_ server: ScriptedServer, maxAttempts: Int = 3) -> S3Store {
+  private func store(
+    _ server: ScriptedServer, maxAttempts: Int = 3, sessionToken: String = "hunter3"
+  ) -> S3Store {
+    store(at: server.endpoint, maxAttempts: maxAttempts, sessionToken: sessionToken)
+  }
+
+  private func store(
+    at endpoint: String, maxAttempts: Int = 3, sessionToken: String = "hunter3"
+  ) -> S3Store {
     S3Store(
       S3Configuration(
-        endpoint: server.endpoint, region: "us-east-1", bucket: "bucket", prefix: "",
+        endpoint: endpoint, region: "us-east-1", bucket: "bucket", prefix: "",
         addressing: .path,
         credentials: S3Credentials(
-          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: "hunter3"),
+          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: sessionToken),
         timeoutMilliseconds: 10_000, maxAttempts: maxAttempts, caFile: nil),
       sleep: { _ in })
   }
@@ -211,26 +219,34 @@ struct StoreAnswerTests {
   func rights() {
     let denied = ScriptedServer.Reply.status(403, body: body("AccessDenied", "Access Denied."))
     let listing = "Without s3:ListBucket on the bucket, S3 refuses to say that an object does not"
-    let requests: [(right: String, isReading: Bool, work: (S3Store) throws -> Void)] = [
-      ("s3:PutObject", false, { _ = try $0.put([1], at: ObjectKey("x")) }),
-      ("s3:GetObject", true, { _ = try $0.get(ObjectKey("x")) }),
-      ("s3:GetObject", true, { _ = try $0.head(ObjectKey("x")) }),
-      ("s3:DeleteObject", false, { try $0.delete(ObjectKey("x")) }),
-      ("s3:ListBucket", false, { _ = try $0.list(prefix: "") }),
+    let requests: [(S3Answer.Request, right: String, work: (S3Store) throws -> Void)] = [
+      (.put, "s3:PutObject", { _ = try $0.put([1], at: ObjectKey("x")) }),
+      (.get, "s3:GetObject", { _ = try $0.get(ObjectKey("x")) }),
+      (.head, "s3:GetObject", { _ = try $0.head(ObjectKey("x")) }),
+      (.delete, "s3:DeleteObject", { try $0.delete(ObjectKey("x")) }),
+      (.list, "s3:ListBucket", { _ = try $0.list(prefix: "") }),
     ]
-    for request in requests {
-      let server = ScriptedServer([denied])
-      let (code, text, _) = outcome { try request.work(store(server)) }
-      #expect(code == .noPermission && text.contains("the right \(request.right) there."))
-      #expect(text.contains(listing) == request.isReading, "\(text)")
-      #expect(server.requests.count == 1)
+    for (request, right, work) in requests {
+      let server = ScriptedServer([], then: denied)
+      let (code, text, _) = outcome { try work(store(server)) }
+      #expect(code == .noPermission && text.contains("the right \(right) there."))
+      #expect(text.contains(listing) == [.get, .head].contains(request), "\(text)")
+      // A HEAD that is refused is asked again as a GET, for its reason.
+      #expect(server.requests.count == (request == .head ? 2 : 1))
     }
   }
 
-  @Test("to a HEAD, which has no text, is said to be one")
-  func head() {
-    let server = ScriptedServer([.status(403)])
+  @Test(
+    "to a HEAD, which has no text, is said to be one where a GET gives no other reason",
+    arguments: [
+      .status(403), .status(403, body: "<Error><Code>AccessDenied</Code></Error>"),
+      .status(403, headers: ["x-amz-bucket-region: eu-west-1"]), .status(404),
+      .status(200, body: "content"), .status(200),
+    ] as [ScriptedServer.Reply])
+  func head(get: ScriptedServer.Reply) {
+    let server = ScriptedServer([.status(403), get])
     let (code, text, _) = outcome { _ = try store(server).head(key) }
+    #expect(server.requests == ["HEAD /bucket/x HTTP/1.1", "GET /bucket/x HTTP/1.1"])
     #expect(code == .noPermission)
     #expect(
       text == """
@@ -253,6 +269,30 @@ struct StoreAnswerTests {
       let (code, text, _) = outcome { _ = try store(odd).head(key) }
       #expect(code == .data && text.contains("answered 400 to a HEAD"), "\(text)")
     }
+  }
+
+  @Test("to a HEAD that is 403 is asked of a GET, which may say that no right is missing")
+  func headOfForbiddenRequest() {
+    for (reason, words) in [
+      ("SignatureDoesNotMatch", "The secret access key does not belong to the access key"),
+      ("InvalidAccessKeyId", keysWords), ("RequestTimeTooSkewed", "Set this machine's clock"),
+      ("ExpiredToken", "Get new ones"),
+    ] {
+      let server = ScriptedServer([.status(403), .status(403, body: body(reason))])
+      let (code, text, _) = outcome { _ = try store(server).head(key) }
+      #expect(code == .noPermission && text.contains("answered 403 \(reason): Words. "), "\(text)")
+      #expect(text.contains(words) && !text.contains("s3:GetObject"), "\(text)")
+    }
+  }
+
+  @Test("to that GET is not read where the object is there, however long it is")
+  func headOfForbiddenObject() {
+    let head = "HTTP/1.1 200 OK\r\nETag: \"a\"\r\nConnection: close\r\n\r\n"
+    let piece = String(repeating: "x", count: 1 << 20)
+    let server = ScriptedServer([.status(403), .endless(head: head, piece: piece)])
+    let (code, text, _) = outcome { _ = try store(server).head(key) }
+    #expect(code == .noPermission && text.contains("answered 403 to a HEAD"), "\(text)")
+    #expect(server.requests.count == 2)
   }
 
   @Test("names the bucket's region, and what to set")
@@ -361,6 +401,60 @@ struct StoreAnswerTests {
     let (code, text, _) = outcome { _ = try store(server).put([1], at: key) }
     #expect(code == .data && server.requests.count == 2)
     #expect(text.contains("Tranche sends Content-MD5 where a store asks for a checksum"), "\(text)")
+  }
+
+  @Test("that asks for a checksum does not settle what an attempt before it left open")
+  func unsettledBeforeChecksum() throws {
+    let asks = ScriptedServer.Reply.status(400, body: body("InvalidRequest", "checksum"))
+    for first in [ScriptedServer.Reply.hangUp, .status(500)] {
+      let server = ScriptedServer([first, asks, .status(200)])
+      #expect(try store(server).put([1], at: key).hadUnansweredAttempt)
+      let refusing = ScriptedServer([first, asks], then: .status(403))
+      #expect(outcome { _ = try store(refusing).put([1], at: key) }.isUnsettled)
+      #expect(server.requests.count == 3 && refusing.requests.count == 3)
+    }
+    let server = ScriptedServer([asks, .status(200)])
+    #expect(try store(server).put([1], at: key).hadUnansweredAttempt == false)
+  }
+
+  @Test("is not waited for where the address of the server is none")
+  func address() {
+    for endpoint in ["http://minio:99999", "https://:9000", "http://a:1:2"] {
+      let (code, text, isUnsettled) = outcome { _ = try store(at: endpoint).put([1], at: key) }
+      #expect(code == .data && !isUnsettled && !text.contains("attempts"), "\(text)")
+      #expect(text.contains("at \(endpoint): ") && text.contains("output.s3.endpoint"), "\(text)")
+    }
+  }
+
+  @Test("repeats nothing of a long token, also where it is percent-encoded or cut off")
+  func longToken() throws {
+    let token = "FwoG/Zx+" + String(repeating: "secret/+=", count: 65) + "end.-ok"
+    #expect(token.utf8.count == 600)
+    let encoded = token.replacing("/", with: "%2F").replacing("+", with: "%2b")
+    let more = "<Region>\(token)</Region><Endpoint>\(encoded)</Endpoint>"
+    for reply in [
+      ScriptedServer.Reply.status(
+        403, body: body("InvalidToken", "\(token) is no token", more: more)),
+      .status(403, body: body(token, "the token '\(encoded)' is none")),
+      .status(
+        301, body: body("PermanentRedirect"),
+        headers: [
+          "Location: http://elsewhere/x?X-Amz-Security-Token=\(encoded)&X-Amz-Date=1",
+          "x-amz-bucket-region: \(token)",
+        ]),
+    ] {
+      let server = ScriptedServer([reply])
+      let store = store(server, sessionToken: token)
+      #expect {
+        try store.put([1], at: key)
+      } throws: { error in
+        guard let error = error as? ObjectStoreError else { return false }
+        let text = Self.words.text(of: .store(error))
+        return !["FwoG", "Zx", "secret", "end.-ok"].contains {
+          "\(error.code) \(text)".contains($0)
+        } && text.contains("...")
+      }
+    }
   }
 
   @Test("repeats nothing of a key or token that it was sent")

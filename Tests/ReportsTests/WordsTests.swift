@@ -61,7 +61,8 @@ struct WordsTests {
       // What a store says may end in a full stop of its own.
       .store(ObjectStoreError(.badRequest, place: "s3://b", reason: "405: no such method.")), .data,
       """
-      s3://b: 405: no such method. Check output.to, output.s3.region and output.s3.addressing.
+      s3://b: 405: no such method. Check output.to, output.s3.endpoint, output.s3.region and \
+      output.s3.addressing.
       """
     ),
     (
