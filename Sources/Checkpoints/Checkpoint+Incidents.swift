@@ -88,14 +88,8 @@ extension Checkpoint {
         return nil
       }
       let identifier = try partitions.addIncarnation(of: partition, start: start, in: database)
-      // What a person accepted of the former log says nothing of this one.
-      try database.execute(
-        sql: """
-          DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL;
-          UPDATE incidents SET resolution = 'committed'
-            WHERE kind = 'rejects' AND resolution = 'accepted';
-          DELETE FROM in_flight;
-          """)
+      try voidRejects(of: partition, in: database)
+      try database.execute(sql: "DELETE FROM in_flight")
       return identifier
     }
     guard let added else { return false }
@@ -128,6 +122,21 @@ extension Checkpoint {
     forgetBackfills(of: gap.partition)
     inFlight = nil
     return true
+  }
+
+  /// What was noticed of a batch of the former log, or accepted, says nothing of the new one.
+  private func voidRejects(of partition: PartitionID, in database: Database) throws {
+    let incidents = try database.checkedRows(
+      of: "incidents",
+      """
+      SELECT incident, ranges FROM incidents
+      WHERE kind = 'rejects' AND (resolved_at IS NULL OR resolution = 'accepted')
+      """, identifiedBy: 1
+    ) { (incident: try $0.integer(0), ranges: try $0.ranges(1)) }
+    for incident in incidents where incident.ranges.contains(where: { $0.partition == partition }) {
+      try database.execute(
+        sql: "DELETE FROM incidents WHERE incident = ?", arguments: [incident.incident])
+    }
   }
 
   private func resolveReplacedLog(

@@ -105,7 +105,7 @@ package final class Run {
   private var partitions: [DiscoveredPartition] = []
   private var keptOffsets: [PartitionID: Offset] = [:]
   private var undecidedPartitions: Set<PartitionID> = []
-  /// Partitions whose log was compared in this run.
+  /// Partitions whose log was compared since the ends were asked for.
   private var comparedPartitions: Set<PartitionID> = []
   /// When the ends were asked for, and whether nothing was committed since.
   private var endsAskedAt: Int64 = 0
@@ -210,6 +210,7 @@ package final class Run {
   /// Confirms each cluster, starts partitions met for the first time, and asks for the ends.
   private func discoverPartitions() throws {
     partitions = []
+    comparedPartitions = []
     endsAskedAt = options.nanoseconds()
     haveEndsChanged = true
     keptOffsets = try checkpoint.keptPartitions()
@@ -459,40 +460,56 @@ package final class Run {
     }
   }
 
-  /// Makes sure that each log of a plan is still the one that was read: once a run, before anything
-  /// of the partition is counted. Partitions that are not planned cost nothing.
+  /// Makes sure that each log of a plan is still the one that was read: whenever the ends were
+  /// asked for, before anything of the partition is counted. Partitions that are not planned cost
+  /// nothing.
   private func compareLogs(_ plan: BatchPlan) throws {
-    var fingerprints: [Fingerprint] = []
-    var ranges: [PartitionRange] = []
-    var ends: [PartitionEnd] = []
+    var logs: [(range: PartitionRange, fingerprint: Fingerprint, end: Offset)] = []
     var found = partitions[...]
     for partition in plan.ranges.map(\.partition) where comparedPartitions.count < partitions.count
     {
+      if comparedPartitions.contains(partition) { continue }
       found = found.drop { $0.partition < partition }
-      guard comparedPartitions.insert(partition).inserted,
-        let fingerprint = checkpoint.fingerprints[partition],
+      guard let fingerprint = checkpoint.fingerprints[partition],
         let ledger = checkpoint.ledgers[partition], let end = found.first?.end,
         let range = ledger.comparable(from: fingerprint.offset, low: end.low)
-      else { continue }
-      fingerprints.append(fingerprint)
-      ranges.append(PartitionRange(partition, range))
-      ends.append(end)
+      else {
+        comparedPartitions.insert(partition)
+        continue
+      }
+      logs.append((PartitionRange(partition, range), fingerprint, end.end))
     }
-    for (name, ranges) in BatchPlan.bySource(ranges) { try source(name).prepare(Array(ranges)) }
+    for (name, ranges) in BatchPlan.bySource(logs.map(\.range)) {
+      try source(name).prepare(Array(ranges))
+    }
     var replaced: [ReplacedLog] = []
-    for (index, range) in ranges.enumerated() {
-      let isReplaced = try isReplaced(fingerprints[index]) { body in
+    for log in logs {
+      if let other = try replacedLog(log.range, log.fingerprint, end: log.end) {
+        replaced.append(other)
+      } else {
+        comparedPartitions.insert(log.range.partition)
+      }
+    }
+    if !replaced.isEmpty { throw LogsReplaced(logs: replaced) }
+  }
+
+  /// - Returns: Nil where the log is the one that was read, as far as that can be told.
+  private func replacedLog(
+    _ range: PartitionRange, _ fingerprint: Fingerprint, end: Offset
+  ) throws -> ReplacedLog? {
+    do {
+      let isReplaced = try isReplaced(fingerprint) { body in
         try source(range.partition.source).read([range]) { lent in
           if options.isStopRequested() { throw StopRequested() }
           body(lent.messages)
         }
       }
-      guard isReplaced else { continue }
-      replaced.append(
-        ReplacedLog(
-          partition: range.partition, end: ends[index].end, changedAt: fingerprints[index].offset))
+      return isReplaced
+        ? ReplacedLog(partition: range.partition, end: end, changedAt: fingerprint.offset) : nil
+    } catch let error as SourceError {
+      guard case .beyondEnd(let partition, let end) = error.code else { throw error }
+      return ReplacedLog(partition: partition, end: end)
     }
-    if !replaced.isEmpty { throw LogsReplaced(logs: replaced) }
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {

@@ -52,16 +52,32 @@ extension Words {
 
   /// What a person can decide about logs that were replaced, and what each choice means for the
   /// numbers.
+  ///
+  /// A topic of which all partitions are in doubt needs one command.
   private func choices(_ incidents: [Incident]) -> String {
-    guard let partition = incidents.first?.partition else { return "" }
-    func command(_ choice: ReplacedLogChoice) -> String {
-      commands.decide(
-        .replacedLog(
-          choice, source: partition.source, topic: partition.topic,
-          partition: incidents.count == 1 ? partition.partition : nil))
+    let topics = Dictionary(grouping: incidents) { [$0.partition.source, $0.partition.topic] }
+    return topics.values.sorted { $0[0].partition < $1[0].partition }.flatMap { incidents in
+      let partition = incidents[0].partition
+      return ReplacedLogChoice.allCases.filter { choice in
+        incidents.allSatisfy { Self.fits(choice, $0.cause) }
+      }.map { choice in
+        let command = commands.decide(
+          .replacedLog(
+            choice, source: partition.source, topic: partition.topic,
+            partition: incidents.count == 1 ? partition.partition : nil))
+        return "\(meaning(of: choice)): \(command)"
+      }
+    }.joined(separator: ". ")
+  }
+
+  /// There is nothing to read in a partition that is gone, and nothing to pass over in a log that
+  /// ends before progress.
+  private static func fits(_ choice: ReplacedLogChoice, _ cause: Incident.Cause) -> Bool {
+    switch cause {
+    case .partitionGone, .topicGone: choice == .keep
+    case .logEnded: choice != .gap
+    case .messageChanged, .sentence, .rejects: true
     }
-    return ReplacedLogChoice.allCases.map { "\(meaning(of: $0)): \(command($0))" }
-      .joined(separator: ". ")
   }
 
   private func meaning(of choice: ReplacedLogChoice) -> String {

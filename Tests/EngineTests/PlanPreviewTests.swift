@@ -124,6 +124,13 @@ private final class History {
     }
   }
 
+  /// A log of other messages takes the place of one that was read.
+  func replace(_ partition: Int, count: Int) {
+    let log = MemoryLog()
+    for _ in 0..<count { log.append(Array("2\n".utf8)) }
+    cluster.topics["t"]?[partition] = log
+  }
+
   func append(_ count: Int, to partition: Int) {
     for _ in 0..<count { cluster.topics["t"]?[partition].append(Array("1\n".utf8)) }
   }
@@ -259,5 +266,26 @@ struct RetentionTests {
     let next = try history.run(maxBatches: nil)
     #expect(next.error == nil)
     #expect(next.counted.map(\.range.description) == ["[15, 20)", "[20, 25)", "[25, 30)"])
+  }
+}
+
+@Suite("A run during which a topic is made anew")
+struct ReplacedWhileRunningTests {
+  @Test("notices every log that was replaced, whatever came of the one before, and counts nothing")
+  func comparison() throws {
+    let history = try History(
+      SeededRandom(seed: 1), policy: "skip", start: "earliest", maxOffsets: 100)
+    for partition in 0...1 { history.append(5, to: partition) }
+    #expect(try history.run(maxBatches: nil).error == nil)
+    for partition in 0...1 { history.append(5, to: partition) }
+    let run = try history.run(maxBatches: nil) { read in
+      if read != 1 { return }
+      // After the ends were asked for: one is shorter than what was read, one has outgrown it.
+      history.replace(0, count: 2)
+      history.replace(1, count: 20)
+    }
+    #expect(run.error?.code == .dataLoss && run.summary.batchCount == 0)
+    #expect(try history.preview().incidents.map(\.partition.partition) == [0, 1])
+    #expect(try history.run(maxBatches: nil).summary.batchCount == 0)
   }
 }

@@ -140,8 +140,7 @@ struct WordsTests {
       again, or the broker lost data (noticed NOON). The job reads nothing there until you decide. \
       To count the new topic from its oldest offset, beside what was counted of the old one: \
       <restart main/t[2]>. To go on at the job's next offset and count nothing below it, also if \
-      you have restored the old topic: <keep main/t[2]>. To record what the topic holds now as a \
-      gap, and go on at its end: <gap main/t[2]>
+      you have restored the old topic: <keep main/t[2]>
       """
     ),
     (
@@ -234,16 +233,38 @@ struct WordsTests {
     #expect(text?.contains("\"errors\":[{\"code\":\"unreachable\",\"message\":") == true)
   }
 
+  @Test("name the choices that fit every log of a topic, and one command for all of them")
+  func choices() {
+    func incident(_ topic: String, _ partition: Int32, _ cause: Incident.Cause) -> Incident {
+      Incident(
+        kind: .logReplaced, partition: .init(source: "main", topic: topic, partition: partition),
+        nextOffset: 30, logEnd: 40, cause: cause, noticedAt: "NOON", lastSeenAt: "LATER")
+    }
+    func commands(_ incidents: [Incident]) -> [String] {
+      let text = Self.words.text(of: .logsReplaced(incidents))
+      return text.split(separator: "<").dropFirst().map { String($0.prefix { $0 != ">" }) }
+    }
+    let changed = incident("t", 0, .messageChanged(29))
+    #expect(commands([changed]) == ["restart main/t[0]", "keep main/t[0]", "gap main/t[0]"])
+    #expect(
+      commands([changed, incident("t", 1, .messageChanged(3))])
+        == ["restart main/t", "keep main/t", "gap main/t"])
+    #expect(commands([changed, incident("t", 1, .logEnded)]) == ["restart main/t", "keep main/t"])
+    #expect(commands([changed, incident("t", 1, .partitionGone)]) == ["keep main/t"])
+    #expect(
+      commands([incident("u", 0, .logEnded), changed]) == [
+        "restart main/t[0]", "keep main/t[0]", "gap main/t[0]", "restart main/u[0]",
+        "keep main/u[0]",
+      ])
+  }
+
   @Test("of an incident are the same from its facts, and a former release's as they were stored")
   func incidents() {
     #expect(
       Self.words.text(of: Self.incident(.topicGone)) == """
         main/t[2]: the job has read this topic, and the brokers no longer know it: the topic was \
-        deleted. Noticed NOON, last seen LATER. To count the new topic from its oldest offset, \
-        beside what was counted of the old one: <restart main/t[2]>. To go on at the job's next \
-        offset and count nothing below it, also if you have restored the old topic: \
-        <keep main/t[2]>. To record what the topic holds now as a gap, and go on at its end: \
-        <gap main/t[2]>
+        deleted. Noticed NOON, last seen LATER. To go on at the job's next offset and count \
+        nothing below it, also if you have restored the old topic: <keep main/t[2]>
         """)
     #expect(Self.words.detail(of: Self.incident(.sentence("as it was"))) == "as it was")
     #expect(
