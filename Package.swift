@@ -59,7 +59,9 @@ let package = Package(
     module("Parquet", ["Tables", "CZstd"]),
     module("Expressions", ["Escaping", "Tables", sqlite]),
     module("Windows", ["Tables"]),
-    module("Jobs", ["Escaping", "Tables", "Formats", "Windows", "Expressions", yams]),
+    module("Scheduling", ["Tables"]),
+    module(
+      "Jobs", ["Escaping", "Tables", "Formats", "Windows", "Expressions", "Scheduling", yams]),
     module("Kafka", ["Escaping", "Offsets", "CRdKafka"]),
     module("HTTP", ["CCurl"]),
     module("ObjectStorage", ["Escaping", "HTTP", "Tables", crypto]),
@@ -81,7 +83,7 @@ let package = Package(
       name: "tranche",
       dependencies: [
         "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
-        "Windows", "Checkpoints", "Engine", "Reports", "Wiring",
+        "Windows", "Checkpoints", "Engine", "Reports", "Scheduling", "Wiring",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),
@@ -139,8 +141,10 @@ let package = Package(
       exclude: ["readers.py", "spark.py", "golden"]),
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests(
-      "JobsTests", ["Jobs", "Expressions", "Formats", "Tables", "TestSupport", "Windows"],
+      "JobsTests",
+      ["Jobs", "Expressions", "Formats", "Scheduling", "Tables", "TestSupport", "Windows"],
       exclude: ["job_files.py"]),
+    tests("SchedulingTests", ["Scheduling", "TestSupport"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),
     tests(
       "ObjectStorageTests", ["Fakes", "HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),

@@ -101,6 +101,13 @@ struct CheckedRow {
 
   // MARK: - Notions
 
+  /// Milliseconds since 1970 UTC.
+  func instant(_ column: Int32) throws -> Int64 {
+    let instant = try withText(column) { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+    guard let instant else { throw fault(column, "is not a time") }
+    return instant
+  }
+
   /// From three columns: source, topic and number.
   func partition(at first: Int32) throws -> PartitionID {
     let number = try integer(first + 2, in: 0...Int64(Int32.max))

@@ -97,6 +97,37 @@ extension Checkpoint {
   }
 }
 
+/// Since when new messages wait, which `trigger.max_delay` counts from.
+extension Checkpoint {
+  /// Milliseconds since 1970 UTC: of the newest commit of new messages or, where there is none, of
+  /// the making of the file.
+  package func waitingSince() throws(CheckpointError) -> Int64 {
+    try read { try Self.waitingSince(in: $0) }
+  }
+
+  static func waitingSince(in database: Database) throws -> Int64 {
+    let live = try StoredPartitions.knowsBackfills(database) ? "WHERE backfill IS NULL" : ""
+    let committed = try database.checkedRow(
+      of: "batches",
+      "SELECT batch, committed_at FROM batches \(live) ORDER BY batch DESC LIMIT 1",
+      identifiedBy: 1
+    ) { try $0.instant(1) }
+    if let committed { return committed }
+    let made = try database.checkedRow(
+      of: "checkpoint", "SELECT id, created_at FROM checkpoint", identifiedBy: 1
+    ) { try $0.instant(1) }
+    guard let made else { throw RowFault(table: "checkpoint", row: "1", problem: "is not there") }
+    return made
+  }
+}
+
+extension CheckpointReader {
+  /// As ``Checkpoint/waitingSince()``.
+  package func waitingSince() throws(CheckpointError) -> Int64 {
+    try read { try Checkpoint.waitingSince(in: $0) }
+  }
+}
+
 /// Why offsets were passed over.
 package enum GapReason: String, Sendable {
   /// By `tranche skip`.

@@ -34,6 +34,10 @@ package struct RunFacts: Sendable {
   package var maxOffsets: Int64
   package var maxPendingBytes: Int64 = .max
 
+  /// Fewer offsets are held back; 1 holds nothing back.
+  package var minOffsets: Int64 = 1
+  package var maxDelayMilliseconds: Int64 = 0
+
   // The run's.
   package var batchesDone = 0
   /// Nil for "until the ends seen at the start are reached".
@@ -48,10 +52,21 @@ package struct RunFacts: Sendable {
   package var isStopRequested = false
   /// Whether the run has gone on for as long as it was given.
   package var isTimeUp = false
+  /// Milliseconds since 1970 UTC; looked at only where something may be held back.
+  package var now: Int64 = 0
+  /// When new messages were last committed; before the first time, when the checkpoint was made.
+  package var waitingSince: Int64 = 0
 
   package init(maxOffsets: Int64) {
     self.maxOffsets = maxOffsets
     offsetLimit = maxOffsets
+  }
+
+  mutating func holdBack(_ rule: Job.HoldBack, since: Int64, now: Int64) {
+    minOffsets = rule.minOffsets
+    maxDelayMilliseconds = rule.maxDelayMilliseconds
+    waitingSince = since
+    self.now = now
   }
 }
 
@@ -80,6 +95,8 @@ package enum NextStep: Equatable, Sendable {
   case read(BatchPlan, isRepeated: Bool)
   /// Nothing more to do in this run.
   case finish
+  /// As ``finish``, though there is something to read: it is not worth a batch before this instant.
+  case holdBack(until: Int64)
   /// Results wait for a store that is down, and there is no room for more.
   case stopForPendingResults
 }
@@ -103,6 +120,7 @@ package func nextStep(_ facts: RunFacts) -> NextStep {
   if !isOwn, let step = stepForUnheld(facts) { return step }
   let plan = stored ?? plan(facts.nextBatch, facts, maxOffsets: facts.offsetLimit)
   if plan.isEmpty { return .finish }
+  if let until = heldBackUntil(plan, facts) { return .holdBack(until: until) }
   if !facts.isStoreUp && facts.pendingBytes >= facts.maxPendingBytes {
     return .stopForPendingResults
   }
@@ -116,7 +134,7 @@ package func planAfter(_ batch: BatchPlan, _ facts: RunFacts) -> BatchPlan? {
   let next = plan(
     batch.batch + 1, facts, after: batch,
     maxOffsets: min(facts.maxOffsets, facts.offsetLimit * 2))
-  return next.isEmpty ? nil : next
+  return next.isEmpty || heldBackUntil(next, facts, after: batch) != nil ? nil : next
 }
 
 /// New messages go before backfills, but for those that are to go first.
@@ -137,7 +155,26 @@ private func plan(
   if let plan = firstPlan(ofBackfillsThatGoFirst: true) { return plan }
   let unread = readable(facts, after: read?.backfill == nil ? read : nil)
   let live = planBatch(batch, unread: unread, maxOffsets: maxOffsets)
-  return live.isEmpty ? firstPlan(ofBackfillsThatGoFirst: false) ?? live : live
+  let isWaiting = live.isEmpty || heldBackUntil(live, facts, after: read) != nil
+  return isWaiting ? firstPlan(ofBackfillsThatGoFirst: false) ?? live : live
+}
+
+/// Until when a batch of new messages waits for more of them; nil where it does not.
+///
+/// A commit time in the future tells nothing, as after a clock that was wrong: nothing is held back
+/// by it.
+///
+/// - Parameter read: A batch that is committed before it.
+private func heldBackUntil(_ plan: BatchPlan, _ facts: RunFacts, after read: BatchPlan? = nil)
+  -> Int64?
+{
+  // A batch that had to be made smaller is full, too.
+  let least = min(facts.minOffsets, facts.offsetLimit)
+  if plan.backfill != nil || plan.isEmpty || plan.offsetCount >= least { return nil }
+  let isBehindLive = read.map { $0.backfill == nil } ?? false
+  let since = isBehindLive ? facts.now : facts.waitingSince
+  let until = since + facts.maxDelayMilliseconds
+  return since <= facts.now && facts.now < until ? until : nil
 }
 
 /// Logs that end before progress or are gone, unless a person said that progress stands.
@@ -200,7 +237,7 @@ private func stepForUnheld(_ facts: RunFacts) -> NextStep? {
 /// batch again.
 private func fittingPlan(_ facts: RunFacts) -> BatchPlan? {
   guard let plan = facts.inFlight, plan.batch == facts.nextBatch,
-    plan.offsetCount <= facts.maxOffsets
+    plan.offsetCount <= facts.maxOffsets, heldBackUntil(plan, facts) == nil
   else { return nil }
   let request = plan.backfill.flatMap { number in
     facts.backfills.first { $0.number == number }

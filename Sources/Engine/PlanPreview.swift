@@ -36,15 +36,21 @@ package struct PlanPreview: Sendable {
   package let obstacle: Obstacle?
   /// Offsets that backfills are yet to count.
   package let backfillLeft: Int64
+  /// Until when what there is waits for more; milliseconds since 1970 UTC.
+  package let heldBackUntil: Int64?
   /// What a person is to decide.
   package let incidents: [Incident]
 
   package var lag: Int64 { partitions.reduce(0) { $0 + $1.lag } }
 
-  /// - Parameter status: Nil when the job has never run.
-  package init(job: Job, status: CheckpointStatus?, sources: [any MessageSource])
-    throws(SourceError)
-  {
+  /// - Parameters:
+  ///   - status: Nil when the job has never run.
+  ///   - waitingSince: As ``RunFacts/waitingSince``.
+  ///   - now: Nil where it is not asked whether a batch is held back.
+  package init(
+    job: Job, status: CheckpointStatus?, sources: [any MessageSource], waitingSince: Int64 = 0,
+    now: Int64? = nil
+  ) throws(SourceError) {
     incidents = status?.incidents ?? []
     var facts = RunFacts(maxOffsets: job.maxOffsets)
     facts.onDataLoss = job.onDataLoss
@@ -54,6 +60,7 @@ package struct PlanPreview: Sendable {
     facts.undecidedPartitions = Set(
       incidents.filter { $0.kind == .logReplaced }.map(\.partition))
     facts.backfills = status?.backfills.map(\.request) ?? []
+    if let now { facts.holdBack(job.holdBack, since: waitingSince, now: now) }
     for known in status?.partitions ?? [] { facts.ledgers[known.partition] = known.ledger }
     var partitions: [Partition] = []
     for (cluster, source) in zip(job.clusters, sources) {
@@ -90,7 +97,8 @@ package struct PlanPreview: Sendable {
           preconditionFailure("backfill \(number) was not asked for")
         }
         facts.backfills[index].remove(unheld)
-      case .stopForReplacedLogs, .stopForLoss, .askEnds, .read, .finish, .stopForPendingResults:
+      case .stopForReplacedLogs, .stopForLoss, .askEnds, .read, .finish, .holdBack,
+        .stopForPendingResults:
         break preparing
       }
       step = nextStep(facts)
@@ -99,10 +107,11 @@ package struct PlanPreview: Sendable {
     let none = BatchPlan(batch: facts.nextBatch, ranges: [])
     switch step {
     case .read(let plan, let isRepeated): (self.plan, self.isRepeated) = (plan, isRepeated)
-    case .stopForLoss, .stopForReplacedLogs, .finish, .stopForPendingResults, .passOver, .leaveOut,
-      .askEnds:
+    case .stopForLoss, .stopForReplacedLogs, .finish, .holdBack, .stopForPendingResults, .passOver,
+      .leaveOut, .askEnds:
       (plan, isRepeated) = (none, false)
     }
+    heldBackUntil = if case .holdBack(let until) = step { until } else { nil }
     let isLogReplaced = !facts.undecidedPartitions.isEmpty || !replacedLogs(facts).isEmpty
     obstacle = if case .stopForLoss = step { .dataLoss } else { isLogReplaced ? .replacedLog : nil }
   }

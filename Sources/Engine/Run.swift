@@ -15,7 +15,10 @@ package struct RunOptions: Sendable {
   /// After so long the run begins no other batch, and publishes what it has committed. Nil: until
   /// the ends seen at the start are reached.
   package var maxDurationMilliseconds: Int64?
-  /// Milliseconds since 1970 UTC. Only history columns show it; no result depends on it.
+  /// Whether `trigger.min_offsets` holds batches back.
+  package var holdsBack = true
+  /// Milliseconds since 1970 UTC. History columns show it, and `trigger.max_delay` counts by it; no
+  /// result depends on it.
   package var clock: @Sendable () -> Int64
   /// Asked while a batch is read and between batches; true abandons the uncommitted
   /// batch and ends the run without an error.
@@ -77,6 +80,8 @@ package struct RunSummary: Sendable, Equatable {
   package var dirtyCount = 0
   package var lag: Int64 = 0
   package var repeatedBatch: Int64?
+  /// Until when what is left waits for more; milliseconds since 1970 UTC.
+  package var heldBackUntil: Int64?
   package var isStopped = false
   /// Of the thread that reads, folds and commits.
   package var runTimes = StepTimes()
@@ -116,6 +121,8 @@ package final class Run {
   private var summary: RunSummary
   /// When the time that the run was given is up, on the clock of ``RunOptions/nanoseconds``.
   private var timeIsUpAt: Int64?
+  /// As ``RunFacts/waitingSince``; nil where nothing is held back.
+  private var waitingSince: Int64?
 
   /// - Parameters:
   ///   - sources: One per cluster of the job.
@@ -337,6 +344,9 @@ package final class Run {
     facts.maxBatches = options.maxBatches
     facts.offsetLimit = offsetLimit
     facts.isTimeUp = isTimeUp
+    if let waitingSince {
+      facts.holdBack(job.holdBack, since: waitingSince, now: options.clock())
+    }
     return facts
   }
 
@@ -378,14 +388,19 @@ package final class Run {
         "backfills wait: with output.keep latest, the object would show an old batch",
         metadata: ["job": "\(job.name)", "backfills": "\(checkpoint.backfills.map(\.number))"])
     }
+    if options.holdsBack && job.holdBack.minOffsets > 1 {
+      waitingSince = try checkpoint.waitingSince()
+    }
     while true {
-      switch try decide(publisher, reader) {
+      let step = try decide(publisher, reader)
+      switch step {
       case .stopForReplacedLogs: throw RunError.logsReplaced(try openReplacedLogs())
       case .stopForLoss(let lost): throw RunError.offsetsLost(lost)
       case .passOver(let lost): try passOver(lost)
       case .askEnds: try stopwatch.measure(.discover) { try discoverPartitions() }
       case .leaveOut(let unheld, let number): try leaveOut(unheld, ofBackfill: number)
-      case .finish:
+      case .finish, .holdBack:
+        if case .holdBack(let until) = step { summary.heldBackUntil = until }
         // Nothing was interrupted: the next run plans over what has come meanwhile.
         if isTimeUp { try checkpoint.forgetPlan() }
         // The other partitions went on meanwhile.
@@ -550,6 +565,7 @@ package final class Run {
       throw pipeline.diagnose(error, plan) ?? error
     }
     haveEndsChanged = false
+    if waitingSince != nil && plan.backfill == nil { waitingSince = commit.now }
     summary.batchCount += 1
     summary.offsetCount += plan.offsetCount
     if plan.backfill != nil { summary.backfilledCount += plan.offsetCount }

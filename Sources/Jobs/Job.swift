@@ -1,5 +1,6 @@
 package import Expressions
 package import Formats
+package import Scheduling
 package import Tables
 package import Windows
 
@@ -16,6 +17,9 @@ package struct Job: Sendable {
   package let fields: [InputField]
   /// At least 1.
   package let maxOffsets: Int64
+  package let holdBack: HoldBack
+  /// Nil where `tranche schedule` leaves the job alone.
+  package let schedule: Schedule?
   package let window: any WindowKind
   /// A checked SQL expression over ``recordSchema``.
   package let `where`: Expression?
@@ -46,6 +50,14 @@ package struct Job: Sendable {
   }
 
   package enum DataLossPolicy: String, Sendable, CaseIterable { case fail, skip }
+
+  /// A batch waits until it is worth its commit.
+  package struct HoldBack: Sendable, Equatable {
+    /// From 1, which holds nothing back, to ``maxOffsets``.
+    package let minOffsets: Int64
+    /// Since the commit before it, at most.
+    package let maxDelayMilliseconds: Int64
+  }
 
   package struct Aggregate: Sendable, Equatable {
     /// Columns of ``recordSchema``; may be empty (one group).
@@ -219,7 +231,7 @@ extension Job {
     return Job(
       name: name, clusters: clusters, start: start, onDataLoss: onDataLoss, format: format,
       nullTexts: nullTexts, fields: fields, maxOffsets: maxOffsets ?? self.maxOffsets,
-      window: window, where: self.where,
+      holdBack: holdBack, schedule: schedule, window: window, where: self.where,
       aggregate: aggregate, select: select ?? self.select, output: output, rejects: rejects,
       limits: limits)
   }

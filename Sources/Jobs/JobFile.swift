@@ -16,6 +16,9 @@ package enum JobFile {
   /// What is wrong with a file by its path.
   package typealias FileCheck = (_ path: String) -> (problem: String, remedy: String)?
 
+  /// Whether the system knows a time zone by this name.
+  package typealias TimeZoneCheck = (_ name: String) -> Bool
+
   /// A job and where its file says what may clash with another job's.
   package struct Parsed: Sendable {
     package let job: Job
@@ -34,27 +37,31 @@ package enum JobFile {
   ///   - readFile: The content of a file that `${file:...}` names; nil if it cannot be read.
   ///   - checkProperties: Asked for the properties of each cluster.
   ///   - fileFault: What is wrong with a file that is only named, if something is.
+  ///   - isTimeZone: Asked for `trigger.time_zone`.
   /// - Throws: ``JobFileErrors`` with every fault that was found.
   package static func parse(
     text: String, path: String, environment: [String: String],
     readFile: @escaping (String) -> String?,
     checkProperties: @escaping PropertyCheck = { _ in [] },
-    fileFault: @escaping FileCheck = { _ in nil }
+    fileFault: @escaping FileCheck = { _ in nil },
+    isTimeZone: @escaping TimeZoneCheck = { _ in true }
   ) throws(JobFileErrors) -> Job {
     try parsed(
       text: text, path: path, environment: environment, readFile: readFile,
-      checkProperties: checkProperties, fileFault: fileFault
+      checkProperties: checkProperties, fileFault: fileFault, isTimeZone: isTimeZone
     ).job
   }
 
-  /// As ``parse(text:path:environment:readFile:checkProperties:fileFault:)``, with lines.
+  /// As ``parse(text:path:environment:readFile:checkProperties:fileFault:isTimeZone:)``, with
+  /// lines.
   ///
   /// - Parameter name: Takes the place of the file's; empty where it has none.
   package static func parsed(
     text: String, path: String, name: String? = nil, environment: [String: String],
     readFile: @escaping (String) -> String?,
     checkProperties: @escaping PropertyCheck = { _ in [] },
-    fileFault: @escaping FileCheck = { _ in nil }
+    fileFault: @escaping FileCheck = { _ in nil },
+    isTimeZone: @escaping TimeZoneCheck = { _ in true }
   ) throws(JobFileErrors) -> Parsed {
     let reader = YAMLReader(
       file: path, references: References(environment: environment, readFile: readFile))
@@ -62,7 +69,8 @@ package enum JobFile {
     if text.utf8.count > byteLimit {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")
     } else if let root = reader.root(text) {
-      var parser = JobParser(reader, checkProperties: checkProperties, fileFault: fileFault)
+      var parser = JobParser(
+        reader, checkProperties: checkProperties, fileFault: fileFault, isTimeZone: isTimeZone)
       let job = parser.parse(root, fallbackName: name ?? fileName(path))
       parsed = Parsed(
         job: job, nameLine: parser.nameLine, destinationLine: parser.destinationLine,

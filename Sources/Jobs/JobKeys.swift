@@ -243,7 +243,33 @@ package enum JobKeys {
   ]
 
   private static let computation = [
-    JobKey("trigger", .object, example: "{ max_offsets: 1000 }", "How much one batch takes."),
+    JobKey(
+      "trigger", .object, example: "{ every: 1m, max_offsets: 1000 }",
+      "When the job runs, and how much one batch takes."),
+    JobKey(
+      "trigger.every", .duration, example: "10s",
+      "`tranche schedule` runs the job at every multiple of this duration since 1970 UTC."),
+    JobKey(
+      "trigger.cron", .text, example: "\"*/5 * * * *\"",
+      """
+      `tranche schedule` runs the job at these times: minute, hour, day of the month, month and \
+      day of the week, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. Not beside `every`.
+      """),
+    JobKey(
+      "trigger.time_zone", .text, default: .value("UTC"), example: "Europe/Berlin",
+      "The time zone of `cron`."),
+    JobKey(
+      "trigger.min_offsets", .integer(1...10_000_000), default: .value("1"), example: "500",
+      """
+      A batch with fewer offsets waits for more, until `max_delay` has passed. At most \
+      `max_offsets`.
+      """),
+    JobKey(
+      "trigger.max_delay", .duration, default: .value("15m"), example: "5m",
+      """
+      The longest that `min_offsets` holds a batch back, counted from the commit before it or, for \
+      the first, from the making of the checkpoint.
+      """),
     JobKey(
       "trigger.max_offsets", .integer(1...10_000_000), default: .value("1000"), example: "100000",
       "The most offsets in a batch, over all partitions."),

@@ -11,17 +11,19 @@ struct JobParser {
   let reader: YAMLReader
   let checkProperties: JobFile.PropertyCheck
   let fileFault: JobFile.FileCheck
+  let isTimeZone: JobFile.TimeZoneCheck
   /// Where the file says what may clash with another job's.
   private(set) var nameLine = 1
   private(set) var destinationLine = 1
 
   init(
     _ reader: YAMLReader, checkProperties: @escaping JobFile.PropertyCheck,
-    fileFault: @escaping JobFile.FileCheck
+    fileFault: @escaping JobFile.FileCheck, isTimeZone: @escaping JobFile.TimeZoneCheck
   ) {
     self.reader = reader
     self.checkProperties = checkProperties
     self.fileFault = fileFault
+    self.isTimeZone = isTimeZone
   }
 
   mutating func parse(_ entry: YAMLReader.Entry, fallbackName: String) -> Job {
@@ -42,11 +44,12 @@ struct JobParser {
     let window = window(root, schema, keepsEach: keep == .each)
     let output = output(outputObject, keep, window)
     destinationLine = outputObject.entry("to")?.line ?? 1
+    let (maxOffsets, holdBack, schedule) = trigger(reader.object(root, "trigger"))
     let base = Job(
       name: name, clusters: clusters(source), start: start(source),
       onDataLoss: reader.choice(source, "on_data_loss"), format: format,
-      nullTexts: nullTexts(source, format), fields: fields,
-      maxOffsets: reader.integer(reader.object(root, "trigger"), "max_offsets"),
+      nullTexts: nullTexts(source, format), fields: fields, maxOffsets: maxOffsets,
+      holdBack: holdBack, schedule: schedule,
       window: window, where: filter(root, schema), aggregate: aggregate, select: [],
       output: output, rejects: rejects(reader.object(root, "rejects")),
       limits: limits(reader.object(root, "limits")))

@@ -104,10 +104,11 @@ package enum JobReference {
         """,
       parts: ["source"]),
     Section(
-      title: "trigger: how much a batch takes",
+      title: "trigger: when a job runs, and how much a batch takes",
       intro: """
         Each batch reads a fixed number of offsets and ends with one commit. A run makes batches
-        until it has reached the ends that it saw at its start.
+        until it has reached the ends that it saw at its start. `tranche schedule` runs the jobs
+        that have `every` or `cron`; docs/operations.md says how.
         """,
       parts: ["trigger"]),
     Section(

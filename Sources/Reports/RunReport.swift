@@ -1,5 +1,6 @@
 package import Engine
 package import Offsets
+internal import Tables
 
 extension RunSummary {
   package var didAnything: Bool {
@@ -7,8 +8,11 @@ extension RunSummary {
   }
 
   package func text(seconds: Double, place: String) -> String {
-    if !didAnything && dirtyCount == 0 && lag == 0 && backfillLeft == 0 {
-      return "\(job): nothing new, nothing written"
+    let heldBack = heldBackUntil.map {
+      "\(grouped(lag)) offsets held back until \(TimestampText.format(milliseconds: $0))"
+    }
+    if !didAnything && dirtyCount == 0 && (lag == 0 || heldBack != nil) && backfillLeft == 0 {
+      return "\(job): \(heldBack ?? "nothing new"), nothing written"
     }
     var parts = [
       "\(batchCount) \(batchCount == 1 ? "batch" : "batches"), \(grouped(recordCount)) records in "
@@ -31,7 +35,8 @@ extension RunSummary {
     parts.append(
       "\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
     if dirtyCount > 0 { parts.append("\(dirtyCount) not published yet") }
-    if lag > 0 { parts.append("lag \(grouped(lag))") }
+    if let heldBack { parts.append(heldBack) }
+    if lag > 0 && heldBack == nil { parts.append("lag \(grouped(lag))") }
     if isStopped { parts.append("stopped by a signal") }
     return "\(job): " + parts.joined(separator: ", ")
   }
@@ -67,6 +72,7 @@ extension RunSummary {
       let not_held: [RangeReport]?
       let stopped: Bool
       let repeated_batch: Int64?
+      let held_back_until: String?
       let seconds: Double
       let run_ms, publisher_ms: [String: Double]
       let exit_code: Int32
@@ -83,6 +89,7 @@ extension RunSummary {
         not_held: unheld.isEmpty ? nil : unheld.map(RangeReport.init),
         stopped: isStopped,
         repeated_batch: repeatedBatch,
+        held_back_until: heldBackUntil.map(TimestampText.format),
         seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep,
         publisher_ms: publisherTimes.byStep,
         exit_code: exitCode,

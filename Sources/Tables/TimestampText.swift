@@ -14,7 +14,7 @@ package enum TimestampText {
       reader.take(UInt8(ascii: "-")),
       let day = reader.number(digits: 2), day >= 1, day <= daysIn(month: month, year: year)
     else { return nil }
-    let days = daysSince1970(year: year, month: month, day: day)
+    let days = CivilDate(year: year, month: month, day: day).daysSince1970
     if reader.isAtEnd { return days * millisecondsPerDay }
 
     guard reader.take(letter: UInt8(ascii: "T")) || reader.take(UInt8(ascii: " ")),
@@ -37,38 +37,31 @@ package enum TimestampText {
   /// `2026-11-23T10:05:00.000Z`; years beyond 9999 or before 0 with a sign, as ISO 8601's expanded
   /// form.
   package static func format(milliseconds: Int64) -> String {
-    let (days, rest) = floorDivide(milliseconds, millisecondsPerDay)
+    let (days, rest) = CivilDate.floorDivide(milliseconds, millisecondsPerDay)
     return "\(formatDate(days: days))T\(clock(rest / 1_000)).\(padded(rest % 1_000, 3))Z"
   }
 
   /// `2026-11-23T10:05:00.000000Z`
   package static func formatMicroseconds(_ microseconds: Int64) -> String {
-    let (days, rest) = floorDivide(microseconds, millisecondsPerDay * 1_000)
+    let (days, rest) = CivilDate.floorDivide(microseconds, millisecondsPerDay * 1_000)
     return "\(formatDate(days: days))T\(clock(rest / 1_000_000)).\(padded(rest % 1_000_000, 6))Z"
   }
 
   /// `20261123T100500Z`, ISO 8601's basic form.
   package static func formatBasic(seconds: Int64) -> String {
-    let (days, rest) = floorDivide(seconds, millisecondsPerDay / 1_000)
+    let (days, rest) = CivilDate.floorDivide(seconds, millisecondsPerDay / 1_000)
     let text = "\(formatDate(days: days))T\(clock(rest))Z"
     return text.filter { $0 != "-" && $0 != ":" }
   }
 
   /// `2026-11-23`
   package static func formatDate(days: Int64) -> String {
-    // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years of 400 begin in March.
-    let shifted = days + 719_468
-    let (era, dayOfEra) = floorDivide(shifted, 146_097)
-    let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let shiftedMonth = (5 * dayOfYear + 2) / 153
-    let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
-    let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
-    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    let date = CivilDate(daysSince1970: days)
     let yearText =
-      (0...9_999).contains(year)
-      ? padded(year, 4) : (year < 0 ? "-" : "+") + padded(Int64(year.magnitude), 6)
-    return "\(yearText)-\(padded(month, 2))-\(padded(day, 2))"
+      (0...9_999).contains(date.year)
+      ? padded(date.year, 4)
+      : (date.year < 0 ? "-" : "+") + padded(Int64(date.year.magnitude), 6)
+    return "\(yearText)-\(padded(date.month, 2))-\(padded(date.day, 2))"
   }
 
   package static let millisecondsPerDay: Int64 = 86_400_000
@@ -85,26 +78,12 @@ package enum TimestampText {
     return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
   }
 
-  private static func floorDivide(_ number: Int64, _ divisor: Int64) -> (
-    quotient: Int64, remainder: Int64
-  ) {
-    let (quotient, remainder) = number.quotientAndRemainder(dividingBy: divisor)
-    return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
-  }
-
   private static func daysIn(month: Int64, year: Int64) -> Int64 {
     switch month {
     case 2: year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28
     case 4, 6, 9, 11: 30
     default: 31
     }
-  }
-
-  private static func daysSince1970(year: Int64, month: Int64, day: Int64) -> Int64 {
-    let shiftedYear = month <= 2 ? year - 1 : year
-    let (era, yearOfEra) = floorDivide(shiftedYear, 400)
-    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
   }
 
   private struct Reader {

@@ -4,6 +4,7 @@ import Engine
 import Jobs
 import Kafka
 import Reports
+import Scheduling
 
 /// The one table from what went wrong to the number that a script sees, after BSD's sysexits.h.
 ///
@@ -26,6 +27,22 @@ extension RunError.Code {
 }
 
 let wrongUsage: Int32 = 64
+
+/// What the scheduler makes of a run's exit code.
+extension RunOutcome {
+  init(exitCode: Int32) {
+    switch exitCode {
+    case 0: self = .done
+    case RunError.Code.locked.exitCode: self = .busy
+    // Wrong usage or a wrong job file, offsets or rights: not even a later try mends that.
+    case wrongUsage, RunError.Code.data.exitCode, RunError.Code.cannotCreate.exitCode,
+      RunError.Code.dataLoss.exitCode, RunError.Code.noPermission.exitCode,
+      RunError.Code.jobChanged.exitCode:
+      self = .failed(needsPerson: true)
+    default: self = .failed(needsPerson: false)
+    }
+  }
+}
 
 /// What a command refuses by itself, in its own words.
 struct CommandError: Error {

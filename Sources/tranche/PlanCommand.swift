@@ -4,6 +4,7 @@ import Engine
 import Jobs
 import Offsets
 import Reports
+import Tables
 
 struct PlanCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -18,9 +19,11 @@ struct PlanCommand: ParsableCommand {
   func run() throws {
     try exiting(job, json: failureText(json, jobFile: job.file)) {
       let job = try self.job.load()
+      let folder = try self.job.checkpointFolder(of: job)
+      let now = nowMilliseconds()
       let preview = try PlanPreview(
-        job: job, status: try status(of: job, folder: try self.job.checkpointFolder(of: job)),
-        sources: try makeSources(job))
+        job: job, status: try status(of: job, folder: folder), sources: try makeSources(job),
+        waitingSince: try waitingSince(of: job, folder: folder) ?? now, now: now)
       let words = Words(jobArguments: self.job.commandLine(of: job))
       if json {
         printExact(try jsonLine(report(preview, words)))
@@ -54,15 +57,20 @@ struct PlanCommand: ParsableCommand {
       ]
     }
     let incidents = preview.incidents.map { "\nto be decided: \(words.text(of: $0))" }.joined()
-    return "\(job.name): \(title(preview, words))" + incidents + "\n"
+    return "\(job.name): \(title(preview, job, words))" + incidents + "\n"
       + aligned(
         ["partition", "next offset", "end", "lag", "range", "offsets", ""], rows,
         numeric: [1, 2, 3, 5])
   }
 
-  private func title(_ preview: PlanPreview, _ words: Words) -> String {
+  private func title(_ preview: PlanPreview, _ job: Job, _ words: Words) -> String {
     if preview.plan.isEmpty, let obstacle = preview.obstacle {
       return "nothing to read: \(words.text(of: obstacle))"
+    }
+    if let until = preview.heldBackUntil {
+      return "\(grouped(preview.lag)) offsets held back until "
+        + "\(TimestampText.format(milliseconds: until)), or until there are "
+        + "\(grouped(job.holdBack.minOffsets)) (trigger.min_offsets)"
     }
     if preview.plan.isEmpty { return "nothing to read" }
     return
@@ -88,6 +96,7 @@ struct PlanCommand: ParsableCommand {
     let backfill_left: Int64
     let repeated: Bool
     let obstacle: String?
+    let held_back_until: String?
     let partitions: [Range]
     let incidents: [IncidentReport]
   }
@@ -99,6 +108,7 @@ struct PlanCommand: ParsableCommand {
       batch: preview.plan.batch, offsets: preview.plan.offsetCount, lag: preview.lag,
       backfill: preview.plan.backfill, backfill_left: preview.backfillLeft,
       repeated: preview.isRepeated, obstacle: preview.obstacle?.rawValue,
+      held_back_until: preview.heldBackUntil.map(TimestampText.format),
       partitions: preview.partitions.map {
         Report.Range(
           source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
@@ -127,6 +137,18 @@ struct IncidentReport: Encodable {
     noticed_at = incident.noticedAt
     last_seen_at = incident.lastSeenAt
     detail = words.detail(of: incident)
+  }
+}
+
+/// Nil when nothing is held back, or when the job has never run.
+private func waitingSince(of job: Job, folder: String) throws -> Int64? {
+  if job.holdBack.minOffsets == 1 { return nil }
+  do {
+    return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+      .waitingSince()
+  } catch {
+    if case .noCheckpoint = error.code { return nil }
+    throw error
   }
 }
 

@@ -78,6 +78,9 @@ struct RunFlags: ParsableArguments {
   @Option(help: "After SIGTERM or SIGINT, publish committed results for up to this many seconds.")
   var grace: Int64 = 20
 
+  @Flag(help: "Take what there is, though trigger.min_offsets would hold it back.")
+  var now = false
+
   @Flag(help: "Print the summary as one line of JSON.")
   var json = false
 
@@ -133,6 +136,7 @@ struct RunFlags: ParsableArguments {
     var options = RunOptions(
       clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
     options.maxBatches = maxBatches
+    options.holdsBack = !now
     options.maxDurationMilliseconds = maxDuration?.milliseconds
     options.failpoint = failpoint
     options.isStopRequested = { StopSignal.received != 0 }

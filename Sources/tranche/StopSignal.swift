@@ -31,9 +31,9 @@ enum StopSignal {
 
   /// Dies by the signal that came, after everything is in order: a shell sees 128 + its number,
   /// systemd a clean end.
-  static func endProcess() {
+  static func endProcess(_ number: Int32 = received) {
     fflush(nil)
-    signal(received, SIG_DFL)
-    kill(getpid(), received)
+    signal(number, SIG_DFL)
+    kill(getpid(), number)
   }
 }

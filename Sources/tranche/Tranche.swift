@@ -14,8 +14,8 @@ struct Tranche: ParsableCommand {
       + "overwrites result files on S3 or on disk.",
     discussion: """
       A job is a YAML file. A run takes what has arrived since the last one, batch by batch, and \
-      exits; start it from cron or a systemd \
-      timer. Killed anywhere and started again, its results are as if it had never stopped.
+      exits; start it from cron, a systemd timer or tranche schedule. Killed anywhere and started \
+      again, its results are as if it had never stopped.
 
         tranche validate jobs/api-time-share.yaml      check a job file
         tranche plan jobs/api-time-share.yaml          what the next batch would read
@@ -30,7 +30,8 @@ struct Tranche: ParsableCommand {
       """,
     version: release,
     subcommands: [
-      RunCommand.self, BackfillCommand.self, PlanCommand.self, StatusCommand.self, ShowCommand.self,
+      RunCommand.self, ScheduleCommand.self, BackfillCommand.self, PlanCommand.self,
+      StatusCommand.self, ShowCommand.self,
       ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
       ResolveCommand.self, ResetCommand.self,
       ProduceCommand.self,

@@ -9,6 +9,7 @@ import Kafka
 import Logging
 import ObjectStorage
 import Offsets
+import Scheduling
 import Tables
 import Wiring
 
@@ -126,7 +127,23 @@ func loadParsedJob(
         + files.compactMap { name, path in
           fileFault(path).map { (name, $0.problem, $0.remedy, false) }
         }
-    }, fileFault: fileFault)
+    }, fileFault: fileFault, isTimeZone: { zoneRules($0) != nil })
+}
+
+/// Of the system's zone database; nil for a name that it does not hold.
+func zoneRules(_ name: String) -> ZoneRules? {
+  // So that UTC needs no database.
+  if name == "UTC" { return .utc }
+  let isName =
+    !name.isEmpty
+    && name.utf8.allSatisfy { byte in
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+      default: "_+-/".utf8.contains(byte)
+      }
+    }
+  if !isName { return nil }
+  return fileBytes("/usr/share/zoneinfo/\(name)", byteLimit: 1 << 20).flatMap(ZoneRules.init)
 }
 
 /// Nil for what is no text of at most 1 MiB.

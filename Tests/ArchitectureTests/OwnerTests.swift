@@ -34,7 +34,11 @@ struct Owner: Sendable, CustomStringConvertible {
       "text to typed values", in: ["Formats/Conversion.swift", "Formats/NumberText.swift"],
       #"\bparse(Integer|Double|Bool)\(|\bDecimalText\.parse\("#),
     Owner("zstd", in: ["Parquet/Compressor.swift"], #"\bCZstd\b|\bZSTD_"#),
-    Owner("time as text", in: ["Tables/TimestampText.swift"], #"146_097|gmtime|strftime"#),
+    Owner("days of the calendar", in: ["Tables/CivilDate.swift"], #"146_097|gmtime|strftime"#),
+    Owner(
+      "time as text", in: ["Tables/TimestampText.swift"], #"T\\\(clock\(|padded\(date\.month"#),
+    Owner("rules of time zones", in: ["Scheduling/ZoneRules.swift"], #"TZif|\bTimeZone\("#),
+    Owner("when a job is due", in: ["Scheduling"], #"\bfollowsHours\b|\.next\(after: "#),
     Owner(
       "powers of ten", in: ["Tables/PowersOfTen.swift"],
       #"\.reduce\(.*\b1(\.0)?\).*\* 10\b|\b1e10\b"#),

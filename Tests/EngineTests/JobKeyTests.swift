@@ -267,7 +267,8 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         on_data_loss: fail
         format: csv
         fields: { k: int32, v: int64, at: "timestamp(unix_seconds)", name: string }
-      trigger: { max_offsets: 10 }
+      trigger: { max_offsets: 10, min_offsets: 1, max_delay: 15m, cron: "0 5 * * *", \
+      time_zone: UTC }
       \(computation)
       output:
         to: "s3://bucket/place"
@@ -400,7 +401,24 @@ extension KeyChange {
 
   private static let computation: [KeyChange] = [
     KeyChange(
-      "trigger", "trigger: { max_offsets: 10 }", "", seen { $0.batchCount < $1.batchCount }),
+      "trigger", "max_offsets: 10", "max_offsets: 100", seen { $0.batchCount < $1.batchCount }),
+    KeyChange(
+      "trigger.every", "cron: \"0 5 * * *\", time_zone: UTC", "every: 5m",
+      .connection { "\($0.schedule.debugDescription)" }),
+    KeyChange(
+      "trigger.cron", "0 5 * * *", "0 6 * * *", .connection { "\($0.schedule.debugDescription)" }),
+    KeyChange(
+      "trigger.time_zone", "time_zone: UTC", "time_zone: Europe/Berlin",
+      .connection { "\($0.schedule.debugDescription)" }),
+    // 60 more come, which are six batches of nine and a rest.
+    KeyChange(
+      "trigger.min_offsets", "min_offsets: 1", "min_offsets: 9",
+      seen { $0.recordCount < $1.recordCount && $0.heldBackUntil == 900_000 },
+      also: [("max_offsets: 10", "max_offsets: 9")]),
+    KeyChange(
+      "trigger.max_delay", "max_delay: 15m", "max_delay: 1h",
+      seen { $0.heldBackUntil == 3_600_000 && $1.heldBackUntil == nil },
+      also: [("max_offsets: 10", "max_offsets: 9"), ("min_offsets: 1", "min_offsets: 9")]),
     KeyChange(
       "trigger.max_offsets", "max_offsets: 10", "max_offsets: 3",
       seen { $0.batchCount > $1.batchCount }),
@@ -600,6 +618,7 @@ struct Outcome: CustomStringConvertible {
   var lostOffsetCount: Int64 = 0
   var publishedCount = 0
   var resultCount = 0
+  var heldBackUntil: Int64?
 
   var description: String {
     "\(batchCount) batches, \(recordCount) records, \(rejectedCount) rejected and "
@@ -707,6 +726,7 @@ final class Bench {
       outcome.rejectedCount = summary.rejectedCount
       outcome.lostOffsetCount = summary.lostOffsetCount
       outcome.publishedCount = summary.publishedCount
+      outcome.heldBackUntil = summary.heldBackUntil
     } catch {
       let error = RunError(wrapping: error)
       outcome.error = words.text(of: error)

@@ -117,6 +117,61 @@ struct NextStepTests {
     }
   }
 
+  /// Ten offsets are unread, and a batch of fewer than `minOffsets` waits for 60 s from 1,000 on.
+  private static func waiting(
+    _ minOffsets: Int64, now: Int64, _ change: (inout RunFacts) -> Void = { _ in }
+  ) -> RunFacts {
+    facts {
+      $0.maxOffsets = 100
+      $0.offsetLimit = 100
+      $0.minOffsets = minOffsets
+      $0.maxDelayMilliseconds = 60_000
+      $0.waitingSince = 1_000
+      $0.now = now
+      change(&$0)
+    }
+  }
+
+  @Test("holds back what is not worth a batch until it is, or until it has waited for long enough")
+  func holdsBack() {
+    let all = NextStep.read(Self.plan(5, Self.range(Self.first, 10, 20)), isRepeated: false)
+    #expect(nextStep(Self.waiting(11, now: 1_000)) == .holdBack(until: 61_000))
+    #expect(nextStep(Self.waiting(11, now: 60_999)) == .holdBack(until: 61_000))
+    #expect(nextStep(Self.waiting(11, now: 61_000)) == all)
+    #expect(nextStep(Self.waiting(10, now: 1_000)) == all)
+    #expect(nextStep(Self.waiting(1, now: 1_000)) == all)
+    // A commit in the future, as after a clock that was wrong, holds nothing back.
+    #expect(nextStep(Self.waiting(11, now: 999)) == all)
+    // Nothing to read is nothing to wait for.
+    #expect(
+      nextStep(
+        Self.waiting(11, now: 1_000) { $0.partitions[0].end = PartitionEnd(low: 0, end: 10) })
+        == .finish)
+    // A batch that had to be made smaller is full.
+    #expect(
+      nextStep(Self.waiting(11, now: 1_000) { $0.offsetLimit = 4 })
+        == .read(Self.plan(5, Self.range(Self.first, 10, 14)), isRepeated: false))
+  }
+
+  @Test("holds a batch back behind its own commits as well, and a short one that was stored")
+  func holdsBackBehindCommits() {
+    let batch = Self.plan(5, Self.range(Self.first, 10, 16))
+    #expect(planAfter(batch, Self.waiting(5, now: 500_000)) == nil)
+    #expect(
+      planAfter(batch, Self.waiting(4, now: 500_000))
+        == Self.plan(6, Self.range(Self.first, 16, 20)))
+    #expect(
+      nextStep(Self.waiting(11, now: 1_000) { $0.inFlight = Self.stored })
+        == .holdBack(until: 61_000))
+    // Meanwhile enough has come: the short plan does not stand in its way.
+    #expect(
+      nextStep(Self.waiting(10, now: 1_000) { $0.inFlight = Self.stored })
+        == .read(Self.plan(5, Self.range(Self.first, 10, 20)), isRepeated: false))
+    #expect(
+      nextStep(Self.waiting(11, now: 61_000) { $0.inFlight = Self.stored })
+        == .read(Self.stored, isRepeated: true))
+  }
+
   @Test("goes on while the store is down until results that wait fill their room")
   func storeDown() {
     func step(_ pendingBytes: Int64, isUp: Bool) -> NextStep {

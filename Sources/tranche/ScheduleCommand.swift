@@ -1,0 +1,274 @@
+import ArgumentParser
+import Engine
+import Foundation
+import Glibc
+import Reports
+import Scheduling
+import Tables
+
+struct ScheduleCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "schedule",
+    abstract: "Run jobs at the times that their trigger.every or trigger.cron says, until stopped.",
+    discussion: """
+      Each run is a process of its own, as if you had typed tranche run. Changed, new and removed \
+      job files are noticed within seconds. A tick that comes while the job runs is made up by one \
+      run. A job that fails is left alone for longer each time, up to an hour.
+
+      On the first SIGTERM or SIGINT no run is started any more, and those that go on are asked to \
+      end and get --grace seconds to publish; a second signal ends them at once. SIGHUP reads all \
+      job files anew and lets failing jobs run at their next tick.
+      """)
+
+  @Argument(
+    help: "Job files, and folders of job files.",
+    completion: .file(extensions: ["yaml", "yml"]))
+  var paths: [String] = ["jobs"]
+
+  @Option(help: "Run at most this many jobs at once.")
+  var parallel = 4
+
+  @OptionGroup var checkpoints: CheckpointOptions
+
+  @OptionGroup var code: CodeOptions
+
+  @Option(help: "When stopped, let runs publish committed results for up to this many seconds.")
+  var grace: Int64 = 20
+
+  @Flag(name: .shortAndLong, help: "Log each start and each batch to standard error.")
+  var verbose = false
+
+  func validate() throws {
+    if !(1...1_000).contains(parallel) {
+      throw ValidationError("--parallel takes a number from 1 to 1000.")
+    }
+    if !(0...86_400).contains(grace) {
+      throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
+    }
+  }
+
+  func run() throws {
+    try exiting {
+      let jobs = WatchedJobs(paths, allowsCode: code.allowCodeProperties)
+      try jobs.confirm()
+      let scheduler = Scheduler(
+        jobs, Supervision(parallelCount: parallel, graceMilliseconds: grace * 1_000),
+        manager: ServiceManager(environment: ProcessInfo.processInfo.environment),
+        wakeUp: try SchedulerSignals.watch(), options: runOptions, isVerbose: verbose)
+      scheduler.run()
+      StopSignal.endProcess(SchedulerSignals.stopSignal)
+    }
+  }
+
+  /// What every run gets behind its job file.
+  private var runOptions: [String] {
+    (checkpoints.folder.map { ["--checkpoints", $0] } ?? [])
+      + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
+      + ["--grace", "\(grace)"] + (verbose ? ["--verbose"] : [])
+  }
+}
+
+/// Does what ``Supervision`` decides, in one thread: starts runs, passes on what they say, and
+/// tells it what became of them.
+private final class Scheduler {
+  /// How often job files are looked at.
+  private static let lookMilliseconds: Int64 = 2_000
+
+  private var jobs: WatchedJobs
+  private var supervision: Supervision
+  private let manager: ServiceManager
+  private let wakeUp: Int32
+  private let options: [String]
+  private let isVerbose: Bool
+  /// By the job's file.
+  private var children: [String: ChildRun] = [:]
+  private var names: [String: String] = [:]
+  private var lastLook: Int64?
+  private var lastSign: Int64 = 0
+  private var lastStatus = ""
+  private var stopsSeen = 0
+  private var reloadsSeen = 0
+
+  init(
+    _ jobs: WatchedJobs, _ supervision: Supervision, manager: ServiceManager, wakeUp: Int32,
+    options: [String], isVerbose: Bool
+  ) {
+    self.jobs = jobs
+    self.supervision = supervision
+    self.manager = manager
+    self.wakeUp = wakeUp
+    self.options = options
+    self.isVerbose = isVerbose
+  }
+
+  /// Until it was told to stop and the last run has ended.
+  func run() {
+    look()
+    if supervision.jobCount == 0 {
+      say("no job is scheduled yet; job files are watched")
+    }
+    manager.ready(status)
+    lastStatus = status
+    while true {
+      takeSignals()
+      if stopsSeen == 0, isTimeToLook { look() }
+      for action in supervision.actions(now: nowMilliseconds()) { perform(action) }
+      if supervision.isStopped { return }
+      tellManager()
+      wait()
+      passOn()
+      reap()
+    }
+  }
+
+  // MARK: - What happens outside
+
+  private var isTimeToLook: Bool {
+    guard let lastLook else { return true }
+    return uptimeMilliseconds - lastLook >= Self.lookMilliseconds
+  }
+
+  private var uptimeMilliseconds: Int64 { uptimeNanoseconds() / 1_000_000 }
+
+  private func look() {
+    for change in jobs.changes() { take(change) }
+    lastLook = uptimeMilliseconds
+  }
+
+  private func take(_ change: WatchedJobs.Change) {
+    let now = nowMilliseconds()
+    switch change {
+    case .scheduled(let file, let name, let ticks):
+      names[file] = name
+      supervision.update(file, ticks, now: now)
+      if isVerbose, let due = supervision.due(file) { say("\(name): next run at \(time(due))") }
+    case .unscheduled(let file, let name):
+      supervision.update(file, nil, now: now)
+      say(
+        "\(name): is not scheduled: \(file) has neither trigger.every nor trigger.cron. Add one of "
+          + "them, or start it otherwise.")
+    case .faulty(let file, let text):
+      supervision.update(file, nil, now: now)
+      printErrorLines(text)
+      say("\(file): is not scheduled until the job file is corrected")
+    case .removed(let file):
+      supervision.update(file, nil, now: now)
+      say("\(file): is gone and no longer scheduled")
+    }
+  }
+
+  private func takeSignals() {
+    let (stops, reloads) = (SchedulerSignals.stopCount, SchedulerSignals.reloadCount)
+    if reloads > reloadsSeen {
+      reloadsSeen = reloads
+      manager.reloading()
+      jobs.forget()
+      look()
+      manager.ready(status)
+    }
+    guard stops > stopsSeen else { return }
+    stopsSeen = stops
+    supervision.stop(now: nowMilliseconds())
+    manager.stopping("waiting for \(supervision.runningCount) runs to end")
+  }
+
+  /// Until something is due, a signal comes, or a run says something.
+  private func wait() {
+    let now = nowMilliseconds()
+    var milliseconds = Self.lookMilliseconds
+    if let wake = supervision.wake { milliseconds = min(milliseconds, max(0, wake - now)) }
+    if let watchdog = manager.watchdogMilliseconds { milliseconds = min(milliseconds, watchdog) }
+    var wanted = [pollfd(fd: wakeUp, events: Int16(POLLIN), revents: 0)]
+    for child in children.values {
+      if !child.output.isAtEnd {
+        wanted.append(pollfd(fd: child.output.descriptor, events: Int16(POLLIN), revents: 0))
+      }
+      if !child.errors.isAtEnd {
+        wanted.append(pollfd(fd: child.errors.descriptor, events: Int16(POLLIN), revents: 0))
+      }
+    }
+    _ = poll(&wanted, nfds_t(wanted.count), Int32(clamping: milliseconds))
+    SchedulerSignals.drain(wakeUp)
+  }
+
+  // MARK: - Runs
+
+  private func perform(_ action: Supervision.Action) {
+    switch action {
+    case .start(let file, let tick):
+      if isVerbose { say("\(name(file)): run started for the tick of \(time(tick))") }
+      do {
+        children[file] = try ChildRun(["run", file] + options)
+      } catch {
+        let text = (error as? CommandError)?.message ?? "\(error)"
+        ended(file, .failed(needsPerson: false), "could not be started: \(text)")
+      }
+    case .interrupt(let file): children[file]?.send(SIGTERM)
+    case .kill(let file):
+      say("\(name(file)): did not end in time and is killed; the next run goes on from its commits")
+      children[file]?.send(SIGKILL)
+    }
+  }
+
+  private func passOn() {
+    for (file, child) in children.sorted(by: { $0.key < $1.key }) {
+      child.readLines { passOn($0, isError: $1, from: file) }
+    }
+  }
+
+  private func passOn(_ line: String, isError: Bool, from file: String) {
+    let text = "[\(name(file))] \(line)"
+    if isError { printError(text) } else { printText(text) }
+  }
+
+  private func reap() {
+    for (file, child) in children.sorted(by: { $0.key < $1.key }) {
+      guard let end = child.reap() else { continue }
+      child.finish { passOn($0, isError: $1, from: file) }
+      children[file] = nil
+      switch end {
+      case .exited(let code): ended(file, RunOutcome(exitCode: code), "ended with \(code)")
+      case .signalled(let signal):
+        // Asked to end, it dies by the signal when everything is in order.
+        let isAsked = stopsSeen > 0
+        ended(
+          file, isAsked ? .done : .failed(needsPerson: false), "was ended by signal \(signal)")
+      }
+    }
+  }
+
+  private func ended(_ file: String, _ outcome: RunOutcome, _ words: String) {
+    supervision.ended(file, outcome, now: nowMilliseconds())
+    guard case .failed = outcome, stopsSeen == 0 else { return }
+    let count = supervision.failureCount(of: file)
+    let next = supervision.due(file).map { "; the next run is at \(time($0))" } ?? ""
+    say("\(name(file)): run \(words), failure \(max(1, count)) in a row\(next)")
+  }
+
+  // MARK: - Words
+
+  private func name(_ file: String) -> String { names[file] ?? file }
+
+  private func time(_ milliseconds: Int64) -> String {
+    TimestampText.format(milliseconds: milliseconds)
+  }
+
+  private func say(_ text: String) { printError("tranche: \(text)") }
+
+  private var status: String {
+    let next = supervision.wake.map { ", next at \(time($0))" } ?? ""
+    return "\(supervision.jobCount) jobs, \(supervision.runningCount) running, "
+      + "\(supervision.failingCount) failing\(stopsSeen == 0 ? next : "")"
+  }
+
+  private func tellManager() {
+    if let watchdog = manager.watchdogMilliseconds, uptimeMilliseconds - lastSign >= watchdog / 2 {
+      manager.stillAlive()
+      lastSign = uptimeMilliseconds
+    }
+    if status != lastStatus {
+      lastStatus = status
+      manager.status(lastStatus)
+    }
+  }
+}

@@ -1,0 +1,196 @@
+import Testing
+
+@testable import Scheduling
+
+@Suite("The scheduler's decisions")
+struct SupervisionTests {
+  /// Jobs that are due every ten seconds, and a clock that the test moves.
+  private struct Bench {
+    var supervision: Supervision
+    var now: Int64 = 1_000_003
+    static let ticks = Ticks(.every(milliseconds: 10_000), zone: .utc)
+
+    init(_ names: String..., parallel: Int = 4) {
+      supervision = Supervision(parallelCount: parallel, graceMilliseconds: 20_000)
+      for name in names { supervision.update(name, Self.ticks, now: now) }
+    }
+
+    /// What is done at an instant, in seconds after 1,000.
+    mutating func at(_ seconds: Double) -> [Supervision.Action] {
+      now = 1_000_000 + Int64(seconds * 1_000)
+      return supervision.actions(now: now)
+    }
+
+    mutating func end(_ name: String, _ outcome: RunOutcome = .done, at seconds: Double) {
+      now = 1_000_000 + Int64(seconds * 1_000)
+      supervision.ended(name, outcome, now: now)
+    }
+  }
+
+  private static func start(_ name: String, _ second: Int64) -> Supervision.Action {
+    .start(job: name, tick: 1_000_000 + second * 1_000)
+  }
+
+  @Test("start a job at its tick, and not before it")
+  func ticks() {
+    var bench = Bench("a")
+    #expect(bench.at(9.999) == [])
+    #expect(bench.supervision.wake == 1_010_000)
+    #expect(bench.at(10) == [Self.start("a", 10)])
+    #expect(bench.at(10) == [] && bench.supervision.runningCount == 1)
+    bench.end("a", at: 13)
+    #expect(bench.at(19.9) == [])
+    #expect(bench.at(20) == [Self.start("a", 20)])
+  }
+
+  @Test("never run a job twice at once, and make up missed ticks by one run")
+  func missedTicks() {
+    var bench = Bench("a")
+    #expect(bench.at(10) == [Self.start("a", 10)])
+    #expect(bench.at(20) == [] && bench.at(35) == [])
+    #expect(bench.supervision.wake == nil)
+    bench.end("a", at: 37)
+    #expect(bench.at(37) == [Self.start("a", 20)])
+    bench.end("a", at: 38)
+    #expect(bench.at(38) == [])
+    #expect(bench.at(40) == [Self.start("a", 40)])
+    bench.end("a", at: 41)
+    // As after a machine that slept.
+    #expect(bench.at(4_007) == [Self.start("a", 50)])
+    bench.end("a", at: 4_008)
+    #expect(bench.at(4_009) == [] && bench.at(4_010) == [Self.start("a", 4_010)])
+  }
+
+  @Test("run jobs side by side up to the limit, those first that have waited longest")
+  func parallel() {
+    var bench = Bench("c", "a", "b", parallel: 2)
+    #expect(bench.at(10) == [Self.start("a", 10), Self.start("b", 10)])
+    #expect(bench.at(11) == [] && bench.supervision.wake == nil)
+    bench.end("a", at: 25)
+    // c has waited since 10, a only since 20.
+    #expect(bench.at(25) == [Self.start("c", 10)])
+    bench.end("b", at: 26)
+    #expect(bench.at(26) == [Self.start("a", 20)])
+  }
+
+  @Test("leave a failing job alone, twice as long each time, until it succeeds")
+  func backOff() {
+    var bench = Bench("a")
+    var starts: [Int64] = []
+    for second in stride(from: 0.0, through: 2_000, by: 1) {
+      for action in bench.at(second) {
+        guard case .start(_, let tick) = action else { continue }
+        starts.append((tick - 1_000_000) / 1_000)
+        bench.end("a", .failed(needsPerson: false), at: second + 0.5)
+      }
+    }
+    // Pauses of 10, 20, 40 ... 600 s from the end of the run, then the next tick.
+    #expect(starts == [10, 30, 60, 110, 200, 370, 700, 1_310, 1_920])
+    #expect(bench.supervision.failureCount(of: "a") == 9 && bench.supervision.failingCount == 1)
+    #expect(bench.at(2_530) == [Self.start("a", 2_530)])
+    bench.end("a", at: 2_531)
+    #expect(bench.supervision.failureCount(of: "a") == 0)
+    #expect(bench.at(2_540) == [Self.start("a", 2_540)])
+  }
+
+  @Test("leave a job whose failure a person must mend alone for longer, an hour at most")
+  func backOffForPeople() {
+    func pauses(_ needsPerson: Bool) -> [Int64] {
+      [1, 2, 3, 7, 8, 1_000_000].map {
+        BackOff.milliseconds(failureCount: $0, needsPerson: needsPerson) / 1_000
+      }
+    }
+    #expect(pauses(false) == [10, 20, 40, 600, 600, 600])
+    #expect(pauses(true) == [60, 120, 240, 3_600, 3_600, 3_600])
+  }
+
+  @Test("take a run that found the job taken for no failure, and for no success")
+  func busy() {
+    var bench = Bench("a")
+    #expect(bench.at(10) == [Self.start("a", 10)])
+    bench.end("a", .busy, at: 10.1)
+    #expect(bench.supervision.failingCount == 0)
+    #expect(bench.at(20) == [Self.start("a", 20)])
+    bench.end("a", .failed(needsPerson: false), at: 21)
+    #expect(bench.at(40) == [Self.start("a", 40)])
+    bench.end("a", .busy, at: 41)
+    #expect(bench.supervision.failureCount(of: "a") == 1)
+  }
+
+  @Test("take a changed job up at once, without its failures, and leave its run alone")
+  func changes() {
+    var bench = Bench("a", "b")
+    #expect(bench.at(10) == [Self.start("a", 10), Self.start("b", 10)])
+    let slower = Ticks(.every(milliseconds: 60_000), zone: .utc)
+    bench.supervision.update("a", slower, now: bench.now)
+    bench.end("a", at: 12)
+    #expect(bench.at(19) == [])
+    // 1,020 is a multiple of 60, which 1,000 is not.
+    #expect(bench.at(20) == [Self.start("a", 20)])
+    #expect(bench.supervision.due("a") == 1_080_000)
+    bench.end("b", .failed(needsPerson: true), at: 22)
+    #expect(bench.supervision.due("b") == 1_090_000)
+    bench.supervision.update("b", Bench.ticks, now: bench.now)
+    #expect(bench.at(30) == [Self.start("b", 30)])
+    // Nothing of its schedule was changed: what is due stays due.
+    bench.end("b", at: 45)
+    bench.supervision.update("b", Bench.ticks, now: bench.now)
+    #expect(bench.at(45) == [Self.start("b", 40)])
+  }
+
+  @Test("let a removed job's run end, and forget the job")
+  func removal() {
+    var bench = Bench("a", "b")
+    #expect(bench.at(10).count == 2)
+    bench.supervision.update("a", nil, now: bench.now)
+    bench.end("b", at: 11)
+    bench.supervision.update("b", nil, now: bench.now)
+    #expect(bench.supervision.jobCount == 0 && bench.supervision.runningCount == 1)
+    #expect(bench.at(20) == [])
+    bench.end("a", .failed(needsPerson: false), at: 21)
+    #expect(bench.at(100) == [] && bench.supervision.wake == nil)
+    #expect(bench.supervision.failingCount == 0 && bench.supervision.due("a") == nil)
+    // One of that name that comes later is a new one.
+    bench.supervision.update("a", Bench.ticks, now: bench.now)
+    #expect(bench.at(110) == [Self.start("a", 110)])
+  }
+
+  @Test("do not wait for a clock that was put back to reach again what it has seen")
+  func clockPutBack() {
+    var bench = Bench("a")
+    #expect(bench.at(3_600) == [Self.start("a", 10)])
+    bench.end("a", at: 3_601)
+    // An adjustment does not repeat the tick.
+    #expect(bench.at(3_599.5) == [] && bench.at(3_600) == [] && bench.at(3_602) == [])
+    #expect(bench.at(4) == [])
+    #expect(bench.at(10) == [Self.start("a", 10)])
+  }
+
+  @Test("when told to stop: start nothing, ask every run to end once for each call, then kill it")
+  func stop() {
+    var bench = Bench("a", "b", "c")
+    #expect(bench.at(10).count == 3)
+    bench.end("c", at: 11)
+    bench.supervision.stop(now: bench.now)
+    #expect(!bench.supervision.isStopped)
+    #expect(bench.at(11) == [.interrupt(job: "a"), .interrupt(job: "b")])
+    #expect(bench.at(12) == [])
+    bench.supervision.stop(now: bench.now)
+    #expect(bench.at(12) == [.interrupt(job: "a"), .interrupt(job: "b")])
+    bench.end("a", .failed(needsPerson: false), at: 13)
+    // A second call grants no more time: 20 s of grace and 10 s from the first.
+    #expect(bench.supervision.wake == 1_041_000)
+    #expect(bench.at(40.9) == [])
+    #expect(bench.at(41) == [.kill(job: "b")])
+    #expect(bench.at(42) == [] && !bench.supervision.isStopped)
+    bench.end("b", .failed(needsPerson: false), at: 42)
+    #expect(bench.supervision.isStopped && bench.at(43) == [])
+  }
+
+  @Test("are done at once where nothing runs when they are told to stop")
+  func stopIdle() {
+    var bench = Bench("a")
+    bench.supervision.stop(now: bench.now)
+    #expect(bench.at(10) == [] && bench.supervision.isStopped)
+  }
+}
