@@ -5,6 +5,7 @@
 # make acceptance  before an issue is closed: mutants, fuzzers, sanitizers, deb-test: hours
 # make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
 # make torture     random histories of failures and random kills, for SECONDS=600
+# make schedule    four jobs under the scheduler for two minutes
 # make hostile     full disks of every size, and every hostile value in every column of a checkpoint
 # make sanitize    the unit tests under the address and the thread sanitizer
 # make bench       ratios against a C program and Python peers, written to Benchmarks/results.md
@@ -20,7 +21,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test mutants acceptance torture fuzz hostile sanitize bench stack \
+.PHONY: help build run test mutants acceptance torture fuzz schedule hostile sanitize bench stack \
   stack-down format lint golden clean packages install uninstall deb tarball deb-test
 
 STACK := Tests/Stack/stack
@@ -137,6 +138,7 @@ acceptance: packages
 	part "histories with the publisher on its own thread" .build/release/simulate threads $(SECONDS)
 	part "random histories and random kills" $(MAKE) torture
 	part "mutated inputs" $(MAKE) fuzz
+	part "the scheduler for two minutes" $(MAKE) schedule
 	part "every size of a full disk, every hostile value of a checkpoint" $(MAKE) hostile
 	part "address and thread sanitizer" $(MAKE) sanitize
 	part "the package on a machine as new" $(MAKE) deb-test
@@ -154,6 +156,12 @@ fuzz: packages
 	$(RELEASE_BUILD) --product fuzz
 	.build/release/fuzz $(SECONDS) $$RANDOM
 	.build/release/fuzz checkpoint $(SECONDS) $$RANDOM
+
+schedule: packages
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+	swift build --build-tests
+	$(WITH_STACK)
+	TRANCHE_SCHEDULE_SECONDS=120 swift test --skip-build --filter SchedulerTests/fourJobs
 
 hostile: packages
 	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test

@@ -7,7 +7,7 @@ import Testing
 /// some.
 @Suite("The scheduler", .serialized)
 struct SchedulerTests {
-  /// A minute of twelve is what the acceptance asks for; a test of every day makes do with seconds.
+  /// `make schedule` asks for two minutes; a test of every day makes do with seconds.
   private static let seconds =
     ProcessInfo.processInfo.environment["TRANCHE_SCHEDULE_SECONDS"].flatMap(Double.init) ?? 14
 
