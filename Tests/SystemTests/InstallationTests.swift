@@ -28,7 +28,7 @@ private final class Installation {
   var share: String { folder.path + "/usr/share" }
   var units: String { folder.path + "/usr/lib/systemd/system" }
   var documents: String { share + "/doc/tranche" }
-  var services: [String] { ["tranche@.service"] }
+  var services: [String] { ["tranche@.service", "tranche-schedule.service"] }
 
   func text(_ path: String) throws -> String {
     try String(contentsOfFile: path, encoding: .utf8)
@@ -64,14 +64,47 @@ private final class Installation {
     try text.write(toFile: path, atomically: true, encoding: .utf8)
   }
 
-  /// Runs what a service says for a job, as systemd would; its state is below `state`.
-  func start(_ service: String, _ job: String) throws -> ProcessResult {
+  /// Makes the example a job, `share`, on a topic of its own with 500 records, by what an
+  /// administrator does: the three lines that are there to be used, and a file of variables.
+  func configure(_ scenario: Scenario, trigger: String = "") throws {
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 6],
+        scenario.samples(count: 500, seed: 1),
+      ])
+    let example = try text("\(documents)/examples/api-time-share.yaml")
+      .replacing("kafka_topic_1", with: scenario.topic)
+      .replacing("trigger: { ", with: "trigger: { " + trigger)
+      .replacing("    # credentials:\n", with: "    credentials:\n")
+      .replacing("    #   access_key_id:", with: "      access_key_id:")
+      .replacing("    #   secret_access_key:", with: "      secret_access_key:")
+    try write(example, to: "jobs/share.yaml")
+    try write(
+      """
+      # Where things are.
+      KAFKA_BROKERS=\(scenario.stack.broker)
+      S3_ENDPOINT="\(scenario.store?.endpoint ?? "")"
+      OUTPUT=\(scenario.to)
+      """, to: "environment")
+  }
+
+  func writeCredentials(of store: TestStack.Store) throws {
+    try write(store.accessKey + "\n", to: "credentials/s3-id")
+    try write(store.secretKey + "\n", to: "credentials/s3-key")
+  }
+
+  /// Runs what a service says, for a job where it is a template, as systemd would; its state is
+  /// below `state`.
+  func start(_ service: String, _ job: String = "", during: ((pid_t) throws -> Void)? = nil) throws
+    -> ProcessResult
+  {
     try execute(
       "/usr/bin/python3",
       [
         root.path + "/Tests/Packaging/as_unit.py", "\(units)/\(service)", job,
         folder.path + "/state",
-      ])
+      ], during: during)
   }
 
   /// The commands by their names, as the binary describes them, and their arguments.
@@ -93,8 +126,10 @@ struct InstallationTests {
   @Test("are units that systemd takes without a word, with the examples beside them")
   func verified() throws {
     let installed = try Installation()
-    for example in ["credentials.conf", "on-failure.conf"] {
-      try installed.add(example, to: "tranche@.service")
+    for service in installed.services {
+      for example in ["credentials.conf", "on-failure.conf"] {
+        try installed.add(example, to: service)
+      }
     }
     try FileManager.default.copyItem(
       atPath: installed.documents + "/examples/tranche-failure@.service",
@@ -123,20 +158,32 @@ struct InstallationTests {
     }
   }
 
-  @Test("is a service that lets a run end well, and takes a run that is going on for no failure")
+  @Test("are services that let a run end well, and start when the network is up")
   func ends() throws {
     let installed = try Installation()
-    let grace = try installed.commands()["run"]?.first { $0["valueName"] as? String == "grace" }
-    let seconds = try #require((grace?["defaultValue"] as? String).flatMap { Int($0) })
-    for service in installed.services {
+    let commands = try installed.commands()
+    for (service, command) in zip(installed.services, ["run", "schedule"]) {
+      let grace = commands[command]?.first { $0["valueName"] as? String == "grace" }
+      let seconds = try #require((grace?["defaultValue"] as? String).flatMap { Int($0) })
       let limit = try installed.value("TimeoutStopSec", of: service).flatMap { Int($0) } ?? 0
-      #expect(limit >= seconds + 10, "publishing may take longer than its grace")
-      #expect(try installed.value("SuccessExitStatus", of: service) == "75")
+      // The scheduler kills a run 10 seconds after its grace.
+      #expect(limit >= seconds + 20, "\(service) kills what is still publishing")
       let settings = try installed.settings(service)
       for key in ["After", "Wants"] {
         #expect(settings.contains { $0 == (key, "network-online.target") })
       }
     }
+    #expect(try installed.value("SuccessExitStatus", of: "tranche@.service") == "75")
+  }
+
+  @Test("are services that run jobs under one user, in one folder, with the same rights")
+  func alike() throws {
+    let installed = try Installation()
+    let rights = try installed.services.map { service in
+      try installed.settings(service).drop { $0.key != "EnvironmentFile" }
+        .filter { $0.key != "WantedBy" }.map { "\($0.key)=\($0.value)" }
+    }
+    #expect(rights[0].count > 20 && rights[0] == rights[1])
   }
 
   @Test(
@@ -148,26 +195,7 @@ struct InstallationTests {
     let installed = try Installation()
     let scenario = try Scenario(store: 0)
     let store = try #require(scenario.store)
-    try scenario.stack.kafka(
-      scenario.stack.broker,
-      [
-        ["op": "create", "topic": scenario.topic, "partitions": 6],
-        scenario.samples(count: 500, seed: 1),
-      ])
-    // The three lines of the example that are there to be used.
-    let example = try installed.text("\(installed.documents)/examples/api-time-share.yaml")
-      .replacing("kafka_topic_1", with: scenario.topic)
-      .replacing("    # credentials:\n", with: "    credentials:\n")
-      .replacing("    #   access_key_id:", with: "      access_key_id:")
-      .replacing("    #   secret_access_key:", with: "      secret_access_key:")
-    try installed.write(example, to: "jobs/share.yaml")
-    try installed.write(
-      """
-      # Where things are.
-      KAFKA_BROKERS=\(scenario.stack.broker)
-      S3_ENDPOINT="\(store.endpoint)"
-      OUTPUT=\(scenario.to)
-      """, to: "environment")
+    try installed.configure(scenario)
 
     let without = try installed.start("tranche@.service", "share")
     #expect(without.exitCode == 65)
@@ -178,8 +206,7 @@ struct InstallationTests {
       try installed.start("tranche@.service", "share").exitCode == 243,
       "systemd says that a credential's file is not there")
 
-    try installed.write(store.accessKey + "\n", to: "credentials/s3-id")
-    try installed.write(store.secretKey + "\n", to: "credentials/s3-key")
+    try installed.writeCredentials(of: store)
     let result = try installed.start("tranche@.service", "share")
     #expect(result.exitCode == 0, "\(result.errors)")
     #expect(result.output.contains("500 records"))
@@ -194,6 +221,28 @@ struct InstallationTests {
     try (try installed.text(unit) + "SystemCallFilter=~@sync\n").write(
       toFile: unit, atomically: true, encoding: .utf8)
     #expect(try installed.start("tranche@.service", "share").exitCode == 74)
+  }
+
+  @Test(
+    """
+    is a scheduler that tells systemd when it is ready, runs the same job with the same \
+    credentials, and leaves nothing behind when it is told to end
+    """)
+  func schedule() throws {
+    let installed = try Installation()
+    let scenario = try Scenario(store: 0)
+    try installed.configure(scenario, trigger: "every: 1s, ")
+    try installed.add("credentials.conf", to: "tranche-schedule.service")
+    try installed.writeCredentials(of: try #require(scenario.store))
+    let ended = try installed.start("tranche-schedule.service") { process in
+      let deadline = ContinuousClock.now + .seconds(60)
+      while try scenario.objects().isEmpty, ContinuousClock.now < deadline { usleep(50_000) }
+      kill(process, SIGTERM)
+    }
+    #expect(ended.exitCode == -SIGTERM, "\(ended.errors)")
+    #expect(ended.errors.contains("notify: READY=1"))
+    #expect(ended.errors.contains("notify: STOPPING=1"))
+    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 
   @Test("are manual pages that name every command and every option, without a fault in them")
