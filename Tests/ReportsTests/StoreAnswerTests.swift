@@ -1,6 +1,7 @@
 import Engine
 import ObjectStorage
 import Reports
+import Synchronization
 import TestSupport
 import Testing
 
@@ -127,7 +128,8 @@ struct StoreAnswerTests {
   }
 
   private func store(
-    at endpoint: String, maxAttempts: Int = 3, sessionToken: String = "hunter3"
+    at endpoint: String, maxAttempts: Int = 3, sessionToken: String = "hunter3",
+    now: @escaping @Sendable () -> Int64 = { 1_800_000_000 }
   ) -> S3Store {
     S3Store(
       S3Configuration(
@@ -136,7 +138,7 @@ struct StoreAnswerTests {
         credentials: S3Credentials(
           accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: sessionToken),
         timeoutMilliseconds: 10_000, maxAttempts: maxAttempts, caFile: nil),
-      sleep: { _ in })
+      now: now, sleep: { _ in })
   }
 
   private func body(_ code: String, _ message: String = "Words", more: String = "") -> String {
@@ -417,6 +419,21 @@ struct StoreAnswerTests {
     #expect(try store(server).put([1], at: key).hadUnansweredAttempt == false)
   }
 
+  @Test("that asks for a checksum gets it of each put that is under way")
+  func checksumOfTwoPuts() throws {
+    let asks = ScriptedServer.Reply.status(400, body: body("MissingContentMD5"))
+    let server = ScriptedServer([asks, .status(200), asks, .status(200)])
+    let other = Once()
+    // As the first put is signed, the second one is made whole.
+    let store = store(at: server.endpoint) {
+      other.run()
+      return 1_800_000_000
+    }
+    other.set { #expect(throws: Never.self) { try store.put([1], at: ObjectKey("b")) } }
+    _ = try store.put([1], at: ObjectKey("a"))
+    #expect(server.requests.map { $0.split(separator: "/")[2].prefix(1) } == ["b", "b", "a", "a"])
+  }
+
   @Test("is not waited for where the address of the server is none")
   func address() {
     for endpoint in ["http://minio:99999", "https://:9000", "http://a:1:2"] {
@@ -465,5 +482,20 @@ struct StoreAnswerTests {
     ])
     let (_, text, _) = outcome { _ = try store(server).put([1], at: key) }
     #expect(text.contains("..., ... and ... are no") && !text.contains("hunter"), "\(text)")
+  }
+}
+
+/// Work that is done at its first occasion.
+private final class Once: Sendable {
+  private let work = Mutex<(@Sendable () -> Void)?>(nil)
+
+  func set(_ new: @escaping @Sendable () -> Void) { work.withLock { $0 = new } }
+
+  func run() {
+    let work = work.withLock { work in
+      defer { work = nil }
+      return work
+    }
+    work?()
   }
 }
