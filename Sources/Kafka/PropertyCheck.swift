@@ -74,6 +74,10 @@ extension KafkaCluster {
       return ("is a property of Java's clients, which librdkafka does not have", remedy)
     }
     if name == "bootstrap.servers", let fault = fault(ofBrokerList: value) { return fault }
+    // It would win where both are set.
+    if name == "metadata.broker.list" {
+      return ("is another name of bootstrap.servers", "Write bootstrap.servers instead")
+    }
     // Java's way to check no host names.
     if name == "ssl.endpoint.identification.algorithm" && value.isEmpty {
       return ("is empty", "Write none, or https to check the names of the brokers")

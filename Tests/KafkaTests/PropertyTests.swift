@@ -152,6 +152,13 @@ struct PropertyTests {
     #expect(name.hasPrefix("ssl.endpoint") || !ClientConfiguration.isKnown(name))
   }
 
+  @Test("that names the brokers otherwise is refused: librdkafka would take it instead")
+  func alias() {
+    let fault = fault("metadata.broker.list", "a:9092")
+    #expect(fault?.problem == "is another name of bootstrap.servers")
+    #expect(fault?.remedy == "Write bootstrap.servers instead")
+  }
+
   @Test(
     "that names the brokers is a list of them",
     arguments: [
