@@ -68,8 +68,8 @@ package struct SourceError: Error, Equatable, CustomStringConvertible {
   /// What the client knows of the reason, as far as another remedy follows from it.
   package enum Cause: Equatable, Sendable, CaseIterable {
     case advertisedAddress, silent, closedAtOnce, wantsLogin, notKafka, answerTooLarge
-    case speaksTLS, speaksNoTLS, unverifiedCertificate, clientCertificate
-    case mechanism, login, token
+    case speaksTLS, speaksNoTLS, closedInHandshake, unverifiedCertificate, clientCertificate
+    case mechanism, login, token, tokenServer
   }
   package let code: Code
   package let cause: Cause?

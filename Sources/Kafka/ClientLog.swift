@@ -156,6 +156,29 @@ final class ClientEvents: Sendable {
     FailureCause.find(in: lines(since: milliseconds)).flatMap { $0.isLasting ? $0 : nil }
   }
 
+  /// Whether the question may be answered a moment later that came to an error.
+  ///
+  /// Newer releases forget the partitions of a broker that they cannot reach, so that an unknown
+  /// partition may be one of those.
+  func mayPass(_ error: rd_kafka_resp_err_t, ofQuestionAt milliseconds: Int64) -> Bool {
+    if KafkaError.isPassing(error) { return true }
+    guard error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+      case .advertisedAddress = cause(ofQuestionAt: milliseconds)
+    else { return false }
+    return true
+  }
+
+  /// What the last error of a question means whose time is over: that of a forgotten partition is
+  /// its broker's, if that could not be reached meanwhile either.
+  func meaning(
+    of error: rd_kafka_resp_err_t, ofQuestionAt milliseconds: Int64
+  ) -> rd_kafka_resp_err_t {
+    guard error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+      case .advertisedAddress = FailureCause.find(in: lines(since: milliseconds))
+    else { return error }
+    return RD_KAFKA_RESP_ERR__TRANSPORT
+  }
+
   /// The newest line that tells of a trouble.
   var lastTrouble: String? { troubles.last }
 

@@ -16,6 +16,8 @@ package enum FailureCause: Sendable, Equatable {
   case answerTooLarge(address: String, byteCount: Int)
   case speaksTLS(address: String)
   case speaksNoTLS(address: String)
+  /// The connection ended before TLS was agreed on: a broker that restarts, or a port without TLS.
+  case closedInHandshake(address: String)
   case unverifiedCertificate(address: String)
   /// A TLS alert, in OpenSSL's words.
   case refusedCertificate(address: String, alert: String)
@@ -23,6 +25,8 @@ package enum FailureCause: Sendable, Equatable {
   case mechanismNotOffered(address: String, offered: String)
   case loginRefused(address: String, problem: String)
   case noToken(problem: String)
+  /// The server that gives tokens did not answer, or failed itself.
+  case noTokenServer(problem: String)
   /// This machine gives no more threads, memory or open files.
   case lackOfResources(problem: String)
 
@@ -30,7 +34,7 @@ package enum FailureCause: Sendable, Equatable {
   var isLasting: Bool {
     switch self {
     case .noConnection, .advertisedAddress, .silent, .closedAtOnce, .closedWithoutLogin,
-      .answerTooLarge:
+      .closedInHandshake, .noTokenServer, .answerTooLarge:
       false
     case .speaksHTTP, .speaksAnother, .speaksTLS, .speaksNoTLS, .unverifiedCertificate,
       .refusedCertificate, .otherTLSFault, .mechanismNotOffered, .loginRefused, .noToken,
@@ -43,7 +47,7 @@ package enum FailureCause: Sendable, Equatable {
   var code: KafkaError.Code {
     switch self {
     case .noConnection, .advertisedAddress, .silent, .closedAtOnce, .closedWithoutLogin,
-      .speaksHTTP, .speaksAnother:
+      .closedInHandshake, .noTokenServer, .speaksHTTP, .speaksAnother:
       .unreachable
     case .answerTooLarge: .badProperty
     case .speaksTLS, .speaksNoTLS, .unverifiedCertificate, .refusedCertificate, .otherTLSFault,
@@ -73,6 +77,8 @@ package enum FailureCause: Sendable, Equatable {
       "\(address) speaks TLS, and security.protocol says that it does not"
     case .speaksNoTLS(let address):
       "\(address) does not speak TLS, and security.protocol says that it does"
+    case .closedInHandshake(let address):
+      "\(address) closed the connection during the TLS handshake"
     case .unverifiedCertificate(let address): "the certificate of \(address) cannot be verified"
     case .refusedCertificate(let address, let alert):
       "\(address) refused this client's TLS handshake: \(alert)"
@@ -81,7 +87,8 @@ package enum FailureCause: Sendable, Equatable {
     case .mechanismNotOffered(let address, let offered):
       "\(address) does not offer the mechanism of sasl.mechanism; it offers \(offered)"
     case .loginRefused(let address, let problem): "\(address) refused the login: \(problem)"
-    case .noToken(let problem): "no token for OAUTHBEARER: \(problem)"
+    case .noToken(let problem), .noTokenServer(let problem):
+      "no token for OAUTHBEARER: \(problem)"
     case .lackOfResources(let problem): "this machine gives no more resources: \(problem)"
     }
   }
@@ -129,16 +136,14 @@ package enum FailureCause: Sendable, Equatable {
         "mechanism handshake failed: ",
         { .loginRefused(address: $0.address, problem: problem($0)) }
       ),
+      // Bears the server's status, which the line after it does not.
+      ("Failed to retrieve OIDC token", { noToken(problem($0)) }),
       (
         "Failed to acquire SASL OAUTHBEARER token: ",
-        { .noToken(problem: after("Failed to acquire SASL OAUTHBEARER token: ", $0)) }
+        { noToken(after("Failed to acquire SASL OAUTHBEARER token: ", $0)) }
       ),
-      ("Failed to retrieve OIDC token", { .noToken(problem: problem($0)) }),
       ("certificate verify failed", { .unverifiedCertificate(address: $0.address) }),
       ("wrong version number", { .speaksNoTLS(address: $0.address) }),
-      ("connecting to a PLAINTEXT broker listener?", { .speaksNoTLS(address: $0.address) }),
-      // OpenSSL 3 where the other side hangs up in the middle of a handshake.
-      ("unexpected eof while reading", { .speaksNoTLS(address: $0.address) }),
       (
         " alert ",
         {
@@ -148,7 +153,10 @@ package enum FailureCause: Sendable, Equatable {
       ),
       (
         "SSL handshake failed: ",
-        { .otherTLSFault(address: $0.address, problem: openSSLWords($0)) }
+        {
+          endsHandshake($0)
+            ? nil : .otherTLSFault(address: $0.address, problem: openSSLWords($0))
+        }
       ),
       ("Invalid response size ", { strangeAnswer($0) }),
       ("broker might require SASL authentication", { .closedWithoutLogin(address: $0.address) }),
@@ -164,6 +172,10 @@ package enum FailureCause: Sendable, Equatable {
       ("Failed to resolve '", { noConnection($0, problem: after("': ", $0)) }),
       ("Connect to ", { noConnection($0, problem: after(" failed: ", $0)) }),
       ("Connection setup timed out", { noConnection($0, problem: "the connection timed out") }),
+      (
+        "(state SSL_HANDSHAKE)",
+        { endsHandshake($0) ? .closedInHandshake(address: $0.address) : nil }
+      ),
       // Newer releases say no more of a broker that hangs up at the first question.
       (
         "Disconnected: connection ",
@@ -196,6 +208,33 @@ package enum FailureCause: Sendable, Equatable {
     }
     return .answerTooLarge(address: line.address, byteCount: Int(size))
   }
+
+  /// Whether the other side ended the connection, without a word of TLS. OpenSSL 3 writes the same
+  /// words, in another state, of an established connection that ends.
+  private static func endsHandshake(_ line: ClientLogLine) -> Bool {
+    ["unexpected eof while reading", "Disconnected", "SSL transport error: "].contains {
+      line.message.contains($0)
+    } && line.message.hasSuffix("(state SSL_HANDSHAKE)")
+  }
+
+  /// - Parameter problem: Ends with the HTTP status, or with -1 where there was no answer:
+  ///   `... from "http://a": Service Unavailable (503)`. librdkafka tells the same without it too.
+  private static func noToken(_ problem: String) -> FailureCause {
+    let end = problem.split(separator: "(").last ?? ""
+    let status = end.hasSuffix(")") ? Int(end.dropLast()) ?? -1 : -1
+    let isPassing =
+      status >= 0
+      ? status >= 500 || status == 408 || status == 429
+      : wordsOfNoAnswer.contains { problem.contains($0) }
+    return isPassing ? .noTokenServer(problem: problem) : .noToken(problem: problem)
+  }
+
+  /// libcurl's: waiting does not mend its others, such as a certificate's.
+  private static let wordsOfNoAnswer = [
+    "Failed to connect", "Could not connect", "Couldn't connect", "Could not resolve",
+    "Couldn't resolve", "timed out", "Connection refused", "Connection reset", "Recv failure",
+    "Send failure", "Empty reply", "unexpected eof",
+  ]
 
   private static func after(_ fragment: String, _ line: ClientLogLine) -> String {
     let text = problem(line)

@@ -111,34 +111,41 @@ package final class KafkaCluster {
   /// Asks the brokers until they answer, the time is over, or it is known that waiting does not
   /// help.
   ///
-  /// - Parameter question: Takes a time-out. First a second, then two, then four, up to sixteen:
-  ///   what happens between is noticed, and a person is told what is waited for.
+  /// - Parameter question: Takes a time-out. The first is a second, so that a person is told what
+  ///   is waited for. If a broker has the question then, the next takes all the time that is left,
+  ///   because a broker answers the questions of a connection one after the other. While there is
+  ///   no broker to ask, two seconds follow, then four, up to sixteen, so that a lasting cause is
+  ///   noticed.
   private func ask(
     _ timeoutMilliseconds: Int32, _ question: (Int32) -> rd_kafka_resp_err_t
   ) -> rd_kafka_resp_err_t {
     let asked = monotonicMilliseconds()
     let deadline = asked + Int64(timeoutMilliseconds)
     var sliceMilliseconds: Int64 = 1_000
+    var isAtBroker = false
     var isWaitTold = false
     while true {
       let began = monotonicMilliseconds()
-      var status = question(Int32(max(1, min(deadline - began, sliceMilliseconds))))
-      // Newer releases forget the partitions of a broker that they cannot reach.
-      if status == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
-        case .advertisedAddress = events.cause(ofQuestionAt: asked)
+      let limit = isAtBroker ? deadline - began : min(deadline - began, sliceMilliseconds)
+      let status = question(Int32(max(1, limit)))
+      if status == RD_KAFKA_RESP_ERR_NO_ERROR
+        || !events.mayPass(status, ofQuestionAt: asked)
       {
-        status = RD_KAFKA_RESP_ERR__TRANSPORT
+        return status
       }
-      if status == RD_KAFKA_RESP_ERR_NO_ERROR || !KafkaError.isPassing(status) { return status }
       serveEvents()
       let now = monotonicMilliseconds()
-      if now >= deadline || events.lastingCause(ofQuestionAt: asked) != nil { return status }
+      if now >= deadline || events.lastingCause(ofQuestionAt: asked) != nil {
+        return events.meaning(of: status, ofQuestionAt: asked)
+      }
       if !isWaitTold && now - asked >= 900 {
         isWaitTold = true
         tellWait(askedAtMilliseconds: asked, for: "")
       }
       // Some errors come at once.
       if now - began < 100 { _ = wakeup.wait(milliseconds: 100) }
+      // While no broker can be asked the error is another.
+      isAtBroker = status == RD_KAFKA_RESP_ERR__TIMED_OUT
       if now - began >= sliceMilliseconds { sliceMilliseconds = min(2 * sliceMilliseconds, 16_000) }
     }
   }
@@ -251,8 +258,9 @@ package final class KafkaCluster {
       list.setOffsets(wanted.timestamp)
       let status = rd_kafka_offsets_for_times(client.pointer, list.pointer, $0)
       guard status == RD_KAFKA_RESP_ERR_NO_ERROR else { return status }
-      return partitions.indices.lazy.map { list[$0].error }.first(where: KafkaError.isPassing)
-        ?? status
+      let errors = partitions.indices.lazy.map { list[$0].error }
+      return errors.first(where: KafkaError.isPassing)
+        ?? errors.first { $0 == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION } ?? status
     }
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
       let failed = partitions.indices.first { list[$0].error == status }.map { partitions[$0] }
@@ -281,22 +289,24 @@ package final class KafkaCluster {
     try fit()
     for range in ranges { readers[range.partition]?.expect(range.range) }
     let new = ranges.filter { readers[$0.partition] == nil }
-    guard !new.isEmpty,
-      let list = PartitionListHandle(new.map { ($0.partition, $0.from) })
-    else { return }
+    guard !new.isEmpty else { return }
+    guard let list = PartitionListHandle(new.map { ($0.partition, $0.from) }) else {
+      throw KafkaError(.lackOfResources, place: place, reason: "there is no memory for a list")
+    }
+    var added: [PartitionID: PartitionReader] = [:]
     for range in new {
       // The queue is taken out of the consumer's common one before the assignment starts to fill
       // it.
-      readers[range.partition] = try PartitionReader(
+      added[range.partition] = try PartitionReader(
         range.partition, client: client, expected: range.range, sizes: sizes, wakeup: wakeup,
         place: place)
     }
     if let error = rd_kafka_incremental_assign(client.pointer, list.pointer) {
       let text = String(cString: rd_kafka_error_string(error))
       rd_kafka_error_destroy(error)
-      for range in new { readers[range.partition] = nil }
       throw KafkaError(.other, place: place, reason: text)
     }
+    readers.merge(added) { $1 }
   }
 
   /// Reads one fixed range of each of some partitions, all of it.

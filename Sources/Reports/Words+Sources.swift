@@ -39,6 +39,9 @@ extension Words {
     case .speaksTLS: "Set security.protocol to ssl or sasl_ssl, or use the port without TLS"
     case .speaksNoTLS:
       "Set security.protocol to plaintext or sasl_plaintext, or use the port that speaks TLS"
+    case .closedInHandshake:
+      "Try again if the broker was restarted. If its port does not speak TLS, set "
+        + "security.protocol to plaintext or sasl_plaintext, or use the port that speaks TLS"
     case .unverifiedCertificate:
       "Set ssl.ca.location to a PEM file with the certificate of the brokers' CA, and use the host "
         + "name that the certificate bears"
@@ -48,6 +51,9 @@ extension Words {
     case .mechanism: "Set sasl.mechanism to one that is offered"
     case .login: "Correct sasl.username and sasl.password, or the user's rights at the brokers"
     case .token: "Check sasl.oauthbearer.token.endpoint.url, client.id and client.secret"
+    case .tokenServer:
+      "Is the server of sasl.oauthbearer.token.endpoint.url up, and may this machine reach it? The "
+        + "run can be tried again"
     }
   }
 

@@ -162,11 +162,13 @@ extension SourceError {
       case .answerTooLarge: .answerTooLarge
       case .speaksTLS: .speaksTLS
       case .speaksNoTLS: .speaksNoTLS
+      case .closedInHandshake: .closedInHandshake
       case .unverifiedCertificate: .unverifiedCertificate
       case .refusedCertificate, .otherTLSFault: .clientCertificate
       case .mechanismNotOffered: .mechanism
       case .loginRefused: .login
       case .noToken: .token
+      case .noTokenServer: .tokenServer
       }
     self.init(code, place: error.place, reason: error.reason, cause: cause)
   }

@@ -82,14 +82,18 @@ struct BrokerTroubleTests {
   @Test(
     "is waited for, and a person reads within two seconds, once, for which and why",
     arguments: [
-      (ScriptedBroker.Role.says([]), "closed the connection at the first request"),
-      (.wantsLogin, "closed the connection, as a broker does that wants a login (SASL)"),
-      (.isSilent, "no answer yet"),
-    ] as [(ScriptedBroker.Role, String)])
-  func wait(role: ScriptedBroker.Role, words: String) throws {
+      (ScriptedBroker.Role.says([]), [:], "closed the connection at the first request"),
+      (
+        .says([]), ["security.protocol": "ssl"], "closed the connection during the TLS handshake"
+      ),
+      (.wantsLogin, [:], "closed the connection, as a broker does that wants a login (SASL)"),
+      (.isSilent, [:], "no answer yet"),
+    ] as [(ScriptedBroker.Role, [String: String], String)])
+  func wait(role: ScriptedBroker.Role, properties: [String: String], words: String) throws {
     let broker = ScriptedBroker(role)
     let outcome = try outcome(
-      ["bootstrap.servers": broker.address], timeoutMilliseconds: 3_500)
+      properties.merging(["bootstrap.servers": broker.address]) { $1 },
+      timeoutMilliseconds: 3_500)
     #expect(outcome.waits.count == 1, "\(outcome.waits)")
     let told = try #require(outcome.waits.first)
     #expect(told.text.hasPrefix("brokers \(broker.address): "), "\(told)")
@@ -97,6 +101,35 @@ struct BrokerTroubleTests {
     #expect(told.atMilliseconds < 2_000, "\(told)")
     #expect(outcome.milliseconds >= 3_000)
     #expect(outcome.error.code == .unreachable)
+  }
+
+  @Test(
+    """
+    that answers slowly, one question after the other, is asked a second time at most, so that \
+    most of the time is one answer's
+    """)
+  func slow() throws {
+    let broker = ScriptedBroker(.listsOffsets(afterMilliseconds: 1_800))
+    let cluster = try KafkaCluster(
+      source: "main", properties: ["bootstrap.servers": broker.address], maxOffsetsPerBatch: 100)
+    let partition = PartitionID(source: "main", topic: "t", partition: 0)
+    #expect(try cluster.partitionCounts(of: ["t"], timeoutMilliseconds: 4_500) == ["t": 1])
+    // The second question is answered after 3.6 s; three of 1, 2 and 1.5 s would not be in time.
+    let found = try cluster.highWatermarks(of: [partition], timeoutMilliseconds: 4_500)
+    #expect(found == [partition: 5])
+  }
+
+  @Test("of which a partition is asked for that is none is called unknown, and not waited for")
+  func unknownPartition() throws {
+    let broker = ScriptedBroker(.listsOffsets(afterMilliseconds: 0))
+    let outcome = try outcome(["bootstrap.servers": broker.address]) {
+      _ = try $0.ends(
+        of: [0, 9].map { PartitionID(source: "main", topic: "t", partition: $0) },
+        timeoutMilliseconds: $1)
+    }
+    #expect(outcome.error.code == .unknownTopic)
+    #expect(outcome.error.place.hasSuffix("t[9]"), "\(outcome.error)")
+    #expect(outcome.milliseconds < 10_000)
   }
 
   @Test("with nothing at its port is called by its address and the system's words")

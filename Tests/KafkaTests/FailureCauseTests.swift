@@ -1,3 +1,4 @@
+import CRdKafka
 import Testing
 
 @testable import Kafka
@@ -108,12 +109,21 @@ private let rows: [Row] = [
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: error:0A000126:SSL routines::unexpected eof while reading",
-    in: "SSL_HANDSHAKE", .speaksNoTLS(address: "a:1")),
+    in: "SSL_HANDSHAKE", .closedInHandshake(address: "a:1")),
+  Row(
+    of: "ssl://a:1/1", "SSL handshake failed: SSL transport error: Broken pipe",
+    in: "SSL_HANDSHAKE", .closedInHandshake(address: "a:1")),
+  // A broker that is stopped ends the connections that it has.
+  Row(
+    of: "ssl://a:1/1",
+    "Receive failed: error:0A000126:SSL routines::unexpected eof while reading", in: "UP", nil),
+  Row(
+    of: "ssl://a:1/1", "error:0A000126:SSL routines::unexpected eof while reading", in: "UP", nil),
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: Disconnected: SSL connection closed by peer: connecting to a PLAINTEXT "
       + "broker listener?",
-    in: "SSL_HANDSHAKE", .speaksNoTLS(address: "a:1")),
+    in: "SSL_HANDSHAKE", .closedInHandshake(address: "a:1")),
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker "
@@ -143,8 +153,19 @@ private let rows: [Row] = [
   Row(
     "Failed to acquire SASL OAUTHBEARER token: Failed to connect to 127.0.0.1:1 after 0 ms: Could "
       + "not connect to server",
-    .noToken(
+    .noTokenServer(
       problem: "Failed to connect to 127.0.0.1:1 after 0 ms: Could not connect to server")),
+  token("Could not resolve host: a", -1, isPassing: true),
+  token("Operation timed out after 20000 milliseconds with 0 bytes received", -1, isPassing: true),
+  token("SSL certificate problem: unable to get local issuer certificate", -1, isPassing: false),
+  token("Service Unavailable", 503, isPassing: true),
+  token("upstream (502)", 502, isPassing: true), token("slow down", 429, isPassing: true),
+  token("{\"error\":\"invalid_client\"}", 401, isPassing: false),
+  token("the session timed out", 400, isPassing: false),
+  token("Failed to parse JSON response at 0/15", 200, isPassing: false),
+  Row(
+    "Failed to acquire SASL OAUTHBEARER token: {\"error\":\"invalid_client\"}",
+    .noToken(problem: "{\"error\":\"invalid_client\"}")),
   Row(
     "[thrd:app]: Unable to create broker thread",
     .lackOfResources(problem: "Unable to create broker thread")),
@@ -160,6 +181,15 @@ private let rows: [Row] = [
   Row("[thrd:a:1/1]: a:1/1: Invalid response size 99999999999999 (0..1)", nil),
 ]
 
+/// - Parameter status: Of the answer to a question for a token; -1 where there was none.
+private func token(_ words: String, _ status: Int, isPassing: Bool) -> Row {
+  let line = "Failed to retrieve OIDC token from \"https://a/t\": \(words) (\(status))"
+  let problem = ClientLogLine(severity: 3, facility: "OIDC", raw: line).message
+  return Row(
+    "[thrd:main]: " + line,
+    isPassing ? .noTokenServer(problem: problem) : .noToken(problem: problem))
+}
+
 private func line(_ raw: String, severity: Int32 = 3, facility: String = "FAIL") -> ClientLogLine {
   ClientLogLine(severity: severity, facility: facility, raw: raw)
 }
@@ -173,7 +203,9 @@ struct FailureCauseTests {
 
   @Test("is what says most, and of two lines that say as much the newer")
   func rank() {
-    let refused = "[thrd:a:1/bootstrap]: a:1/bootstrap: Connect to x failed: Connection refused (a"
+    let refused =
+      "[thrd:a:1/bootstrap]: a:1/bootstrap: Connect to x failed: Connection refused (after 1ms in "
+      + "state CONNECT)"
     let login = "[thrd:b:1/bootstrap]: b:1/bootstrap: SASL authentication error: no (after 1ms"
     let other = "[thrd:c:1/2]: c:1/2: Connect to x failed: No route to host (after 1ms in state C)"
     for lines in [[refused, login, other], [login, other, refused], [other, refused, login]] {
@@ -185,7 +217,51 @@ struct FailureCauseTests {
     #expect(
       FailureCause.find(in: [line(refused), line(other)])
         == .advertisedAddress("c:1", broker: "2", problem: "No route to host"))
+    // A handshake that is cut off says less than a broker that is not there.
+    let cut =
+      "[thrd:ssl://b:1/2]: ssl://b:1/2: SSL handshake failed: error:0A000126:SSL "
+      + "routines::unexpected eof while reading (after 1ms in state SSL_HANDSHAKE)"
+    #expect(
+      FailureCause.find(in: [line(refused), line(cut)])
+        == .noConnection(address: "a:1", problem: "Connection refused"))
+    // librdkafka tells of a token in two lines, of which one bears the server's status.
+    let down = [
+      "[thrd:main]: Failed to retrieve OIDC token from \"https://a/t\": Down for repair (503)",
+      "Failed to acquire SASL OAUTHBEARER token: Down for repair",
+    ]
+    for lines in [down, down.reversed()] {
+      #expect(FailureCause.find(in: lines.map { line($0) })?.isLasting == false)
+    }
     #expect(FailureCause.find(in: []) == nil)
+  }
+
+  @Test(
+    """
+    makes an unknown partition one that may pass where a broker could not be reached lately, and \
+    that broker's where it cannot be reached since the question
+    """)
+  func forgotten() {
+    let unknown = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION
+    let events = ClientEvents()
+    #expect(!events.mayPass(unknown, ofQuestionAt: 0))
+    #expect(events.meaning(of: unknown, ofQuestionAt: 0) == unknown)
+    // A broker of bootstrap.servers has no partitions yet.
+    events.hear(line("[thrd:b:1/bootstrap]: b:1/bootstrap: Connect to x failed: no (after 1ms"))
+    #expect(!events.mayPass(unknown, ofQuestionAt: monotonicMilliseconds()))
+    let before = monotonicMilliseconds()
+    events.hear(line("[thrd:a:1/1]: a:1/1: Connect to x failed: no (after 1ms in state CONNECT)"))
+    let after = monotonicMilliseconds() + 1
+    #expect(events.mayPass(unknown, ofQuestionAt: before))
+    #expect(events.meaning(of: unknown, ofQuestionAt: before) == RD_KAFKA_RESP_ERR__TRANSPORT)
+    #expect(events.mayPass(unknown, ofQuestionAt: after))
+    #expect(events.meaning(of: unknown, ofQuestionAt: after) == unknown)
+    #expect(!events.mayPass(unknown, ofQuestionAt: after + 3_600_000))
+    for error in [RD_KAFKA_RESP_ERR__TRANSPORT, RD_KAFKA_RESP_ERR__TIMED_OUT] {
+      #expect(events.mayPass(error, ofQuestionAt: after + 3_600_000))
+      #expect(events.meaning(of: error, ofQuestionAt: before) == error)
+    }
+    #expect(
+      !events.mayPass(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ofQuestionAt: before))
   }
 
   @Test("ends the wait if no waiting mends it, and only then")
@@ -193,7 +269,7 @@ struct FailureCauseTests {
     for row in rows {
       switch row.cause {
       case nil, .noConnection, .advertisedAddress, .silent, .closedAtOnce, .closedWithoutLogin,
-        .answerTooLarge:
+        .closedInHandshake, .noTokenServer, .answerTooLarge:
         #expect(row.cause?.isLasting != true, "\(row.raw)")
       default: #expect(row.cause?.isLasting == true, "\(row.raw)")
       }

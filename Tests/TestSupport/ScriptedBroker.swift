@@ -17,6 +17,9 @@ package final class ScriptedBroker: Sendable {
     case offers(mechanisms: [String])
     /// Speaks Kafka until it would have to answer without a login, and hangs up then.
     case wantsLogin
+    /// Speaks so much Kafka that a client finds offset 5 in the only partition of any topic. That
+    /// takes so long each time; questions of a connection are answered one after the other.
+    case listsOffsets(afterMilliseconds: UInt32)
     /// Passes everything on to a broker on loopback, and puts another address of as many bytes in
     /// the place of the broker's own where it names it.
     case advertises(host: String, port: UInt16, for: UInt16)
@@ -43,9 +46,9 @@ package final class ScriptedBroker: Sendable {
       for _ in 0..<2 { _ = Self.connected(to: port, waits: false) }
       return
     }
-    Thread {
+    Thread { [port] in
       while case let connection = accept(listener, nil, nil), connection >= 0 {
-        Thread { Self.serve(connection, role) }.start()
+        Thread { Self.serve(connection, role, port) }.start()
       }
     }.start()
   }
@@ -89,7 +92,7 @@ package final class ScriptedBroker: Sendable {
     return descriptor
   }
 
-  private static func serve(_ connection: Int32, _ role: Role) {
+  private static func serve(_ connection: Int32, _ role: Role, _ port: UInt16) {
     defer { close(connection) }
     switch role {
     case .isFull: return
@@ -100,7 +103,7 @@ package final class ScriptedBroker: Sendable {
       // Until the client has read it: a reset would throw it away.
       shutdown(connection, Int32(SHUT_WR))
       while !received(connection).isEmpty {}
-    case .advertises(let host, let port, let real):
+    case .advertises(let host, let advertised, let real):
       let upstream = connected(to: real)
       Thread {
         while case let bytes = received(connection), !bytes.isEmpty { send(upstream, bytes) }
@@ -108,14 +111,14 @@ package final class ScriptedBroker: Sendable {
       }.start()
       defer { close(upstream) }
       let old = Array("127.0.0.1".utf8) + bigEndian(Int32(real))
-      let new = Array(host.utf8) + bigEndian(Int32(port))
+      let new = Array(host.utf8) + bigEndian(Int32(advertised))
       precondition(old.count == new.count)
       while case let bytes = received(upstream), !bytes.isEmpty {
         send(connection, bytes.replacing(old, with: new))
       }
       shutdown(connection, Int32(SHUT_RDWR))
-    case .refusesLogin, .offers, .wantsLogin:
-      while let request = request(connection), let answer = answer(request, role) {
+    case .refusesLogin, .offers, .wantsLogin, .listsOffsets:
+      while let request = request(connection), let answer = answer(request, role, port) {
         send(connection, bigEndian(Int32(answer.count)) + answer)
       }
     }
@@ -130,13 +133,29 @@ package final class ScriptedBroker: Sendable {
 
   /// Nil where the connection is to be closed.
   ///
-  /// - SeeAlso: Kafka's protocol guide: ApiVersions 18, SaslHandshake 17, SaslAuthenticate 36.
-  private static func answer(_ request: [UInt8], _ role: Role) -> [UInt8]? {
+  /// - SeeAlso: Kafka's protocol guide: ListOffsets 2, Metadata 3, SaslHandshake 17,
+  ///   ApiVersions 18, SaslAuthenticate 36.
+  private static func answer(_ request: [UInt8], _ role: Role, _ port: UInt16) -> [UInt8]? {
     let key = Int(request[0]) << 8 | Int(request[1])
     let version = Int(request[2]) << 8 | Int(request[3])
     let correlation = Array(request[4..<8])
     switch (key, role) {
     case (18, _) where version > 0: return correlation + [0, 35, 0, 0, 0, 0]
+    case (18, .listsOffsets):
+      let versions: [[UInt8]] = [[2, 1, 1], [3, 1, 1], [18, 0, 0]]
+      return correlation + [0, 0] + array(versions.map { $0.flatMap { [0, $0] } })
+    case (3, .listsOffsets):
+      let broker = bigEndian(1) + string("127.0.0.1") + bigEndian(Int32(port)) + string("")
+      let partition: [UInt8] =
+        [0, 0] + bigEndian(0) + bigEndian(1) + array([bigEndian(1)])
+        + array([bigEndian(1)])
+      let topics = topics(request).map { [0, 0] + string($0) + [0] + array([partition]) }
+      return correlation + array([broker]) + bigEndian(1) + array(topics)
+    case (2, .listsOffsets(let milliseconds)):
+      usleep(milliseconds * 1_000)
+      let offset: [UInt8] =
+        bigEndian(0) + [0, 0] + [0, 0, 0, 0, 0, 0, 0, 7] + [0, 0, 0, 0, 0, 0, 0, 5]
+      return correlation + array([string("t") + array([offset])])
     case (18, _):
       let versions: [[UInt8]] = [[3, 0, 4], [17, 0, 1], [18, 0, 0], [36, 0, 0]]
       return correlation + [0, 0, 0, 0, 0, 4] + versions.joined().flatMap { [0, $0] }
@@ -147,6 +166,23 @@ package final class ScriptedBroker: Sendable {
     case (36, .refusesLogin(let text)): return correlation + [0, 58] + string(text) + [0, 0, 0, 0]
     default: return nil
     }
+  }
+
+  /// The topics of a question for metadata; none for all of them.
+  private static func topics(_ request: [UInt8]) -> [String] {
+    // After the client's name.
+    var rest = request[(10 + Int(request[9]))...]
+    let count = rest.prefix(4).reduce(Int32(0)) { $0 << 8 | Int32($1) }
+    rest = rest.dropFirst(4)
+    return (0..<max(0, count)).map { _ in
+      let length = rest.prefix(2).reduce(0) { $0 << 8 | Int($1) }
+      defer { rest = rest.dropFirst(2 + length) }
+      return String(decoding: rest.dropFirst(2).prefix(length), as: UTF8.self)
+    }
+  }
+
+  private static func array(_ items: [[UInt8]]) -> [UInt8] {
+    bigEndian(Int32(items.count)) + items.joined()
   }
 
   private static func string(_ text: String) -> [UInt8] {
