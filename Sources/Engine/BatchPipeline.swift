@@ -33,7 +33,9 @@ final class BatchPipeline {
 
   /// A record is refused after decoding, and its bytes are gone: the batch is to be read again, and
   /// kept as it came.
-  private struct NeedsRecords: Error {}
+  private struct NeedsRecords: Error {
+    let messages: Set<MessagePlace>
+  }
 
   private let job: Job
   private let stopwatch: Stopwatch
@@ -122,17 +124,22 @@ final class BatchPipeline {
     _ plan: BatchPlan, next: BatchPlan?,
     read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
   ) throws -> Outcome {
-    do {
-      return try processOnce(plan, next: next, read: read)
-    } catch is NeedsRecords {
-      decoder.keepsRecords = true
-      defer {
-        decoder.keepsRecords = false
-        // Early records of the next batch were kept as well: it is read from its start.
+    defer {
+      if decoder.refusedMessages != nil {
+        decoder.refusedMessages = nil
+        // The next batch's early rows have entries for kept records: it is read from its start.
         ahead.plan = nil
         batch.records.removeAll()
       }
-      return try processOnce(plan, next: next, read: read)
+    }
+    // Each time round, more messages are known, by what where, the fold or select refuses: so this
+    // ends soon.
+    while true {
+      do {
+        return try processOnce(plan, next: next, read: read)
+      } catch let needed as NeedsRecords {
+        decoder.refusedMessages = needed.messages.union(decoder.refusedMessages ?? [])
+      }
     }
   }
 
@@ -293,19 +300,27 @@ final class BatchPipeline {
   /// decoded, whether because of its time, its key or an expression.
   private func refuse(_ refusals: [Refusal]) throws {
     guard !refusals.isEmpty else { return }
-    guard decoder.keepsRecords else { throw NeedsRecords() }
-    for refusal in refusals {
+    let places = refusals.map { refusal in
       guard let slice = batch.slices.first(where: { $0.rows.contains(refusal.row) }) else {
         preconditionFailure("row \(refusal.row) belongs to no partition")
       }
+      return MessagePlace(
+        partitionIndex: slice.partitionIndex, offset: batch.offsets[refusal.row])
+    }
+    guard let known = decoder.refusedMessages, places.allSatisfy(known.contains) else {
+      throw NeedsRecords(messages: Set(places))
+    }
+    for (refusal, place) in zip(refusals, places) {
       matches[refusal.row] = false
-      let record = batch.records[refusal.row]
+      guard let record = batch.records[refusal.row] else {
+        preconditionFailure("the record of row \(refusal.row) was not kept")
+      }
       batch.rejects.append(
         Reject(
-          partitionIndex: slice.partitionIndex, offset: batch.offsets[refusal.row],
+          partitionIndex: place.partitionIndex, offset: place.offset,
           record: record.record,
           reason: refusal.reason, field: refusal.field,
-          raw: [UInt8](record.bytes.prefix(Int(job.limits.recordBytes))),
+          raw: [UInt8](textPrefix(of: record.bytes, Int(job.limits.recordBytes))),
           key: isKeyAtFault(refusal) ? record.key : nil,
           timestampMilliseconds: record.timestampMilliseconds, headers: record.headers,
           text: textAtFault(refusal, of: record)))

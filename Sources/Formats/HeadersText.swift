@@ -4,7 +4,7 @@ internal import Tables
 /// A message's headers as a reject keeps them: `[{"name":"encoding","value":"gzip"}]`, in JSON.
 ///
 /// A value that is no text stands in `base64`, and a null one nowhere. Of a value the first 256
-/// bytes are kept, and of the headers those before they fill 4 KiB.
+/// bytes are kept, to the end of a character, and of the headers those before they fill 4 KiB.
 enum HeadersText {
   private static let valueByteLimit = 256
   private static let byteLimit = 4_096
@@ -23,7 +23,7 @@ enum HeadersText {
 
   private static func item(_ header: MessageHeaders.Header) -> String {
     let name = #"{"name":\#(JSONText.quoted(header.name))"#
-    guard let value = header.value.map({ Array($0.prefix(valueByteLimit)) }) else {
+    guard let value = header.value.map({ Array(textPrefix(of: $0, valueByteLimit)) }) else {
       return name + "}"
     }
     guard let text = String(validating: value, as: UTF8.self) else {

@@ -19,8 +19,9 @@ package struct RecordDecoder {
   /// The position of the column that must hold a time.
   private let requiredTimeColumn: Int?
   private let futureLimitMilliseconds: Int64
-  /// Keeps every record as it came, for what is refused after decoding. Costs memory and time.
-  package var keepsRecords = false
+  /// Messages with records that are refused after decoding, which are kept as they came; nil where
+  /// no such message is known of. Costs time.
+  package var refusedMessages: Set<MessagePlace>?
   private let keyByteLimit: Int
   private let framing: Framing
   private let source: ValueSource
@@ -75,7 +76,7 @@ package struct RecordDecoder {
     var rest = messages
     // Where the short way does not take messages again and again it is only a detour.
     var misses = 0
-    while misses < 8, !rest.isEmpty, integers != nil, !keepsRecords {
+    while misses < 8, !rest.isEmpty, integers != nil, refusedMessages == nil {
       let count = decodeIntegers(rest, topic: topic, partition: partition, into: &batch)
       rest = UnsafeBufferPointer(rebasing: rest[count...])
       if rest.isEmpty { break }
@@ -135,24 +136,63 @@ package struct RecordDecoder {
       }
     }
     for record in scanned.records { batch.offsets.append(messages[Int(record.message)].offset) }
-    if keepsRecords {
-      for record in scanned.records {
-        let message = messages[Int(record.message)]
-        batch.records.append(
-          RecordBatch.RecordBytes(
-            record: Int(record.number),
-            bytes: message.value.map { [UInt8]($0[record.range]) } ?? [],
-            key: messageFields.contains(.key) ? firstBytes(ofKeyOf: message) : nil,
-            timestampMilliseconds: message.timestampMilliseconds,
-            headers: HeadersText.format(message.headers)))
-      }
+    if let refusedMessages {
+      keepRecords(of: messages, refusedMessages, partitionIndex: partitionIndex, into: &batch)
     }
 
     if !scanned.faults.isEmpty {
       batch.removeRows(from: first, where: scanned.isRefused)
+      var context: MessageContext?
       for (row, fault) in scanned.faults.sorted(by: { $0.row < $1.row }) {
-        batch.rejects.append(reject(row, fault, of: messages, partitionIndex: partitionIndex))
+        let current = self.context(of: scanned.records[row], messages, context)
+        batch.rejects.append(reject(row, fault, of: current, partitionIndex: partitionIndex))
+        context = current
       }
+    }
+  }
+
+  /// What the rejects of one message share, made once however many they are.
+  private struct MessageContext {
+    /// Its position in the chunk.
+    let index: Int32
+    let message: Message
+    let key: [UInt8]?
+    let headers: String?
+  }
+
+  /// - Parameter last: Of the record before, which may be of the same message.
+  private func context(
+    of record: ScannedRecords.FramedRecord, _ messages: UnsafeBufferPointer<Message>,
+    _ last: MessageContext?
+  ) -> MessageContext {
+    if let last, last.index == record.message { return last }
+    let message = messages[Int(record.message)]
+    return MessageContext(
+      index: record.message, message: message,
+      key: message.key.map { [UInt8](textPrefix(of: $0, keyByteLimit)) },
+      headers: HeadersText.format(message.headers))
+  }
+
+  private func keepRecords(
+    of messages: UnsafeBufferPointer<Message>, _ refused: Set<MessagePlace>, partitionIndex: Int,
+    into batch: inout RecordBatch
+  ) {
+    var last: MessageContext?
+    for record in scanned.records {
+      let offset = messages[Int(record.message)].offset
+      guard refused.contains(MessagePlace(partitionIndex: partitionIndex, offset: offset)) else {
+        batch.records.append(nil)
+        continue
+      }
+      let context = self.context(of: record, messages, last)
+      batch.records.append(
+        RecordBatch.RecordBytes(
+          record: Int(record.number),
+          bytes: context.message.value.map { [UInt8]($0[record.range]) } ?? [],
+          key: messageFields.contains(.key) ? context.key : nil,
+          timestampMilliseconds: context.message.timestampMilliseconds,
+          headers: context.headers))
+      last = context
     }
   }
 
@@ -170,21 +210,24 @@ package struct RecordDecoder {
   }
 
   private func reject(
-    _ row: Int, _ fault: Fault, of messages: UnsafeBufferPointer<Message>, partitionIndex: Int
+    _ row: Int, _ fault: Fault, of context: MessageContext, partitionIndex: Int
   ) -> Reject {
     let record = scanned.records[row]
-    let message = messages[Int(record.message)]
-    let raw = message.value.map { [UInt8]($0[record.range].prefix(framing.recordByteLimit)) }
+    let message = context.message
+    let raw = message.value.map {
+      [UInt8](textPrefix(of: $0[record.range], framing.recordByteLimit))
+    }
     let field = fault.field.map { schema.columns[$0].name }
-    // A message may be too large because of its key.
-    let isKeyAtFault =
+    // A message may be too large because of its key, and a tombstone has nothing else.
+    let keepsKey =
       field == MessageField.key.rawValue || message.byteCount > framing.messageByteLimit
+      || fault.reason == .nullValue
     return Reject(
       partitionIndex: partitionIndex, offset: message.offset, record: Int(record.number),
       reason: fault.reason, field: field, raw: raw,
-      key: isKeyAtFault ? firstBytes(ofKeyOf: message) : nil,
+      key: keepsKey ? context.key : nil,
       timestampMilliseconds: message.timestampMilliseconds,
-      headers: HeadersText.format(message.headers),
+      headers: context.headers,
       text: textAtFault(row, fault, of: message))
   }
 
@@ -205,8 +248,16 @@ package struct RecordDecoder {
         ? message.key.map { [UInt8]($0.prefix(Reject.textByteLimit)) } : nil
     }
   }
+}
 
-  private func firstBytes(ofKeyOf message: Message) -> [UInt8]? {
-    message.key.map { [UInt8]($0.prefix(keyByteLimit)) }
+/// A message of a batch.
+package struct MessagePlace: Hashable, Sendable {
+  /// The partition's position in the plan.
+  package let partitionIndex: Int
+  package let offset: Offset
+
+  package init(partitionIndex: Int, offset: Offset) {
+    self.partitionIndex = partitionIndex
+    self.offset = offset
   }
 }

@@ -40,3 +40,18 @@ package func isValidText(_ bytes: UnsafeRawBufferPointer) -> Bool {
   }
   return true
 }
+
+/// The first bytes of a text, at most so many, without a part of a character at their end. What is
+/// no text is cut anywhere.
+package func textPrefix<Bytes: RandomAccessCollection>(
+  of bytes: Bytes, _ byteLimit: Int
+) -> Bytes.SubSequence where Bytes.Element == UInt8 {
+  guard bytes.count > byteLimit else { return bytes[...] }
+  let end = bytes.index(bytes.startIndex, offsetBy: byteLimit)
+  // A character has at most three bytes behind its first.
+  for count in 0...min(3, byteLimit) {
+    let start = bytes.index(end, offsetBy: -count)
+    if bytes[start] & 0xC0 != 0x80 { return bytes[..<start] }
+  }
+  return bytes[..<end]
+}

@@ -15,8 +15,9 @@ package struct RecordBatch: Sendable {
   /// Ascending by partition; a partition without rows has no slice.
   package private(set) var slices: [Slice] = []
   package var rejects: [Reject] = []
-  /// Where records are kept as they came: one entry per row. Else empty.
-  package var records: [RecordBytes] = []
+  /// Where records are kept as they came: one entry per row, nil for one that is not kept. Else
+  /// empty.
+  package var records: [RecordBytes?] = []
 
   /// A record as it came.
   package struct RecordBytes: Sendable {

@@ -194,6 +194,80 @@ struct RejectTests {
     #expect(found[3] == nil)
   }
 
+  @Test("is cut between characters, so that a text stays one: the record, the key and a header")
+  func cuts() throws {
+    let world = try World(
+      fields: "{ n: int64 }",
+      """
+      where: abs(n) > 5 OR record_key = 'x'
+      window: global
+      aggregate: { by: [n], measures: { calls: count() } }
+      limits: { key_bytes: 4, record_bytes: 24 }
+      rejects: { max_share: 100% }
+      """)
+    let header = MessageHeaders.Header(
+      name: "city", value: Array((String(repeating: "z", count: 255) + "\u{e9}z").utf8))
+    world.log.append(Array("10".utf8))
+    world.log.append(
+      Array((String(repeating: "x", count: 22) + "\u{20ac}").utf8), headers: [header])
+    world.log.append(Self.least, key: Array("ke\u{20ac}".utf8), headers: [header])
+    #expect(try world.run() == nil)
+    let found = try world.rejects()
+    #expect(found.map { $0["reason"] as? String } == ["recordTooLarge", "expressionFailed"])
+    #expect(found[0]["raw"] as? String == String(repeating: "x", count: 22))
+    #expect(found[1]["record_key"] as? String == "ke")
+    for reject in found {
+      #expect(
+        reject["record_headers"] as? String
+          == #"[{"name":"city","value":"\#(String(repeating: "z", count: 255))"}]"#)
+    }
+  }
+
+  @Test("holds its record and headers wherever it is refused, by where or by the fold behind it")
+  func refusedInTurn() throws {
+    let world = try World(
+      fields: "{ n: int64, city: string }",
+      """
+      where: abs(n) > 5
+      window: global
+      aggregate: { by: [city], measures: { calls: count() } }
+      limits: { key_bytes: 4 }
+      rejects: { max_share: 100% }
+      """)
+    world.log.append(Array("10,rome".utf8))
+    for (name, value) in [("a", "11,longer"), ("b", "-9223372036854775808,rome")] {
+      world.log.append(
+        Array("12,pisa\n\(value)".utf8), headers: [.init(name: name, value: nil)])
+    }
+    #expect(try world.run() == nil)
+    let found = try world.rejects()
+    #expect(found.map { $0["reason"] as? String } == ["keyTooLong", "expressionFailed"])
+    #expect(found.map { $0["record"] as? Int } == [1, 1])
+    #expect(
+      found.map { $0["raw"] as? String } == ["11,longer", "-9223372036854775808,rome"])
+    #expect(
+      found.map { $0["record_headers"] as? String } == [#"[{"name":"a"}]"#, #"[{"name":"b"}]"#])
+  }
+
+  @Test("that is a null value holds its key, which is all that a tombstone has")
+  func tombstone() throws {
+    let world = try World(
+      fields: "{ a: int32 }",
+      """
+      window: global
+      aggregate: { by: [a], measures: { n: count() } }
+      rejects: { max_share: 100% }
+      """)
+    world.log.append(Array("1".utf8))
+    world.log.append(nil, key: Array("user-7".utf8))
+    world.log.append([], key: Array("user-8".utf8))
+    #expect(try world.run() == nil)
+    let found = try world.rejects()
+    #expect(found.map { $0["reason"] as? String } == ["nullValue", "malformed"])
+    #expect(found[0]["record_key"] as? String == "user-7")
+    #expect(found[1]["record_key"] is NSNull)
+  }
+
   @Test("that is a null value is called one, and one that is empty is not")
   func nullValue() throws {
     let world = try World(

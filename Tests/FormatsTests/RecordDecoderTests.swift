@@ -54,6 +54,56 @@ struct RecordDecoderTests {
     #expect(batch.rejects.isEmpty)
   }
 
+  @Test(
+    """
+    keeps records, and asks for headers, of those messages alone that are known to be refused, and \
+    of each message once
+    """)
+  func keptRecords() throws {
+    var decoder = RecordDecoder(
+      format: .csv, fields: calls, messageFields: [], requiredTimeColumn: nil,
+      recordByteLimit: 100)
+    var batch = RecordBatch(decoder.schema)
+    decoder.refusedMessages = [MessagePlace(partitionIndex: 0, offset: 1)]
+    var askedCounts = [0, 0, 0]
+    askedCounts.withUnsafeMutableBufferPointer { counts in
+      let values = ["1,2", "3,4\nx\n5,6", "7,8"].map { Array($0.utf8) }
+      for (index, value) in values.enumerated() {
+        let headers = MessageHeaders(of: UnsafeRawPointer(counts.baseAddress! + index)) {
+          count, _ in
+          UnsafeMutablePointer(mutating: count.assumingMemoryBound(to: Int.self)).pointee += 1
+        }
+        value.withUnsafeBytes { bytes in
+          let message = Message(
+            offset: Int64(index), timestampMilliseconds: 0, key: nil, value: bytes,
+            headers: headers)
+          withUnsafePointer(to: message) {
+            decoder.decode(
+              UnsafeBufferPointer(start: $0, count: 1), topic: "calls", partition: 3,
+              partitionIndex: 0, into: &batch)
+          }
+        }
+      }
+    }
+    #expect(
+      batch.records.map { $0.map { String(decoding: $0.bytes, as: UTF8.self) } }
+        == [nil, "3,4", "5,6", nil])
+    #expect(batch.rejects.map(\.record) == [1])
+    // Once for what is kept, once for what does not decode.
+    #expect(askedCounts == [0, 2, 0])
+  }
+
+  @Test(
+    "cuts a text before the character that does not fit, and what is no text anywhere",
+    arguments: [
+      ("abc", 3, 3), ("abcd", 3, 3), ("ab\u{e9}", 3, 2), ("a\u{20ac}", 3, 1), ("\u{1f600}", 3, 0),
+      ("\u{1f600}x", 4, 4), ("\u{e9}\u{e9}", 3, 2), ("\u{e9}", 0, 0), ("", 0, 0),
+    ])
+  func textPrefixes(text: String, limit: Int, expected: Int) {
+    #expect(textPrefix(of: Array(text.utf8), limit).count == expected)
+    #expect(textPrefix(of: [UInt8](repeating: 0x80, count: limit + 4), limit).count == limit)
+  }
+
   @Test("reads CSV as ClickHouse's Kafka engine writes it")
   func clickHouseCSV() {
     let fields = [

@@ -129,7 +129,13 @@ struct Expectation {
   private mutating func reject(
     _ bytes: [UInt8]?, _ record: Int, _ partition: PartitionID, _ offset: Offset
   ) {
-    let kept = bytes.map { Array($0.prefix(job.recordByteLimit ?? .max)) }
+    let kept = bytes.map { bytes in
+      let limit = job.recordByteLimit ?? .max
+      guard bytes.count > limit else { return bytes }
+      // The byte behind the cut begins a character of UTF-8, where the bytes are one of it.
+      let end = (max(0, limit - 3)...limit).last { bytes[$0] >> 6 != 0b10 }
+      return Array(bytes[..<(end ?? limit)])
+    }
     rejects.insert(Reject(partition: partition, offset: offset, record: record, bytes: kept))
   }
 
