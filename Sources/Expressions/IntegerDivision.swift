@@ -1,10 +1,13 @@
 package import Tables
 
-/// A division of two integers, which drops the fraction, where the fraction would show in the
-/// expression's value: `total / sum(total) OVER ()` is 0 in nearly every row.
+/// A division of two integers, which drops the fraction, where the fraction would matter: in the
+/// expression's value, as in `total / sum(total) OVER ()`, which is 0 in nearly every row, or in a
+/// comparison with something that is no integer, as in `total / sum(total) OVER () > 0.5`.
 package struct IntegerDivision: Equatable, Sendable {
   /// Where the division begins.
   package let position: SourcePosition
+  /// Whether a comparison drops the fraction, and not the value.
+  package let isCompared: Bool
   /// The whole expression with the fewest changes that make its divisions exact; nil where no
   /// small change does.
   package let mended: String?
@@ -12,21 +15,33 @@ package struct IntegerDivision: Equatable, Sendable {
 
 extension Expression {
   /// The first such division.
-  package func integerDivision(in schema: Schema) -> IntegerDivision? {
-    guard let first = root.integerDivisions(in: schema).first else { return nil }
+  ///
+  /// - Parameter showsFraction: Whether the value's own fraction is seen, as in a column of type
+  ///   double.
+  package func integerDivision(in schema: Schema, showsFraction: Bool = true) -> IntegerDivision? {
+    func divisions(_ fractionMatters: Bool) -> [Node] {
+      root.integerDivisions(in: schema, fractionMatters: fractionMatters)
+    }
+    guard let first = divisions(showsFraction).first else { return nil }
     return IntegerDivision(
-      position: SourcePosition(of: first.range.lowerBound, in: sql), mended: mended(in: schema))
+      position: SourcePosition(of: first.range.lowerBound, in: sql),
+      isCompared: divisions(false).contains { $0.range == first.range },
+      mended: mended(in: schema, showsFraction))
   }
 
-  private func mended(in schema: Schema) -> String? {
+  private func mended(in schema: Schema, _ fractionMatters: Bool) -> String? {
     var current = self
     while true {
-      let divisions = current.root.integerDivisions(in: schema)
+      let divisions = current.root.integerDivisions(in: schema, fractionMatters: fractionMatters)
       guard let division = divisions.first else { return current.sql }
       // A change is taken if it leaves fewer divisions to mend, so this ends.
       let next = division.exactForms(in: current.sql).lazy
         .compactMap { try? Expression($0, schema: schema) }
-        .first { $0.root.integerDivisions(in: schema, orOpaque: divisions.count) < divisions.count }
+        .first {
+          !$0.root.isOpaque
+            && $0.root.integerDivisions(in: schema, fractionMatters: fractionMatters).count
+              < divisions.count
+        }
       guard let next else { return nil }
       current = next
     }
@@ -34,31 +49,48 @@ extension Expression {
 }
 
 extension Node {
-  fileprivate func integerDivisions(in schema: Schema, orOpaque count: Int) -> Int {
-    isOpaque ? count : integerDivisions(in: schema).count
-  }
-
-  /// Inner ones first. Where only the whole part of a quotient is used, as by a comparison, `%` or
-  /// floor(), nothing is lost.
-  fileprivate func integerDivisions(in schema: Schema) -> [Node] {
-    func divisions(_ nodes: some Sequence<Node>) -> [Node] {
-      nodes.flatMap { $0.integerDivisions(in: schema) }
+  /// Inner ones first. Where only the whole part of a quotient is used, as by a comparison with an
+  /// integer, `%` or floor(), nothing is lost.
+  ///
+  /// - Parameter fractionMatters: Whether whatever takes this part's value sees its fraction.
+  fileprivate func integerDivisions(in schema: Schema, fractionMatters: Bool) -> [Node] {
+    func divisions(_ nodes: [Node], _ fractionMatters: Bool) -> [Node] {
+      nodes.flatMap { $0.integerDivisions(in: schema, fractionMatters: fractionMatters) }
+    }
+    /// A fraction matters to a comparison where the other side may have one.
+    func compared(_ operand: Node, _ others: [Node]) -> [Node] {
+      divisions([operand], others.contains { $0.mayBeReal(in: schema) })
+        + divisions(others, operand.mayBeReal(in: schema))
     }
     switch form {
     case .binary(.divide, let left, let right):
       let isInteger = left.isInteger(in: schema) && right.isInteger(in: schema)
-      return divisions([left, right]) + (isInteger ? [self] : [])
+      return divisions([left, right], fractionMatters)
+        + (fractionMatters && isInteger ? [self] : [])
     case .binary(.add, let left, let right), .binary(.subtract, let left, let right),
       .binary(.multiply, let left, let right):
-      return divisions([left, right])
+      return divisions([left, right], fractionMatters)
+    case .binary(let binary, let left, let right) where binary.isComparison:
+      return compared(left, [right])
+    case .between(let operand, let low, let high, _): return compared(operand, [low, high])
+    case .isIn(let operand, let list, _): return compared(operand, list)
     case .unary(.minus, let operand), .unary(.plus, let operand), .collate(let operand, _):
-      return divisions([operand])
-    case .cases(_, let cases, let otherwise):
-      return divisions(cases.map(\.then)) + divisions(otherwise.map { [$0] } ?? [])
+      return divisions([operand], fractionMatters)
+    case .cases(let operand, let cases, let otherwise):
+      let conditions = cases.map(\.when)
+      return (operand.map { compared($0, conditions) } ?? divisions(conditions, false))
+        + divisions(cases.map(\.then) + (otherwise.map { [$0] } ?? []), fractionMatters)
     case .call(let call):
-      return SQLFunction.keepsFraction(call.name) ? divisions(call.valueArguments) : []
-    default: return []
+      let values = call.valueArguments
+      let others = call.children.filter { child in !values.contains { $0.range == child.range } }
+      return divisions(values, fractionMatters && SQLFunction.keepsFraction(call.name))
+        + divisions(others, false)
+    default: return divisions(children, false)
     }
+  }
+
+  private func mayBeReal(in schema: Schema) -> Bool {
+    !isInteger(in: schema) && kinds(in: schema).contains(.real)
   }
 
   /// Whether every value is an integer or NULL, as long as no integer overflows.
@@ -125,6 +157,13 @@ extension Node {
 }
 
 extension Node.Binary {
+  fileprivate var isComparison: Bool {
+    switch self {
+    case .equal, .notEqual, .isSame, .isOther, .less, .lessOrEqual, .greater, .greaterOrEqual: true
+    default: false
+    }
+  }
+
   fileprivate var isArithmetic: Bool {
     switch self {
     case .add, .subtract, .multiply, .divide, .remainder: true

@@ -94,26 +94,52 @@ final class Sandbox {
       // Below 0 where SQLite cannot say.
       let offset = expression.map { Int(sqlite3_error_offset(database)) - $0.at } ?? -1
       let isInside = expression.map { 0...$0.0.sql.utf8.count ~= offset } ?? false
+      let message = String(cString: sqlite3_errmsg(database))
       sqlite3_finalize(statement)
-      if isInside, let expression, let fault = keyword(at: offset, in: expression.0) { throw fault }
-      throw Fault(
-        explain(String(cString: sqlite3_errmsg(database))), at: isInside ? offset : nil)
+      if isInside, let expression, let fault = keyword(at: offset, in: expression, of: sql) {
+        throw fault
+      }
+      throw Fault(explain(message), at: isInside ? offset : nil)
     }
     return Statement(statement, columnNames: authorizer.columnNames, work: work)
   }
 
   /// Whether what SQLite does not take is a column's name that is a keyword, or what follows one.
-  private func keyword(at offset: Int, in expression: Expression) -> Fault? {
-    guard let tokens = try? tokenize(expression.sql),
+  ///
+  /// Many keywords may stand for a column as they are, such as `key` and `offset`. So a name is at
+  /// fault only if SQLite gets further where the name stands in quotes.
+  private func keyword(
+    at offset: Int, in place: (expression: Expression, at: Int), of sql: String
+  ) -> Fault? {
+    guard let tokens = try? tokenize(place.expression.sql),
       let index = tokens.firstIndex(where: { $0.range.upperBound > offset }) ?? tokens.indices.last
     else { return nil }
     for token in tokens[max(0, index - 1)...index].reversed() {
       guard case .word(let name) = token.kind, schema.index(of: name) != nil,
-        sqlite3_keyword_check(name, Int32(name.utf8.count)) != 0
+        sqlite3_keyword_check(name, Int32(name.utf8.count)) != 0,
+        getsFurther(than: place.at + offset, sql, quoting: token.range, from: place.at)
       else { continue }
       return Fault(.keyword(name), at: token.range.lowerBound)
     }
     return nil
+  }
+
+  /// - Parameter start: Where the expression begins that the word's range counts from.
+  private func getsFurther(
+    than offset: Int, _ sql: String, quoting word: Range<Int>, from start: Int
+  ) -> Bool {
+    var bytes = Array(sql.utf8)
+    let quote = UInt8(ascii: "\"")
+    bytes.insert(quote, at: start + word.upperBound)
+    bytes.insert(quote, at: start + word.lowerBound)
+    var statement: OpaquePointer?
+    let status = sqlite3_prepare_v2(
+      database, String(decoding: bytes, as: UTF8.self), -1, &statement, nil)
+    sqlite3_finalize(statement)
+    // Names are looked up, and the authorizer is asked, once the text has parsed.
+    guard status != SQLITE_OK, String(cString: sqlite3_errmsg(database)).hasSuffix("syntax error")
+    else { return true }
+    return Int(sqlite3_error_offset(database)) - 2 > offset
   }
 
   private func explain(_ message: String) -> ExpressionError.Code {

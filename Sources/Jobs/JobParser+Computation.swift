@@ -122,21 +122,31 @@ extension JobParser {
 
   /// What a measure asks for that SQL has and this release does not.
   private func notBuilt(_ written: String) -> (what: String, remedy: String?)? {
-    let words = written.lowercased().split { !($0.isLetter || $0.isNumber || $0 == "_") }
-    guard let function = words.first, written.contains("(") else { return nil }
-    if words.dropFirst().first == "distinct" {
+    func words(_ text: Substring) -> [Substring] {
+      text.split { !($0.isLetter || $0.isNumber || $0 == "_") }
+    }
+    let text = written.lowercased()
+    guard let open = text.firstIndex(of: "("), let function = words(text[..<open]).first else {
+      return nil
+    }
+    // A field may be called distinct, over or filter: these words mean more only where a field
+    // follows the one, and the others follow the parentheses.
+    let close = text[open...].firstIndex(of: ")") ?? text.endIndex
+    let arguments = words(text[open..<close])
+    let rest = words(text[close...])
+    if arguments.first == "distinct" && arguments.count > 1 {
       return (
         "measures do not leave out repeated values",
         "Group by the field in a job of its own, and count its rows"
       )
     }
-    if words.contains("filter") && words.contains("where") {
+    if rest.contains("filter") && rest.contains("where") {
       return (
         "a measure has no condition of its own",
         "Write the condition under where, which holds for all measures, in a job of its own"
       )
     }
-    if words.contains("over") {
+    if rest.contains("over") {
       return ("measures have no OVER", "Write window functions under select")
     }
     return Measure.isNotBuilt(String(function))
@@ -160,6 +170,7 @@ extension JobParser {
     do {
       let expression = try Expression(sql, schema: schema)
       _ = try Predicate(expression, schema: schema)
+      warnOfIntegerDivision(in: expression, showsFraction: false, entry, schema)
       return expression
     } catch {
       reader.fail(entry, error, columns: schema)
@@ -245,11 +256,26 @@ extension JobParser {
       case .decimal(_, let scale): scale > 0
       default: false
       }
-    guard showsFractions, let division = expression.integerDivision(in: input) else { return }
+    warnOfIntegerDivision(in: expression, showsFraction: showsFractions, entry, input)
+  }
+
+  private func warnOfIntegerDivision(
+    in expression: Expression, showsFraction: Bool, _ entry: YAMLReader.Entry, _ input: Schema
+  ) {
+    guard let division = expression.integerDivision(in: input, showsFraction: showsFraction) else {
+      return
+    }
     let mended = division.mended.map { "Write \($0)" } ?? "Multiply the dividend by 1.0"
+    let (problem, whole) =
+      division.isCompared
+      ? (
+        ", and compares the quotient with a value that may have one",
+        "CAST(... AS INTEGER) around it"
+      )
+      : ("", "{ sql: ..., type: int64 }")
     reader.warn(
       entry, at: division.position, in: expression.sql,
-      "divides two integers, which drops the fraction",
-      "\(mended); or, if whole numbers are meant, { sql: ..., type: int64 }")
+      "divides two integers, which drops the fraction" + problem,
+      "\(mended); or, if whole numbers are meant, \(whole)")
   }
 }

@@ -68,6 +68,19 @@ private struct Mend: Sendable, CustomTestStringConvertible {
     Mend(
       "CAST(ratio AS INTEGER) + total / 2", "CAST(ratio AS INTEGER) + total / 2.0", 3.5, 15, 0.5),
     Mend("total / 2 + calls / 4", "total / 2.0 + calls / 4.0", 4, 16, 1.25),
+    Mend(
+      "CASE WHEN total / sum(total) OVER () > 0.5 THEN 1 ELSE 0 END",
+      "CASE WHEN 1.0 * total / sum(total) OVER () > 0.5 THEN 1 ELSE 0 END", 0, 1, 0),
+    Mend("total / 2 BETWEEN 3.5 AND 4", "total / 2.0 BETWEEN 3.5 AND 4", 1, 0, 0),
+    Mend("total / calls IN (7.5, 3)", "1.0 * total / calls IN (7.5, 3)", 0, 1, 0),
+    Mend("iif(0.25 < total / calls, 1, 0)", "iif(0.25 < 1.0 * total / calls, 1, 0)", 1, 1, 1),
+    Mend(
+      "CASE total / 2 WHEN 3.5 THEN 1 ELSE 0 END", "CASE total / 2.0 WHEN 3.5 THEN 1 ELSE 0 END",
+      1, 0, 0),
+    Mend("NOT total / 2 >= ratio", "NOT total / 2.0 >= ratio", 0, 0, 0),
+    Mend(
+      "sum(ratio) FILTER (WHERE total / calls > 0.2) OVER ()",
+      "sum(ratio) FILTER (WHERE 1.0 * total / calls > 0.2) OVER ()", 1.5, 1.5, 1.5),
   ]
 }
 
@@ -98,9 +111,26 @@ struct IntegerDivisionTests {
       "substr(city, total / 2)", "ntile(4) OVER (ORDER BY total / 2)",
       "lag(ratio, total / 2) OVER (ORDER BY total)", "ntile(total / 2) OVER ()", "total * calls",
       "percent_rank() OVER (ORDER BY total)", "city / 2", "total % 3", "total -> 'x'",
+      "total / 2 = calls", "total / 2 IN (1, 2)", "total / 2 BETWEEN calls AND 10",
+      "CAST(total / 2 AS INTEGER) > 0.5", "total / 2 IS NULL", "total / 2 AND ratio",
+      "total / 2.0 > 0.5",
     ])
   func exact(sql: String) throws {
     #expect(try Expression(sql, schema: schema).integerDivision(in: schema) == nil)
+  }
+
+  @Test("in a comparison is lost also where the value's own fraction is not seen")
+  func compared() throws {
+    func found(_ sql: String) throws -> IntegerDivision? {
+      try Expression(sql, schema: schema).integerDivision(in: schema, showsFraction: false)
+    }
+    #expect(try found("total / 2") == nil)
+    #expect(try found("total / 2 > 0.5")?.isCompared == true)
+    #expect(try found("total / 2 > 0.5")?.mended == "total / 2.0 > 0.5")
+    let division = try Expression("total / 2 + (calls / 4 > 0.5)", schema: schema)
+      .integerDivision(in: schema)
+    #expect(division?.isCompared == false)
+    #expect(division?.mended == "total / 2.0 + (calls / 4.0 > 0.5)")
   }
 
   @Test("is told with its place")
