@@ -56,7 +56,7 @@ package struct BackfillProposal: Sendable, Equatable {
           switch wish {
           case .gaps: ledger.passedOver
           case .beforeStart: OffsetRangeSet([OffsetRange(from: 0, to: ledger.start)])
-          case .times, .ranges: OffsetRangeSet([OffsetRange(from: 0, to: ledger.nextOffset)])
+          case .times, .ranges: OffsetRangeSet([OffsetRange(from: 0, to: .max)])
           }
       }
     }
@@ -73,7 +73,11 @@ package struct BackfillProposal: Sendable, Equatable {
       for partition in asked {
         guard let ledger = ledgers[partition], var offsets = wanted[partition] else { continue }
         if let from = from[partition] { offsets.remove(OffsetRange(from: 0, to: from)) }
-        if let to = to[partition] { offsets.remove(OffsetRange(from: to, to: .max)) }
+        if case .times = wish {
+          // What lies at progress or above is named as well, up to where the log ends.
+          let end = max(ledger.nextOffset, ends[partition]?.end ?? 0)
+          offsets.remove(OffsetRange(from: to[partition] ?? end, to: .max))
+        }
         if offsets.isEmpty { continue }
         let held = ends[partition].map { OffsetRange(from: $0.low, to: $0.end) }
         let answer = ledger.answer(

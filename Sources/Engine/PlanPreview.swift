@@ -59,7 +59,7 @@ package struct PlanPreview: Sendable {
     facts.keptOffsets = status?.keptOffsets ?? [:]
     facts.undecidedPartitions = Set(
       incidents.filter { $0.kind == .logReplaced }.map(\.partition))
-    facts.backfills = status?.backfills.map(\.request) ?? []
+    facts.backfills = job.canBackfill ? status?.backfills.map(\.request) ?? [] : []
     if let now { facts.holdBack(job.holdBack, since: waitingSince, now: now) }
     for known in status?.partitions ?? [] { facts.ledgers[known.partition] = known.ledger }
     var partitions: [Partition] = []

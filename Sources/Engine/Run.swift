@@ -286,7 +286,7 @@ package final class Run {
         if isKnown(topic, to: source) { continue }
         for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key })
         where partition.source == cluster.name && partition.topic == topic
-          && ledger.nextOffset > ledger.start
+          && !ledger.counted.isEmpty
         {
           try checkpoint.noteReplacedLog(
             partition, logEnd: nil, cause: .topicGone, now: options.clock())
@@ -445,7 +445,10 @@ package final class Run {
           throw following(BatchFault(plan, .expression(error))) { try checkpoint.forgetPlan() }
         } catch let error as SourceError {
           if case .undecodable(let partition, _) = error.code {
-            throw BatchFault(plan, .undecodable(partition, error))
+            // New messages must not wait for a backfill that cannot go on.
+            throw following(BatchFault(plan, .undecodable(partition, error))) {
+              try checkpoint.forgetPlan()
+            }
           }
           if case .beyondEnd(let partition, let end) = error.code {
             try note([ReplacedLog(partition: partition, end: end)])

@@ -104,6 +104,13 @@ struct BackfillCommand: ParsableCommand {
       if !options.quiet { printWarnings(parsed) }
       let folder = try self.job.checkpointFolder(of: job)
       if list { return try listRequests(job, folder) }
+      let failpoint = options.failpoint()
+      func open() throws -> Checkpoint {
+        try waiting {
+          try openExistingCheckpoint(job, folder: folder) { failpoint(.checkpointStep) }
+        }
+      }
+      if let cancel { return try cancelRequest(cancel, job, try open()) }
       guard job.canBackfill else {
         throw CommandError(
           .data,
@@ -122,11 +129,7 @@ struct BackfillCommand: ParsableCommand {
           uniqueKeysWithValues: try reader.status().partitions.map { ($0.partition, $0.ledger) })
         return try show(try proposal(job, ledgers, sources), job, number: nil)
       }
-      let failpoint = options.failpoint()
-      let checkpoint = try waiting {
-        try openExistingCheckpoint(job, folder: folder) { failpoint(.checkpointStep) }
-      }
-      if let cancel { return try cancelRequest(cancel, job, checkpoint) }
+      let checkpoint = try open()
       for (cluster, source) in zip(job.clusters, sources) {
         // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for
         // it otherwise.
@@ -291,7 +294,16 @@ struct BackfillCommand: ParsableCommand {
         backfill \(self.job.commandLine(of: job)) --list
         """)
     }
+    if options.quiet { return }
     let count = left.reduce(0) { $0 + $1.count }
+    if options.json {
+      struct Report: Encodable {
+        let job: String
+        let backfill, cancelled_offsets: Int64
+      }
+      return printExact(
+        try jsonLine(Report(job: job.name, backfill: number, cancelled_offsets: count)))
+    }
     printText(
       "\(job.name): backfill \(number) is cancelled: \(grouped(count)) offsets will not be read; "
         + "what was counted stays")

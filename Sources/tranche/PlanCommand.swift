@@ -73,11 +73,13 @@ struct PlanCommand: ParsableCommand {
         + "\(grouped(job.holdBack.minOffsets)) (trigger.min_offsets)"
     }
     if preview.plan.isEmpty { return "nothing to read" }
+    let offsets = grouped(preview.plan.offsetCount)
     return
-      "batch \(preview.plan.batch) would read \(grouped(preview.plan.offsetCount)) of "
+      "batch \(preview.plan.batch) would read "
       + (preview.plan.backfill.map {
-        "\(grouped(preview.backfillLeft)) offsets that are left to backfill, of backfill \($0)"
-      } ?? "\(grouped(preview.lag)) offsets")
+        "\(offsets) offsets of backfill \($0); \(grouped(preview.backfillLeft)) offsets are left to "
+          + "backfill in all"
+      } ?? "\(offsets) of \(grouped(preview.lag)) offsets")
       + (preview.isRepeated ? " (planned by an interrupted run)" : "")
       + (preview.obstacle == nil ? "" : ", and nothing of a log that was replaced")
   }
