@@ -9,10 +9,11 @@ package struct JobOverlap: Equatable, Sendable {
     package let parsed: JobFile.Parsed
     /// The folder of results without links, `.` and `..`, from the root on; nil on S3.
     package let folder: String?
-    /// What tells this job's checkpoint from another's of the same name.
-    package let checkpointPlace: String
+    /// What tells this job's checkpoint from another's of the same name; nil where the file does
+    /// not say where it lies, as on standard input.
+    package let checkpointPlace: String?
 
-    package init(file: String, parsed: JobFile.Parsed, folder: String?, checkpointPlace: String) {
+    package init(file: String, parsed: JobFile.Parsed, folder: String?, checkpointPlace: String?) {
       self.file = file
       self.parsed = parsed
       self.folder = folder
@@ -57,7 +58,7 @@ package struct JobOverlap: Equatable, Sendable {
         ))
     }
     let (one, other) = (first.parsed.job, second.parsed.job)
-    if one.name == other.name && first.checkpointPlace == second.checkpointPlace {
+    if one.name == other.name, let place = first.checkpointPlace, place == second.checkpointPlace {
       add(
         "name", line: second.parsed.nameLine, value: other.name,
         "is also the name of the job in \(first.file):\(first.parsed.nameLine), and both would "

@@ -20,7 +20,7 @@ extension Words {
 ///
 /// - Parameters:
 ///   - job: Nil where its file cannot be read: then its folder is not named.
-///   - name: As ``JobOptions/name``.
+///   - name: As ``JobNameOption/name``.
 func jobArguments(
   _ file: String, name: String? = nil, _ job: Job?, _ checkpoints: CheckpointOptions,
   _ code: CodeOptions
@@ -39,7 +39,7 @@ func jobArguments(
 
 extension JobOptions {
   func commandLine(of job: Job?) -> String {
-    jobArguments(file, name: name, job, checkpoints, code)
+    jobArguments(file, name: naming.name, job, checkpoints, code)
   }
 }
 

@@ -14,8 +14,14 @@ struct ValidateCommand: ParsableCommand {
       there is a fault.
       """)
 
-  @Argument(help: "Job files.", completion: .file(extensions: ["yaml", "yml"]))
+  @Argument(
+    help: "Job files; - reads one from standard input.",
+    completion: .file(extensions: ["yaml", "yml"]))
   var files: [String]
+
+  @OptionGroup var naming: JobNameOption
+
+  func validate() throws { try naming.validate(files) }
 
   func run() throws {
     var isFaulty = false
@@ -23,7 +29,7 @@ struct ValidateCommand: ParsableCommand {
     var seen: Set<String> = []
     for file in files {
       do {
-        let parsed = try loadParsedJob(file, checksFiles: true)
+        let parsed = try loadParsedJob(file, name: naming.name, checksFiles: true)
         // The same file twice is one job.
         if seen.insert(resolvedPath(file)).inserted { sides.append(side(file, parsed)) }
         printWarnings(parsed)
@@ -47,7 +53,7 @@ struct ValidateCommand: ParsableCommand {
     // Two jobs of one name whose files lead to one folder have one checkpoint.
     return JobOverlap.Side(
       file: file, parsed: parsed, folder: folder,
-      checkpointPlace: folderBesideJob(resolvedFolder(of: file)))
+      checkpointPlace: isStandardInput(file) ? nil : folderBesideJob(resolvedFolder(of: file)))
   }
 }
 

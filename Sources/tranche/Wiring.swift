@@ -20,18 +20,13 @@ struct JobOptions: ParsableArguments {
     completion: .file(extensions: ["yaml", "yml"]))
   var file: String
 
-  @Option(help: "The name of a job that comes on standard input without one.")
-  var name: String?
+  @OptionGroup var naming: JobNameOption
 
   @OptionGroup var checkpoints: CheckpointOptions
 
   @OptionGroup var code: CodeOptions
 
-  func validate() throws {
-    if name != nil && !isStandardInput(file) {
-      throw ValidationError("--name is for a job file from standard input (-).")
-    }
-  }
+  func validate() throws { try naming.validate([file]) }
 
   /// - Throws: As ``loadJob(_:allowsCode:)``.
   func load() throws -> Job { try loadParsed().job }
@@ -41,7 +36,20 @@ struct JobOptions: ParsableArguments {
   /// - Parameter checksFiles: As of ``loadParsedJob(_:name:allowsCode:checksFiles:)``.
   func loadParsed(checksFiles: Bool = false) throws -> JobFile.Parsed {
     try loadParsedJob(
-      file, name: name, allowsCode: code.allowCodeProperties, checksFiles: checksFiles)
+      file, name: naming.name, allowsCode: code.allowCodeProperties, checksFiles: checksFiles)
+  }
+}
+
+/// What a job file's name says of a job without `name:`, and standard input does not.
+struct JobNameOption: ParsableArguments {
+  @Option(help: "The name of a job that comes on standard input without one.")
+  var name: String?
+
+  /// - Throws: `ValidationError` where none of the files comes on standard input.
+  func validate(_ files: [String]) throws {
+    if name != nil && !files.contains(where: isStandardInput) {
+      throw ValidationError("--name is for a job file from standard input (-).")
+    }
   }
 }
 

@@ -985,7 +985,7 @@ struct JobChangeTests {
 struct JobOverlapTests {
   private func side(
     _ file: String, name: String = "", to place: String, endpoint: String? = nil,
-    checkpointPlace: String = "/jobs"
+    checkpointPlace: String? = "/jobs"
   ) throws -> JobOverlap.Side {
     let s3 = endpoint.map { ", s3: { endpoint: \"\($0)\" }" } ?? ""
     let text = example.replacing("name: calls", with: "name: \(name.isEmpty ? file : name)")
@@ -1052,11 +1052,13 @@ struct JobOverlapTests {
     #expect(
       found.map(\.error.description).first?.hasPrefix(
         "b.yaml:1: name: \"x\" is also the name of the job in a.yaml:1") == true)
-    let apart = [
-      try side("a", name: "x", to: "file:/a"),
-      try side("b", name: "x", to: "file:/b", checkpointPlace: "/other"),
-    ]
-    #expect(JobOverlap.find(apart).isEmpty)
+    for place in ["/other", nil] {
+      let apart = [
+        try side("a", name: "x", to: "file:/a", checkpointPlace: place.map { _ in "/jobs" }),
+        try side("b", name: "x", to: "file:/b", checkpointPlace: place),
+      ]
+      #expect(JobOverlap.find(apart).isEmpty, "\(place ?? "standard input")")
+    }
   }
 
   @Test("or more: every pair that clashes is told once")

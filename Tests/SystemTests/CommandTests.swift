@@ -259,6 +259,14 @@ struct CommandTests {
       FileManager.default.fileExists(atPath: "\(scenario.folder.path)/state/job.sqlite")
         && !FileManager.default.fileExists(atPath: "\(scenario.folder.path)/checkpoints"))
     #expect(try tranche("validate", "-", input: text).output == "-: valid\n")
+    #expect(
+      try tranche("validate", "-", input: nameless).errors.contains("or give the name with --name"))
+    #expect(
+      try tranche("validate", "-", "--name", "job", input: nameless).output == "-: valid\n")
+    #expect(try tranche("validate", "job.yaml", "--name", "x", input: "").exitCode == 64)
+    // Whose checkpoint it is nobody knows: the file in the current folder is another job's.
+    #expect(
+      try !tranche("validate", "job.yaml", "-", input: text).errors.contains("one checkpoint"))
     #expect(try tranche("run", "job.yaml", "--name", "x", input: "").exitCode == 64)
   }
 
