@@ -45,9 +45,11 @@ extension Checkpoint {
   ///   - deletesObjects: Whether the objects of the old state are to be deleted where the new one
   ///     does not write them.
   ///   - holder: As for ``init(job:folder:mode:holder:now:release:step:)``, and the others.
+  ///   - step: Called before each change on disk and after the last.
   /// - Throws: ``CheckpointError``; nothing on disk has changed then.
   package static func reset(
-    job: Job, folder: String, deletesObjects: Bool, holder: String, now: Int64, release: String
+    job: Job, folder: String, deletesObjects: Bool, holder: String, now: Int64, release: String,
+    step: () -> Void = {}
   ) throws(CheckpointError) -> ResetState {
     let path = path(ofJob: job.name, folder: folder)
     var facts = stat()
@@ -71,16 +73,20 @@ extension Checkpoint {
       heritage: old?.heritage ?? Heritage()
     ) { () throws(CheckpointError) in
       try lock.confirmInPlace()
+      step()
       guard link(path, aside) == 0 else { throw CheckpointError(errno: errno, path: aside) }
       // Empty where the file could be read: its log was merged.
       for ending in ["-wal", "-journal", "-shm"] {
+        step()
         if isMissingOrEmpty(path + ending) || ending == "-shm" {
           unlink(path + ending)
         } else if rename(path + ending, aside + ending) != 0 {
           throw CheckpointError(errno: errno, path: path + ending)
         }
       }
+      step()
     }
+    step()
     return ResetState(path: aside, place: old?.place, objectCount: old?.objectCount ?? 0)
   }
 

@@ -435,6 +435,10 @@ package final class Checkpoint {
     }
   }
 
+  /// Notes for monitors that the run which began then left nothing to read or publish. This is no
+  /// commit, and no result depends on it.
+  package func noteUpToDate(at milliseconds: Int64) { lock.noteUpToDate(at: milliseconds) }
+
   /// Closes the file, its log merged, for a process that ends without unwinding. The lock is held
   /// on.
   package func close() { try? queue.close() }

@@ -1,13 +1,19 @@
 internal import Glibc
+internal import Tables
 
 /// The exclusive right to run a job: `flock` on `NAME.lock`, held from open to exit and released by
 /// the kernel however the process ends.
+///
+/// The file's first line tells who holds it, the second when a run last had nothing left to read or
+/// to publish. That is no part of the checkpoint, so that a run with nothing new need not commit;
+/// where it is lost, a monitor goes by the last commit.
 ///
 /// The file is never removed: unlinking it would let two processes hold locks on two files of one
 /// name.
 /// - SeeAlso: flock(2).
 package final class RunLock {
   private let path: String
+  private let holder: String
   private let descriptor: Int32
   private let identity: FileIdentity?
 
@@ -27,16 +33,14 @@ package final class RunLock {
       close(descriptor)
       throw CheckpointError(.locked(holder: current), path: path)
     }
-    var line = holder + "\n"
-    let isWritten =
-      ftruncate(descriptor, 0) == 0
-      && line.withUTF8 { pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count }
-    guard isWritten else {
+    let upToDate = Self.upToDate(Self.lines(descriptor))
+    guard Self.write(holder, upToDate: upToDate, to: descriptor) else {
       let number = errno
       close(descriptor)
       throw CheckpointError(errno: number, path: path)
     }
     self.path = path
+    self.holder = holder
     self.descriptor = descriptor
     identity = FileIdentity(descriptor: descriptor)
   }
@@ -97,11 +101,51 @@ package final class RunLock {
     return read(descriptor)
   }
 
+  /// When the last run began that left nothing to read or to publish, in milliseconds since 1970
+  /// UTC; nil where that is not known.
+  package static func upToDate(path: String) -> Int64? {
+    let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    var facts = stat()
+    guard fstat(descriptor, &facts) == 0, kindUnlessRegular(facts) == nil else { return nil }
+    return upToDate(lines(descriptor))
+  }
+
+  /// A file that cannot be written keeps the older time, or none: a monitor is told too much then,
+  /// never too little.
+  func noteUpToDate(at milliseconds: Int64) {
+    _ = Self.write(holder, upToDate: milliseconds, to: descriptor)
+  }
+
+  private static let upToDateStart = "up to date at "
+
+  private static func write(_ holder: String, upToDate: Int64?, to descriptor: Int32) -> Bool {
+    var text = holder + "\n"
+    if let upToDate {
+      text += "\(upToDateStart)\(TimestampText.format(milliseconds: upToDate))\n"
+    }
+    // Cut afterwards: whoever reads meanwhile finds a holder.
+    return text.withUTF8 {
+      pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count
+        && ftruncate(descriptor, $0.count) == 0
+    }
+  }
+
+  private static func upToDate(_ lines: [Substring]) -> Int64? {
+    guard let line = lines.dropFirst().first, line.hasPrefix(upToDateStart) else { return nil }
+    var time = String(line.dropFirst(upToDateStart.count))
+    return time.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+  }
+
   private static func read(_ descriptor: Int32) -> String {
+    lines(descriptor).first.map(String.init) ?? "a process that has not written its name yet"
+  }
+
+  private static func lines(_ descriptor: Int32) -> [Substring] {
     var bytes = [UInt8](repeating: 0, count: 512)
-    let count = pread(descriptor, &bytes, bytes.count, 0)
-    guard count > 0 else { return "a process that has not written its name yet" }
-    return String(decoding: bytes[..<count].prefix { $0 != 0x0A }, as: UTF8.self)
+    let count = max(0, pread(descriptor, &bytes, bytes.count, 0))
+    return String(decoding: bytes[..<count], as: UTF8.self).split(separator: "\n")
   }
 }
 

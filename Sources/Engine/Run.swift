@@ -149,6 +149,7 @@ package final class Run {
   /// - Returns: The summary, and everything that went wrong, what ended the run first; what was
   ///   committed before it stays.
   package func execute() -> (summary: RunSummary, errors: [RunError]) {
+    let startedAt = options.clock()
     timeIsUpAt = options.maxDurationMilliseconds.map { options.nanoseconds() + $0 * 1_000_000 }
     let publisher: Publisher
     let reader: CheckpointReader
@@ -194,7 +195,7 @@ package final class Run {
         try stopwatch.measure(.settle) {
           errors += try Settlement(
             job, checkpoint, reader, store, claim, storeAt: storeAt, options, logger
-          ).settle(&summary)
+          ).settle(&summary, hasReadAll: errors.isEmpty && hasReadAll)
           if try claim.confirm() { try checkpoint.forgetPermission() }
         }
       }
@@ -202,6 +203,10 @@ package final class Run {
     errors += published.errors
     collectingErrors { summary.dirtyCount = try reader.dirtyOutputs().count }
     summary.lag = lag
+    // The ends were asked for later: whatever is unread or unpublished then has come since.
+    if errors.isEmpty && hasReadAll && summary.dirtyCount == 0 && !summary.isStopped {
+      checkpoint.noteUpToDate(at: startedAt)
+    }
     summary.backfillLeft = backfillLeft
     summary.runTimes = stopwatch.times
     return (summary, errors)
@@ -376,6 +381,9 @@ package final class Run {
       return sum + ledger.unreadCount(end: end.end)
     }
   }
+
+  /// Up to the ends that were last asked for, but for what `trigger` holds back on purpose.
+  private var hasReadAll: Bool { lag == 0 || summary.heldBackUntil != nil }
 
   private func takeBatches(
     _ publisher: Publisher, _ executor: any PublishingExecutor, _ reader: CheckpointReader

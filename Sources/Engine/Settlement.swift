@@ -36,8 +36,9 @@ struct Settlement {
     self.logger = logger
   }
 
+  /// - Parameter hasReadAll: Whether this run has read up to the ends it saw.
   /// - Returns: What kept single objects from being published again.
-  func settle(_ summary: inout RunSummary) throws -> [RunError] {
+  func settle(_ summary: inout RunSummary, hasReadAll: Bool) throws -> [RunError] {
     var errors: [RunError] = []
     let unsettled = try reader.unsettledOutputs()
     if !unsettled.isEmpty {
@@ -60,13 +61,15 @@ struct Settlement {
       }
       try checkpoint.settle(unsettled.map(\.objectKey).filter { !differing.contains($0) })
     }
-    if try reader.dirtyOutputs().isEmpty { try deleteRetired(try reader.retiredObjects()) }
+    if try reader.dirtyOutputs().isEmpty {
+      try deleteRetired(try reader.retiredObjects(), hasReadAll: hasReadAll)
+    }
     return errors
   }
 
   /// Deletes what stands at a former place or in a former format, where it is still what we
   /// published. What cannot be deleted now is tried again by the next run.
-  private func deleteRetired(_ objects: [RetiredObject]) throws {
+  private func deleteRetired(_ objects: [RetiredObject], hasReadAll: Bool) throws {
     for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }
     ) {
       guard let place = Job.Output.Destination(text: text) else {
@@ -82,7 +85,10 @@ struct Settlement {
           try claim.begin()
           try claim.finish(reader)
           let current = Set(try reader.objectKeys())
-          for object in objects {
+          let written = Set(current.map(Self.withoutFormat))
+          // After a reset the state may not have come to a window yet: its object stays until then.
+          for object in objects
+          where hasReadAll || written.contains(Self.withoutFormat(object.objectKey)) {
             if !current.contains(object.objectKey) { try delete(object, in: former, isOurs: true) }
             try checkpoint.forgetRetired(object)
           }
@@ -95,6 +101,12 @@ struct Settlement {
           metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
       }
     }
+  }
+
+  /// `batch=000000042/part-0` of `batch=000000042/part-0.csv`: two objects of one window differ in
+  /// their format alone.
+  private static func withoutFormat(_ key: String) -> Substring {
+    key[..<(key.lastIndex(of: ".") ?? key.endIndex)]
   }
 
   /// Also where a bind mount or an access point gives one place two names: both show the same

@@ -6,7 +6,9 @@ package struct HealthFacts: Sendable {
   /// Why the brokers did not say.
   package var lagProblem: String?
   /// Since the last commit; nil where nothing was committed.
-  package var ageMilliseconds: Int64?
+  package var commitMilliseconds: Int64?
+  /// Since the last run began that left nothing to read or to publish; nil where nobody knows.
+  package var upToDateMilliseconds: Int64?
   /// Results that were committed and not published.
   package var unpublishedCount = 0
   /// The run that is active.
@@ -78,13 +80,15 @@ package struct Health: Sendable {
     return [Finding(.critical, "lag \(grouped(lag)) is above \(grouped(most))")]
   }
 
-  /// A job whose topics are silent commits nothing, and is up to date all the same.
+  /// A job whose topics are silent commits nothing, and is up to date all the same: what is unread
+  /// then has come since.
   private static func age(_ facts: HealthFacts) -> Finding {
     guard let age = facts.ageMilliseconds else {
       let isLate = facts.maxAgeMilliseconds != nil && facts.lag != 0
       return Finding(isLate ? .warning : .ok, "nothing was committed yet")
     }
-    let text = "last commit \(timeSpan(age)) ago"
+    let event = age == facts.commitMilliseconds ? "last commit" : "last up to date"
+    let text = "\(event) \(timeSpan(age)) ago"
     guard facts.isTooOld else { return Finding(.ok, text) }
     if facts.lag == 0 { return Finding(.ok, "\(text), and nothing new to read") }
     let most = timeSpan(facts.maxAgeMilliseconds ?? 0)
@@ -145,6 +149,11 @@ package struct Health: Sendable {
 }
 
 extension HealthFacts {
+  /// The longest that what is unread or unpublished can have waited without a run that went on.
+  fileprivate var ageMilliseconds: Int64? {
+    [commitMilliseconds, upToDateMilliseconds].compactMap(\.self).min()
+  }
+
   fileprivate var isTooOld: Bool {
     guard let age = ageMilliseconds, let most = maxAgeMilliseconds else { return false }
     return age > most

@@ -14,8 +14,9 @@ struct CheckCommand: ParsableCommand {
       while a run writes, and changes nothing.
 
       CRITICAL: the next run would stop, because a person must decide something, offsets were \
-      lost, or the job file no longer fits the state; the lag is above --max-lag; the last commit \
-      is older than --max-age while something is left to read, or while results are not published.
+      lost, or the job file no longer fits the state; the lag is above --max-lag; something is \
+      left to read or to publish, and for longer than --max-age no run has committed a batch or \
+      found itself up to date.
       WARNING: results are not published, and no run is active.
       UNKNOWN: the job file or the checkpoint cannot be read, the job has never run, or the \
       brokers cannot be asked.
@@ -26,7 +27,7 @@ struct CheckCommand: ParsableCommand {
   @Option(help: "The most offsets that may be left to read.")
   var maxLag: Int64?
 
-  @Option(help: "How long ago the last commit may be, such as 10m, while something is unread.")
+  @Option(help: "How long new data may wait, such as 10m. More than the time between two runs.")
   var maxAge: DurationArgument?
 
   @Flag(help: "Do not ask the brokers for the lag.")
@@ -81,9 +82,11 @@ struct CheckCommand: ParsableCommand {
     facts.unpublishedCount = status.dirtyOutputs.count
     (facts.recordCount, facts.rejectedCount) = (status.recordCount, status.rejectedCount)
     facts.obstacles = status.incidents.map(words.text)
+    func age(_ time: Int64) -> Int64 { max(0, nowMilliseconds() - time) }
+    facts.upToDateMilliseconds = RunLock.upToDate(path: lockPath).map(age)
     if var committedAt = status.lastCommit?.committedAt {
       let time = committedAt.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
-      facts.ageMilliseconds = time.map { max(0, nowMilliseconds() - $0) }
+      facts.commitMilliseconds = time.map(age)
       facts.obstacles += try changeObstacle(job, folder)
     }
     if !offline {

@@ -14,14 +14,14 @@ struct ResetCommand: ParsableCommand {
       meets. It may write to the same destination. Records that the brokers no longer hold are \
       not counted again.
 
-      Asks a second time: on a terminal for the job's name, elsewhere with --confirm NAME. Waits \
-      for nothing: while a run is active it exits with 75. The old state is put beside the new \
+      Asks a second time: on a terminal for the job's name, elsewhere with --confirm NAME. It \
+      does not wait: while a run is active it exits with 75. The old state is put beside the new \
       one and never deleted.
 
       Objects of the old state stay where the new one does not write them: windows that are older \
       than what the brokers hold, or batches with higher numbers. With --delete-objects, the \
-      first run that publishes all that it has committed deletes those that it has not written \
-      again.
+      first run that reads to the end and publishes everything deletes those that the new state \
+      has not written.
       """)
 
   @OptionGroup var job: JobOptions
@@ -29,10 +29,14 @@ struct ResetCommand: ParsableCommand {
   @Option(help: ArgumentHelp("The job's name, to say that this is meant.", valueName: "name"))
   var confirm: String?
 
-  @Flag(help: "Delete the objects of the old state that the next run does not write again.")
+  @Flag(help: "Delete the objects of the old state that the new one does not write again.")
   var deleteObjects = false
 
+  @Option(name: .customLong("die-at-step"), help: .hidden)
+  var dieAtStep: Int?
+
   func run() throws {
+    let failpoint = Failpoints(dieAtStep: dieAtStep).pass
     try exiting(job) {
       let job = try self.job.load()
       let folder = try self.job.checkpointFolder(of: job)
@@ -40,7 +44,8 @@ struct ResetCommand: ParsableCommand {
       let now = nowMilliseconds()
       let state = try Checkpoint.reset(
         job: job, folder: folder, deletesObjects: deleteObjects, holder: lockHolder(now), now: now,
-        release: "tranche \(release)")
+        release: "tranche \(release)"
+      ) { failpoint(.checkpointStep) }
       printText(
         "\(job.name): the next run starts over, from source.start on. The old state is now "
           + "\(state.path): delete it when nobody needs it any more")
@@ -57,8 +62,8 @@ struct ResetCommand: ParsableCommand {
       state.objectCount == 1 ? "1 object" : "\(grouped(Int64(state.objectCount))) objects"
     if state.objectCount == 0 { return "The old state published nothing" }
     return deleteObjects
-      ? "\(objects) at \(place): the next run replaces those that it writes again, and deletes the "
-        + "others when it has published everything"
+      ? "\(objects) at \(place): the next run replaces those that it writes again. The others are "
+        + "deleted when a run has read and published everything"
       : "\(objects) at \(place): the next run replaces those that it writes again. Delete the "
         + "others by hand where they no longer count"
   }

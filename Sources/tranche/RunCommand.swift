@@ -174,7 +174,7 @@ struct RunFlags: ParsableArguments {
 
 /// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary
 /// everywhere.
-private final class Failpoints: Sendable {
+final class Failpoints: Sendable {
   private let stepsLeft: Mutex<Int?>
 
   init(dieAtStep: Int?) { stepsLeft = Mutex(dieAtStep) }

@@ -24,14 +24,14 @@ private struct Row: Sendable, CustomTestStringConvertible {
 private func facts() -> HealthFacts {
   var facts = HealthFacts(job: "calls")
   facts.lag = 0
-  facts.ageMilliseconds = 40_999
+  facts.commitMilliseconds = 40_999
   facts.maxLag = 1_000
   facts.maxAgeMilliseconds = 600_000
   return facts
 }
 
 private let tooOld: @Sendable (inout HealthFacts) -> Void = {
-  $0.ageMilliseconds = 720_000
+  $0.commitMilliseconds = 720_000
   $0.lag = 5
 }
 
@@ -55,7 +55,7 @@ struct HealthTests {
         $0.lagProblem = "no answer"
       },
       Row("an age at its limit", .ok, "last commit 10 min ago") {
-        $0.ageMilliseconds = 600_000
+        $0.commitMilliseconds = 600_000
         $0.lag = 5
       },
       Row(
@@ -64,6 +64,25 @@ struct HealthTests {
       Row("too old while a run is active", .critical, "the run that is active may hang: pid 7") {
         tooOld(&$0)
         $0.holder = "pid 7"
+      },
+      // The topic was silent for an hour, a run found nothing a minute ago, and data has just come.
+      Row("an old commit where a run was up to date since", .ok, "last up to date 2 min ago") {
+        tooOld(&$0)
+        $0.upToDateMilliseconds = 80_000 + 40_000
+      },
+      Row("no run was up to date for too long", .critical, "last up to date 11 min ago, more than")
+      {
+        tooOld(&$0)
+        $0.upToDateMilliseconds = 660_000
+      },
+      Row("a commit after the last time up to date", .ok, "last commit 40 s ago") {
+        $0.upToDateMilliseconds = 720_000
+        $0.lag = 5
+      },
+      Row("up to date before anything was committed", .ok, "last up to date 5 s ago") {
+        $0.commitMilliseconds = nil
+        $0.upToDateMilliseconds = 5_000
+        $0.lag = 5
       },
       Row("old where nothing is unread", .ok, "last commit 12 min ago, and nothing new to read") {
         tooOld(&$0)
@@ -78,11 +97,11 @@ struct HealthTests {
         $0.maxAgeMilliseconds = nil
       },
       Row("nothing committed while something waits", .warning, "nothing was committed yet") {
-        $0.ageMilliseconds = nil
+        $0.commitMilliseconds = nil
         $0.lag = 5
       },
       Row("nothing committed, and nothing there", .ok, "nothing was committed yet") {
-        $0.ageMilliseconds = nil
+        $0.commitMilliseconds = nil
       },
       Row("not published", .warning, "WARNING - calls: 1 object not published, lag 0") {
         $0.unpublishedCount = 1
@@ -93,7 +112,7 @@ struct HealthTests {
       },
       Row("not published for too long", .critical, "CRITICAL - calls: 2 objects not published") {
         $0.unpublishedCount = 2
-        $0.ageMilliseconds = 720_000
+        $0.commitMilliseconds = 720_000
       },
       Row("a person must decide", .critical, "CRITICAL - calls: decide / now, lag 0") {
         $0.obstacles = ["decide | now"]
@@ -122,7 +141,7 @@ struct HealthTests {
       Health(facts).line
         == "TRANCHE OK - calls: lag 3, last commit 40 s ago, 2 objects not published yet | "
         + "lag=3;;1000;0 age=40s;;600;0 unpublished=2;;;0 records=100c rejected=4c")
-    (facts.lag, facts.ageMilliseconds, facts.maxLag) = (nil, nil, nil)
+    (facts.lag, facts.commitMilliseconds, facts.maxLag) = (nil, nil, nil)
     #expect(Health(facts).line.hasSuffix(" | unpublished=2;;;0 records=100c rejected=4c"))
     let unknown = Health(job: "calls", .init(.unknown, "the job has never run"))
     #expect(unknown.line == "TRANCHE UNKNOWN - calls: the job has never run")

@@ -170,6 +170,49 @@ struct CheckTests {
     #expect(try check(scenario, "--offline", "--max-lag", "1").exitCode == 3)
   }
 
+  @Test("takes no job for late whose topic was silent for an hour, if runs have looked at it since")
+  func silence() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    func produce() throws {
+      try scenario.stack.kafka(
+        scenario.stack.broker, [scenario.samples(partitions: 1, count: 5, seed: 6)])
+    }
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "create", "topic": scenario.topic, "partitions": 1]])
+    try produce()
+    #expect(try scenario.run().exitCode == 0)
+    let path = scenario.folder.path + "/checkpoints/job.sqlite"
+    let change = try execute(
+      "/usr/bin/sqlite3",
+      [path, "UPDATE batches SET committed_at = '2026-01-01T00:00:00.000Z'; SELECT changes()"])
+    #expect(change.output == "1\n", "\(change.errors)")
+    // A run with nothing new commits nothing.
+    let state = try Data(contentsOf: URL(fileURLWithPath: path))
+    #expect(try scenario.run().summary["lag"] as? Int == 0)
+    #expect(try Data(contentsOf: URL(fileURLWithPath: path)) == state)
+    try produce()
+    let check = try check(scenario, "--max-age", "10m")
+    #expect(
+      check.exitCode == 0 && check.output.contains("lag 5, last up to date "), "\(check.output)")
+    // A run that fails keeps what the file says.
+    let lock = try String(
+      contentsOfFile: "\(scenario.folder.path)/checkpoints/job.lock", encoding: .utf8)
+    let longAgo = lock.split(separator: "\n").dropFirst().map { line in
+      line.prefix("up to date at ".count) + "2026-01-02T00:00:00.000Z"
+    }
+    #expect(longAgo.count == 1)
+    try scenario.folder.write("pid 1\n\(longAgo.joined())\n", to: "checkpoints/job.lock")
+    let text = try String(contentsOfFile: "\(scenario.folder.path)/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("5m", with: "10m"), to: "job.yaml")
+    #expect(try scenario.run().exitCode == 78)
+    try scenario.folder.write(text, to: "job.yaml")
+    let late = try self.check(scenario, "--max-age", "10m")
+    #expect(
+      late.exitCode == 2 && late.output.contains("CRITICAL - job: last up to date "),
+      "\(late.output)")
+  }
+
   @Test("is critical while a person must decide, and where the checkpoint is damaged")
   func incidents() throws {
     let scenario = try Scenario()
@@ -256,11 +299,13 @@ struct ResetTests {
       FileManager.default.contentsOfDirectory(atPath: folder).first {
         $0.hasPrefix("job.sqlite.reset-")
       })
-    for ending in ["", "-wal", "-shm"] {
-      try? FileManager.default.removeItem(atPath: "\(folder)/job.sqlite\(ending)")
-    }
-    try FileManager.default.moveItem(
-      atPath: "\(folder)/\(aside)", toPath: "\(folder)/job.sqlite")
+    try FileManager.default.createDirectory(
+      atPath: "\(folder)/new", withIntermediateDirectories: false)
+    let back = try execute(
+      "/bin/sh",
+      ["-c", "mv job.sqlite job.sqlite-wal job.sqlite-shm new/ && mv \(aside) job.sqlite"],
+      directory: folder)
+    #expect(back.exitCode == 0, "\(back.errors)")
     try scenario.folder.write(text, to: "job.yaml")
     #expect(try scenario.state() == state)
     try scenario.stack.kafka(
@@ -269,6 +314,10 @@ struct ResetTests {
     #expect(
       former.exitCode == 78 && former.errors.contains("another checkpoint of this job"),
       "\(former.errors)")
+    #expect(try scenario.tranche("resolve", "job.yaml", "--adopt").exitCode == 0)
+    let goesOn = try scenario.run()
+    #expect(goesOn.exitCode == 0, "\(goesOn.errors)")
+    try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 
   @Test("with --delete-objects leaves no object that the new state did not write")
@@ -282,10 +331,52 @@ struct ResetTests {
     let reset = try scenario.tranche("reset", "job.yaml", "--confirm", "job", "--delete-objects")
     #expect(reset.exitCode == 0, "\(reset.errors)")
     #expect(try scenario.objects().count == 3)
+    // A run that has not read everything leaves what the new state has not come to.
+    let part = try scenario.run("--max-duration", "1ms")
+    #expect(part.exitCode == 0 && part.summary["lag"] as? Int == 200, "\(part.errors)")
+    #expect(try scenario.objects().count == 3)
     #expect(try scenario.run().exitCode == 0)
     #expect(
       Set(try scenario.objects().keys)
         == ["notes.txt", "window_start=2026-11-23T10-00-00Z/part-0.csv"])
+  }
+
+  @Test("does not keep the objects of a former format until everything is read")
+  func format() throws {
+    let scenario = try scenario()
+    #expect(try scenario.run("--max-duration", "1ms").exitCode == 0)
+    let count = try scenario.objects().count
+    let text = try String(contentsOfFile: "\(scenario.folder.path)/job.yaml", encoding: .utf8)
+    try scenario.folder.write(text.replacing("format: csv,", with: "format: json,"), to: "job.yaml")
+    let part = try scenario.run("--max-duration", "1ms")
+    #expect(part.exitCode == 0 && part.summary["lag"] as? Int == 100, "\(part.errors)")
+    let objects = try scenario.objects()
+    #expect(
+      objects.count >= count && objects.keys.allSatisfy { $0.hasSuffix(".json") },
+      "\(objects.keys)")
+  }
+
+  @Test("leaves the old state or the new one, wherever it dies")
+  func dies() throws {
+    let scenario = try scenario()
+    #expect(try scenario.run().exitCode == 0)
+    let state = try scenario.state()
+    for step in 1...20 {
+      let reset = try scenario.tranche(
+        "reset", "job.yaml", "--confirm", "job", "--die-at-step", "\(step)")
+      let hasMoved = try scenario.state() != state
+      let run = try scenario.run()
+      #expect(
+        run.exitCode == 0 && run.summary["records"] as? Int == (hasMoved ? 300 : 0),
+        "died at step \(step): \(run.errors)")
+      #expect(try scenario.state() == state)
+      try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
+      if reset.exitCode == 0 {
+        #expect(hasMoved && step == 7)
+        return
+      }
+    }
+    Issue.record("still dying after 20 steps")
   }
 
   @Test("puts a damaged file aside as well, and says that the place must be taken over")
