@@ -108,11 +108,12 @@ struct RewrittenLogTests {
 
   /// After one run over the five messages of `w` and one of `x`, and a change.
   private struct World {
-    let bench = try! Bench()
+    let bench: Bench
     let job: Job
     let log: MemoryLog
 
     init(policy: String = "fail", change: (MemoryLog) -> Void) throws {
+      bench = try Bench()
       bench.main.create("x", partitionCount: 1)
       job = try RewrittenLogTests.job(policy: policy)
       log = try #require(bench.main.topics["w"]?[0])
