@@ -75,8 +75,8 @@ package struct BackfillProposal: Sendable, Equatable {
         if let from = from[partition] { offsets.remove(OffsetRange(from: 0, to: from)) }
         if case .times = wish {
           // What lies at progress or above is named as well, up to where the log ends.
-          let end = max(ledger.nextOffset, ends[partition]?.end ?? 0)
-          offsets.remove(OffsetRange(from: to[partition] ?? end, to: .max))
+          let end = to[partition] ?? ends[partition]?.end ?? 0
+          offsets.remove(OffsetRange(from: end, to: .max))
         }
         if offsets.isEmpty { continue }
         let held = ends[partition].map { OffsetRange(from: $0.low, to: $0.end) }

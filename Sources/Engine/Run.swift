@@ -195,7 +195,7 @@ package final class Run {
         try stopwatch.measure(.settle) {
           errors += try Settlement(
             job, checkpoint, reader, store, claim, storeAt: storeAt, options, logger
-          ).settle(&summary, hasReadAll: errors.isEmpty && hasReadAll)
+          ).settle(&summary, hasReadAll: errors.isEmpty && lag == 0)
           if try claim.confirm() { try checkpoint.forgetPermission() }
         }
       }
@@ -204,7 +204,7 @@ package final class Run {
     collectingErrors { summary.dirtyCount = try reader.dirtyOutputs().count }
     summary.lag = lag
     // The ends were asked for later: whatever is unread or unpublished then has come since.
-    if errors.isEmpty && hasReadAll && summary.dirtyCount == 0 && !summary.isStopped {
+    if errors.isEmpty && isUpToDate && summary.dirtyCount == 0 && !summary.isStopped {
       checkpoint.noteUpToDate(at: startedAt)
     }
     summary.backfillLeft = backfillLeft
@@ -383,7 +383,7 @@ package final class Run {
   }
 
   /// Up to the ends that were last asked for, but for what `trigger` holds back on purpose.
-  private var hasReadAll: Bool { lag == 0 || summary.heldBackUntil != nil }
+  private var isUpToDate: Bool { lag == 0 || summary.heldBackUntil != nil }
 
   private func takeBatches(
     _ publisher: Publisher, _ executor: any PublishingExecutor, _ reader: CheckpointReader

@@ -70,6 +70,9 @@ struct Settlement {
   /// Deletes what stands at a former place or in a former format, where it is still what we
   /// published. What cannot be deleted now is tried again by the next run.
   private func deleteRetired(_ objects: [RetiredObject], hasReadAll: Bool) throws {
+    if objects.isEmpty { return }
+    let current = Set(try reader.objectKeys())
+    let written = Set(current.map(Self.withoutFormat))
     for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }
     ) {
       guard let place = Job.Output.Destination(text: text) else {
@@ -78,22 +81,23 @@ struct Settlement {
             reason: "table retired_objects names \(text), which is not a valid destination"),
           path: checkpoint.path)
       }
+      // After a reset the state may not have come to a window yet: its object stays until then.
+      let done = objects.filter {
+        hasReadAll || written.contains(Self.withoutFormat($0.objectKey))
+      }
+      if done.isEmpty { continue }
       do {
         let former = place == job.output.destination ? store : try storeAt(place)
         // Another spelling of the same place: what stands there is current.
         if try isSamePlace(former) {
           try claim.begin()
           try claim.finish(reader)
-          let current = Set(try reader.objectKeys())
-          let written = Set(current.map(Self.withoutFormat))
-          // After a reset the state may not have come to a window yet: its object stays until then.
-          for object in objects
-          where hasReadAll || written.contains(Self.withoutFormat(object.objectKey)) {
+          for object in done {
             if !current.contains(object.objectKey) { try delete(object, in: former, isOurs: true) }
             try checkpoint.forgetRetired(object)
           }
         } else {
-          try leave(former, objects)
+          try leave(former, done, isEmptied: done.count == objects.count)
         }
       } catch let error as ObjectStoreError {
         logger.warning(
@@ -118,7 +122,11 @@ struct Settlement {
   }
 
   /// Deletes our objects at a place that this job has left, and our marker last.
-  private func leave(_ former: any ObjectStore, _ objects: [RetiredObject]) throws {
+  ///
+  /// - Parameter isEmptied: Whether these are all of ours that are left there.
+  private func leave(
+    _ former: any ObjectStore, _ objects: [RetiredObject], isEmptied: Bool
+  ) throws {
     let marker = try OwnerMarker.read(from: former)
     var isOurs = false
     if case .found(let marker) = marker {
@@ -134,7 +142,7 @@ struct Settlement {
       if marker != .none { try former.holdPlace() }
       for object in objects { try delete(object, in: former, isOurs: isOurs) }
     }
-    if isOurs { try former.delete(ObjectKey(ObjectKeys.owner)) }
+    if isOurs && isEmptied { try former.delete(ObjectKey(ObjectKeys.owner)) }
     for object in objects { try checkpoint.forgetRetired(object) }
   }
 

@@ -53,30 +53,33 @@ extension Words {
   /// What a person can decide about logs that were replaced, and what each choice means for the
   /// numbers.
   ///
-  /// A topic of which all partitions are in doubt needs one command.
+  /// One command holds for all of a topic's logs that are in doubt, where the same choices fit
+  /// them.
   private func choices(_ incidents: [Incident]) -> String {
     let topics = Dictionary(grouping: incidents) { [$0.partition.source, $0.partition.topic] }
     return topics.values.sorted { $0[0].partition < $1[0].partition }.flatMap { incidents in
       let partition = incidents[0].partition
-      return ReplacedLogChoice.allCases.filter { choice in
-        incidents.allSatisfy { Self.fits(choice, $0.cause) }
-      }.map { choice in
+      let choices = Self.choices(incidents[0].cause)
+      let isWhole =
+        incidents.count > 1 && incidents.allSatisfy { Self.choices($0.cause) == choices }
+      if incidents.count > 1 && !isWhole { return incidents.map { self.choices([$0]) } }
+      return choices.map { choice in
         let command = commands.decide(
           .replacedLog(
             choice, source: partition.source, topic: partition.topic,
-            partition: incidents.count == 1 ? partition.partition : nil))
+            partition: isWhole ? nil : partition.partition))
         return "\(meaning(of: choice)): \(command)"
       }
     }.joined(separator: ". ")
   }
 
   /// There is nothing to read in a partition that is gone, and nothing to pass over in a log that
-  /// ends before progress.
-  private static func fits(_ choice: ReplacedLogChoice, _ cause: Incident.Cause) -> Bool {
+  /// ends before progress. A topic that is gone may be there again by now.
+  private static func choices(_ cause: Incident.Cause) -> [ReplacedLogChoice] {
     switch cause {
-    case .partitionGone, .topicGone: choice == .keep
-    case .logEnded: choice != .gap
-    case .messageChanged, .sentence, .rejects: true
+    case .partitionGone: [.keep]
+    case .topicGone, .logEnded: [.restart, .keep]
+    case .messageChanged, .sentence, .rejects: ReplacedLogChoice.allCases
     }
   }
 

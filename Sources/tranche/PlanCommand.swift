@@ -77,8 +77,8 @@ struct PlanCommand: ParsableCommand {
     return
       "batch \(preview.plan.batch) would read "
       + (preview.plan.backfill.map {
-        "\(offsets) offsets of backfill \($0); \(grouped(preview.backfillLeft)) offsets are left to "
-          + "backfill in all"
+        "\(offsets) offsets of backfill \($0); \(grouped(preview.backfillLeft)) offsets are "
+          + "left to backfill in all"
       } ?? "\(offsets) of \(grouped(preview.lag)) offsets")
       + (preview.isRepeated ? " (planned by an interrupted run)" : "")
       + (preview.obstacle == nil ? "" : ", and nothing of a log that was replaced")

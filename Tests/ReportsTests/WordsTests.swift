@@ -249,8 +249,13 @@ struct WordsTests {
     #expect(
       commands([changed, incident("t", 1, .messageChanged(3))])
         == ["restart main/t", "keep main/t", "gap main/t"])
-    #expect(commands([changed, incident("t", 1, .logEnded)]) == ["restart main/t", "keep main/t"])
-    #expect(commands([changed, incident("t", 1, .partitionGone)]) == ["keep main/t"])
+    #expect(
+      commands([incident("t", 0, .topicGone), incident("t", 1, .logEnded)])
+        == ["restart main/t", "keep main/t"])
+    // Where other choices fit, each log has its own: nobody is led to give up what can be counted.
+    #expect(
+      commands([incident("t", 0, .logEnded), incident("t", 1, .partitionGone)])
+        == ["restart main/t[0]", "keep main/t[0]", "keep main/t[1]"])
     #expect(
       commands([incident("u", 0, .logEnded), changed]) == [
         "restart main/t[0]", "keep main/t[0]", "gap main/t[0]", "restart main/u[0]",
@@ -263,8 +268,10 @@ struct WordsTests {
     #expect(
       Self.words.text(of: Self.incident(.topicGone)) == """
         main/t[2]: the job has read this topic, and the brokers no longer know it: the topic was \
-        deleted. Noticed NOON, last seen LATER. To go on at the job's next offset and count \
-        nothing below it, also if you have restored the old topic: <keep main/t[2]>
+        deleted. Noticed NOON, last seen LATER. To count the new topic from its oldest offset, \
+        beside what was counted of the old one: <restart main/t[2]>. To go on at the job's next \
+        offset and count nothing below it, also if you have restored the old topic: \
+        <keep main/t[2]>
         """)
     #expect(Self.words.detail(of: Self.incident(.sentence("as it was"))) == "as it was")
     #expect(

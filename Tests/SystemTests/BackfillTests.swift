@@ -428,7 +428,8 @@ struct BackfillTests {
         [
           path,
           """
-          SELECT * FROM backfills WHERE state = 'open' OR (state = 'done' AND counted_offsets <> offsets)
+          SELECT * FROM backfills
+          WHERE state = 'open' OR (state = 'done' AND counted_offsets <> offsets)
           """,
         ])
       #expect(unfinished.output == "", "seed \(seed)")
