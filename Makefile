@@ -57,15 +57,17 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || date 
 install:
 	@packaging/install $(TRANCHE) "$(PREFIX)" "$(SYSCONFDIR)" "$(DESTDIR)"
 
-# What install would put there.
+# What install would put there: its files, and the folders of Tranche alone.
 uninstall:
 	@work=$$(mktemp -d)
 	trap 'rm -rf "$$work"' EXIT
 	packaging/install $(TRANCHE) "$(PREFIX)" "$(SYSCONFDIR)" "$$work"
 	cd "$$work"
 	find . ! -type d -printf '%P\0' | (cd "$(DESTDIR)/" && xargs -0 rm -f)
-	find . -depth -mindepth 1 -type d -printf '%P\0' |
-	  (cd "$(DESTDIR)/" && xargs -0 rmdir --ignore-fail-on-non-empty)
+	find . -depth -type d \( -name tranche -o -path '*/tranche/*' \) -printf '%P\0' |
+	  (cd "$(DESTDIR)/" && while IFS= read -r -d '' folder; do
+	    [ ! -d "$$folder" ] || rmdir --ignore-fail-on-non-empty "$$folder"
+	  done)
 
 deb: build
 	@rm -f $(PACKAGES)/tranche_*.deb

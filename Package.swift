@@ -163,7 +163,8 @@ let package = Package(
         "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
         "Simulation", "TestSupport", logging,
       ]),
-    tests("TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows"]),
+    tests(
+      "TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows", "TestSupport"]),
     tests(
       "SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"],
       exclude: ["release-0.1", "oracle.py", "clickhouse.py", "full_disk.sh", "filling_disk.sh"]),

@@ -2,8 +2,8 @@
 /// milliseconds since 1970 UTC, and what became of the runs are told to it.
 package struct Supervision {
   package enum Action: Equatable, Sendable {
-    /// - Parameter tick: When the run was due; missed ticks are one run.
-    case start(job: String, tick: Int64)
+    /// - Parameter due: The tick, the first of those that were missed, or the end of a pause.
+    case start(job: String, due: Int64)
     /// Ask a run to end.
     case interrupt(job: String)
     /// End a run that did not obey.
@@ -13,11 +13,16 @@ package struct Supervision {
   private struct Job {
     /// Nil where the job is to run no more.
     var ticks: Ticks?
-    /// When it is due next.
+    /// The next tick, the first of those that were missed, or when to try again after a failure.
     var due: Int64
+    /// When its pause after a failure ends.
+    var notBefore: Int64 = 0
     var isRunning = false
     /// In a row.
     var failureCount = 0
+
+    /// When it may run next.
+    var start: Int64 { max(due, notBefore) }
   }
 
   private enum Stage: Equatable {
@@ -58,6 +63,7 @@ package struct Supervision {
     }
     job.ticks = ticks
     job.failureCount = 0
+    job.notBefore = 0
     jobs[name] = job.ticks == nil && !job.isRunning ? nil : job
   }
 
@@ -72,7 +78,9 @@ package struct Supervision {
     case .failed(let needsPerson):
       job.failureCount += 1
       let pause = BackOff.milliseconds(failureCount: job.failureCount, needsPerson: needsPerson)
-      job.due = job.ticks?.next(after: now + pause - 1) ?? .max
+      job.notBefore = now + pause
+      // A job with rare ticks must not miss one to a fault that soon passes.
+      if !needsPerson { job.due = min(job.due, job.notBefore) }
     }
     jobs[name] = job.ticks == nil ? nil : job
   }
@@ -109,12 +117,12 @@ package struct Supervision {
 
   /// Those that have waited longest go first.
   private mutating func start(_ now: Int64, slotCount: Int) -> [Action] {
-    let waiting = jobs.filter { !$0.value.isRunning && $0.value.due <= now }
-      .sorted { ($0.value.due, $0.key) < ($1.value.due, $1.key) }
+    let waiting = jobs.filter { !$0.value.isRunning && $0.value.start <= now }
+      .sorted { ($0.value.start, $0.key) < ($1.value.start, $1.key) }
     return waiting.prefix(max(0, slotCount)).map { name, job in
       jobs[name]?.isRunning = true
       jobs[name]?.due = job.ticks?.next(after: now) ?? .max
-      return .start(job: name, tick: job.due)
+      return .start(job: name, due: job.start)
     }
   }
 
@@ -123,6 +131,7 @@ package struct Supervision {
     defer { lastInstant = now }
     guard lastInstant > now + Self.clockToleranceMilliseconds else { return }
     for (name, job) in jobs {
+      jobs[name]?.notBefore -= lastInstant - now
       if let ticks = job.ticks { jobs[name]?.due = min(job.due, ticks.next(after: now)) }
     }
   }
@@ -134,7 +143,7 @@ package struct Supervision {
     switch stage {
     case .working:
       let waiting = jobs.values.filter { !$0.isRunning && $0.ticks != nil }
-      return runningCount < parallelCount ? waiting.map(\.due).min() : nil
+      return runningCount < parallelCount ? waiting.map(\.start).min() : nil
     case .stopping(let deadline, _): return deadline
     case .killing: return nil
     }
@@ -146,9 +155,9 @@ package struct Supervision {
   package var jobCount: Int { jobs.values.count { $0.ticks != nil } }
   package var failingCount: Int { jobs.values.count { $0.failureCount > 0 } }
 
-  /// When a job is due next; nil for one that is to run no more.
+  /// When a job may run next; nil for one that is to run no more.
   package func due(_ name: String) -> Int64? {
-    jobs[name].flatMap { $0.ticks == nil ? nil : $0.due }
+    jobs[name].flatMap { $0.ticks == nil ? nil : $0.start }
   }
   package func failureCount(of name: String) -> Int { jobs[name]?.failureCount ?? 0 }
 }

@@ -13,7 +13,8 @@ struct ScheduleCommand: ParsableCommand {
     discussion: """
       Each run is a process of its own, as if you had typed tranche run. Changed, new and removed \
       job files are noticed within seconds. A tick that comes while the job runs is made up by one \
-      run. A job that fails is left alone for longer each time, up to an hour.
+      run. A job that fails is left alone for longer each time, up to an hour. If two files \
+      have the same name:, the second is not scheduled.
 
       On the first SIGTERM or SIGINT no run is started any more, and those that go on are asked to \
       end and get --grace seconds to publish; a second signal ends them at once. SIGHUP reads all \
@@ -195,8 +196,8 @@ private final class Scheduler {
 
   private func perform(_ action: Supervision.Action) {
     switch action {
-    case .start(let file, let tick):
-      if isVerbose { say("\(name(file)): run started for the tick of \(time(tick))") }
+    case .start(let file, let due):
+      if isVerbose { say("\(name(file)): run started that was due at \(time(due))") }
       do {
         children[file] = try ChildRun(["run", file] + options)
       } catch {

@@ -11,7 +11,8 @@ struct WatchedJobs {
     case scheduled(file: String, name: String, Ticks)
     /// It has neither `trigger.every` nor `trigger.cron`.
     case unscheduled(file: String, name: String)
-    /// It cannot be read, or is not valid; the text says where and why.
+    /// It cannot be read, is not valid, or holds a job that another file has scheduled; the text
+    /// says where and why.
     case faulty(file: String, String)
     case removed(file: String)
   }
@@ -20,6 +21,11 @@ struct WatchedJobs {
   private let allowsCode: Bool
   /// What each file held when it was last looked at; nil where it could not be read.
   private var contents: [String: [UInt8]?] = [:]
+  /// Of the files that are scheduled, the jobs' names: each names one checkpoint.
+  private var names: [String: String] = [:]
+  /// What was last said of a faulty file. It may mend by itself: what it refers to comes, or the
+  /// other file with its job goes.
+  private var faults: [String: String] = [:]
 
   /// - Parameter paths: Job files, and folders of them.
   init(_ paths: [String], allowsCode: Bool) {
@@ -45,20 +51,39 @@ struct WatchedJobs {
   }
   private var isForgotten = false
 
-  /// What was added, changed or removed since the last look, in the order of the files.
+  /// What was removed since the last look, and what was added or changed, in the order of the
+  /// files.
   mutating func changes() -> [Change] {
     var found: [Change] = []
     let files = self.files()
-    for file in files {
-      let bytes = fileBytes(file, byteLimit: JobFile.byteLimit)
-      if !isForgotten, let known = contents[file], known == bytes { continue }
-      contents[file] = .some(bytes)
-      found.append(load(file))
-    }
-    isForgotten = false
     for file in contents.keys.sorted() where !files.contains(file) {
       contents[file] = nil
+      names[file] = nil
+      faults[file] = nil
       found.append(.removed(file: file))
+    }
+    var changed: [String] = []
+    for file in files {
+      let bytes = fileBytes(file, byteLimit: JobFile.byteLimit)
+      let isKnown = !isForgotten && contents[file].map { $0 == bytes } ?? false
+      if isKnown && faults[file] == nil { continue }
+      contents[file] = .some(bytes)
+      changed.append(file)
+      // All names first, so that two files may exchange theirs.
+      names[file] = nil
+      if !isKnown { faults[file] = nil }
+    }
+    isForgotten = false
+    for file in changed {
+      let change = load(file)
+      var fault: String?
+      switch change {
+      case .scheduled(_, let name, _): names[file] = name
+      case .faulty(_, let text): fault = text
+      case .unscheduled, .removed: break
+      }
+      if fault == nil || fault != faults[file] { found.append(change) }
+      faults[file] = fault
     }
     return found
   }
@@ -78,8 +103,13 @@ struct WatchedJobs {
         files.append(path)
       }
     }
+    // One file may have several paths.
     var seen: Set<String> = []
-    return files.filter { seen.insert($0).inserted }
+    return files.filter { file in
+      let path = realpath(file, nil)
+      defer { free(path) }
+      return seen.insert(path.map { String(cString: $0) } ?? file).inserted
+    }
   }
 
   private func load(_ file: String) -> Change {
@@ -87,6 +117,12 @@ struct WatchedJobs {
       let job = try loadJob(file, allowsCode: allowsCode)
       guard let schedule = job.schedule else {
         return .unscheduled(file: file, name: job.name)
+      }
+      if let other = names.first(where: { $0.value == job.name })?.key {
+        return .faulty(
+          file: file,
+          "\(file): the job \(job.name) is scheduled from \(other) already, and two of that name "
+            + "would share a checkpoint. Give one of them another name:, or remove one.")
       }
       var zone = ZoneRules.utc
       // The parser has asked for it.

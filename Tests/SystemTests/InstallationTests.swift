@@ -173,7 +173,11 @@ struct InstallationTests {
         #expect(settings.contains { $0 == (key, "network-online.target") })
       }
     }
-    #expect(try installed.value("SuccessExitStatus", of: "tranche@.service") == "75")
+    // A run ends by the signal that stops it, which systemd takes for a clean end of the scheduler,
+    // but not of a oneshot service; see SuccessExitStatus= in systemd.service(5).
+    #expect(
+      try installed.value("SuccessExitStatus", of: "tranche@.service") == "75 SIGTERM SIGINT")
+    #expect(try installed.value("Type", of: "tranche-schedule.service") == "notify")
   }
 
   @Test("are services that run jobs under one user, in one folder, with the same rights")
@@ -285,8 +289,14 @@ struct InstallationTests {
   func uninstalled() throws {
     let installed = try Installation()
     try installed.write("name: mine\n", to: "jobs/mine.yaml")
+    // Gone already, which is no error.
+    try FileManager.default.removeItem(atPath: installed.documents)
     try installed.make("uninstall")
     let left = try #require(FileManager.default.subpaths(atPath: installed.folder.path))
-    #expect(Set(left) == ["etc", "etc/tranche", "etc/tranche/jobs", "etc/tranche/jobs/mine.yaml"])
+    #expect(
+      Set(left.filter { $0.contains("tranche") })
+        == ["etc/tranche", "etc/tranche/jobs", "etc/tranche/jobs/mine.yaml"])
+    // Folders that were perhaps there before, such as /usr/local/bin.
+    #expect(left.contains("usr/bin") && left.contains("usr/lib/systemd/system"))
   }
 }

@@ -108,9 +108,9 @@ struct SchedulerTests {
       errors.split(separator: "\n").filter { $0.contains(text) }
     }
 
-    /// The ticks for which runs of a job were started, in milliseconds since 1970.
+    /// When the runs of a job that were started were due, in milliseconds since 1970.
     func ticks(_ name: String) -> [Int64] {
-      lines(with: "\(name): run started for the tick of ").compactMap { line in
+      lines(with: "\(name): run started that was due at ").compactMap { line in
         line.split(separator: " ").last.flatMap { milliseconds(String($0)) }
       }
     }
