@@ -117,8 +117,8 @@ test: packages lint
 	.build/release/hotloops
 	.build/release/fuzz 30
 	.build/release/fuzz checkpoint 20
-	.build/release/simulate 0 10000 & first=$$!
-	.build/release/simulate 10000 20000
+	.build/release/simulate 0 6000 & first=$$!
+	.build/release/simulate 6000 12000
 	wait $$first
 
 mutants: packages
