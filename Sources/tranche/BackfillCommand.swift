@@ -92,16 +92,7 @@ struct BackfillCommand: ParsableCommand {
   }
 
   func run() throws {
-    let started = ContinuousClock.now
-    var name: String?
-    try exiting(
-      job, json: options.failureText(started) { name },
-      isSilent: { [options] in options.quiet && isAnotherRunActive($0) }
-    ) {
-      let parsed = try self.job.loadParsed(checksFiles: true)
-      let job = parsed.job
-      name = job.name
-      if !options.quiet { printWarnings(parsed) }
+    try options.exiting(job) { job, started in
       let folder = try self.job.checkpointFolder(of: job)
       if list { return try listRequests(job, folder) }
       let failpoint = options.failpoint()

@@ -1,13 +1,5 @@
 import ArgumentParser
-import Checkpoints
 import Engine
-import Foundation
-import Glibc
-import Jobs
-import Logging
-import ObjectStorage
-import Reports
-import Synchronization
 
 struct RunCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -45,16 +37,7 @@ struct RunCommand: ParsableCommand {
   }
 
   func run() throws {
-    let started = ContinuousClock.now
-    var name: String?
-    try exiting(
-      job, json: options.failureText(started) { name },
-      isSilent: { [options] in options.quiet && isAnotherRunActive($0) }
-    ) {
-      let parsed = try self.job.loadParsed(checksFiles: true)
-      let job = parsed.job
-      name = job.name
-      if !options.quiet { printWarnings(parsed) }
+    try options.exiting(job) { job, started in
       let failpoint = options.failpoint()
       let checkpoint = try openCheckpoint(
         job, folder: try self.job.checkpointFolder(of: job), mode: mode, isQuiet: options.quiet
@@ -67,155 +50,5 @@ struct RunCommand: ParsableCommand {
         maxBatches: maxBatches, failpoint, started: started, logger,
         commandLine: self.job.commandLine(of: job))
     }
-  }
-}
-
-/// What `run` and `backfill` take alike, and do alike.
-struct RunFlags: ParsableArguments {
-  @Option(help: "Begin no batch after this time, such as 50s or 10m; at least one is taken.")
-  var maxDuration: DurationArgument?
-
-  @Option(help: "After SIGTERM or SIGINT, publish committed results for up to this many seconds.")
-  var grace: Int64 = 20
-
-  @Flag(help: "Take what there is, though trigger.min_offsets would hold it back.")
-  var now = false
-
-  @Flag(help: "Print the summary as one line of JSON.")
-  var json = false
-
-  @Flag(help: "Print the time of each step. The JSON summary always has it.")
-  var profile = false
-
-  @Flag(name: .shortAndLong, help: "Print nothing but what went wrong.")
-  var quiet = false
-
-  @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
-  var verbose = false
-
-  @Option(name: .customLong("die-at-step"), help: .hidden)
-  var dieAtStep: Int?
-
-  func validate() throws {
-    if quiet && (json || profile || verbose) {
-      throw ValidationError("--quiet does not go together with --json, --profile or --verbose.")
-    }
-    if grace < 0 || grace > 86_400 {
-      throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
-    }
-  }
-
-  func failpoint() -> @Sendable (Failpoint) -> Void { Failpoints(dieAtStep: dieAtStep).pass }
-
-  /// What `--json` prints of a command that failed before there was a run to sum up.
-  ///
-  /// - Parameter name: The job's, if it is known yet.
-  func failureText(
-    _ started: ContinuousClock.Instant, _ name: @escaping () -> String?
-  ) -> FailureText? {
-    guard json else { return nil }
-    return { failures, code in
-      try RunSummary(job: name() ?? "").jsonText(
-        seconds: (ContinuousClock.now - started) / .seconds(1), failures: failures, exitCode: code)
-    }
-  }
-
-  /// Runs the job and says what became of it.
-  ///
-  /// - Parameters:
-  ///   - started: When the command began.
-  ///   - commandLine: What names the job on a command line.
-  func execute(
-    _ job: Job, _ checkpoint: Checkpoint, sources: [any MessageSource], maxBatches: Int? = nil,
-    _ failpoint: @escaping @Sendable (Failpoint) -> Void, started: ContinuousClock.Instant,
-    _ logger: Logger, commandLine: String
-  ) throws {
-    if !quiet {
-      for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
-    }
-    var options = RunOptions(
-      clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
-    options.maxBatches = maxBatches
-    options.holdsBack = !now
-    options.maxDurationMilliseconds = maxDuration?.milliseconds
-    options.failpoint = failpoint
-    options.isStopRequested = { StopSignal.received != 0 }
-    options.graceMilliseconds = grace * 1_000
-    StopSignal.watch()
-    let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
-    if isWatched { options.onProgress = Progress(started).show }
-    let run = try Run(
-      job: job, checkpoint: checkpoint, sources: sources,
-      storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
-      options: options,
-      logger: logger)
-    let (summary, errors) = run.execute()
-    failpoint(.runEnded)
-    if isWatched { printProgress("\r\u{1B}[K") }
-    let seconds = (ContinuousClock.now - started) / .seconds(1)
-    let failures = Words(jobArguments: commandLine).failures(errors)
-    let exitCode =
-      errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
-    if json {
-      printExact(
-        try summary.jsonText(seconds: seconds, failures: failures, exitCode: exitCode))
-    } else if !quiet && (errors.isEmpty || summary.didAnything) {
-      printText(summary.text(seconds: seconds, place: job.output.destination.text))
-    }
-    if profile && !json { printText(summary.profileText(seconds: seconds)) }
-    for failure in failures { printError("tranche: \(failure.message)") }
-    if !errors.isEmpty { throw ExitCode(exitCode) }
-    if summary.isStopped {
-      checkpoint.close()
-      StopSignal.endProcess()
-    }
-  }
-}
-
-/// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary
-/// everywhere.
-final class Failpoints: Sendable {
-  private let stepsLeft: Mutex<Int?>
-
-  init(dieAtStep: Int?) { stepsLeft = Mutex(dieAtStep) }
-
-  @Sendable func pass(_ failpoint: Failpoint) {
-    stepsLeft.withLock { stepsLeft in
-      guard let left = stepsLeft else { return }
-      stepsLeft = left - 1
-      if left == 1 { kill(getpid(), SIGKILL) }
-    }
-  }
-}
-
-/// One line on the terminal, rewritten at most ten times a second.
-private final class Progress: Sendable {
-  private let started: ContinuousClock.Instant
-  private let state = Mutex(State())
-
-  private struct State {
-    var shown: ContinuousClock.Instant?
-    /// When the run was seen to backfill first, and how much it had counted then.
-    var backfill: (began: ContinuousClock.Instant, before: Int64)?
-  }
-
-  init(_ started: ContinuousClock.Instant) { self.started = started }
-
-  @Sendable func show(_ progress: RunProgress) {
-    let now = ContinuousClock.now
-    let (isDue, backfill) = state.withLock { state in
-      if state.backfill == nil && progress.backfilledCount > 0 {
-        state.backfill = (now, progress.backfilledCount)
-      }
-      if let last = state.shown, now - last < .milliseconds(100) { return (false, state.backfill) }
-      state.shown = now
-      return (true, state.backfill)
-    }
-    guard isDue else { return }
-    let text = progress.text(
-      seconds: (now - started) / .seconds(1),
-      backfillSeconds: backfill.map { (now - $0.began) / .seconds(1) } ?? 0,
-      backfilledBefore: backfill?.before ?? 0)
-    printProgress("\r\u{1B}[K" + text)
   }
 }
