@@ -4,92 +4,9 @@ internal import Formats
 package import Jobs
 package import Logging
 package import ObjectStorage
-package import Offsets
+internal import Offsets
 internal import Tables
 internal import Windows
-
-/// What the caller of a run decides.
-package struct RunOptions: Sendable {
-  /// Nil: until the ends seen at the start are reached.
-  package var maxBatches: Int?
-  /// After so long the run begins no other batch, and publishes what it has committed. Nil: until
-  /// the ends seen at the start are reached.
-  package var maxDurationMilliseconds: Int64?
-  /// Whether `trigger.min_offsets` holds batches back.
-  package var holdsBack = true
-  /// Milliseconds since 1970 UTC. History columns show it, and `trigger.max_delay` counts by it; no
-  /// result depends on it.
-  package var clock: @Sendable () -> Int64
-  /// Asked while a batch is read and between batches; true abandons the uncommitted
-  /// batch and ends the run without an error.
-  package var isStopRequested: @Sendable () -> Bool = { false }
-  /// How long a run that was told to stop goes on publishing what it has committed; objects that
-  /// are left stay dirty.
-  package var graceMilliseconds: Int64 = 20_000
-  /// Nanoseconds of a clock that never goes back: for measuring, and for `output.publish: every`.
-  package var nanoseconds: @Sendable () -> Int64
-  /// Called after each commit, for a person who watches.
-  package var onProgress: (@Sendable (RunProgress) -> Void)?
-  package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
-  /// Makes who publishes beside the run.
-  package var publishingExecutor: @Sendable () -> any PublishingExecutor = { PublisherThread() }
-  /// Of Tranche: `0.3.0`.
-  package var release: String
-  /// Random, and another for every run: marks a place as written by this run.
-  package var token: @Sendable () -> String = {
-    String(UInt64.random(in: .min ... .max), radix: 16)
-      + String(UInt64.random(in: .min ... .max), radix: 16)
-  }
-
-  package init(
-    clock: @escaping @Sendable () -> Int64, nanoseconds: @escaping @Sendable () -> Int64,
-    release: String
-  ) {
-    self.clock = clock
-    self.nanoseconds = nanoseconds
-    self.release = release
-  }
-}
-
-package struct RunProgress: Sendable, Equatable {
-  package var batchCount: Int
-  package var recordCount: Int64
-  /// Offsets that are left to read before the ends that were last asked for.
-  package var lag: Int64
-  /// Offsets that this run has backfilled, and that backfills are yet to count.
-  package var backfilledCount: Int64
-  package var backfillLeft: Int64
-}
-
-/// What a run did.
-package struct RunSummary: Sendable, Equatable {
-  package var job: String
-  package var batchCount = 0
-  package var offsetCount: Int64 = 0
-  package var recordCount: Int64 = 0
-  package var countedCount: Int64 = 0
-  package var rejectedCount: Int64 = 0
-  package var lostOffsetCount: Int64 = 0
-  /// Of the offsets, those that were backfilled.
-  package var backfilledCount: Int64 = 0
-  /// Offsets that backfills are yet to count.
-  package var backfillLeft: Int64 = 0
-  /// What the brokers did not hold of backfills.
-  package var unheld: [PartitionRange] = []
-  package var publishedCount = 0
-  package var dirtyCount = 0
-  package var lag: Int64 = 0
-  package var repeatedBatch: Int64?
-  /// Until when what is left waits for more; milliseconds since 1970 UTC.
-  package var heldBackUntil: Int64?
-  package var isStopped = false
-  /// Of the thread that reads, folds and commits.
-  package var runTimes = StepTimes()
-  /// Of the thread that renders and publishes beside it.
-  package var publisherTimes = StepTimes()
-
-  package init(job: String) { self.job = job }
-}
 
 /// One invocation of a job: publishes what is dirty, repeats an interrupted batch, then takes
 /// batches until the ends seen at its start. While a backfill is pending it goes on, and asks for
@@ -110,8 +27,7 @@ package final class Run {
   private var partitions: [DiscoveredPartition] = []
   private var keptOffsets: [PartitionID: Offset] = [:]
   private var undecidedPartitions: Set<PartitionID> = []
-  /// Partitions whose log was compared since the ends were asked for.
-  private var comparedPartitions: Set<PartitionID> = []
+  private var logComparison = LogComparison()
   /// When the ends were asked for, and whether nothing was committed since.
   private var endsAskedAt: Int64 = 0
   private var haveEndsChanged = false
@@ -222,7 +138,7 @@ package final class Run {
   /// Confirms each cluster, starts partitions met for the first time, and asks for the ends.
   private func discoverPartitions() throws {
     partitions = []
-    comparedPartitions = []
+    logComparison = LogComparison()
     endsAskedAt = options.nanoseconds()
     haveEndsChanged = true
     keptOffsets = try checkpoint.keptPartitions()
@@ -486,65 +402,15 @@ package final class Run {
     }
   }
 
-  /// Makes sure that each log of a plan is still the one that was read: whenever the ends were
-  /// asked for, before anything of the partition is counted. Partitions that are not planned cost
-  /// nothing.
-  private func compareLogs(_ plan: BatchPlan) throws {
-    var logs: [(range: PartitionRange, fingerprint: Fingerprint, end: Offset)] = []
-    var found = partitions[...]
-    for partition in plan.ranges.map(\.partition) where comparedPartitions.count < partitions.count
-    {
-      if comparedPartitions.contains(partition) { continue }
-      found = found.drop { $0.partition < partition }
-      guard let fingerprint = checkpoint.fingerprints[partition],
-        let ledger = checkpoint.ledgers[partition], let end = found.first?.end,
-        let range = ledger.comparable(from: fingerprint.offset, low: end.low)
-      else {
-        comparedPartitions.insert(partition)
-        continue
-      }
-      logs.append((PartitionRange(partition, range), fingerprint, end.end))
-    }
-    for (name, ranges) in BatchPlan.bySource(logs.map(\.range)) {
-      try source(name).prepare(Array(ranges))
-    }
-    var replaced: [ReplacedLog] = []
-    for log in logs {
-      if let other = try replacedLog(log.range, log.fingerprint, end: log.end) {
-        replaced.append(other)
-      } else {
-        comparedPartitions.insert(log.range.partition)
-      }
-    }
-    if !replaced.isEmpty { throw LogsReplaced(logs: replaced) }
-  }
-
-  /// - Returns: Nil where the log is the one that was read, as far as that can be told.
-  private func replacedLog(
-    _ range: PartitionRange, _ fingerprint: Fingerprint, end: Offset
-  ) throws -> ReplacedLog? {
-    do {
-      let isReplaced = try isReplaced(fingerprint) { body in
-        try source(range.partition.source).read([range]) { lent in
-          if options.isStopRequested() { throw StopRequested() }
-          body(lent.messages)
-        }
-      }
-      return isReplaced
-        ? ReplacedLog(partition: range.partition, end: end, changedAt: fingerprint.offset) : nil
-    } catch let error as SourceError {
-      guard case .beyondEnd(let partition, let end) = error.code else { throw error }
-      return ReplacedLog(partition: partition, end: end)
-    }
-  }
-
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     let next = stopwatch.measure(.plan) { planAfter(plan, facts) }
-    try stopwatch.measure(.read) {
-      try compareLogs(plan)
-      if let next { try compareLogs(next) }
-    }
     try stopwatch.measure(.read) { () throws in
+      for plan in [plan, next].compactMap(\.self) {
+        let replaced = try logComparison.replacedLogs(
+          in: plan, partitions, checkpoint, source: source
+        ) { if options.isStopRequested() { throw StopRequested() } }
+        if !replaced.isEmpty { throw LogsReplaced(logs: replaced) }
+      }
       for (name, ranges) in plan.rangesBySource + (next?.rangesBySource ?? []) {
         try source(name).prepare(Array(ranges))
       }
