@@ -77,6 +77,15 @@ private func commit(
 
 @Suite("A checkpoint")
 struct CheckpointTests {
+  /// Of the first window whose object is not published.
+  private func lineage(_ reader: CheckpointReader) throws -> [Lineage]? {
+    let output = try #require(try reader.dirtyOutputs().first)
+    guard case .window(_, let lineage) = try reader.content(of: output, job: job()).content else {
+      return nil
+    }
+    return lineage
+  }
+
   @Test(
     """
     merges batches into the state, NULL keys and canonically equal texts apart, sorted by bytes \
@@ -111,14 +120,8 @@ struct CheckpointTests {
     #expect(checkpoint.nextBatch == 2)
     #expect(checkpoint.ledgers[partition]?.start == 7)
     #expect(checkpoint.ledgers[partition]?.nextOffset == 9)
-    let reader = try CheckpointReader(path: checkpoint.path)
-    let output = try #require(try reader.dirtyOutputs().first)
-    guard case .window(_, let lineage) = try reader.content(of: output, job: job()).content else {
-      Issue.record("no window")
-      return
-    }
     #expect(
-      lineage == [
+      try lineage(CheckpointReader(path: checkpoint.path)) == [
         Lineage(partition: partition, smallestOffset: 7, largestOffset: 8, recordCount: 2)
       ])
   }
@@ -627,13 +630,8 @@ extension CheckpointTests {
     let reader = try CheckpointReader(path: checkpoint.path)
     let table = try reader.table(of: Window(0), job: job())
     #expect(table[1].integers == [1 + 2 + 4 + 16 + 32 + 64 + 128 + 256, 8])
-    let output = try #require(try reader.dirtyOutputs().first)
-    guard case .window(_, let lineage) = try reader.content(of: output, job: job()).content else {
-      Issue.record("no window")
-      return
-    }
     #expect(
-      lineage == [
+      try lineage(reader) == [
         Lineage(partition: partition, smallestOffset: 4, largestOffset: 15, recordCount: 9)
       ])
     #expect(
