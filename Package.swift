@@ -79,6 +79,7 @@ let package = Package(
         "ObjectStorage", "Engine",
       ]),
     module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets", logging]),
+    module("Trials", ["Engine", "ObjectStorage", "Offsets", "Tables"]),
     .executableTarget(
       name: "tranche",
       dependencies: [
@@ -102,20 +103,17 @@ let package = Package(
     .executableTarget(
       name: "fuzz",
       dependencies: [
-        "Checkpoints", "Engine", "Expressions", "Fakes", "Formats", "Jobs", "ObjectStorage",
-        "Offsets", "Tables", "TestSupport", "Windows",
+        "Checkpoints", "Engine", "Expressions", "Formats", "Jobs", "ObjectStorage", "Offsets",
+        "Tables", "TestSupport", "Trials", "Windows",
         logging, sqlite,
       ],
       path: "Tests/Fuzz",
-      swiftSettings: settings),
-    .target(
-      name: "Fakes", dependencies: ["Engine", "ObjectStorage", "Offsets"], path: "Tests/Fakes",
       swiftSettings: settings),
     .target(name: "MallocCounter", path: "Tests/MallocCounter"),
     .executableTarget(
       name: "hotloops",
       dependencies: [
-        "Checkpoints", "Engine", "Expressions", "Fakes", "Jobs", "MallocCounter", "TestSupport",
+        "Checkpoints", "Engine", "Expressions", "Jobs", "MallocCounter", "TestSupport", "Trials",
         logging,
       ],
       path: "Tests/HotLoops",
@@ -147,11 +145,12 @@ let package = Package(
     tests("SchedulingTests", ["Scheduling", "TestSupport"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),
     tests(
-      "ObjectStorageTests", ["Fakes", "HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport"]),
+      "ObjectStorageTests",
+      ["HTTP", "Jobs", "ObjectStorage", "Simulation", "TestSupport", "Trials"]),
     tests(
       "KafkaTests",
       [
-        "CRdKafka", "Engine", "Fakes", "Jobs", "Kafka", "Offsets", "Simulation", "TestSupport",
+        "CRdKafka", "Engine", "Jobs", "Kafka", "Offsets", "Simulation", "TestSupport", "Trials",
         "Wiring",
       ]),
     tests(
@@ -160,8 +159,8 @@ let package = Package(
     tests(
       "EngineTests",
       [
-        "Checkpoints", "Engine", "Fakes", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
-        "Simulation", "TestSupport", logging,
+        "Checkpoints", "Engine", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
+        "Simulation", "TestSupport", "Trials", logging,
       ]),
     tests(
       "TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows", "TestSupport"]),

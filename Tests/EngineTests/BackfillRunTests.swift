@@ -1,5 +1,4 @@
 import Checkpoints
-import Fakes
 import Foundation
 import Jobs
 import Logging
@@ -7,6 +6,7 @@ import Offsets
 import Synchronization
 import TestSupport
 import Testing
+import Trials
 
 @testable import Engine
 

@@ -1,6 +1,5 @@
 import Checkpoints
 import Engine
-import Fakes
 import Formats
 import Foundation
 import Jobs
@@ -9,6 +8,7 @@ import Offsets
 import Reports
 import TestSupport
 import Testing
+import Trials
 
 /// Changes every key of the job file between two runs and looks at what happens: to the checkpoint,
 /// to the objects that stand, and to

@@ -1,7 +1,7 @@
-import Fakes
 import Jobs
 import Offsets
 import Testing
+import Trials
 
 @testable import Engine
 

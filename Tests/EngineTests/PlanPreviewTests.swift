@@ -1,6 +1,5 @@
 import Checkpoints
 import Engine
-import Fakes
 import Foundation
 import Jobs
 import Logging
@@ -8,6 +7,7 @@ import Offsets
 import Synchronization
 import TestSupport
 import Testing
+import Trials
 
 /// A cluster in memory that tells which ranges were read.
 private final class ListeningSource: MessageSource {

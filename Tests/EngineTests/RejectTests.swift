@@ -1,6 +1,5 @@
 import Checkpoints
 import Engine
-import Fakes
 import Foundation
 import Jobs
 import Logging
@@ -8,6 +7,7 @@ import Offsets
 import Reports
 import TestSupport
 import Testing
+import Trials
 
 /// What is kept and told of a record that cannot be used, from a broker to the object beside the
 /// results, all of it in memory but the checkpoint.

@@ -1,12 +1,12 @@
 import Checkpoints
 import Engine
-import Fakes
 import Foundation
 import Jobs
 import Logging
 import Offsets
 import TestSupport
 import Testing
+import Trials
 
 /// A cluster that cannot be reached; something happens just before it says so.
 private final class UnreachableSource: MessageSource {

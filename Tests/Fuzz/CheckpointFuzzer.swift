@@ -1,6 +1,5 @@
 import Checkpoints
 import Engine
-import Fakes
 import Formats
 import Foundation
 import Glibc
@@ -9,6 +8,7 @@ import ObjectStorage
 import Offsets
 import Tables
 import TestSupport
+import Trials
 import Windows
 
 /// A checkpoint is input too: what `run`, `status`, `show` and `plan` do with one whose pages or

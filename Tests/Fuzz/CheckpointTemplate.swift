@@ -1,6 +1,5 @@
 import Checkpoints
 import Engine
-import Fakes
 import Foundation
 import Jobs
 import Logging
@@ -8,6 +7,7 @@ import ObjectStorage
 import Offsets
 import Synchronization
 import TestSupport
+import Trials
 
 /// A job, and its checkpoint as a run left it that died in its middle.
 struct CheckpointTemplate {

@@ -9,7 +9,6 @@
 import Checkpoints
 import Engine
 import Expressions
-import Fakes
 import Foundation
 import Glibc
 import Jobs
@@ -17,6 +16,7 @@ import Logging
 import MallocCounter
 import Synchronization
 import TestSupport
+import Trials
 
 let partitionCount = 6
 let batchCount = 6

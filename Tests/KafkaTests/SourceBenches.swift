@@ -1,10 +1,10 @@
 import Engine
-import Fakes
 import Foundation
 import Jobs
 import Kafka
 import Offsets
 import TestSupport
+import Trials
 import Wiring
 
 @testable import Simulation

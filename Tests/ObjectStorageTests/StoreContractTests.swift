@@ -1,7 +1,7 @@
-import Fakes
 import Foundation
 import TestSupport
 import Testing
+import Trials
 
 @testable import ObjectStorage
 

@@ -104,8 +104,7 @@ package final class MemoryLog {
   }
 }
 
-/// A cluster in memory: topics with their partitions, and what a test does to them between two
-/// runs.
+/// A cluster in memory: topics with their partitions, and what is done to them between two runs.
 package final class MemoryCluster {
   package var identifier: String
   package var topics: [String: [MemoryLog]] = [:]

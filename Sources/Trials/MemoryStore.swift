@@ -1,7 +1,9 @@
 package import ObjectStorage
 internal import Synchronization
+internal import Tables
 
-/// Places of objects in memory, by location: what a test's stores have in common.
+/// Places of objects in memory, by location: what the stores of one trial, or of one test, have in
+/// common.
 package final class MemoryPlaces: Sendable {
   private struct State {
     var objects: [String: [String: [UInt8]]] = [:]
@@ -82,11 +84,8 @@ package struct MemoryStore: ObjectStore {
       .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }.map { ObjectKey($0) }
   }
 
-  /// FNV-1a: any function of the bytes will do.
+  /// Any function of the bytes will do.
   private static func etag(_ bytes: [UInt8]) -> String {
-    let hash = bytes.reduce(UInt64(0xCBF2_9CE4_8422_2325)) {
-      ($0 ^ UInt64($1)) &* 0x0000_0100_0000_01B3
-    }
-    return String(hash, radix: 16)
+    String(bytes.withUnsafeBytes { hash(of: $0) }, radix: 16)
   }
 }
