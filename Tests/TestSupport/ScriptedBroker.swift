@@ -30,60 +30,28 @@ package final class ScriptedBroker: Sendable {
     package static let tls = Role.says([0x15, 3, 3, 0, 2, 2, 0x46, 0x15, 3, 3, 0, 2, 1, 0])
   }
 
-  package let port: UInt16
-  private let listener: Int32
-  private let role: Role
+  private let listener: LoopbackListener
 
   package init(_ role: Role) {
-    self.role = role
     let isFull = if case .isFull = role { true } else { false }
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    port = Self.bound(listener)
-    precondition(listen(listener, isFull ? 0 : 16) == 0, "no port for the scripted broker")
-    self.listener = listener
+    listener = LoopbackListener(backlog: isFull ? 0 : 16)
     if isFull {
       // One more than the queue takes; they are never accepted.
       for _ in 0..<2 { _ = Self.connected(to: port, waits: false) }
       return
     }
-    Thread { [port] in
-      while case let connection = accept(listener, nil, nil), connection >= 0 {
-        Thread { Self.serve(connection, role, port) }.start()
-      }
-    }.start()
-  }
-
-  deinit {
-    shutdown(listener, Int32(SHUT_RDWR))
-    close(listener)
-  }
-
-  package var address: String { "127.0.0.1:\(port)" }
-
-  private static func bound(_ descriptor: Int32) -> UInt16 {
-    var address = loopback(0)
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-      }
+    listener.accept { [port] connection in
+      Thread { Self.serve(connection, role, port) }.start()
     }
-    precondition(isBound, "no port for the scripted broker")
-    return UInt16(bigEndian: address.sin_port)
   }
 
-  private static func loopback(_ port: UInt16) -> sockaddr_in {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    address.sin_port = port.bigEndian
-    return address
-  }
+  package var port: UInt16 { listener.port }
+  package var address: String { "127.0.0.1:\(port)" }
 
   private static func connected(to port: UInt16, waits: Bool = true) -> Int32 {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     if !waits { _ = fcntl(descriptor, F_SETFL, O_NONBLOCK) }
-    var address = loopback(port)
+    var address = sockaddr_in(loopbackPort: port)
     _ = withUnsafePointer(to: &address) { pointer in
       pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
         connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))

@@ -19,8 +19,7 @@ package final class ScriptedServer: @unchecked Sendable {
     case endless(head: String, piece: String, pauseMilliseconds: UInt32 = 0)
   }
 
-  package let port: UInt16
-  private let listener: Int32
+  private let listener = LoopbackListener(backlog: 16)
   private let lock = NSLock()
   private var script: [Reply]
   private let last: Reply
@@ -32,31 +31,10 @@ package final class ScriptedServer: @unchecked Sendable {
   package init(_ script: [Reply], then last: Reply = .status(200)) {
     self.script = script
     self.last = last
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let bound = withUnsafeMutablePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(listener, $0, length) == 0 && getsockname(listener, $0, &length) == 0
-      }
-    }
-    precondition(bound && listen(listener, 16) == 0, "no port for the scripted server")
-    self.listener = listener
-    port = UInt16(bigEndian: address.sin_port)
-    Thread { [weak self] in
-      while case let connection = accept(listener, nil, nil), connection >= 0 {
-        self?.serve(connection)
-      }
-      // Not in deinit: this thread would then take connections from whatever has the number next.
-      close(listener)
-    }.start()
+    listener.accept { [weak self] in self?.serve($0) }
   }
 
-  /// Ends the thread's wait.
-  deinit { shutdown(listener, Int32(SHUT_RDWR)) }
-
+  package var port: UInt16 { listener.port }
   package var endpoint: String { "http://127.0.0.1:\(port)" }
   /// The first line of every request: `PUT /bucket/key HTTP/1.1`.
   package var requests: [String] {
