@@ -147,36 +147,40 @@ final class ClientEvents: Sendable {
 
   /// Why the question that began at an instant is not answered, where a line says it.
   func cause(ofQuestionAt milliseconds: Int64) -> FailureCause? {
-    FailureCause.find(in: lines(since: milliseconds - Self.memoryMilliseconds))
+    cause(since: milliseconds - Self.memoryMilliseconds)
   }
 
-  /// As ``cause(ofQuestionAt:)``, if waiting does not mend it. One broker's refusal a while ago
-  /// does not end the next question.
+  /// A cause that waiting does not mend, from lines since the question began only: a refusal before
+  /// that must not end this question.
   func lastingCause(ofQuestionAt milliseconds: Int64) -> FailureCause? {
-    FailureCause.find(in: lines(since: milliseconds)).flatMap { $0.isLasting ? $0 : nil }
+    cause(since: milliseconds).flatMap { $0.isLasting ? $0 : nil }
   }
 
-  /// Whether the question may be answered a moment later that came to an error.
-  ///
-  /// Newer releases forget the partitions of a broker that they cannot reach, so that an unknown
-  /// partition may be one of those.
+  /// Whether a question that ended in this error may be answered a moment later.
   func mayPass(_ error: rd_kafka_resp_err_t, ofQuestionAt milliseconds: Int64) -> Bool {
-    if KafkaError.isPassing(error) { return true }
-    guard error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
-      case .advertisedAddress = cause(ofQuestionAt: milliseconds)
-    else { return false }
-    return true
+    KafkaError.isPassing(error)
+      || isForgotten(error, since: milliseconds - Self.memoryMilliseconds)
   }
 
-  /// What the last error of a question means whose time is over: that of a forgotten partition is
-  /// its broker's, if that could not be reached meanwhile either.
+  /// What the last error means once the question's time is over. An unknown partition whose broker
+  /// could not be reached since the question began counts as a broker that cannot be reached.
   func meaning(
     of error: rd_kafka_resp_err_t, ofQuestionAt milliseconds: Int64
   ) -> rd_kafka_resp_err_t {
+    isForgotten(error, since: milliseconds) ? RD_KAFKA_RESP_ERR__TRANSPORT : error
+  }
+
+  private func cause(since milliseconds: Int64) -> FailureCause? {
+    FailureCause.find(in: lines(since: milliseconds))
+  }
+
+  /// Whether the partition is unknown because a broker could not be reached: newer releases forget
+  /// the partitions of such a broker.
+  private func isForgotten(_ error: rd_kafka_resp_err_t, since milliseconds: Int64) -> Bool {
     guard error == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
-      case .advertisedAddress = FailureCause.find(in: lines(since: milliseconds))
-    else { return error }
-    return RD_KAFKA_RESP_ERR__TRANSPORT
+      case .advertisedAddress = cause(since: milliseconds)
+    else { return false }
+    return true
   }
 
   /// The newest line that tells of a trouble.
