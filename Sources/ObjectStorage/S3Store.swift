@@ -122,7 +122,7 @@ package final class S3Store: ObjectStore {
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
     let hadChecksum = sendsChecksum.load(ordering: .relaxed)
     var answer = try attemptPut(bytes, at: key, withChecksum: hadChecksum)
-    if meaning(answer) == .noChecksum, !hadChecksum {
+    if answer.meaning == .noChecksum, !hadChecksum {
       sendsChecksum.store(true, ordering: .relaxed)
       answer = try attemptPut(
         bytes, at: key, withChecksum: true, hadUnansweredAttempt: answer.hadUnansweredAttempt)
@@ -261,17 +261,16 @@ package final class S3Store: ObjectStore {
     var text: String { String(decoding: body, as: UTF8.self) }
     /// S3's word for what is wrong.
     var code: String? { XMLText.first("Code", in: text) }
+    /// Nil for a success.
+    var meaning: S3Answer.Meaning? {
+      if isSuccess { return nil }
+      return S3Answer.meaning(
+        ofStatus: status, code: code, message: XMLText.first("Message", in: text) ?? "")
+    }
     var isSuccess: Bool { (200...299).contains(status) }
     /// A server's fault does not say what became of the request, nor does a gateway's; that it
     /// cannot do something, or has no room, does.
     var mayBeApplied: Bool { (500...599).contains(status) && status != 501 && status != 507 }
-  }
-
-  private func meaning(_ answer: Answer) -> S3Answer.Meaning? {
-    if answer.isSuccess { return nil }
-    return S3Answer.meaning(
-      ofStatus: answer.status, code: answer.code,
-      message: XMLText.first("Message", in: answer.text) ?? "")
   }
 
   /// Loads libcurl, so that it is missed before anything else is done.
@@ -315,23 +314,25 @@ package final class S3Store: ObjectStore {
       case .answer(let status, let headers, let body, let isWhole):
         var answer = Answer(status: status, headers: headers, body: body, isWhole: isWhole)
         hadUnansweredAttempt = hadUnansweredAttempt || answer.mayBeApplied
-        let isTransient = meaning(answer)?.isTransient == true
+        let isTransient = answer.meaning?.isTransient == true
         if !isTransient || attempt >= configuration.maxAttempts {
           answer.hadUnansweredAttempt = hadUnansweredAttempt
           return answer
         }
       case .noAnswer(let failure):
         let server = "\(place) at \(scheme)://\(host)"
-        switch failure.kind {
-        case .connection: hadUnansweredAttempt = true
-        case .tls:
+        let lastingCode: ObjectStoreError.Code? =
+          switch failure.kind {
+          case .connection: nil
+          case .tls: .tls
+          case .request: .badRequest
+          }
+        if let lastingCode {
           throw ObjectStoreError(
-            .tls, place: server, reason: failure.words, hadUnansweredAttempt: hadUnansweredAttempt)
-        case .request:
-          throw ObjectStoreError(
-            .badRequest, place: server, reason: failure.words,
+            lastingCode, place: server, reason: failure.words,
             hadUnansweredAttempt: hadUnansweredAttempt)
         }
+        hadUnansweredAttempt = true
         if attempt >= configuration.maxAttempts {
           throw ObjectStoreError(
             .unreachable, place: server,
@@ -365,7 +366,7 @@ package final class S3Store: ObjectStore {
       reason += "; it names \(told(other, byteLimit: 150))"
     }
     return ObjectStoreError(
-      .answer(S3Answer(meaning(answer) ?? .foreign, to: request, region: region)),
+      .answer(S3Answer(answer.meaning ?? .foreign, to: request, region: region)),
       place: key.map(place) ?? location, reason: reason,
       hadUnansweredAttempt: answer.hadUnansweredAttempt || answer.isSuccess)
   }
