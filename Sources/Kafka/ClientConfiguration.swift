@@ -103,6 +103,9 @@ enum ClientConfiguration {
       || rd_kafka_topic_conf_get(topic, name, nil, &byteCount) != RD_KAFKA_CONF_UNKNOWN
   }
 
+  /// What librdkafka says of a property that it was built without.
+  static let notInThisBuild = "not supported in this build"
+
   /// What is wrong with a property, without its value, which may be a secret.
   static func set(
     _ name: String, _ value: String, in configuration: borrowing ConfigurationHandle
@@ -115,7 +118,7 @@ enum ClientConfiguration {
     default:
       let words = message.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0) } }
       // Names no value.
-      if let words, words.contains("not supported in this build") { return "\(words)" }
+      if let words, words.contains(notInThisBuild) { return "\(words)" }
       return "librdkafka refuses the value"
     }
   }

@@ -36,7 +36,7 @@ extension KafkaCluster {
 
   /// What is wrong with a property by itself.
   private static func fault(
-    ofProperty name: String, value: String, allowsCode: Bool = false
+    ofProperty name: String, value: String, allowsCode: Bool
   ) -> (problem: String, remedy: String)? {
     switch PropertyRules.rule(of: name) {
     case .allowed: break
@@ -84,7 +84,7 @@ extension KafkaCluster {
     }
     guard let scratch = ConfigurationHandle() else { return nil }
     return ClientConfiguration.set(name, value, in: scratch).map {
-      $0.contains("not supported in this build")
+      $0.contains(ClientConfiguration.notInThisBuild)
         ? ($0, "Use a librdkafka that was built with it")
         : ($0, "See CONFIGURATION.md of librdkafka for names and values")
     }
@@ -128,104 +128,90 @@ extension KafkaCluster {
   private static func contradictions(in properties: [String: String]) -> [PropertyRemark] {
     // As librdkafka reads its words.
     let security = (properties["security.protocol"] ?? "plaintext").lowercased()
-    return security.hasPrefix("sasl_")
-      ? loginFaults(properties) + tlsWarnings(properties, security)
-      : loginWarnings(properties, security) + tlsWarnings(properties, security)
+    let ofLogin =
+      security.hasPrefix("sasl_") ? loginFault(properties) : loginWarning(properties, security)
+    return [ofLogin, tlsWarning(properties, security)].compactMap { $0 }
   }
 
-  private static func loginWarnings(
+  private static func loginWarning(
     _ properties: [String: String], _ security: String
-  ) -> [PropertyRemark] {
+  ) -> PropertyRemark? {
     let found = ["sasl.username", "sasl.password", "sasl.mechanism", "sasl.mechanisms"].first {
       properties[$0] != nil
     }
-    guard let found else { return [] }
+    guard let found else { return nil }
     let how =
       security == "ssl"
       ? "so it encrypts and does not log in" : "so it talks plaintext and does not log in"
-    return [
-      PropertyRemark(
-        found, "has no effect: security.protocol is \(security), \(how)",
-        "Add security.protocol: sasl_ssl (or sasl_plaintext), or leave out the login",
-        isWarning: true)
-    ]
+    return PropertyRemark(
+      found, "has no effect: security.protocol is \(security), \(how)",
+      "Add security.protocol: sasl_ssl (or sasl_plaintext), or leave out the login",
+      isWarning: true)
   }
 
-  private static func tlsWarnings(
+  private static func tlsWarning(
     _ properties: [String: String], _ security: String
-  ) -> [PropertyRemark] {
+  ) -> PropertyRemark? {
     guard !security.hasSuffix("ssl"),
       let found = properties.keys.filter({ $0.hasPrefix("ssl.") }).min()
-    else { return [] }
-    return [
-      PropertyRemark(
-        found, "has no effect: security.protocol is \(security), which does not encrypt",
-        "Add security.protocol: \(security == "plaintext" ? "ssl" : "sasl_ssl"), or leave it out",
-        isWarning: true)
-    ]
+    else { return nil }
+    return PropertyRemark(
+      found, "has no effect: security.protocol is \(security), which does not encrypt",
+      "Add security.protocol: \(security == "plaintext" ? "ssl" : "sasl_ssl"), or leave it out",
+      isWarning: true)
   }
 
-  private static func loginFaults(_ properties: [String: String]) -> [PropertyRemark] {
+  private static func loginFault(_ properties: [String: String]) -> PropertyRemark? {
     let mechanismName = properties["sasl.mechanism"] == nil ? "sasl.mechanisms" : "sasl.mechanism"
     guard let mechanism = properties[mechanismName] else {
       // librdkafka takes GSSAPI (Kerberos) then, which needs a keytab.
-      if properties.keys.contains(where: { $0.hasPrefix("sasl.kerberos.") }) { return [] }
-      return [
-        PropertyRemark(
-          "security.protocol", "asks for a login (SASL), and there is no sasl.mechanism",
-          "Add sasl.mechanism: \(mechanisms.dropFirst().joined(separator: ", ")), or GSSAPI for "
-            + "Kerberos")
-      ]
+      if properties.keys.contains(where: { $0.hasPrefix("sasl.kerberos.") }) { return nil }
+      return PropertyRemark(
+        "security.protocol", "asks for a login (SASL), and there is no sasl.mechanism",
+        "Add sasl.mechanism: \(mechanisms.dropFirst().joined(separator: ", ")), or GSSAPI for "
+          + "Kerberos")
     }
     guard mechanisms.contains(mechanism) else {
       let meant = mechanisms.first { $0 == mechanism.uppercased() }
-      return [
-        PropertyRemark(
-          mechanismName, "is not a mechanism that librdkafka knows",
-          meant.map { "Write \($0)" } ?? "Use one of \(mechanisms.joined(separator: ", "))")
-      ]
+      return PropertyRemark(
+        mechanismName, "is not a mechanism that librdkafka knows",
+        meant.map { "Write \($0)" } ?? "Use one of \(mechanisms.joined(separator: ", "))")
     }
     switch mechanism {
-    case "OAUTHBEARER": return tokenFaults(properties, mechanismName)
-    case "GSSAPI": return []
+    case "OAUTHBEARER": return tokenFault(properties, mechanismName)
+    case "GSSAPI": return nil
     default:
       let missing = ["sasl.username", "sasl.password"].filter {
         properties[$0]?.isEmpty ?? true
       }
-      if missing.isEmpty { return [] }
-      return [
-        PropertyRemark(
-          mechanismName, "needs sasl.username and sasl.password",
-          "Add \(missing.joined(separator: " and "))")
-      ]
+      if missing.isEmpty { return nil }
+      return PropertyRemark(
+        mechanismName, "needs sasl.username and sasl.password",
+        "Add \(missing.joined(separator: " and "))")
     }
   }
 
   /// librdkafka asks its program for a token, and would wait for ever.
-  private static func tokenFaults(
+  private static func tokenFault(
     _ properties: [String: String], _ mechanismName: String
-  ) -> [PropertyRemark] {
+  ) -> PropertyRemark? {
     let isOIDC = properties["sasl.oauthbearer.method"]?.lowercased() == "oidc"
     let isUnsecured = ["true", "t", "1"].contains(
       properties["enable.sasl.oauthbearer.unsecure.jwt"]?.lowercased() ?? "")
-    if isUnsecured { return [] }
+    if isUnsecured { return nil }
     let needed = ["client.id", "client.secret", "token.endpoint.url"].map {
       "sasl.oauthbearer.\($0)"
     }
     guard isOIDC else {
-      return [
-        PropertyRemark(
-          mechanismName, "needs a source of tokens, and there is none",
-          "Add sasl.oauthbearer.method: oidc with \(needed.joined(separator: ", ")); this needs a "
-            + "librdkafka that was built with libcurl")
-      ]
+      return PropertyRemark(
+        mechanismName, "needs a source of tokens, and there is none",
+        "Add sasl.oauthbearer.method: oidc with \(needed.joined(separator: ", ")); this needs a "
+          + "librdkafka that was built with libcurl")
     }
     guard let url = properties[needed[2]], !url.isEmpty else {
-      return [
-        PropertyRemark(
-          "sasl.oauthbearer.method", "needs the address that gives tokens", "Add \(needed[2])")
-      ]
+      return PropertyRemark(
+        "sasl.oauthbearer.method", "needs the address that gives tokens", "Add \(needed[2])")
     }
-    return []
+    return nil
   }
 }
