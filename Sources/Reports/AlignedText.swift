@@ -10,15 +10,14 @@ package func aligned(
   _ header: [String], _ rows: [[String]], numeric: Set<Int>, width: Int? = nil
 ) -> String {
   let all = [header] + rows
-  var widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-  if let width {
-    widths = fitted(widths, cuttable: header.indices.filter { !numeric.contains($0) }, to: width)
-  }
+  let natural = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
+  let widths =
+    width.map { fitted(natural, cuttable: header.indices.filter { !numeric.contains($0) }, to: $0) }
+    ?? natural.map { min($0, paddedWidth) }
   return all.map { row in
     let line = row.enumerated().map { column, cell in
       let text = width == nil ? cell : cut(cell, to: widths[column])
-      let padded = width == nil ? min(widths[column], paddedWidth) : widths[column]
-      let padding = String(repeating: " ", count: max(0, padded - text.count))
+      let padding = String(repeating: " ", count: max(0, widths[column] - text.count))
       return numeric.contains(column) ? padding + text : text + padding
     }.joined(separator: "  ").trimmingSuffix(" ")
     return width.map { cut(line, to: $0) } ?? line
