@@ -60,14 +60,14 @@ extension Words {
     return topics.values.sorted { $0[0].partition < $1[0].partition }.flatMap { incidents in
       let partition = incidents[0].partition
       let choices = Self.choices(incidents[0].cause)
-      let isWhole =
-        incidents.count > 1 && incidents.allSatisfy { Self.choices($0.cause) == choices }
-      if incidents.count > 1 && !isWhole { return incidents.map { self.choices([$0]) } }
+      if !incidents.allSatisfy({ Self.choices($0.cause) == choices }) {
+        return incidents.map { self.choices([$0]) }
+      }
       return choices.map { choice in
         let command = commands.decide(
           .replacedLog(
             choice, source: partition.source, topic: partition.topic,
-            partition: isWhole ? nil : partition.partition))
+            partition: incidents.count > 1 ? nil : partition.partition))
         return "\(meaning(of: choice)): \(command)"
       }
     }.joined(separator: ". ")
