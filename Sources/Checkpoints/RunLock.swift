@@ -134,8 +134,7 @@ package final class RunLock {
 
   private static func upToDate(_ lines: [Substring]) -> Int64? {
     guard let line = lines.dropFirst().first, line.hasPrefix(upToDateStart) else { return nil }
-    var time = String(line.dropFirst(upToDateStart.count))
-    return time.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+    return TimestampText.parse(line.dropFirst(upToDateStart.count))
   }
 
   private static func read(_ descriptor: Int32) -> String {

@@ -89,9 +89,7 @@ extension JobParser {
       case "earliest": return .earliest
       case "latest": return .latest
       default:
-        var mutable = text
-        return mutable.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
-          .map { .timestamp(milliseconds: $0) }
+        return TimestampText.parse(text).map { .timestamp(milliseconds: $0) }
       }
     } fault: {
       ("is not a valid start", "Use earliest, latest or a timestamp such as 2026-11-23T10:05:00Z")

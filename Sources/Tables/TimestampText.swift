@@ -34,6 +34,12 @@ package enum TimestampText {
     return days * millisecondsPerDay + milliseconds - offsetMinutes * 60_000
   }
 
+  /// As ``parse(_:)-(UnsafeRawBufferPointer)``, of text that is not bytes already.
+  package static func parse(_ text: some StringProtocol) -> Int64? {
+    var text = String(text)
+    return text.withUTF8 { parse(UnsafeRawBufferPointer($0)) }
+  }
+
   /// `2026-11-23T10:05:00.000Z`; years beyond 9999 or before 0 with a sign, as ISO 8601's expanded
   /// form.
   package static func format(milliseconds: Int64) -> String {

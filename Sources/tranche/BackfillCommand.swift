@@ -53,9 +53,7 @@ struct BackfillCommand: ParsableCommand {
     let milliseconds: Int64
 
     init?(argument: String) {
-      var text = argument
-      guard let milliseconds = text.withUTF8({ TimestampText.parse(UnsafeRawBufferPointer($0)) })
-      else { return nil }
+      guard let milliseconds = TimestampText.parse(argument) else { return nil }
       self.milliseconds = milliseconds
     }
   }

@@ -84,9 +84,8 @@ struct CheckCommand: ParsableCommand {
     facts.obstacles = status.incidents.map(words.text)
     func age(_ time: Int64) -> Int64 { max(0, nowMilliseconds() - time) }
     facts.upToDateMilliseconds = RunLock.upToDate(path: lockPath).map(age)
-    if var committedAt = status.lastCommit?.committedAt {
-      let time = committedAt.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
-      facts.commitMilliseconds = time.map(age)
+    if let committedAt = status.lastCommit?.committedAt {
+      facts.commitMilliseconds = TimestampText.parse(committedAt).map(age)
       facts.obstacles += try changeObstacle(job, folder)
     }
     if !offline {

@@ -175,8 +175,7 @@ struct WindowName {
       let clock = words[1].split(separator: "-", omittingEmptySubsequences: false)
       if clock.count == 3 { words[1] = clock.joined(separator: ":") }
     }
-    var joined = words.joined(separator: "T")
-    return joined.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) }
+    return TimestampText.parse(words.joined(separator: "T"))
       .map { TimestampText.format(milliseconds: $0) }
   }
 }

@@ -594,8 +594,8 @@ struct ValueTextTests {
     var random = SeededRandom(seed: 9)
     for _ in 0..<20_000 {
       let milliseconds = Int64.random(in: -62_135_596_800_000...253_402_300_799_999, using: &random)
-      var text = TimestampText.format(milliseconds: milliseconds)
-      #expect(text.withUTF8 { TimestampText.parse(UnsafeRawBufferPointer($0)) } == milliseconds)
+      let text = TimestampText.format(milliseconds: milliseconds)
+      #expect(TimestampText.parse(text) == milliseconds)
     }
   }
 }
