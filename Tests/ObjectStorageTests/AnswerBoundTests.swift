@@ -8,28 +8,6 @@ import Testing
 /// lines into our requests.
 @Suite("A store that answers without end or with foreign words")
 struct AnswerBoundTests {
-  private func store(
-    _ server: ScriptedServer, timeoutMilliseconds: Int64 = 10_000, maxAttempts: Int = 1,
-    accessKeyID: String = "AKIA",
-    region: String = "us-east-1"
-  ) -> S3Store {
-    S3Store(
-      S3Configuration(
-        endpoint: server.endpoint, region: region, bucket: "test-bucket", prefix: "",
-        addressing: .path,
-        credentials: S3Credentials(
-          accessKeyID: accessKeyID, secretAccessKey: "hunter2", sessionToken: nil),
-        timeoutMilliseconds: timeoutMilliseconds, maxAttempts: maxAttempts, caFile: nil),
-      sleep: { _ in })
-  }
-
-  private func failure(_ body: () throws -> Void) -> ObjectStoreError? {
-    do {
-      try body()
-      return nil
-    } catch { return error as? ObjectStoreError }
-  }
-
   private let key = ObjectKey("x")
   private let piece = String(repeating: "x", count: 1 << 20)
 
@@ -39,13 +17,13 @@ struct AnswerBoundTests {
       "HTTP/1.1 \(status) No\r\nConnection: "
       + "close\r\n\r\n<Error><Code>Some</Code><Message>\u{1B}[31mhello\r\nworld</Message></Error>"
     let server = ScriptedServer(Array(repeating: .endless(head: head, piece: piece), count: 2))
-    let error = failure { _ = try store(server).put([1], at: key) }
+    let error = failure { _ = try scriptedStore(server.endpoint).put([1], at: key) }
     #expect(
       error?.description.contains("answered \(status) Some: \\u{1B}[31mhello\\r\\nworld") == true,
       "\(error.debugDescription)")
     if status != 404 {
       #expect(
-        failure { _ = try store(server).get(key) }?.code
+        failure { _ = try scriptedStore(server.endpoint).get(key) }?.code
           == .answer(S3Answer([403: .forbidden, 301: .otherRegion][status] ?? .other, to: .get)))
     }
   }
@@ -58,9 +36,9 @@ struct AnswerBoundTests {
     let server = ScriptedServer([.endless(head: head, piece: piece)])
     let error = failure {
       if method == "PUT" {
-        _ = try store(server).put([1], at: key)
+        _ = try scriptedStore(server.endpoint).put([1], at: key)
       } else {
-        try store(server).delete(key)
+        try scriptedStore(server.endpoint).delete(key)
       }
     }
     #expect(error?.code == .unreachable && error?.hadUnansweredAttempt == true)
@@ -79,11 +57,12 @@ struct AnswerBoundTests {
       .endless(head: head, piece: piece), .status(200, body: "12345"), .status(200, body: "12345"),
     ])
     #expect(
-      failure { _ = try store(server).get(key, byteLimit: 3_000_000) }?.code
+      failure { _ = try scriptedStore(server.endpoint).get(key, byteLimit: 3_000_000) }?.code
         == .tooLarge(byteLimit: 3_000_000))
-    #expect(try store(server).get(key, byteLimit: 5) == Array("12345".utf8))
+    #expect(try scriptedStore(server.endpoint).get(key, byteLimit: 5) == Array("12345".utf8))
     #expect(
-      failure { _ = try store(server).get(key, byteLimit: 4) }?.code == .tooLarge(byteLimit: 4))
+      failure { _ = try scriptedStore(server.endpoint).get(key, byteLimit: 4) }?.code
+        == .tooLarge(byteLimit: 4))
   }
 
   @Test(
@@ -96,7 +75,7 @@ struct AnswerBoundTests {
     let server = ScriptedServer([
       .endless(head: piece.hasPrefix("HTTP") ? "" : "HTTP/1.1 200 OK\r\n", piece: piece)
     ])
-    let error = failure { _ = try store(server).get(key) }
+    let error = failure { _ = try scriptedStore(server.endpoint).get(key) }
     #expect(error?.code == .unreachable, "\(error.debugDescription)")
   }
 
@@ -106,7 +85,8 @@ struct AnswerBoundTests {
     let server = ScriptedServer([.endless(head: head, piece: "x", pauseMilliseconds: 20)])
     let started = ContinuousClock.now
     #expect(
-      failure { _ = try store(server, timeoutMilliseconds: 500).get(key) }?.code == .unreachable)
+      failure { _ = try scriptedStore(server.endpoint, timeoutMilliseconds: 500).get(key) }?.code
+        == .unreachable)
     #expect(ContinuousClock.now - started < .seconds(5))
   }
 
@@ -125,13 +105,15 @@ struct AnswerBoundTests {
         "../up", "a//b", "/x", "dir/", "", "ok", "a\u{1}", String(repeating: "k", count: 1_025),
       ])
     ])
-    #expect(try store(odd).list(prefix: "").map(\.value) == ["ok"])
+    #expect(try scriptedStore(odd.endpoint).list(prefix: "").map(\.value) == ["ok"])
     let same = ScriptedServer(Array(repeating: page(["a"], next: "t"), count: 10))
     #expect(
-      failure { _ = try store(same).list(prefix: "") }?.description.contains("has no end") == true)
+      failure { _ = try scriptedStore(same.endpoint).list(prefix: "") }?.description.contains(
+        "has no end") == true)
     let empty = ScriptedServer((0..<10).map { page([], next: "t\($0)") })
     #expect(
-      failure { _ = try store(empty).list(prefix: "") }?.description.contains("has no end") == true)
+      failure { _ = try scriptedStore(empty.endpoint).list(prefix: "") }?.description.contains(
+        "has no end") == true)
   }
 
   @Test(
@@ -139,10 +121,14 @@ struct AnswerBoundTests {
     arguments: ["key\r\nX-Extra: 1", "key\nX: 1", "a b", "", "k\u{0}", "ké"])
   func injected(accessKeyID: String) {
     let server = ScriptedServer([])
-    let error = failure { _ = try store(server, accessKeyID: accessKeyID).put([1], at: key) }
+    let error = failure {
+      _ = try scriptedStore(server.endpoint, accessKeyID: accessKeyID).put([1], at: key)
+    }
     #expect(error?.code == .badCredentials && server.requests.isEmpty, "\(error.debugDescription)")
     #expect(
-      failure { _ = try store(server, region: "eu\r\nX-Extra: 1").put([1], at: key) }?.code
+      failure {
+        _ = try scriptedStore(server.endpoint, region: "eu\r\nX-Extra: 1").put([1], at: key)
+      }?.code
         == .badRequest)
     #expect(server.requests.isEmpty)
   }
@@ -150,7 +136,7 @@ struct AnswerBoundTests {
   @Test("gets credentials without the line end or space around them")
   func trimmed() throws {
     let server = ScriptedServer([])
-    _ = try store(server, accessKeyID: " AKIA\r\n").put([1], at: key)
+    _ = try scriptedStore(server.endpoint, accessKeyID: " AKIA\r\n").put([1], at: key)
     #expect(server.requests.count == 1)
   }
 

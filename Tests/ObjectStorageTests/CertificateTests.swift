@@ -50,39 +50,28 @@ struct CertificateTests {
     }
   }
 
-  private func store(_ server: Server, host: String, caFile: String?) -> S3Store {
-    S3Store(
-      S3Configuration(
-        endpoint: "https://\(host):\(server.port)", region: "us-east-1", bucket: "bucket",
-        prefix: "", addressing: .path,
-        credentials: S3Credentials(
-          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
-        timeoutMilliseconds: 10_000, maxAttempts: 4, caFile: caFile),
+  private func getFailure(_ server: Server, host: String, caFile: String?) -> ObjectStoreError? {
+    let store = scriptedStore(
+      "https://\(host):\(server.port)", maxAttempts: 4, caFile: caFile,
       sleep: { _ in Issue.record("tried again") })
-  }
-
-  private func failure(_ store: S3Store) -> ObjectStoreError? {
-    do {
-      _ = try store.get(ObjectKey("x"))
-      return nil
-    } catch { return error }
+    return failure { _ = try store.get(ObjectKey("x")) }
   }
 
   @Test("is asked once, is sent nothing, and is told from one that cannot be reached")
   func untrusted() throws {
     let server = try Server(host: "localhost")
     let certificate = server.folder.path + "/certificate.pem"
-    let error = try #require(failure(store(server, host: "localhost", caFile: nil)))
+    let error = try #require(getFailure(server, host: "localhost", caFile: nil))
     #expect(error.code == .tls && !error.hadUnansweredAttempt, "\(error)")
     #expect(error.reason.contains("certificate"))
     // Another host's certificate.
-    #expect(failure(store(server, host: "127.0.0.1", caFile: certificate))?.code == .tls)
+    #expect(getFailure(server, host: "127.0.0.1", caFile: certificate)?.code == .tls)
     // A list of authorities that is none.
     #expect(
-      failure(store(server, host: "localhost", caFile: server.folder.path + "/key.pem"))?.code
+      getFailure(server, host: "localhost", caFile: server.folder.path + "/key.pem")?.code
         == .tls)
     // With the right one it answers, though not as an S3 server does.
-    let answered = failure(store(server, host: "localhost", caFile: certificate))
+    let answered = getFailure(server, host: "localhost", caFile: certificate)
     #expect(answered?.code == .answer(S3Answer(.foreign, to: .get)), "\(answered.debugDescription)")
   }
 }

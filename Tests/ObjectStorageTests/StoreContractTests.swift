@@ -163,15 +163,8 @@ struct StoreContractTests {
   @Test("that is not there is unreachable after all attempts, with a growing wait between them")
   func unreachable() throws {
     let waits = Waits()
-    let store = S3Store(
-      S3Configuration(
-        endpoint: "http://127.0.0.1:1", region: "us-east-1", bucket: "test-bucket", prefix: "",
-        addressing: .path,
-        credentials: S3Credentials(
-          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
-        timeoutMilliseconds: 1_000,
-        maxAttempts: 4, caFile: nil),
-      sleep: { waits.add($0) }, random: { 1 })
+    let store = scriptedStore(
+      "http://127.0.0.1:1", timeoutMilliseconds: 1_000, maxAttempts: 4, sleep: { waits.add($0) })
     #expect { try store.put([1], at: ObjectKey("x")) } throws: { error in
       let error = error as? ObjectStoreError
       return error?.code == .unreachable
@@ -210,19 +203,6 @@ struct StoreContractTests {
       FileStore(root: folder.path + "/objects").identity != FileStore(root: folder.path).identity)
   }
 
-  private func scripted(
-    _ server: ScriptedServer, timeoutMilliseconds: Int64 = 5_000, maxAttempts: Int = 3
-  ) -> S3Store {
-    S3Store(
-      S3Configuration(
-        endpoint: server.endpoint, region: "us-east-1", bucket: "test-bucket", prefix: "",
-        addressing: .path,
-        credentials: S3Credentials(
-          accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
-        timeoutMilliseconds: timeoutMilliseconds, maxAttempts: maxAttempts, caFile: nil),
-      sleep: { _ in })
-  }
-
   @Test(
     """
     is asked again after 500, 502, 503, 504 and throttling, and tells whether a request may \
@@ -236,7 +216,7 @@ struct StoreContractTests {
     ])
   func asksAgain(status: Int, body: String, isUnsettled: Bool) throws {
     let server = ScriptedServer([.status(status, body: body), .status(status, body: body)])
-    let receipt = try scripted(server).put([1], at: ObjectKey("x"))
+    let receipt = try scriptedStore(server.endpoint, maxAttempts: 3).put([1], at: ObjectKey("x"))
     #expect(server.requests == Array(repeating: "PUT /test-bucket/x HTTP/1.1", count: 3))
     #expect(receipt.hadUnansweredAttempt == isUnsettled)
   }
@@ -244,7 +224,9 @@ struct StoreContractTests {
   @Test("is not asked again after 403 or another refusal", arguments: [400, 401, 403, 404, 412])
   func asksOnce(status: Int) throws {
     let server = ScriptedServer([.status(status)])
-    #expect(throws: ObjectStoreError.self) { try scripted(server).put([1], at: ObjectKey("x")) }
+    #expect(throws: ObjectStoreError.self) {
+      try scriptedStore(server.endpoint, maxAttempts: 3).put([1], at: ObjectKey("x"))
+    }
     #expect(server.requests.count == 1)
   }
 
@@ -256,7 +238,8 @@ struct StoreContractTests {
     arguments: [0, 1, 2])
   func noAnswer(kind: Int) throws {
     let server = ScriptedServer([[.hangUp], [.brokenBody], [.silence]][kind])
-    let receipt = try scripted(server, timeoutMilliseconds: 300).put([1], at: ObjectKey("x"))
+    let receipt = try scriptedStore(server.endpoint, timeoutMilliseconds: 300, maxAttempts: 3)
+      .put([1], at: ObjectKey("x"))
     #expect(server.requests.count == 2)
     #expect(receipt.hadUnansweredAttempt)
   }
