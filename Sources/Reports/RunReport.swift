@@ -93,7 +93,7 @@ extension RunSummary {
         seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep,
         publisher_ms: publisherTimes.byStep,
         exit_code: exitCode,
-        error: failures.isEmpty ? nil : failures.map(\.message).joined(separator: "\n"),
+        error: failures.isEmpty ? nil : failures.text,
         errors: failures.isEmpty ? nil : failures))
   }
 }
@@ -109,25 +109,24 @@ package struct Failure: Encodable, Equatable {
   }
 }
 
+extension [Failure] {
+  fileprivate var text: String { map(\.message).joined(separator: "\n") }
+}
+
 /// What a command with `--json` prints where it failed and has nothing else to report.
-package struct FailureReport {
-  private let jobFile: String?
-
-  /// - Parameter jobFile: Nil where no job is to blame.
-  package init(jobFile: String?) { self.jobFile = jobFile }
-
-  package func jsonText(_ failures: [Failure], _ exitCode: Int32) throws -> String {
-    struct Report: Encodable {
-      let job_file: String?
-      let exit_code: Int32
-      let error: String
-      let errors: [Failure]
-    }
-    return try jsonLine(
-      Report(
-        job_file: jobFile, exit_code: exitCode,
-        error: failures.map(\.message).joined(separator: "\n"), errors: failures))
+///
+/// - Parameter jobFile: Nil where no job is to blame.
+package func failureReport(
+  jobFile: String?, _ failures: [Failure], exitCode: Int32
+) throws -> String {
+  struct Report: Encodable {
+    let job_file: String?
+    let exit_code: Int32
+    let error: String
+    let errors: [Failure]
   }
+  return try jsonLine(
+    Report(job_file: jobFile, exit_code: exitCode, error: failures.text, errors: failures))
 }
 
 extension StepTimes {

@@ -62,7 +62,7 @@ typealias FailureText = (_ failures: [Failure], _ exitCode: Int32) throws -> Str
 func failureText(_ isJSON: Bool, jobFile: String?) -> FailureText? {
   guard isJSON else { return nil }
   return { failures, exitCode in
-    try FailureReport(jobFile: jobFile).jsonText(failures, exitCode)
+    try failureReport(jobFile: jobFile, failures, exitCode: exitCode)
   }
 }
 

@@ -53,7 +53,7 @@ struct Tranche: ParsableCommand {
       // The flag may be what was wrong; who wrote it reads JSON all the same.
       if code == wrongUsage && CommandLine.arguments.contains("--json") {
         let failure = Failure(code: "usage", message: message(for: error))
-        if let json = try? FailureReport(jobFile: nil).jsonText([failure], processCode(code)) {
+        if let json = try? failureReport(jobFile: nil, [failure], exitCode: processCode(code)) {
           printExact(json)
         }
       }
