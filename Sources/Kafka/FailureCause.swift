@@ -67,7 +67,7 @@ package enum FailureCause: Sendable, Equatable {
     case .silent(let address): "\(address) takes connections and does not answer"
     case .closedAtOnce(let address): "\(address) closed the connection at the first request"
     case .closedWithoutLogin(let address):
-      "\(address) closed the connection, as a broker does that wants a login (SASL)"
+      "\(address) closed the connection, as a broker does when it wants a login (SASL)"
     case .speaksHTTP(let address): "\(address) speaks HTTP, not Kafka"
     case .speaksAnother(let address, let beginning):
       "\(address) does not speak Kafka: its answer begins with \"\(beginning)\""

@@ -48,7 +48,8 @@ enum PropertyRules {
       }
   }
 
-  /// What Java's clients call otherwise than librdkafka, or have alone, and what to write here.
+  /// Properties of Java's clients that librdkafka names differently or does not have, and what to
+  /// write instead.
   static func remedy(ofJavaProperty name: String) -> String? {
     if let remedy = javaProperties[name] { return remedy }
     return javaEndings.contains { name.hasSuffix($0) } ? "Leave it out: it names a Java class" : nil

@@ -135,7 +135,8 @@ extension Words {
       "Make objects smaller with narrower windows or fewer groups, or raise the store's limit"
     case .full: "Free space in the store or raise its quota, then run again"
     case .archived:
-      "Restore the object from the archive, and except output.to from what moves objects there"
+      "Restore the object from the archive, and exclude output.to from the rule that archives "
+        + "objects"
     case .unsupported, .foreign:
       "Is output.s3.endpoint the address of an S3 server, and not of a proxy, a login page or a "
         + "console?"

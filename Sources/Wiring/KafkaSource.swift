@@ -117,15 +117,16 @@ extension ClientObserver {
 }
 
 extension Logger.Level {
-  /// By librdkafka's severity, but that a connection which fails is made again, and if that does
-  /// not help, the command says so itself.
+  /// By librdkafka's severity. Lines about connections are only `info`: librdkafka connects again,
+  /// and if that does not help, the command itself says so.
   package init(of line: ClientLogLine) {
     let isOfConnection = ["FAIL", "REQTMOUT", "ERROR", "SSL", "OIDC"].contains(line.facility)
     self =
       switch line.severity {
       case 7...: .debug
       case 3...6 where isOfConnection: .info
-      // Of what the properties mean `validate` warns; a deprecated name comes with every run.
+      // `validate` warns of properties that do not fit together; librdkafka repeats a deprecated
+      // name in every run.
       case _ where line.facility == "CONFWARN": .notice
       case 6: .info
       case 5: .notice

@@ -86,7 +86,7 @@ struct BrokerTroubleTests {
       (
         .says([]), ["security.protocol": "ssl"], "closed the connection during the TLS handshake"
       ),
-      (.wantsLogin, [:], "closed the connection, as a broker does that wants a login (SASL)"),
+      (.wantsLogin, [:], "closed the connection, as a broker does when it wants a login (SASL)"),
       (.isSilent, [:], "no answer yet"),
     ] as [(ScriptedBroker.Role, [String: String], String)])
   func wait(role: ScriptedBroker.Role, properties: [String: String], words: String) throws {
