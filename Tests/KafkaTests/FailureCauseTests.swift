@@ -7,16 +7,24 @@ import Testing
 private struct Row: Sendable, CustomTestStringConvertible {
   let raw: String
   let cause: FailureCause?
+  /// Whether waiting does not mend it.
+  let isLasting: Bool
   var testDescription: String { raw }
 
-  init(_ raw: String, _ cause: FailureCause?) {
+  init(_ raw: String, _ cause: FailureCause?, isLasting: Bool = false) {
     self.raw = raw
     self.cause = cause
+    self.isLasting = isLasting
   }
 
   /// - Parameter name: `a:9092/bootstrap`, as librdkafka names a broker.
-  init(of name: String, _ message: String, in state: String, _ cause: FailureCause?) {
-    self.init("[thrd:\(name)]: \(name): \(message) (after 3ms in state \(state))", cause)
+  init(
+    of name: String, _ message: String, in state: String, _ cause: FailureCause?,
+    isLasting: Bool = false
+  ) {
+    self.init(
+      "[thrd:\(name)]: \(name): \(message) (after 3ms in state \(state))", cause,
+      isLasting: isLasting)
   }
 }
 
@@ -58,17 +66,17 @@ private let rows: [Row] = [
     of: "a:1/bootstrap",
     "Receive failed: Invalid response size 1213486160 (0..100000000): increase "
       + "receive.message.max.bytes",
-    in: "APIVERSION_QUERY", .speaksHTTP(address: "a:1")),
+    in: "APIVERSION_QUERY", .speaksHTTP(address: "a:1"), isLasting: true),
   Row(
     of: "a:1/bootstrap",
     "Receive failed: Invalid response size 1397966893 (0..100000000): increase "
       + "receive.message.max.bytes",
-    in: "APIVERSION_QUERY", .speaksAnother(address: "a:1", beginning: "SSH-")),
+    in: "APIVERSION_QUERY", .speaksAnother(address: "a:1", beginning: "SSH-"), isLasting: true),
   Row(
     of: "a:1/bootstrap",
     "Receive failed: Invalid response size 352518912 (0..100000000): increase "
       + "receive.message.max.bytes",
-    in: "APIVERSION_QUERY", .speaksTLS(address: "a:1")),
+    in: "APIVERSION_QUERY", .speaksTLS(address: "a:1"), isLasting: true),
   Row(
     of: "a:1/1",
     "Receive failed: Invalid response size 157286400 (0..100000000): increase "
@@ -102,10 +110,10 @@ private let rows: [Row] = [
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: error:0A00010B:SSL routines::wrong version number",
-    in: "SSL_HANDSHAKE", .speaksNoTLS(address: "a:1")),
+    in: "SSL_HANDSHAKE", .speaksNoTLS(address: "a:1"), isLasting: true),
   Row(
     of: "ssl://a:1/bootstrap", "error:0A00010B:SSL routines::wrong version number",
-    in: "SSL_HANDSHAKE", .speaksNoTLS(address: "a:1")),
+    in: "SSL_HANDSHAKE", .speaksNoTLS(address: "a:1"), isLasting: true),
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: error:0A000126:SSL routines::unexpected eof while reading",
@@ -129,27 +137,31 @@ private let rows: [Row] = [
     "SSL handshake failed: error:0A000086:SSL routines::certificate verify failed: broker "
       + "certificate could not be verified, verify that ssl.ca.location is correctly configured or "
       + "root CA certificates are installed (install ca-certificates package)",
-    in: "SSL_HANDSHAKE", .unverifiedCertificate(address: "a:1")),
+    in: "SSL_HANDSHAKE", .unverifiedCertificate(address: "a:1"), isLasting: true),
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: error:0A00045C:SSL routines::tlsv13 alert certificate required",
     in: "SSL_HANDSHAKE",
-    .refusedCertificate(address: "a:1", alert: "tlsv13 alert certificate required")),
+    .refusedCertificate(address: "a:1", alert: "tlsv13 alert certificate required"), isLasting: true
+  ),
   Row(
     of: "ssl://a:1/bootstrap",
     "SSL handshake failed: error:0A000102:SSL routines::unsupported protocol",
-    in: "SSL_HANDSHAKE", .otherTLSFault(address: "a:1", problem: "unsupported protocol")),
+    in: "SSL_HANDSHAKE", .otherTLSFault(address: "a:1", problem: "unsupported protocol"),
+    isLasting: true),
   Row(
     of: "sasl_plaintext://a:1/bootstrap",
     "SASL authentication error: Authentication failed: Invalid username or password",
     in: "AUTH_REQ",
     .loginRefused(
-      address: "a:1", problem: "Authentication failed: Invalid username or password")),
+      address: "a:1", problem: "Authentication failed: Invalid username or password"),
+    isLasting: true),
   Row(
     of: "sasl_ssl://a:1/bootstrap",
     "SASL PLAIN mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's supported "
       + "mechanisms: SCRAM-SHA-512",
-    in: "AUTH_HANDSHAKE", .mechanismNotOffered(address: "a:1", offered: "SCRAM-SHA-512")),
+    in: "AUTH_HANDSHAKE", .mechanismNotOffered(address: "a:1", offered: "SCRAM-SHA-512"),
+    isLasting: true),
   Row(
     "Failed to acquire SASL OAUTHBEARER token: Failed to connect to 127.0.0.1:1 after 0 ms: Could "
       + "not connect to server",
@@ -165,13 +177,13 @@ private let rows: [Row] = [
   token("Failed to parse JSON response at 0/15", 200, isPassing: false),
   Row(
     "Failed to acquire SASL OAUTHBEARER token: {\"error\":\"invalid_client\"}",
-    .noToken(problem: "{\"error\":\"invalid_client\"}")),
+    .noToken(problem: "{\"error\":\"invalid_client\"}"), isLasting: true),
   Row(
     "[thrd:app]: Unable to create broker thread",
-    .lackOfResources(problem: "Unable to create broker thread")),
+    .lackOfResources(problem: "Unable to create broker thread"), isLasting: true),
   Row(
     of: "a:1/bootstrap", "Failed to create socket: Too many open files", in: "CONNECT",
-    .lackOfResources(problem: "Failed to create socket: Too many open files")),
+    .lackOfResources(problem: "Failed to create socket: Too many open files"), isLasting: true),
   Row(
     "[thrd:app]: Configuration property `sasl.mechanism` set to `PLAIN` but `security.protocol` is "
       + "not configured for SASL: recommend setting `security.protocol` to SASL_SSL or "
@@ -187,7 +199,8 @@ private func token(_ words: String, _ status: Int, isPassing: Bool) -> Row {
   let problem = ClientLogLine(severity: 3, facility: "OIDC", raw: line).message
   return Row(
     "[thrd:main]: " + line,
-    isPassing ? .noTokenServer(problem: problem) : .noToken(problem: problem))
+    isPassing ? .noTokenServer(problem: problem) : .noToken(problem: problem),
+    isLasting: !isPassing)
 }
 
 private func line(_ raw: String, severity: Int32 = 3, facility: String = "FAIL") -> ClientLogLine {
@@ -264,17 +277,8 @@ struct FailureCauseTests {
       !events.mayPass(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ofQuestionAt: before))
   }
 
-  @Test("ends the wait if no waiting mends it, and only then")
-  func lasting() {
-    for row in rows {
-      switch row.cause {
-      case nil, .noConnection, .advertisedAddress, .silent, .closedAtOnce, .closedWithoutLogin,
-        .closedInHandshake, .noTokenServer, .answerTooLarge:
-        #expect(row.cause?.isLasting != true, "\(row.raw)")
-      default: #expect(row.cause?.isLasting == true, "\(row.raw)")
-      }
-    }
-  }
+  @Test("ends the wait if no waiting mends it, and only then", arguments: rows)
+  fileprivate func lasting(_ row: Row) { #expect((row.cause?.isLasting ?? false) == row.isLasting) }
 }
 
 @Suite("librdkafka's log")
