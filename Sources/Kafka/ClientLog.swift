@@ -10,8 +10,10 @@ package struct ClientLogLine: Sendable, Equatable {
   package let facility: String
   /// Escaped and cut; without the name of the thread.
   package let text: String
-  /// What a broker's thread tells of: `kafka-1:9092/3`; empty for anything else.
-  let broker: String
+  /// Of the broker that it is about, `kafka-1:9092`; empty for anything else.
+  let address: String
+  /// The broker's number, where the cluster itself has named it.
+  let node: String?
   /// `text` without the broker and without times and counters, which differ from line to line.
   let message: String
 
@@ -25,22 +27,25 @@ package struct ClientLogLine: Sendable, Equatable {
       rest = rest[end.upperBound...]
     }
     text = ForeignText.quoted(String(rest))
-    var broker: Substring = ""
-    if let end = rest.firstRange(of: ": "), Self.isBroker(rest[..<end.lowerBound]) {
-      broker = rest[..<end.lowerBound]
+    if let end = rest.firstRange(of: ": "), let broker = Self.broker(rest[..<end.lowerBound]) {
+      address = ForeignText.quoted(String(broker.address))
+      node = broker.node.map { ForeignText.quoted(String($0)) }
       rest = rest[end.upperBound...]
+    } else {
+      (address, node) = ("", nil)
     }
-    // `ssl://a:9093/1` is the broker at `a:9093`.
-    let scheme = broker.firstRange(of: "://")
-    self.broker = ForeignText.quoted(String(scheme.map { broker[$0.upperBound...] } ?? broker))
     message = ForeignText.quoted(String(Self.withoutTimes(rest)))
   }
 
-  /// `ADDRESS/bootstrap`, or `ADDRESS/NUMBER` of a broker that the cluster has named.
-  private static func isBroker(_ name: Substring) -> Bool {
-    guard let slash = name.lastIndex(of: "/") else { return false }
-    let node = name[name.index(after: slash)...]
-    return node == "bootstrap" || (!node.isEmpty && node.allSatisfy(\.isNumber))
+  /// - Parameter name: `ADDRESS/bootstrap`, or `ADDRESS/NUMBER` of a broker that the cluster has
+  ///   named; `ssl://` may stand before it. Anything else is no broker.
+  private static func broker(_ name: Substring) -> (address: Substring, node: Substring?)? {
+    guard let slash = name.lastIndex(of: "/") else { return nil }
+    let (address, node) = (name[..<slash], name[name.index(after: slash)...])
+    let isNumber = !node.isEmpty && node.allSatisfy(\.isNumber)
+    guard isNumber || node == "bootstrap" else { return nil }
+    let scheme = address.firstRange(of: "://")
+    return (scheme.map { address[$0.upperBound...] } ?? address, isNumber ? node : nil)
   }
 
   /// ` (after 3ms in state UP, 2 identical error(s) suppressed)` becomes ` (state UP)`.
@@ -52,21 +57,10 @@ package struct ClientLogLine: Sendable, Equatable {
     return "\(text[..<start.lowerBound]) (state \(name))"
   }
 
-  /// `kafka-1:9092`.
-  var address: String {
-    broker.lastIndex(of: "/").map { String(broker[..<$0]) } ?? broker
-  }
-
-  /// The broker's number, where the cluster itself has named it.
-  var node: String? {
-    guard let slash = broker.lastIndex(of: "/") else { return nil }
-    let node = broker[broker.index(after: slash)...]
-    return node == "bootstrap" ? nil : String(node)
-  }
-
   /// Whether it tells the same as another, some time later.
   func repeats(_ other: ClientLogLine) -> Bool {
-    facility == other.facility && broker == other.broker && message == other.message
+    facility == other.facility && address == other.address && node == other.node
+      && message == other.message
   }
 }
 

@@ -180,7 +180,7 @@ package enum FailureCause: Sendable, Equatable {
       (
         "Disconnected: connection ",
         {
-          $0.node == nil && !$0.broker.isEmpty && $0.message.hasSuffix("(state UP)")
+          $0.node == nil && !$0.address.isEmpty && $0.message.hasSuffix("(state UP)")
             ? .closedWithoutLogin(address: $0.address) : nil
         }
       ),
