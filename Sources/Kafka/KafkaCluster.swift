@@ -180,7 +180,7 @@ package final class KafkaCluster {
       throw KafkaError(.unknownTopic, place: place, reason: "the brokers do not know the topic")
     }
     guard answer.err == RD_KAFKA_RESP_ERR_NO_ERROR else {
-      throw KafkaError(answer.err, place: place, detail: nil)
+      throw KafkaError(answer.err, place: place)
     }
     guard answer.partition_cnt > 0 else {
       throw KafkaError(.unknownTopic, place: place, reason: "the topic has no partitions")
@@ -265,15 +265,14 @@ package final class KafkaCluster {
     guard status == RD_KAFKA_RESP_ERR_NO_ERROR else {
       let failed = partitions.indices.first { list[$0].error == status }.map { partitions[$0] }
       throw KafkaError(
-        status, place: failed.map { "\(place), \($0.topic)[\($0.partition)]" } ?? place,
+        status, place: failed.map { "\(place), \($0.inSource)" } ?? place,
         events: events, askedAtMilliseconds: asked)
     }
     var offsets: [PartitionID: Offset] = [:]
     for (index, partition) in partitions.enumerated() {
       let answer = list[index]
       guard answer.error == RD_KAFKA_RESP_ERR_NO_ERROR else {
-        throw KafkaError(
-          answer.error, place: "\(place), \(partition.topic)[\(partition.partition)]")
+        throw KafkaError(answer.error, place: "\(place), \(partition.inSource)")
       }
       if answer.offset >= 0 { offsets[partition] = answer.offset }
     }
@@ -391,8 +390,7 @@ package final class KafkaCluster {
             let partition = ranges[first].partition
             tellWait(
               askedAtMilliseconds: lastHeard,
-              for: "\(partition.topic)[\(partition.partition)] at offset "
-                + "\(active[first].position), ")
+              for: "\(partition.inSource) at offset \(active[first].position), ")
           }
         }
         // Errors that pass and come again are not messages.
@@ -456,7 +454,7 @@ package final class KafkaCluster {
   }
 
   private func explain(_ failure: PartitionReader.Failure, _ range: PartitionRange) -> KafkaError {
-    let place = "\(place), \(range.partition.topic)[\(range.partition.partition)] \(range.range)"
+    let place = "\(place), \(range.partition.inSource) \(range.range)"
     switch failure {
     case .silence(let position):
       let cause = events.cause(ofQuestionAt: monotonicMilliseconds())

@@ -95,3 +95,8 @@ package struct KafkaError: Error, Equatable, CustomStringConvertible {
     }
   }
 }
+
+extension PartitionID {
+  /// `orders[3]`, where the source is named already.
+  var inSource: String { "\(topic)[\(partition)]" }
+}

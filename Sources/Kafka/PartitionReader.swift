@@ -43,7 +43,7 @@ final class PartitionReader {
   ) throws(KafkaError) {
     guard let queue = QueueHandle(of: partition, client, wakeup: wakeup) else {
       throw KafkaError(
-        .other, place: place, reason: "no queue for \(partition.topic)[\(partition.partition)]")
+        .other, place: place, reason: "no queue for \(partition.inSource)")
     }
     self.partition = partition
     self.client = client
