@@ -81,16 +81,11 @@ extension Checkpoint {
     }
     request.remove(ranges)
     try write { database in
+      let before = try Self.ranges(ofBackfill: number, .unheld, in: database, partitions)
       for partition in Set(ranges.map(\.partition)) {
         guard let identifier = partitions.identifiers[partition] else { throw unknown(partition) }
-        try database.execute(
-          sql: """
-            DELETE FROM backfill_ranges
-            WHERE backfill = ? AND partition_id = ? AND state = 'left'
-            """, arguments: [number, identifier])
-        var unheld = OffsetRangeSet(ranges.filter { $0.partition == partition }.map(\.range))
-        for row in try Self.ranges(ofBackfill: number, .unheld, in: database, partitions)
-        where row.partition == partition { unheld.insert(row.range) }
+        let unheld = OffsetRangeSet(
+          (ranges + before).filter { $0.partition == partition }.map(\.range))
         try database.execute(
           sql: "DELETE FROM backfill_ranges WHERE backfill = ? AND partition_id = ?",
           arguments: [number, identifier])
@@ -259,9 +254,11 @@ extension Checkpoint {
   }
 
   /// Requests that are not done, and their offsets in the ledgers.
+  ///
+  /// - Returns: In the order in which their batches are taken.
   static func openBackfills(
     in database: Database, _ partitions: inout StoredPartitions
-  ) throws -> [BackfillRequest] {
+  ) throws -> [StoredBackfill] {
     let open = try storedBackfills(where: isOpen, in: database, partitions)
     for request in open.map(\.request) {
       for range in request.ranges {
@@ -275,11 +272,11 @@ extension Checkpoint {
         }
       }
     }
-    return open.map(\.request).sorted(by: precedes)
+    return open.sorted { precedes($0.request, $1.request) }
   }
 
   /// Whatever else stands there is damage, and not to be passed over.
-  static let isOpen = "state IS NOT 'done' AND state IS NOT 'cancelled'"
+  private static let isOpen = "state IS NOT 'done' AND state IS NOT 'cancelled'"
 
   private enum RangeState: String { case left, unheld }
 
@@ -339,8 +336,7 @@ extension CheckpointReader {
   /// All requests, in the order of their numbers.
   package func backfills() throws(CheckpointError) -> [StoredBackfill] {
     try read { database in
-      var gaps: [StoredPartitions.Gap] = []
-      let partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
+      let partitions = try StoredPartitions(in: database, job: job)
       return try Checkpoint.storedBackfills(where: "TRUE", in: database, partitions)
     }
   }

@@ -114,15 +114,11 @@ extension Checkpoint {
       try mark(batch.marks, in: database)
     }
     for (range, fingerprint) in zip(batch.plan.ranges, batch.fingerprints) {
-      if batch.plan.backfill == nil {
-        partitions.ledgers[range.partition]?.advance(to: range.to)
-        if let fingerprint { partitions.fingerprints[range.partition] = fingerprint }
-      } else {
-        partitions.ledgers[range.partition]?.finishBackfill(range.range)
-        // What a backfill has read tells the log as well, where nothing newer was read.
-        if partitions.fingerprints[range.partition] == nil, let fingerprint {
-          partitions.fingerprints[range.partition] = fingerprint
-        }
+      let partition = range.partition
+      Self.count(range, of: batch.plan, in: &partitions.ledgers[partition])
+      // What a backfill has read tells the log as well, where nothing newer was read.
+      if let fingerprint, batch.plan.backfill == nil || partitions.fingerprints[partition] == nil {
+        partitions.fingerprints[partition] = fingerprint
       }
     }
     if let backfill = batch.plan.backfill { forget(batch.plan.ranges, ofBackfill: backfill) }
@@ -133,13 +129,19 @@ extension Checkpoint {
   private func ledger(of partition: PartitionID, after plan: BatchPlan) -> OffsetLedger? {
     var ledger = ledgers[partition]
     if let range = plan.ranges.first(where: { $0.partition == partition }) {
-      if plan.backfill == nil {
-        ledger?.advance(to: range.to)
-      } else {
-        ledger?.finishBackfill(range.range)
-      }
+      Self.count(range, of: plan, in: &ledger)
     }
     return ledger
+  }
+
+  private static func count(
+    _ range: PartitionRange, of plan: BatchPlan, in ledger: inout OffsetLedger?
+  ) {
+    if plan.backfill == nil {
+      ledger?.advance(to: range.to)
+    } else {
+      ledger?.finishBackfill(range.range)
+    }
   }
 
   private func advanceProgress(_ batch: BatchCommit, in database: Database) throws {

@@ -1,4 +1,5 @@
 internal import GRDB
+internal import Jobs
 
 /// What tells the place of this checkpoint's results from another's: an id, and the tokens that it
 /// wrote there.
@@ -60,11 +61,26 @@ extension Checkpoint {
   }
 
   package func ownerTokens() throws(CheckpointError) -> Set<String> {
-    try read { database in
-      Set(
-        try database.checkedRows(
-          of: "owner_tokens", "SELECT number, token FROM owner_tokens", identifiedBy: 1
-        ) { try $0.text(1) })
+    try read { database in Set(try Self.ownerTokens(in: database)) }
+  }
+
+  /// Oldest first.
+  static func ownerTokens(in database: Database) throws -> [String] {
+    try database.checkedRows(
+      of: "owner_tokens", "SELECT number, token FROM owner_tokens ORDER BY number",
+      identifiedBy: 1
+    ) { try $0.text(1) }
+  }
+
+  /// What is left at former places, or in a former format.
+  static func retiredObjects(in database: Database) throws -> [RetiredObject] {
+    try database.checkedRows(
+      of: "retired_objects",
+      "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key",
+      identifiedBy: 2
+    ) {
+      RetiredObject(
+        place: try $0.place(0).text, objectKey: try $0.objectKey(1), etag: try $0.optionalText(2))
     }
   }
 

@@ -97,9 +97,7 @@ extension Checkpoint {
     let queue = try open(path)
     do {
       let found = try queue.inDatabase { database in
-        guard case let name = try jobName(in: database), name == job.name else {
-          throw CheckpointError(.otherJob(name: try jobName(in: database)), path: path)
-        }
+        try confirm(job, in: database, path)
         return try heritage(in: database, job, deletesObjects: deletesObjects)
       }
       try queue.inDatabase { try mergeLog($0) }
@@ -129,17 +127,8 @@ extension Checkpoint {
       )
     }
     var heritage = Heritage()
-    heritage.tokens = try database.checkedRows(
-      of: "owner_tokens", "SELECT number, token FROM owner_tokens ORDER BY number",
-      identifiedBy: 1
-    ) { try $0.text(1) }
-    heritage.retired = try database.checkedRows(
-      of: "retired_objects", "SELECT place, object_key, etag FROM retired_objects",
-      identifiedBy: 2
-    ) {
-      RetiredObject(
-        place: try $0.place(0).text, objectKey: try $0.objectKey(1), etag: try $0.optionalText(2))
-    }
+    heritage.tokens = try ownerTokens(in: database)
+    heritage.retired = try retiredObjects(in: database)
     // Also objects that no mark tells of: their run may have died between the put and the mark.
     if deletesObjects { heritage.retired += objects.map(\.object) }
     // What stands on another server is left there: a delete would go to the wrong one.

@@ -78,10 +78,9 @@ extension Checkpoint {
         sql: "INSERT INTO clusters VALUES (?, ?)", arguments: [source, clusterID])
     }
     partitions.forget(source: source)
-    for index in backfills.indices {
-      backfills[index].remove(backfills[index].ranges.filter { $0.partition.source == source })
+    for request in backfills {
+      forget(request.ranges.filter { $0.partition.source == source }, ofBackfill: request.number)
     }
-    backfills.removeAll(where: \.isDone)
     inFlight = nil
   }
 

@@ -262,9 +262,7 @@ package final class Checkpoint {
   private func bind() throws {
     let settings = job.canonicalSettings
     let stored = try queue.read { database in
-      guard try Self.jobName(in: database) == job.name else {
-        throw CheckpointError(.otherJob(name: try Self.jobName(in: database)), path: path)
-      }
+      try Self.confirm(job, in: database, path)
       return try Self.settings(in: database)
     }
     guard stored != settings else { return }
@@ -284,6 +282,12 @@ package final class Checkpoint {
       try Self.store(settings, in: database)
     }
     appliedChanges = changes
+  }
+
+  /// - Throws: Where the state is another job's.
+  static func confirm(_ job: Job, in database: Database, _ path: String) throws {
+    let name = try jobName(in: database)
+    guard name == job.name else { throw CheckpointError(.otherJob(name: name), path: path) }
   }
 
   /// Whose state this is.
@@ -396,9 +400,8 @@ package final class Checkpoint {
   private func load() throws {
     try queue.read { database in
       nextBatch = try Self.nextBatch(in: database)
-      var gaps: [StoredPartitions.Gap] = []
-      partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
-      backfills = try Self.openBackfills(in: database, &partitions)
+      partitions = try StoredPartitions(in: database, job: job)
+      backfills = try Self.openBackfills(in: database, &partitions).map(\.request)
       inFlight = try Self.plannedBatch(in: database)
       hasOpenRejects = try Self.openIncidents(in: database, partitions).contains {
         $0.kind == .rejects

@@ -53,10 +53,8 @@ extension CheckpointReader {
           batch: try $0.number(0), committedAt: try $0.text(1), recordCount: try $0.count(2))
       }
       var gaps: [StoredPartitions.Gap] = []
-      var partitions = try StoredPartitions(in: database, job: job, gaps: &gaps)
-      let order = try Checkpoint.openBackfills(in: database, &partitions).map(\.number)
-      let backfills = try Checkpoint.storedBackfills(
-        where: Checkpoint.isOpen, in: database, partitions)
+      var partitions = try StoredPartitions(in: database, job: job) { gaps.append($0) }
+      let backfills = try Checkpoint.openBackfills(in: database, &partitions)
       let totals = try totals(in: database)
       try confirmOutputs(in: database)
       let windowCount =
@@ -72,9 +70,7 @@ extension CheckpointReader {
           ($0.range.partition, $0.range.from) < ($1.range.partition, $1.range.from)
         }
         .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
-        backfills: order.compactMap { number in
-          backfills.first { $0.request.number == number }
-        },
+        backfills: backfills,
         windowCount: windowCount,
         recordCount: totals.records, rejectedCount: totals.rejected,
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),

@@ -29,9 +29,7 @@ package final class CheckpointReader {
       if try Checkpoint.migrator.hasBeenSuperseded(database) {
         throw CheckpointError(.newer, path: path)
       }
-      if let job, case let name = try Checkpoint.jobName(in: database), name != job.name {
-        throw CheckpointError(.otherJob(name: name), path: path)
-      }
+      if let job { try Checkpoint.confirm(job, in: database, path) }
     }
   }
 
@@ -375,16 +373,7 @@ package final class CheckpointReader {
 
   /// Objects of a former place or format, to be deleted when nothing is dirty any more.
   package func retiredObjects() throws(CheckpointError) -> [RetiredObject] {
-    try read { database in
-      try database.checkedRows(
-        of: "retired_objects",
-        "SELECT place, object_key, etag FROM retired_objects ORDER BY place, object_key",
-        identifiedBy: 2
-      ) {
-        RetiredObject(
-          place: try $0.place(0).text, objectKey: try $0.objectKey(1), etag: try $0.optionalText(2))
-      }
-    }
+    try read(Checkpoint.retiredObjects)
   }
 
   /// Bytes of results that the store does not have yet.

@@ -92,24 +92,23 @@ package final class RunLock {
 
   /// What the process that holds the lock wrote about itself; nil when nobody holds it.
   package static func holder(path: String) -> String? {
-    let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
-    guard descriptor >= 0 else { return nil }
-    defer { close(descriptor) }
-    var facts = stat()
-    guard fstat(descriptor, &facts) == 0, kindUnlessRegular(facts) == nil else { return nil }
-    if flock(descriptor, LOCK_SH | LOCK_NB) == 0 { return nil }
-    return read(descriptor)
+    reading(path) { flock($0, LOCK_SH | LOCK_NB) == 0 ? nil : read($0) }
   }
 
   /// When the last run began that left nothing to read or to publish, in milliseconds since 1970
   /// UTC; nil where that is not known.
   package static func upToDate(path: String) -> Int64? {
+    reading(path) { upToDate(lines($0)) }
+  }
+
+  /// - Returns: Nil as well where there is no such file.
+  private static func reading<Result>(_ path: String, _ body: (Int32) -> Result?) -> Result? {
     let descriptor = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
     var facts = stat()
     guard fstat(descriptor, &facts) == 0, kindUnlessRegular(facts) == nil else { return nil }
-    return upToDate(lines(descriptor))
+    return body(descriptor)
   }
 
   /// A file that cannot be written keeps the older time, or none: a monitor is told too much then,

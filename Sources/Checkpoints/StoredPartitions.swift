@@ -24,10 +24,11 @@ struct StoredPartitions {
 
   /// - Parameters:
   ///   - job: Whose topics they must be, where that is known.
-  ///   - gaps: Gets every recorded gap, but for what was backfilled of it.
-  init(in database: Database, job: Job?, gaps: inout [Gap]) throws {
+  ///   - onGap: Gets every recorded gap, but for what was backfilled of it.
+  init(in database: Database, job: Job?, onGap: ((Gap) -> Void)? = nil) throws {
     try load(database, job: job)
     let backfilled = try Self.backfilled(in: database, names)
+    let counted = onGap == nil ? [:] : backfilled.mapValues { OffsetRangeSet($0) }
     try database.forEachRow(
       of: "gaps",
       """
@@ -38,10 +39,11 @@ struct StoredPartitions {
       let gap = try row.offsets(at: 1, mayBeEmpty: false)
       let reason = try row.text(3)
       let identifier = try row.integer(0)
-      for missing in OffsetRangeSet([gap])
-        .subtracting(OffsetRangeSet(backfilled[identifier] ?? [])).ranges
-      {
-        gaps.append(Gap(range: PartitionRange(partition, missing), reason: reason))
+      if let onGap {
+        let missing = OffsetRangeSet([gap]).subtracting(counted[identifier] ?? OffsetRangeSet())
+        for range in missing.ranges {
+          onGap(Gap(range: PartitionRange(partition, range), reason: reason))
+        }
       }
       guard isNewest(identifier) else { return }
       let isPossible = ledgers[partition]?.restore(gap) ?? false
@@ -153,7 +155,7 @@ struct StoredPartitions {
     try database.columns(in: "partitions").contains { $0.name == "incarnation" }
   }
 
-  /// Files of schema 1 to 5 have none.
+  /// Files of schema 1 to 6 have none.
   static func knowsBackfills(_ database: Database) throws -> Bool {
     try database.tableExists("backfilled")
   }

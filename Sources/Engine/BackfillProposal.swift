@@ -42,6 +42,11 @@ package struct BackfillProposal: Sendable, Equatable {
     where isWanted: (PartitionID) -> Bool, in sources: [any MessageSource]
   ) throws {
     var wanted: [PartitionID: OffsetRangeSet] = [:]
+    func want(_ offsets: (OffsetLedger) -> OffsetRangeSet) {
+      for (partition, ledger) in ledgers where isWanted(partition) {
+        wanted[partition] = offsets(ledger)
+      }
+    }
     switch wish {
     case .ranges(let ranges):
       for range in ranges {
@@ -50,15 +55,9 @@ package struct BackfillProposal: Sendable, Equatable {
         }
         wanted[range.partition, default: OffsetRangeSet()].insert(range.range)
       }
-    case .times, .gaps, .beforeStart:
-      for (partition, ledger) in ledgers where isWanted(partition) {
-        wanted[partition] =
-          switch wish {
-          case .gaps: ledger.passedOver
-          case .beforeStart: OffsetRangeSet([OffsetRange(from: 0, to: ledger.start)])
-          case .times, .ranges: OffsetRangeSet([OffsetRange(from: 0, to: .max)])
-          }
-      }
+    case .gaps: want(\.passedOver)
+    case .beforeStart: want { OffsetRangeSet([OffsetRange(from: 0, to: $0.start)]) }
+    case .times: want { _ in OffsetRangeSet([OffsetRange(from: 0, to: .max)]) }
     }
     var partitions: [Partition] = []
     for source in sources {

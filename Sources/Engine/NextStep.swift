@@ -80,8 +80,8 @@ package struct ReplacedLog: Equatable, Sendable {
 }
 
 package enum NextStep: Equatable, Sendable {
-  /// A person must decide about logs that were replaced: these, seen now, or earlier ones.
-  case stopForReplacedLogs([ReplacedLog])
+  /// A person must decide about logs that were replaced: seen now, or earlier.
+  case stopForReplacedLogs
   /// The brokers no longer hold offsets that the job has not read, and it says `fail`.
   case stopForLoss([PartitionRange])
   /// Record these as gaps, and ask again.
@@ -190,9 +190,9 @@ func replacedLogs(_ facts: RunFacts) -> [ReplacedLog] {
 /// What goes before any batch: decisions that a person must make, and what the brokers have removed
 /// unread.
 private func stepForLoss(_ facts: RunFacts) -> NextStep? {
-  let replaced = replacedLogs(facts)
-  if facts.onDataLoss == .fail && !(replaced.isEmpty && facts.undecidedPartitions.isEmpty) {
-    return .stopForReplacedLogs(replaced)
+  let isLogReplaced = !replacedLogs(facts).isEmpty || !facts.undecidedPartitions.isEmpty
+  if facts.onDataLoss == .fail && isLogReplaced {
+    return .stopForReplacedLogs
   }
   var lost: [PartitionRange] = []
   for found in facts.partitions {

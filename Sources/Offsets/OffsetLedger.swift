@@ -136,10 +136,12 @@ package struct OffsetLedger: Hashable, Sendable {
   /// Passed over, and counted by no backfill.
   package var missing: OffsetRangeSet { gaps.subtracting(backfilled) }
 
-  /// What progress has passed over, and no backfill has counted: gaps ahead of it are none of its
-  /// business yet.
-  package var passedOver: OffsetRangeSet {
-    missing.intersection(OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)]))
+  /// What progress has passed over and no backfill has counted. Gaps ahead of progress are left
+  /// out: progress has not reached them.
+  package var passedOver: OffsetRangeSet { missing.intersection(behindProgress) }
+
+  private var behindProgress: OffsetRangeSet {
+    OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)])
   }
 
   // MARK: - Backfill
@@ -151,8 +153,7 @@ package struct OffsetLedger: Hashable, Sendable {
 
   /// What a backfill may still take: all that progress has left behind uncounted.
   package var backfillable: OffsetRangeSet {
-    OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)]).subtracting(counted)
-      .subtracting(underWay)
+    behindProgress.subtracting(counted).subtracting(underWay)
   }
 
   /// Whether no batch will read an offset any more: progress has passed it, and no backfill is to
@@ -183,7 +184,7 @@ package struct OffsetLedger: Hashable, Sendable {
 
   /// - Parameter held: What the broker holds.
   package func answer(toBackfill wanted: OffsetRangeSet, held: OffsetRange) -> BackfillAnswer {
-    let behind = wanted.intersection(OffsetRangeSet([OffsetRange(from: 0, to: nextOffset)]))
+    let behind = wanted.intersection(behindProgress)
     let open = behind.intersection(backfillable)
     let taken = open.intersection(OffsetRangeSet([held]))
     return BackfillAnswer(
