@@ -3,7 +3,7 @@ Benchmarks/results.md. Claims are the ratios.
 
 Usage: bench.py [SECTION ...]
 
-Sections: cold, catch_up, volume, growth, parquet, debian. Without a name all of them run;
+Sections: cold, catch_up, backfill, volume, growth, parquet, debian. Without a name all of them run;
 with names those run, and are only printed.
 
 BENCH_ROUNDS (5) and BENCH_RECORDS (2000000, from 200000 on) make it shorter; BENCH_RELEASE names
@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -51,6 +52,7 @@ IDLE = "nothing new, Tranche"
 ONE, ONE_S3 = "one window, files", "one window, S3"
 NEW, SEVERAL = "a new window per batch, files", "four or five windows per batch, files"
 CSV, JSON, C_CSV, C_JSON = "Tranche, CSV", "Tranche, JSON", "C limit, CSV", "C limit, bytes of JSON"
+CAUGHT_UP, BACKFILLED = "a catch-up", "a backfill of the same offsets"
 SYNCS = "syncs of the checkpoint per batch"
 
 
@@ -174,6 +176,42 @@ def catch_up(stack, figures):
         f"By strace, a run of 110 batches less one of 10: {figures[SYNCS]:.2f} syncs of the "
         f"checkpoint's files per batch.",
         "",
+    ]
+
+
+def backfill(stack, figures):
+    large = stack.topic("calls", "large", RECORDS, "csv")
+    caught_up, late = (
+        stack.job(f"from-{start}", large, 1_000, start=start) for start in ("earliest", "latest")
+    )
+    stack.tranche(late, 0)
+    at_the_end = os.path.join(stack.folder, "at-the-end")
+    stack.keep(late, at_the_end)
+    measures = {
+        CAUGHT_UP: lambda: stack.tranche(caught_up, RECORDS),
+        BACKFILLED: lambda: stack.backfill(late, RECORDS, at_the_end),
+    }
+    in_turn(figures, ROUNDS, measures)
+    stack.limit(large, RECORDS, 100_000)
+    helper("check.py", "agree", stack.sums(large), caught_up.output, late.output)
+    path = os.path.join(late.checkpoints, "from-latest.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        rows = database.execute("SELECT count(*) FROM backfilled").fetchone()[0]
+    return [
+        "## Backfill in batches of 1,000 offsets",
+        "",
+        f"{BATCHES:,} batches: a job that starts at the earliest offset, and one that starts at "
+        f"the end and is backfilled by `--before-start`. Rounds: {ROUNDS}. The ledger of the "
+        f"backfilled offsets then has {rows:,} rows, for {PARTITIONS} partitions.",
+        "",
+        *report.steps_table(figures, measures),
+        *report.figures_table(figures, measures),
+        *report.ratios_table(
+            [
+                ("wall, backfill : catch-up", report.ratios(figures, BACKFILLED, CAUGHT_UP, wall)),
+                ("CPU, backfill : catch-up", report.ratios(figures, BACKFILLED, CAUGHT_UP, cpu)),
+            ]
+        ),
     ]
 
 
@@ -370,6 +408,7 @@ def debian(stack, figures):
 SECTIONS = {
     "cold": cold,
     "catch_up": catch_up,
+    "backfill": backfill,
     "volume": volume,
     "growth": grow,
     "parquet": parquet,
@@ -392,7 +431,10 @@ def expectations(figures):
     def largest_peak():
         return max(
             median(figures[name], lambda r: r.peak)
-            for name in (COLD, COLD_S3, COLD_DEEP, IDLE, ONE, NEW, SEVERAL, ONE_S3, CSV, JSON)
+            for name in (
+                *(COLD, COLD_S3, COLD_DEEP, IDLE, ONE, NEW, SEVERAL, ONE_S3),
+                *(BACKFILLED, CSV, JSON),
+            )
         )
 
     return [
@@ -412,6 +454,13 @@ def expectations(figures):
         ("... syncs of the checkpoint per batch", "under", 1.1, "", lambda: figures[SYNCS]),
         ("... a new window per batch", "over", 350, " batches/s", of(NEW, rate)),
         ("... one window, S3 : files, batches/s", "at least", 0.8, "", ratio(ONE, ONE_S3, wall)),
+        (
+            "wall, backfill : catch-up, 1,000-offset batches",
+            "under",
+            1.15,
+            "",
+            ratio(BACKFILLED, CAUGHT_UP, wall),
+        ),
         (
             "100,000-offset batches, CSV, records/s, Tranche : C limit",
             "at least",

@@ -113,7 +113,15 @@ class Stack:
         return name
 
     def job(
-        self, name, topic, max_offsets, window="global", format="csv", publish="batch", to_s3=False
+        self,
+        name,
+        topic,
+        max_offsets,
+        window="global",
+        format="csv",
+        publish="batch",
+        start="earliest",
+        to_s3=False,
     ):
         # The limit of groups is far from what any job holds: at the limit, each batch counts them
         # all.
@@ -128,6 +136,7 @@ class Stack:
             file.write(f"""name: {name}
 source:
   kafka: [{{ name: main, properties: {{ bootstrap.servers: "{self.broker}" }}, topics: [{topic}] }}]
+  start: {start}
   format: {format}
   fields: {{ api_id: int32, time_taken: int32 }}
 trigger: {{ max_offsets: {max_offsets} }}
@@ -168,7 +177,18 @@ limits: {{ groups_per_window: 4000000 }}
         has copied."""
         if checkpoint != job.checkpoints:
             self.restore(job, checkpoint)
-        measured = self.measure([TRANCHE, *self.tranche_arguments(job, batches)])
+        return self.reported(self.tranche_arguments(job, batches), job, records)
+
+    def backfill(self, job, records, checkpoint):
+        """Counts what lies below the start of a job whose checkpoint keep() has copied."""
+        self.restore(job, checkpoint)
+        place = ["--checkpoints", job.checkpoints]
+        return self.reported(
+            ["backfill", job.path, *place, "--before-start", "--json"], job, records
+        )
+
+    def reported(self, arguments, job, records):
+        measured = self.measure([TRANCHE, *arguments])
         measured.report = json.loads(measured.output)
         if measured.report["records"] != records:
             sys.exit(
@@ -180,6 +200,7 @@ limits: {{ groups_per_window: 4000000 }}
         """Copies a job's checkpoint, and its objects beside it: a checkpoint that is older than its
         place is refused."""
         shutil.copytree(job.checkpoints, folder)
+        os.makedirs(job.output, exist_ok=True)  # a run that read nothing has made none
         shutil.copytree(job.output, f"{folder}-objects")
 
     def restore(self, job, folder=None):
