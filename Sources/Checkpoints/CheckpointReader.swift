@@ -275,6 +275,12 @@ package final class CheckpointReader {
     }
   }
 
+  /// Why the next run of the job would refuse its file; nil where it would not.
+  package func refusal(of job: Job) throws(CheckpointError) -> CheckpointError? {
+    let refused = try changes(for: job).filter { $0.effect == .refuse }
+    return refused.isEmpty ? nil : CheckpointError(.jobChanged(refused), path: path)
+  }
+
   /// The keys and measures of a window's groups, sorted by key, NULL first.
   package func table(of window: Window, job: Job) throws(CheckpointError) -> Tables.Table {
     try read { database in

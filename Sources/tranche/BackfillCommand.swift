@@ -142,7 +142,7 @@ struct BackfillCommand: ParsableCommand {
     }
   }
 
-  /// Opens the checkpoint, for as long as another run holds it and `--wait` allows.
+  /// Opens the checkpoint. While another run holds it, tries again until `--wait` has passed.
   private func waiting(_ open: () throws -> Checkpoint) throws -> Checkpoint {
     let deadline = ContinuousClock.now + .milliseconds(wait?.milliseconds ?? 0)
     while true {
@@ -189,12 +189,7 @@ struct BackfillCommand: ParsableCommand {
     do {
       return try BackfillProposal(wish, of: ledgers, where: isWanted, in: sources)
     } catch let error as BackfillProposal.UnknownPartition {
-      throw CommandError(
-        .data,
-        """
-        \(error.partition): the job has not read this partition yet. Run it once first, or look \
-        at `tranche status`.
-        """)
+      throw CommandError.unread(error.partition)
     }
   }
 

@@ -17,7 +17,8 @@ struct CheckCommand: ParsableCommand {
       lost, or the job file no longer fits the state; the lag is above --max-lag; something is \
       left to read or to publish, and for longer than --max-age no run has committed a batch or \
       found itself up to date.
-      WARNING: results are not published, and no run is active.
+      WARNING: results are not published, and no run is active; or, with --max-age, nothing was \
+      committed yet.
       UNKNOWN: the job file or the checkpoint cannot be read, the job has never run, or the \
       brokers cannot be asked.
       """)
@@ -72,9 +73,10 @@ struct CheckCommand: ParsableCommand {
     let lockPath = Checkpoint.lockPath(ofJob: job.name, folder: folder)
     // Before the checkpoint is read and after: a run that publishes meanwhile is seen.
     let holder = RunLock.holder(path: lockPath)
-    guard let status = try status(of: job, folder: folder) else {
+    guard let reader = try existingReader(of: job, folder: folder) else {
       return Health(job: job.name, .init(.unknown, "the job has never run"))
     }
+    let status = try reader.status()
     let words = Words(jobArguments: self.job.commandLine(of: job))
     var facts = HealthFacts(job: job.name)
     facts.maxLag = maxLag
@@ -86,7 +88,7 @@ struct CheckCommand: ParsableCommand {
     facts.upToDateMilliseconds = RunLock.upToDate(path: lockPath).map(age)
     if let committedAt = status.lastCommit?.committedAt {
       facts.commitMilliseconds = TimestampText.parse(committedAt).map(age)
-      facts.obstacles += try changeObstacle(job, folder)
+      if let refusal = try reader.refusal(of: job) { facts.obstacles.append(refusal.description) }
     }
     if !offline {
       do {
@@ -99,14 +101,5 @@ struct CheckCommand: ParsableCommand {
     }
     facts.holder = holder ?? RunLock.holder(path: lockPath)
     return Health(facts)
-  }
-
-  /// A change of the job file that the next run refuses.
-  private func changeObstacle(_ job: Job, _ folder: String) throws -> [String] {
-    let reader = try CheckpointReader(
-      path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
-    let refused = try reader.changes(for: job).filter { $0.effect == .refuse }
-    return refused.isEmpty
-      ? [] : [CheckpointError(.jobChanged(refused), path: reader.path).description]
   }
 }

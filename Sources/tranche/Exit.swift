@@ -3,6 +3,7 @@ import Checkpoints
 import Engine
 import Jobs
 import Kafka
+import Offsets
 import Reports
 import Scheduling
 
@@ -52,6 +53,15 @@ struct CommandError: Error {
   init(_ code: RunError.Code, _ message: String) {
     self.code = code
     self.message = message
+  }
+
+  static func unread(_ partition: PartitionID) -> CommandError {
+    CommandError(
+      .data,
+      """
+      \(partition): the job has not read this partition yet. Run it once first, or look at \
+      `tranche status`.
+      """)
   }
 }
 

@@ -20,10 +20,12 @@ struct PlanCommand: ParsableCommand {
     try exiting(job, json: failureText(json, jobFile: job.file)) {
       let job = try self.job.load()
       let folder = try self.job.checkpointFolder(of: job)
+      let reader = try existingReader(of: job, folder: folder)
       let now = nowMilliseconds()
+      let since = job.holdBack.minOffsets == 1 ? nil : try reader?.waitingSince()
       let preview = try PlanPreview(
-        job: job, status: try status(of: job, folder: folder), sources: try makeSources(job),
-        waitingSince: try waitingSince(of: job, folder: folder) ?? now, now: now)
+        job: job, status: try reader?.status(), sources: try makeSources(job),
+        waitingSince: since ?? now, now: now)
       let words = Words(jobArguments: self.job.commandLine(of: job))
       if json {
         printExact(try jsonLine(report(preview, words)))
@@ -142,23 +144,10 @@ struct IncidentReport: Encodable {
   }
 }
 
-/// Nil when nothing is held back, or when the job has never run.
-private func waitingSince(of job: Job, folder: String) throws -> Int64? {
-  if job.holdBack.minOffsets == 1 { return nil }
-  do {
-    return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
-      .waitingSince()
-  } catch {
-    if case .noCheckpoint = error.code { return nil }
-    throw error
-  }
-}
-
 /// Nil when the job has never run.
-func status(of job: Job, folder: String) throws -> CheckpointStatus? {
+func existingReader(of job: Job, folder: String) throws -> CheckpointReader? {
   do {
     return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
-      .status()
   } catch {
     if case .noCheckpoint = error.code { return nil }
     throw error

@@ -69,8 +69,7 @@ struct ShowCommand: ParsableCommand {
       let reader = try CheckpointReader(
         path: Checkpoint.path(ofJob: job.name, folder: try self.job.checkpointFolder(of: job)),
         job: job)
-      let refused = try reader.changes(for: job).filter { $0.effect == .refuse }
-      guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: reader.path) }
+      if let refusal = try reader.refusal(of: job) { throw refusal }
       let window = try chosenWindow(job, reader)
       let table = try resultTable(of: window, job: job, reader: reader)
       let isForProgram = csv || json

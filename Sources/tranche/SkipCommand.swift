@@ -81,13 +81,7 @@ struct SkipCommand: ParsableCommand {
     throws
   {
     guard let ledger = checkpoint.ledgers[gap.partition] else {
-      throw CommandError(
-        .data,
-        """
-        \(gap.partition): the job has not read this partition yet. Run it once first, or look at \
-        `tranche status`.
-        """
-      )
+      throw CommandError.unread(gap.partition)
     }
     let end = try source.ends(of: [gap.partition])[gap.partition]
     guard let problem = ledger.problem(ofGap: gap.range, end: end?.end) else { return }

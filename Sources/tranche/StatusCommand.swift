@@ -105,7 +105,7 @@ private struct Report: Encodable {
   }
 
   init(_ job: Job, folder: String, isOffline: Bool, _ words: Words) throws {
-    let status = try tranche.status(of: job, folder: folder)
+    let status = try existingReader(of: job, folder: folder)?.status()
     var preview: PlanPreview?
     var problem: String?
     if !isOffline {
