@@ -39,9 +39,9 @@ package struct Supervision {
   private var lastInstant = Int64.min
 
   /// A run that was asked to end gets so long beyond its own grace.
-  package static let marginMilliseconds: Int64 = 10_000
+  private static let marginMilliseconds: Int64 = 10_000
   /// A clock that goes back by less is being adjusted.
-  package static let clockToleranceMilliseconds: Int64 = 1_000
+  private static let clockToleranceMilliseconds: Int64 = 1_000
 
   /// - Parameters:
   ///   - parallelCount: Most runs at once, at least 1.

@@ -27,7 +27,8 @@ final class ChildRun {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    // A run that is asked to end before it can listen is asked when it does: it unblocks them.
+    // A signal that comes before the run can handle it stays pending until `StopSignal.watch`
+    // unblocks it.
     var blocked = sigset_t()
     sigemptyset(&blocked)
     sigaddset(&blocked, SIGTERM)
@@ -43,11 +44,9 @@ final class ChildRun {
       Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP))
     var pid: pid_t = 0
     // The program that runs, also where an update has replaced its file.
-    let code = Self.withStrings(["tranche"] + arguments) { arguments in
-      Self.withStrings(Self.environment()) { environment in
-        posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments, environment)
-      }
-    }
+    let words = (["tranche"] + arguments).map { strdup($0) } + [nil]
+    defer { for word in words { free(word) } }
+    let code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, words, environ)
     close(output.writing)
     close(errors.writing)
     guard code == 0 else {
@@ -83,42 +82,20 @@ final class ChildRun {
     output.finish { body($0, false) }
     errors.finish { body($0, true) }
   }
+}
 
-  /// This process's, but for what systemd tells this process alone.
-  private static func environment() -> [String] {
-    var variables: [String] = []
-    var next = environ
-    while let variable = next.pointee {
-      let text = String(cString: variable)
-      let isOurs = ["NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID="].contains(
-        where: text.hasPrefix)
-      if !isOurs { variables.append(text) }
-      next += 1
+/// A pipe that no child inherits; reading does not block.
+struct Pipe {
+  let reading, writing: Int32
+
+  init() throws {
+    var ends: [Int32] = [0, 0]
+    guard pipe(&ends) == 0 else {
+      throw CommandError(.inputOutput, "no pipe can be made: \(String(cString: strerror(errno)))")
     }
-    return variables
-  }
-
-  private static func withStrings<Result>(
-    _ strings: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
-  ) -> Result {
-    let copies = strings.map { strdup($0) } + [nil]
-    defer { for copy in copies { free(copy) } }
-    return body(copies)
-  }
-
-  private struct Pipe {
-    let reading, writing: Int32
-
-    init() throws {
-      var ends: [Int32] = [0, 0]
-      guard pipe(&ends) == 0 else {
-        throw CommandError(
-          .inputOutput, "no pipe can be made: \(String(cString: strerror(errno)))")
-      }
-      for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-      _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
-      (reading, writing) = (ends[0], ends[1])
-    }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
+    (reading, writing) = (ends[0], ends[1])
   }
 }
 

@@ -37,9 +37,7 @@ struct RunFlags: ParsableArguments {
     if quiet && (json || profile || verbose) {
       throw ValidationError("--quiet does not go together with --json, --profile or --verbose.")
     }
-    if grace < 0 || grace > 86_400 {
-      throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
-    }
+    try validateGrace(grace)
   }
 
   func failpoint() -> @Sendable (Failpoint) -> Void { Failpoints(dieAtStep: dieAtStep).pass }
@@ -79,11 +77,11 @@ struct RunFlags: ParsableArguments {
   ///
   /// - Parameters:
   ///   - started: When the command began.
-  ///   - commandLine: What names the job on a command line.
+  ///   - commandLine: What names the job on a command line, for what went wrong.
   func execute(
     _ job: Job, _ checkpoint: Checkpoint, sources: [any MessageSource], maxBatches: Int? = nil,
     _ failpoint: @escaping @Sendable (Failpoint) -> Void, started: ContinuousClock.Instant,
-    _ logger: Logger, commandLine: String
+    _ logger: Logger, commandLine: @autoclosure () -> String
   ) throws {
     if !quiet {
       for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
@@ -108,7 +106,7 @@ struct RunFlags: ParsableArguments {
     failpoint(.runEnded)
     if isWatched { printProgress("\r\u{1B}[K") }
     let seconds = (ContinuousClock.now - started) / .seconds(1)
-    let failures = Words(jobArguments: commandLine).failures(errors)
+    let failures = errors.isEmpty ? [] : Words(jobArguments: commandLine()).failures(errors)
     let exitCode =
       errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
     if json {
@@ -124,6 +122,13 @@ struct RunFlags: ParsableArguments {
       checkpoint.close()
       StopSignal.endProcess()
     }
+  }
+}
+
+/// - Throws: `ValidationError` for a `--grace` that `run` or `schedule` does not take.
+func validateGrace(_ seconds: Int64) throws {
+  if !(0...86_400).contains(seconds) {
+    throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
   }
 }
 

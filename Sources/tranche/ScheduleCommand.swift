@@ -43,19 +43,21 @@ struct ScheduleCommand: ParsableCommand {
     if !(1...1_000).contains(parallel) {
       throw ValidationError("--parallel takes a number from 1 to 1000.")
     }
-    if !(0...86_400).contains(grace) {
-      throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
-    }
+    try validateGrace(grace)
   }
 
   func run() throws {
     try exiting {
+      let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
+      // systemd tells them to this process alone: no run gets them. There is no other thread yet
+      // that could read the environment.
+      for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsetenv(name) }
       let jobs = WatchedJobs(paths, allowsCode: code.allowCodeProperties)
       try jobs.confirm()
       let scheduler = Scheduler(
         jobs, Supervision(parallelCount: parallel, graceMilliseconds: grace * 1_000),
-        manager: ServiceManager(environment: ProcessInfo.processInfo.environment),
-        wakeUp: try SchedulerSignals.watch(), options: runOptions, isVerbose: verbose)
+        manager: manager, wakeUp: try SchedulerSignals.watch(), options: runOptions,
+        isVerbose: verbose)
       scheduler.run()
       StopSignal.endProcess(SchedulerSignals.stopSignal)
     }
@@ -84,7 +86,7 @@ private final class Scheduler {
   /// By the job's file.
   private var children: [String: ChildRun] = [:]
   private var names: [String: String] = [:]
-  private var lastLook: Int64?
+  private var lastLook: Int64 = 0
   private var lastSign: Int64 = 0
   private var lastStatus = ""
   private var stopsSeen = 0
@@ -125,8 +127,7 @@ private final class Scheduler {
   // MARK: - What happens outside
 
   private var isTimeToLook: Bool {
-    guard let lastLook else { return true }
-    return uptimeMilliseconds - lastLook >= Self.lookMilliseconds
+    uptimeMilliseconds - lastLook >= Self.lookMilliseconds
   }
 
   private var uptimeMilliseconds: Int64 { uptimeNanoseconds() / 1_000_000 }

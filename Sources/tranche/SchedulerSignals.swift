@@ -1,4 +1,3 @@
-import Engine
 import Glibc
 import Synchronization
 
@@ -17,39 +16,25 @@ enum SchedulerSignals {
 
   /// - Returns: What becomes readable when a signal came, or a child ended.
   static func watch() throws -> Int32 {
-    var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else {
-      throw CommandError(.inputOutput, "no pipe can be made: \(String(cString: strerror(errno)))")
-    }
-    for end in ends {
-      _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-      _ = fcntl(end, F_SETFL, O_NONBLOCK)
-    }
-    writing.store(ends[1], ordering: .relaxed)
+    let pipe = try Pipe()
+    // No handler may wait.
+    _ = fcntl(pipe.writing, F_SETFL, O_NONBLOCK)
+    writing.store(pipe.writing, ordering: .relaxed)
     // Made now, not inside a handler.
     _ = (stopCount, stopSignal, reloadCount)
-    var watched = sigset_t()
-    sigemptyset(&watched)
-    for number in [SIGTERM, SIGINT, SIGHUP, SIGCHLD] {
-      sigaddset(&watched, number)
-      var action = sigaction()
-      action.__sigaction_handler.sa_handler = { received in
-        let before = errno
-        if received == SIGHUP {
-          SchedulerSignals.reloads.add(1, ordering: .relaxed)
-        } else if received != SIGCHLD {
-          SchedulerSignals.stopNumber.store(received, ordering: .relaxed)
-          SchedulerSignals.stops.add(1, ordering: .relaxed)
-        }
-        var byte: UInt8 = 0
-        _ = write(SchedulerSignals.writing.load(ordering: .relaxed), &byte, 1)
-        errno = before
+    handle([SIGTERM, SIGINT, SIGHUP, SIGCHLD]) { received in
+      let before = errno
+      if received == SIGHUP {
+        SchedulerSignals.reloads.add(1, ordering: .relaxed)
+      } else if received != SIGCHLD {
+        SchedulerSignals.stopNumber.store(received, ordering: .relaxed)
+        SchedulerSignals.stops.add(1, ordering: .relaxed)
       }
-      action.sa_flags = SA_RESTART
-      sigaction(number, &action, nil)
+      var byte: UInt8 = 0
+      _ = write(SchedulerSignals.writing.load(ordering: .relaxed), &byte, 1)
+      errno = before
     }
-    pthread_sigmask(SIG_UNBLOCK, &watched, nil)
-    return ends[0]
+    return pipe.reading
   }
 
   /// Takes what the handlers have written.

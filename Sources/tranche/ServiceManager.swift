@@ -1,4 +1,3 @@
-import Foundation
 import Glibc
 
 /// What systemd is told of a service of `Type=notify`; without systemd, nobody is told anything.

@@ -2,6 +2,7 @@ import Engine
 import Foundation
 import Glibc
 import Jobs
+import Reports
 import Scheduling
 
 /// The job files that `tranche schedule` was given, and what became of them since the last look.
@@ -45,10 +46,7 @@ struct WatchedJobs {
 
   /// Forgets what the files held, so that the next look reads all of them anew; what
   /// `${file:...}` names may have changed.
-  mutating func forget() {
-    for file in contents.keys { contents[file] = .some(nil) }
-    isForgotten = true
-  }
+  mutating func forget() { isForgotten = true }
   private var isForgotten = false
 
   /// What was removed since the last look, and what was added or changed, in the order of the
@@ -105,11 +103,7 @@ struct WatchedJobs {
     }
     // One file may have several paths.
     var seen: Set<String> = []
-    return files.filter { file in
-      let path = realpath(file, nil)
-      defer { free(path) }
-      return seen.insert(path.map { String(cString: $0) } ?? file).inserted
-    }
+    return files.filter { seen.insert(resolvedPath($0)).inserted }
   }
 
   private func load(_ file: String) -> Change {
@@ -131,10 +125,8 @@ struct WatchedJobs {
     } catch let errors as JobFileErrors {
       return .faulty(
         file: file, errors.errors.map(\.description).joined(separator: "\n"))
-    } catch let error as CommandError {
-      return .faulty(file: file, error.message)
     } catch {
-      return .faulty(file: file, "\(file): \(error)")
+      return .faulty(file: file, failure(error, Words()).message)
     }
   }
 }
