@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Scheduling
@@ -188,11 +189,8 @@ struct ScheduleTests {
   func property(name: String, from: String) throws {
     let zone = try Cron.zone(name)
     let minutes = try Cron.wallClock(name, from: Cron.instant(from), dayCount: 5)
-    var seed = UInt64(from.utf8.reduce(7) { $0 &* 31 &+ Int($1) }.magnitude)
-    func draw(_ count: Int) -> Int {
-      seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return Int(seed >> 33) % count
-    }
+    var random = SeededRandom(seed: from.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) })
+    func draw(_ count: Int) -> Int { Int.random(in: 0..<count, using: &random) }
     for _ in 0..<60 {
       let fields: [[String]] = [
         ["*", "0", "30", "*/7", "15,45", "59", "\(draw(60))", "10-40/10"],
@@ -224,8 +222,11 @@ struct ScheduleTests {
 /// What the tests of this folder share.
 enum Cron {
   static func zone(_ name: String) throws -> ZoneRules {
-    let bytes = try Data(contentsOf: URL(fileURLWithPath: "/usr/share/zoneinfo/\(name)"))
-    return try #require(ZoneRules(tzif: Array(bytes)), "\(name)")
+    try #require(ZoneRules(tzif: try zoneFile(name)), "\(name)")
+  }
+
+  static func zoneFile(_ name: String) throws -> [UInt8] {
+    Array(try Data(contentsOf: URL(fileURLWithPath: "/usr/share/zoneinfo/\(name)")))
   }
 
   /// Seconds since 1970 of `2026-11-27T10:00Z`.

@@ -1,14 +1,11 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Scheduling
 
 @Suite("The rules of a time zone")
 struct ZoneRulesTests {
-  private static func bytes(_ name: String) throws -> [UInt8] {
-    Array(try Data(contentsOf: URL(fileURLWithPath: "/usr/share/zoneinfo/\(name)")))
-  }
-
   @Test(
     "are those that Foundation knows, a hundred years on and back",
     arguments: [
@@ -55,24 +52,24 @@ struct ZoneRulesTests {
 
   @Test("are not read from what is no such file, or counts leap seconds; no byte crashes")
   func hostile() throws {
-    let whole = try Self.bytes("Europe/Berlin")
+    let whole = try Cron.zoneFile("Europe/Berlin")
     #expect(ZoneRules(tzif: whole) != nil)
     #expect(ZoneRules(tzif: []) == nil)
     #expect(ZoneRules(tzif: Array("Europe/Berlin".utf8)) == nil)
-    #expect(ZoneRules(tzif: try Self.bytes("right/Europe/Berlin")) == nil)
+    #expect(ZoneRules(tzif: try Cron.zoneFile("right/Europe/Berlin")) == nil)
     for count in 0..<whole.count - 1 {
       #expect(ZoneRules(tzif: Array(whole.prefix(count))) == nil, "\(count) bytes")
     }
-    var seed: UInt64 = 5
+    var random = SeededRandom(seed: 5)
     for _ in 0..<3_000 {
       var bytes = whole
       for _ in 0..<3 {
-        seed = seed &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
         // Mostly in the header and in the rule at the end.
-        let reach = [44, bytes.count, 60][Int(seed >> 60) % 3]
-        let index = Int(seed >> 20) % reach
-        bytes[seed >> 61 == 0 ? bytes.count - 1 - index : index] = UInt8(
-          truncatingIfNeeded: seed >> 50)
+        let reach = [44, bytes.count, 60][Int.random(in: 0..<3, using: &random)]
+        let index = Int.random(in: 0..<reach, using: &random)
+        let isFromEnd = Int.random(in: 0..<8, using: &random) == 0
+        bytes[isFromEnd ? bytes.count - 1 - index : index] = UInt8(
+          truncatingIfNeeded: random.next())
       }
       guard let rules = ZoneRules(tzif: bytes) else { continue }
       _ = rules.segment(holding: 1_795_428_000)
@@ -91,7 +88,7 @@ struct ZoneRulesTests {
       ("CET-168", false), ("CET-1CEST,J0,J1", false),
     ])
   func footers(text: String, isValid: Bool) throws {
-    let whole = try Self.bytes("Asia/Kolkata")
+    let whole = try Cron.zoneFile("Asia/Kolkata")
     let footer = Array("\nIST-5:30\n".utf8)
     #expect(Array(whole.suffix(footer.count)) == footer)
     let bytes = whole.dropLast(footer.count) + "\n\(text)\n".utf8
@@ -100,7 +97,7 @@ struct ZoneRulesTests {
 
   @Test("count a day of the year with and without 29 February")
   func daysOfYear() throws {
-    let whole = try Self.bytes("Etc/UTC")
+    let whole = try Cron.zoneFile("Etc/UTC")
     func begin(_ rule: String, after: String) throws -> String {
       let base = whole.dropLast(6)
       let rules = try #require(ZoneRules(tzif: base + Array("\nAAA0BBB,\(rule)/0,J365\n".utf8)))

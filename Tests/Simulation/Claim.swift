@@ -21,11 +21,7 @@ extension Claim {
           SELECT source, topic, partition, from_offset, to_offset, reason
           FROM gaps JOIN partitions USING (partition_id)
           """
-      ).map { row in
-        let partition = PartitionID(source: row[0], topic: row[1], partition: row[2])
-        return Gap(
-          range: PartitionRange(partition, OffsetRange(from: row[3], to: row[4])), reason: row[5])
-      }
+      ).map { Gap(range: Self.range($0), reason: $0[5]) }
       let batches = try Row.fetchAll(
         database,
         sql: """

@@ -164,7 +164,8 @@ for line in sys.stdin:
         )
     elif kind == "produce":
         value = bytes.fromhex(operation["hex"]) if "hex" in operation else operation.get("value")
-        extra = {name: operation[name] for name in ("key", "timestamp", "headers") if name in operation}
+        optional = ("key", "timestamp", "headers")
+        extra = {name: operation[name] for name in optional if name in operation}
         send(topic, partition=operation["partition"], value=value, **extra)
     elif kind == "produce_damaged":
         plain.flush(30)

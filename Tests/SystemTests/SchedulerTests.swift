@@ -11,7 +11,7 @@ struct SchedulerTests {
   private static let seconds =
     ProcessInfo.processInfo.environment["TRANCHE_SCHEDULE_SECONDS"].flatMap(Double.init) ?? 14
 
-  /// Four jobs in a folder, each with results and a topic of its own.
+  /// Jobs in a folder, each with results and a topic of its own.
   private final class Jobs {
     let scenario: Scenario
     let folder: String
@@ -121,7 +121,7 @@ struct SchedulerTests {
       return formatter.date(from: text).map { Int64(($0.timeIntervalSince1970 * 1_000).rounded()) }
     }
 
-    /// Bytes that only this process uses.
+    /// KiB of memory that only this process uses.
     var residentKiB: Int {
       let path = "/proc/\(process.processIdentifier)/status"
       let status = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
