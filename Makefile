@@ -1,7 +1,7 @@
 # make run         the example job on a local broker and S3 server, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
 # make deb-test    installs the package on a machine as new, runs a job there, removes it
-# make mutants     breaks the product on purpose, some 40 times, and shows which test sees each
+# make mutants     breaks the product on purpose, over a hundred times; shows which test sees each
 # make acceptance  before an issue is closed: mutants, fuzzers, sanitizers, deb-test: hours
 # make fuzz        mutated inputs for every parser, then mutated checkpoints, for SECONDS=600 each
 # make torture     random histories of failures and random kills, for SECONDS=600
@@ -22,7 +22,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help build run test mutants acceptance torture fuzz schedule hostile sanitize bench stack \
-  stack-down format lint golden clean packages install uninstall deb tarball deb-test
+  stack-down format lint golden clean packages test-python install uninstall deb tarball \
+  deb-test
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -44,6 +45,9 @@ help:
 
 packages:
 	@Tests/Stack/install-packages
+
+test-python: packages
+	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
 
 build: packages
 	$(RELEASE_BUILD) --product tranche
@@ -78,8 +82,7 @@ tarball: build
 	packaging/tarball $(TRANCHE) $(PACKAGES)
 
 # Some two minutes, most of them debootstrap's.
-deb-test: deb tarball
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+deb-test: deb tarball test-python
 	lintian --allow-root --fail-on error,warning $(PACKAGES)/tranche_*.deb
 	packaging/deb $(TRANCHE) $(PACKAGES)/again
 	cmp $(PACKAGES)/tranche_*.deb $(PACKAGES)/again/tranche_*.deb
@@ -105,9 +108,8 @@ run: build stack
 	echo
 	echo "The servers go on running; make stack-down stops them. Their addresses: $(STACK) status"
 
-test: packages lint
+test: lint test-python
 	Tests/Mutants/mutants check
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
 	swift build --build-tests
 	$(WITH_STACK)
 	swift test --skip-build
@@ -121,8 +123,7 @@ test: packages lint
 	.build/release/simulate 6000 12000
 	wait $$first
 
-mutants: packages
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+mutants: test-python
 	Tests/Mutants/mutants run $(ONLY)
 
 SECONDS ?= 600
@@ -145,8 +146,7 @@ acceptance: packages
 	part "address and thread sanitizer" $(MAKE) sanitize
 	part "the package on a machine as new" $(MAKE) deb-test
 
-torture: packages
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+torture: test-python
 	swift build --build-tests
 	$(RELEASE_BUILD) --product simulate
 	$(WITH_STACK)
@@ -159,21 +159,18 @@ fuzz: packages
 	.build/release/fuzz $(SECONDS) $$RANDOM
 	.build/release/fuzz checkpoint $(SECONDS) $$RANDOM
 
-schedule: packages
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+schedule: test-python
 	swift build --build-tests
 	$(WITH_STACK)
 	TRANCHE_SCHEDULE_SECONDS=120 swift test --skip-build --filter SchedulerTests/fourJobs
 
-hostile: packages
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+hostile: test-python
 	swift build --build-tests
 	$(WITH_STACK)
 	export TRANCHE_DISK_STEP_KIB=4 TRANCHE_HOSTILE_VALUES=all
 	swift test --skip-build --filter 'DiskTests|HostileCheckpointTests'
 
-sanitize: packages
-	@Tests/Stack/install-python Tests/Stack/test.txt .stack/python-test
+sanitize: test-python
 	$(WITH_STACK)
 	# Leaks it reports are Foundation's and the runtime's own; ours would show as growth in make fuzz.
 	export ASAN_OPTIONS=detect_leaks=0 SANITIZE=1

@@ -40,7 +40,8 @@ struct JobOptions: ParsableArguments {
   }
 }
 
-/// What a job file's name says of a job without `name:`, and standard input does not.
+/// The name of a job that comes on standard input without `name:`. Other jobs without one are
+/// called after their file.
 struct JobNameOption: ParsableArguments {
   @Option(help: "The name of a job that comes on standard input without one.")
   var name: String?
@@ -96,8 +97,8 @@ func isStandardInput(_ path: String) -> Bool { path == "-" }
 ///
 /// - Parameters:
 ///   - name: Of a job that comes on standard input without one.
-///   - checksFiles: Whether files that the job only names must be there. Whoever does not connect
-///     does without them.
+///   - checksFiles: Whether files that the job names, such as certificates, must be readable.
+///     `run`, `backfill` and `validate` ask for this.
 func loadParsedJob(
   _ path: String, name: String? = nil, allowsCode: Bool = false, checksFiles: Bool = false
 ) throws -> JobFile.Parsed {
