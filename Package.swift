@@ -160,7 +160,7 @@ let package = Package(
       "EngineTests",
       [
         "Checkpoints", "Engine", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
-        "Simulation", "TestSupport", "Trials", logging,
+        "Simulation", "Tables", "TestSupport", "Trials", logging,
       ]),
     tests(
       "TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows", "TestSupport"]),

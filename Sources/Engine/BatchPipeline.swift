@@ -62,12 +62,7 @@ final class BatchPipeline {
     self.history = history
     self.job = job
     self.stopwatch = stopwatch
-    decoder = RecordDecoder(
-      format: job.format, fields: job.fields, nullTexts: job.nullTexts,
-      messageFields: job.messageFieldsRead, requiredTimeColumn: job.window.timeColumn,
-      futureLimitMilliseconds: job.limits.futureMilliseconds,
-      recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes),
-      keyByteLimit: Int(job.limits.keyBytes))
+    decoder = RecordDecoder(job)
     let schema = decoder.schema
     batch = RecordBatch(schema)
     predicate =
@@ -454,5 +449,17 @@ extension Job {
   var messageFieldsRead: [MessageField] {
     let names = columnsRead
     return MessageField.allCases.filter { names.contains($0.rawValue) }
+  }
+}
+
+extension RecordDecoder {
+  /// As a job reads its records.
+  init(_ job: Job) {
+    self.init(
+      format: job.format, fields: job.fields, nullTexts: job.nullTexts,
+      messageFields: job.messageFieldsRead, requiredTimeColumn: job.window.timeColumn,
+      futureLimitMilliseconds: job.limits.futureMilliseconds,
+      recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes),
+      keyByteLimit: Int(job.limits.keyBytes))
   }
 }

@@ -41,6 +41,12 @@ package struct Job: Sendable {
     /// the values.
     package let properties: [String: String]
     package let topics: [String]
+
+    package init(name: String, properties: [String: String], topics: [String]) {
+      self.name = name
+      self.properties = properties
+      self.topics = topics
+    }
   }
 
   package enum StartPosition: Sendable, Equatable {
