@@ -15,7 +15,7 @@ package struct NewestMessages: Sendable {
   }
 
   /// Of all messages together; the newest is there however large it is.
-  package static let byteLimit = 64 << 20
+  package static let byteLimit = 1 << 26
   /// A partition is not read back further than this, where its newest offsets are almost all holes.
   static let offsetLimit: Int64 = 1_000_000
 
