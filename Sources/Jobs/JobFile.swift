@@ -55,16 +55,20 @@ package enum JobFile {
   /// As ``parse(text:path:environment:readFile:checkProperties:fileFault:isTimeZone:)``, with
   /// lines.
   ///
-  /// - Parameter name: Takes the place of the file's; empty where it has none.
+  /// - Parameters:
+  ///   - name: Takes the place of the file's; empty where it has none.
+  ///   - standsIn: Whether a reference may stand for nothing: for a test, which uses neither broker
+  ///     nor store. A key whose value does has its default then, or none.
   package static func parsed(
     text: String, path: String, name: String? = nil, environment: [String: String],
-    readFile: @escaping (String) -> String?,
+    standsIn: Bool = false, readFile: @escaping (String) -> String?,
     checkProperties: @escaping PropertyCheck = { _ in [] },
     fileFault: @escaping FileCheck = { _ in nil },
     isTimeZone: @escaping TimeZoneCheck = { _ in true }
   ) throws(JobFileErrors) -> Parsed {
     let reader = YAMLReader(
-      file: path, references: References(environment: environment, readFile: readFile))
+      file: path,
+      references: References(environment: environment, standsIn: standsIn, readFile: readFile))
     var parsed: Parsed?
     if text.utf8.count > byteLimit {
       reader.fail(line: 1, "is larger than \(byteLimit) bytes", "A job file is a page of YAML")

@@ -13,13 +13,22 @@ struct References {
 
   let environment: [String: String]
   let readFile: (String) -> String?
+  /// Whether a word stands in for a variable that is not set and for a file that cannot be read,
+  /// where neither broker nor store is used.
+  let standsIn: Bool
+  private static let standIn = "unset"
+  /// Whether the text that was resolved last holds a word that stands in.
+  private(set) var didStandIn = false
   /// Of one value after substitution, and of all that is substituted.
   static let valueByteLimit = 1 << 20
   static let substitutedByteLimit = 4 << 20
   private var substitutedByteCount = 0
 
-  init(environment: [String: String], readFile: @escaping (String) -> String?) {
+  init(
+    environment: [String: String], standsIn: Bool = false, readFile: @escaping (String) -> String?
+  ) {
     self.environment = environment
+    self.standsIn = standsIn
     self.readFile = readFile
   }
 
@@ -30,7 +39,8 @@ struct References {
 
   /// The text with what its references stand for.
   mutating func resolve(_ text: String) throws(Fault) -> String {
-    try resolve(text, isPath: false)
+    didStandIn = false
+    return try resolve(text, isPath: false)
   }
 
   private mutating func resolve(_ text: String, isPath: Bool) throws(Fault) -> String {
@@ -116,6 +126,7 @@ struct References {
       }
       let path = try resolve(written, isPath: true)
       guard let content = readFile(path) else {
+        if standsIn { return takeStandIn() }
         // As it is written: a variable named by mistake may be the secret itself.
         throw Fault(
           problem: "names the file \(written), which cannot be read",
@@ -132,8 +143,14 @@ struct References {
     }
     if let value = environment[name], !(value.isEmpty && fallback != nil) { return value }
     if let fallback { return fallback }
+    if standsIn { return takeStandIn() }
     throw Fault(
       problem: "needs the environment variable \(name), which is not set",
       remedy: "Set it, or give a default: ${\(name):-VALUE}")
+  }
+
+  private mutating func takeStandIn() -> String {
+    didStandIn = true
+    return Self.standIn
   }
 }

@@ -30,6 +30,9 @@ final class YAMLReader {
   private(set) var errors: [JobFileError] = []
   /// What is valid and most likely not meant, in the words of a fault.
   private(set) var warnings: [JobFileError] = []
+  /// Keys whose value holds a word that stands in for a reference: what else may be wrong with such
+  /// a value is not known.
+  private var keysWithStandIn: Set<String> = []
   /// After so many nobody reads on.
   private static let errorLimit = 100
   /// So many aliases multiply a text of 64 KiB by no more than a few hundred.
@@ -48,6 +51,7 @@ final class YAMLReader {
 
   /// - Parameter name: What the file says beside the key's value, such as the key's own name.
   func fail(_ entry: Entry, name: String?, _ problem: String, _ remedy: String) {
+    if keysWithStandIn.contains(entry.key) { return }
     append(
       JobFileError(
         file: file, line: entry.line, key: entry.key, value: entry.isSecret ? nil : name,
@@ -382,7 +386,11 @@ final class YAMLReader {
         "Write the text itself, or $${ for ${")
       return nil
     }
-    do { return try references.resolve(scalar.string) } catch {
+    do {
+      let text = try references.resolve(scalar.string)
+      if references.didStandIn { keysWithStandIn.insert(entry.key) }
+      return text
+    } catch {
       fail(entry, value: scalar.string, error.problem, error.remedy)
       return nil
     }

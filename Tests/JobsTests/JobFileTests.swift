@@ -387,6 +387,42 @@ struct JobFileTests {
     #expect(!found.contains("hunter2"))
   }
 
+  @Test(
+    """
+    of a test may name what is not there: such a key has its default, and all else is checked
+    """)
+  func standIns() throws {
+    func parsed(_ text: String) throws -> Job {
+      try JobFile.parsed(
+        text: text, path: "jobs/calls.yaml", environment: ["HERE": "orders"], standsIn: true,
+        readFile: { _ in nil }
+      ).job
+    }
+    let text = """
+      source:
+        kafka:
+          - { name: main, properties: { bootstrap.servers: "${BROKERS}:9092" },
+              topics: ["${TOPIC}", "${HERE}"] }
+        format: json
+        fields: { api_id: int32 }
+      trigger: { max_offsets: "${MOST}" }
+      output:
+        to: "${PLACE}"
+        s3:
+          endpoint: "${ENDPOINT}"
+          credentials: { access_key_id: "${file:${FOLDER}/id}", secret_access_key: "${KEY}" }
+      """
+    let job = try parsed(text)
+    #expect(job.clusters[0].topics == ["unset", "orders"])
+    #expect(job.maxOffsets == 1_000)
+    let found = #expect(throws: JobFileErrors.self) {
+      try parsed(text.replacing("format: json", with: "format: jsonn"))
+    }
+    #expect(found?.errors.map(\.key) == ["source.format"])
+    // Anywhere else each of them is a fault.
+    #expect(faults(text).split(separator: "needs the environment variable").count == 9)
+  }
+
   @Test("dumped or printed shows no value of a property and no key")
   func dumped() throws {
     let job = try parse(
