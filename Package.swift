@@ -79,12 +79,17 @@ let package = Package(
         "ObjectStorage", "Engine",
       ]),
     module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets", logging]),
-    module("Trials", ["Engine", "ObjectStorage", "Offsets", "Tables"]),
+    module(
+      "Trials",
+      [
+        "Checkpoints", "Engine", "Formats", "Jobs", "ObjectStorage", "Offsets", "Tables", "Windows",
+        logging,
+      ]),
     .executableTarget(
       name: "tranche",
       dependencies: [
         "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Kafka", "ObjectStorage",
-        "Windows", "Checkpoints", "Engine", "Reports", "Scheduling", "Wiring",
+        "Windows", "Checkpoints", "Engine", "Reports", "Scheduling", "Trials", "Wiring",
         logging, argumentParser,
       ],
       swiftSettings: settings, linkerSettings: allocator),
@@ -162,6 +167,9 @@ let package = Package(
         "Checkpoints", "Engine", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
         "Simulation", "Tables", "TestSupport", "Trials", logging,
       ]),
+    tests(
+      "TrialsTests",
+      ["Checkpoints", "Engine", "Formats", "Jobs", "Offsets", "Tables", "TestSupport", "Trials"]),
     tests(
       "TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows", "TestSupport"]),
     tests(

@@ -1,5 +1,5 @@
-internal import Checkpoints
-internal import Jobs
+package import Checkpoints
+package import Jobs
 
 /// What decides whether records that did not decode stop a batch.
 struct RejectFacts: Equatable {
@@ -40,4 +40,17 @@ func rejectVerdict(_ facts: RejectFacts) -> RejectVerdict {
     return .stop(.share, rejectedCount: rejected, judgedCount: judged)
   }
   return .commit
+}
+
+extension Job {
+  /// The rule by which a run would stop, if these were the first records that the job meets, in one
+  /// batch.
+  package func ruleAgainst(recordCount: Int64, rejectedCount: Int64) -> RejectStop.Rule? {
+    let facts = RejectFacts(
+      policy: rejects.policy, maxShare: rejects.maxShare, minRecords: rejects.minRecords,
+      recordCount: recordCount, rejectedCount: rejectedCount,
+      history: Checkpoint.RejectHistory())
+    guard case .stop(let rule, _, _) = rejectVerdict(facts) else { return nil }
+    return rule
+  }
 }

@@ -229,16 +229,27 @@ extension Job {
   /// The same job with other values of a few parts.
   package func with(
     maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
-    publish: Output.PublishSchedule? = nil
+    publish: Output.PublishSchedule? = nil, format: Output.Format? = nil,
+    start: StartPosition? = nil, rejects: RejectRules? = nil
   ) -> Job {
     let output = Output(
-      destination: output.destination, format: output.format, keep: output.keep,
+      destination: output.destination, format: format ?? output.format, keep: output.keep,
       publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
     return Job(
-      name: name, clusters: clusters, start: start, onDataLoss: onDataLoss, format: format,
-      nullTexts: nullTexts, fields: fields, maxOffsets: maxOffsets ?? self.maxOffsets,
-      holdBack: holdBack, schedule: schedule, window: window, where: self.where,
-      aggregate: aggregate, select: select ?? self.select, output: output, rejects: rejects,
-      limits: limits)
+      name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
+      format: self.format, nullTexts: nullTexts, fields: fields,
+      maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
+      window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,
+      output: output, rejects: rejects ?? self.rejects, limits: limits)
+  }
+
+  /// The job as it is tried on some messages: all of them are read, every reject is kept and stops
+  /// nothing, and objects are texts that can be looked at.
+  package var forTrial: Job {
+    with(
+      publish: window.keepsState ? .runEnd : nil, format: .csv, start: .earliest,
+      rejects: RejectRules(
+        policy: .quarantine, maxShare: 1, maxShareOver: rejects.maxShareOver,
+        minRecords: rejects.minRecords))
   }
 }

@@ -48,6 +48,12 @@ package final class MemoryLog {
   /// Offsets that no reader ever sees: compacted, aborted, or a transaction's marker.
   package func appendHole() { end += 1 }
 
+  /// Leaves out all offsets up to one: an empty log begins there, another has a hole.
+  package func skip(to offset: Offset) {
+    if low == end { low = max(low, offset) }
+    end = max(end, offset)
+  }
+
   /// Removes one message, as compaction does.
   package func compact(_ offset: Offset) { messages.removeAll { $0.offset == offset } }
 
@@ -115,6 +121,23 @@ package final class MemoryCluster {
   package func create(_ topic: String, partitionCount: Int) {
     while topics[topic, default: []].count < partitionCount {
       topics[topic, default: []].append(MemoryLog())
+    }
+  }
+
+  /// Messages at their own offsets.
+  ///
+  /// - Parameter messages: Ascending by offset within each partition.
+  package convenience init(identifier: String, topics: [String], messages: [CopiedMessage]) {
+    self.init(identifier: identifier)
+    for topic in topics { create(topic, partitionCount: 1) }
+    for message in messages {
+      let partition = Int(message.partition.partition)
+      create(message.partition.topic, partitionCount: partition + 1)
+      guard let log = self.topics[message.partition.topic]?[partition] else { continue }
+      log.skip(to: message.offset)
+      log.append(
+        message.value, key: message.key, timestampMilliseconds: message.timestampMilliseconds,
+        headers: message.headers)
     }
   }
 

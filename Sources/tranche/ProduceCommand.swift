@@ -3,6 +3,7 @@ import Engine
 import Foundation
 import Kafka
 import Reports
+import Trials
 import Wiring
 
 struct ProduceCommand: ParsableCommand {
@@ -100,26 +101,11 @@ struct ProduceCommand: ParsableCommand {
     }
   }
 
-  /// The file's records without their line ends; blank lines are passed over. In CSV a line end
-  /// between quotes belongs to its field.
   private func fileRecords(_ path: String) throws -> [[UInt8]] {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw CommandError(.data, "\(path): cannot be read.")
     }
-    var records: [[UInt8]] = []
-    var record: [UInt8] = []
-    var isQuoted = false
-    func end() {
-      if record.last == UInt8(ascii: "\r") { record.removeLast() }
-      if !record.isEmpty { records.append(record) }
-      record.removeAll(keepingCapacity: true)
-    }
-    for byte in data {
-      if format == .csv && byte == UInt8(ascii: "\"") { isQuoted.toggle() }
-      if byte == UInt8(ascii: "\n") && !isQuoted { end() } else { record.append(byte) }
-    }
-    end()
-    return records
+    return RecordLines.split(Array(data), quotesHoldLineEnds: format == .csv).map(\.record)
   }
 
   private func waitUntil(_ seconds: Double, since started: ContinuousClock.Instant) {

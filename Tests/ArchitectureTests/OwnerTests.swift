@@ -28,7 +28,8 @@ struct Owner: Sendable, CustomStringConvertible {
       "where a record begins and ends", in: ["Formats/Framing.swift"],
       #"\btrimmedEnd\(|\bcloseRecord\(at: end\)"#),
     Owner(
-      "which format a value comes from", in: ["Formats/ValueSource.swift"],
+      "which format a value comes from",
+      in: ["Formats/ValueSource.swift", "Formats/JSONMembers.swift"],
       #"\bJSONScanner\(|return scanCSVRecord\("#),
     Owner(
       "text to typed values", in: ["Formats/Conversion.swift", "Formats/NumberText.swift"],
@@ -102,6 +103,8 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "what a store's answer means", in: ["ObjectStorage/S3Answer.swift"],
       #""(NoSuchKey|SlowDown|ExpiredToken|InvalidRequest)"|case 200\.\.\.399"#),
+    Owner("a job on other messages", in: ["Trials/Trial.swift"], #"\.forTrial\b"#),
+    Owner("the files of a fixture", in: ["Trials"], #""(expected|rejects|records)\.csv""#),
     Owner("tokens of SQL", in: ["Expressions"], #"\bSQLToken\b|\btokenize\("#),
     Owner("what a person may have meant", in: ["Tables/Suggestion.swift"], #"Did you mean \\\("#),
   ]
