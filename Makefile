@@ -111,6 +111,7 @@ run: build stack
 test: lint test-python
 	Tests/Mutants/mutants check
 	swift build --build-tests
+	.build/debug/tranche test jobs/*.yaml
 	$(WITH_STACK)
 	swift test --skip-build
 	$(RELEASE_BUILD) --product simulate

@@ -29,6 +29,12 @@ extension RunError.Code {
 
 let wrongUsage: Int32 = 64
 
+/// Of `tranche test`: results are not what was expected, as other programs for tests say it.
+let unexpectedResults: Int32 = 1
+
+/// Of `tranche test`: there is nothing to test (`EX_NOINPUT`).
+let noFixtures: Int32 = 66
+
 /// What the scheduler makes of a run's exit code.
 extension RunOutcome {
   init(exitCode: Int32) {

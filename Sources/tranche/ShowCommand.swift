@@ -73,7 +73,7 @@ struct ShowCommand: ParsableCommand {
       let window = try chosenWindow(job, reader)
       let table = try resultTable(of: window, job: job, reader: reader)
       let isForProgram = csv || json
-      let shown = shownRows(table, most: rows ?? (isForProgram ? 0 : 20))
+      let shown = table.shownRows(most: rows ?? (isForProgram ? 0 : 20))
       let part = try chosen(table, rows: shown)
       if isForProgram {
         let bytes = csv ? try CSVEncoder.encode(part) : try JSONLinesEncoder.encode(part)
@@ -105,19 +105,6 @@ struct ShowCommand: ParsableCommand {
     )
   }
 
-  /// Those with the largest percentage first; all of them in the order of their keys.
-  private func shownRows(_ table: Table, most: Int) -> [Int] {
-    var order = Array(0..<table.rowCount)
-    guard most > 0 else { return order }
-    if let bar = table.percentageColumn {
-      order.sort {
-        table[bar].doubles[$0] != table[bar].doubles[$1]
-          ? table[bar].doubles[$0] > table[bar].doubles[$1] : $0 < $1
-      }
-    }
-    return Array(order.prefix(most))
-  }
-
   /// The columns that were asked for, of these rows.
   private func chosen(_ table: Table, rows: [Int]) throws -> Table {
     var indices = Array(table.schema.columns.indices)
@@ -144,6 +131,21 @@ struct ShowCommand: ParsableCommand {
 }
 
 extension Table {
+  /// Those with the largest percentage first; all of them in the order of their keys.
+  ///
+  /// - Parameter most: 0 for all.
+  func shownRows(most: Int) -> [Int] {
+    var order = Array(0..<rowCount)
+    guard most > 0 else { return order }
+    if let bar = percentageColumn {
+      order.sort {
+        self[bar].doubles[$0] != self[bar].doubles[$1]
+          ? self[bar].doubles[$0] > self[bar].doubles[$1] : $0 < $1
+      }
+    }
+    return Array(order.prefix(most))
+  }
+
   /// The first that holds shares in percent by its name.
   fileprivate var percentageColumn: Int? {
     schema.columns.firstIndex { $0.type == .double && $0.name.lowercased().hasPrefix("percentage") }
@@ -180,7 +182,7 @@ struct WindowName {
 }
 
 /// Columns of the terminal that standard output is; nil where it is none.
-private func terminalWidth() -> Int? {
+func terminalWidth() -> Int? {
   var size = winsize()
   guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0,
     size.ws_col > 0

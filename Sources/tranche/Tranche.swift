@@ -18,15 +18,18 @@ struct Tranche: ParsableCommand {
       again, its results are as if it had never stopped.
 
         tranche validate jobs/api-time-share.yaml      check a job file
+        tranche test jobs/api-time-share.yaml          run it on its fixtures
+        tranche try jobs/api-time-share.yaml           run it on some messages; nothing is kept
         tranche plan jobs/api-time-share.yaml          what the next batch would read
         tranche run jobs/api-time-share.yaml           catch up with the topics
         tranche show jobs/api-time-share.yaml          the latest window's table
 
-      Exit codes: 0 done, 64 wrong usage, 65 invalid job file or data, 69 broker or store \
-      unreachable, 70 internal error, 71 no more threads, memory or open files, 73 checkpoint \
-      cannot be created, 74 disk error, damaged checkpoint or unwritable output, 75 another run is \
-      active, 76 offsets lost or topic re-created, 77 credentials or permissions, 78 job file or \
-      destination does not match the checkpoint, 128+n ended by signal n.
+      Exit codes: 0 done, 1 a test's results differ, 64 wrong usage, 65 invalid job file or data, \
+      66 nothing to test, 69 broker or store unreachable, 70 internal error, 71 no more threads, \
+      memory or open files, 73 checkpoint cannot be created, 74 disk error, damaged checkpoint or \
+      unwritable output, 75 another run is active, 76 offsets lost or topic re-created, \
+      77 credentials or permissions, 78 job file or destination does not match the checkpoint, \
+      128+n ended by signal n.
       """,
     version: release,
     subcommands: [
@@ -34,6 +37,7 @@ struct Tranche: ParsableCommand {
       StatusCommand.self, ShowCommand.self,
       ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
       ResolveCommand.self, ResetCommand.self,
+      TryCommand.self, TestCommand.self,
       ProduceCommand.self,
     ])
 

@@ -100,7 +100,8 @@ func isStandardInput(_ path: String) -> Bool { path == "-" }
 ///   - checksFiles: Whether files that the job names, such as certificates, must be readable.
 ///     `run`, `backfill` and `validate` ask for this.
 func loadParsedJob(
-  _ path: String, name: String? = nil, allowsCode: Bool = false, checksFiles: Bool = false
+  _ path: String, name: String? = nil, allowsCode: Bool = false, checksFiles: Bool = false,
+  standsIn: Bool = false
 ) throws -> JobFile.Parsed {
   let isStandardInput = isStandardInput(path)
   let content =
@@ -127,7 +128,7 @@ func loadParsedJob(
   }
   return try JobFile.parsed(
     text: text, path: path, name: isStandardInput ? name ?? "" : nil,
-    environment: ProcessInfo.processInfo.environment, readFile: readFile,
+    environment: ProcessInfo.processInfo.environment, standsIn: standsIn, readFile: readFile,
     checkProperties: { properties in
       let files = properties.filter { KafkaCluster.namesFile($0.key, value: $0.value) }
       return KafkaCluster.remarks(on: properties, allowsCode: allowsCode).map {
