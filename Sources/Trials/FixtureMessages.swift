@@ -11,6 +11,8 @@ package struct FixtureMessages {
   package private(set) var messages: [CopiedMessage] = []
   /// Where the next message of a partition lies, if it does not say so.
   private var nextOffsets: [PartitionID: Offset] = [:]
+  /// Of the messages.
+  private var lines: [Int] = []
   private let job: Job
   private let now: Int64?
 
@@ -37,7 +39,8 @@ package struct FixtureMessages {
     if needsTimes && now == nil {
       throw Fault(
         line: 1, problem: "the job's windows go by the time of a message, and these have none",
-        remedy: "Write a time to the file now, or each message to messages.jsonl with its time")
+        remedy: "Write a time to the file now, or each message to messages.jsonl with its timestamp"
+      )
     }
     let records = RecordLines.split(bytes, quotesHoldLineEnds: job.format == .csv)
     for (line, record) in records {
@@ -48,7 +51,8 @@ package struct FixtureMessages {
   }
 
   /// A file of messages: a JSON object a line, with `value` or `value_base64` and what else matters
-  /// of `source`, `topic`, `partition`, `offset`, `time`, `key` and `headers`.
+  /// of `source`, `topic`, `partition`, `offset`, `timestamp`, `key` and `headers`. `tranche peek
+  /// --json` prints the messages of a topic in this form.
   ///
   /// - Parameter now: The time of messages that do not say theirs.
   package init(messages bytes: [UInt8], job: Job, now: Int64?) throws(Fault) {
@@ -56,6 +60,7 @@ package struct FixtureMessages {
     for (line, object) in RecordLines.split(bytes, quotesHoldLineEnds: false) {
       try append(object, line)
     }
+    try sort()
   }
 
   private var needsTimes: Bool {
@@ -63,7 +68,7 @@ package struct FixtureMessages {
   }
 
   private static let names = [
-    "source", "topic", "partition", "offset", "time", "key", "key_base64", "headers", "value",
+    "source", "topic", "partition", "offset", "timestamp", "key", "key_base64", "headers", "value",
     "value_base64",
   ]
 
@@ -71,7 +76,7 @@ package struct FixtureMessages {
     guard let members = JSONMembers(of: object, names: Self.names) else {
       throw Fault(
         line: line, problem: "is not a JSON object, or has a name twice",
-        remedy: #"Write for example {"time": "2026-11-23T10:05:00Z", "value": "7,30"}"#)
+        remedy: #"Write for example {"timestamp": "2026-11-23T10:05:00Z", "value": "7,30"}"#)
     }
     guard members["value"] != nil || members["value_base64"] != nil else {
       throw Fault(
@@ -79,19 +84,19 @@ package struct FixtureMessages {
         remedy: "Write the message's value, or null; records alone belong into records.jsonl")
     }
     let time: Int64?
-    switch members["time"] {
+    switch members["timestamp"] {
     case nil where needsTimes && now == nil:
       throw Fault(
-        line: line, problem: "has no time, by which the job's windows go",
-        remedy: "Write time, null if the message shall have none, or a time to the file now")
+        line: line, problem: "has no timestamp, and the job's windows go by it",
+        remedy: "Write one, null if the message shall have none, or a time to the file now")
     case nil: time = now
     case .null: time = nil
     case .text(let text):
       time = text.withUnsafeBytes { TimestampText.parse($0) }
-      if time == nil { throw fault(line, "time", "2026-11-23T10:05:00.000Z") }
+      if time == nil { throw fault(line, "timestamp", "2026-11-23T10:05:00.000Z") }
     case .other(let number):
       time = Int64(String(decoding: number, as: UTF8.self))
-      if time == nil { throw fault(line, "time", "1795428300000, in milliseconds since 1970") }
+      if time == nil { throw fault(line, "timestamp", "1795428300000, in milliseconds since 1970") }
     }
     try append(
       members, source: text(members, "source", line), topic: text(members, "topic", line),
@@ -124,19 +129,35 @@ package struct FixtureMessages {
     }
     let place = PartitionID(
       source: cluster.name, topic: topic ?? firstTopic, partition: Int32(partition))
-    let next = nextOffsets[place]
-    let own = offset ?? next ?? 0
-    if let next, !(next...next + Self.holeLimit).contains(own) {
-      throw Fault(
-        line: line,
-        problem: "has the offset \(own), and the message before it in \(place) has \(next - 1)",
-        remedy: "Offsets ascend within a partition, by at most \(Self.holeLimit)")
-    }
+    let own = offset ?? nextOffsets[place] ?? 0
     nextOffsets[place] = own + 1
+    lines.append(line)
     messages.append(
       CopiedMessage(
         partition: place, offset: own, timestampMilliseconds: time, key: key, value: value,
         headers: headers))
+  }
+
+  /// Puts messages into the order of their offsets, which need not be that of the file.
+  private mutating func sort() throws(Fault) {
+    let order = messages.indices.sorted { left, right in
+      let (left, right) = (messages[left], messages[right])
+      return left.partition == right.partition
+        ? left.offset < right.offset : left.partition < right.partition
+    }
+    for (one, other) in zip(order, order.dropFirst()) {
+      let (former, message) = (messages[one], messages[other])
+      let distance = message.offset - former.offset
+      if former.partition != message.partition || (1...Self.holeLimit).contains(distance) {
+        continue
+      }
+      throw Fault(
+        line: max(lines[one], lines[other]),
+        problem: "\(message.partition) has a message at \(former.offset) and one at "
+          + "\(message.offset)",
+        remedy: "Offsets differ, by at most \(Self.holeLimit) from one message to the next")
+    }
+    messages = order.map { messages[$0] }
   }
 
   // MARK: - Values

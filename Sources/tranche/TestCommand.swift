@@ -13,8 +13,8 @@ struct TestCommand: ParsableCommand {
       messages in one of three files:
 
         records.csv, records.jsonl   one record a line, each a message of its own
-        messages.jsonl               one JSON object a line: value, and what matters of time, key,
-                                     headers, topic, partition and offset
+        messages.jsonl               one JSON object a line: value, and what matters of timestamp,
+                                     key, headers, topic, partition and offset
 
       and with what the job makes of them: the table in expected.csv, or several in \
       expected/FOLDER.csv, where FOLDER is the folder of the object, such as \

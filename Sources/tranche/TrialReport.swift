@@ -112,6 +112,7 @@ struct TrialReport {
       let rejects: [RejectGroup]
       let would_stop: String?
       let exit_code: Int32
+      let error: String?
       let errors: [Failure]?
     }
     let summary = trial.summary
@@ -119,7 +120,9 @@ struct TrialReport {
       Report(
         job: job.name, messages: messageCount, records: summary.recordCount,
         counted: summary.countedCount, rejected: summary.rejectedCount, rejects: rejectGroups,
-        would_stop: stop, exit_code: exitCode, errors: failures.isEmpty ? nil : failures))
+        would_stop: stop, exit_code: exitCode,
+        error: failures.isEmpty ? nil : failures.map(\.message).joined(separator: "\n"),
+        errors: failures.isEmpty ? nil : failures))
     // Rows have the form that objects in JSON have.
     let results = try trial.results.map { result in
       let rows = String(decoding: try JSONLinesEncoder.encode(result.table), as: UTF8.self)

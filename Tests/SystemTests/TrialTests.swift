@@ -223,9 +223,9 @@ struct FixtureCommandTests {
       """, to: "jobs/shares.yaml")
     try write(
       """
-      {"time": "2026-11-23T10:00:00Z", "value": {"route": "/", "ms": 30}}
-      {"time": "2026-11-23T10:00:59Z", "value": {"route": "/cart", "ms": 10}}
-      {"time": "2026-11-23T10:01:00Z", "value": {"route": "/", "ms": "x"}}
+      {"timestamp": "2026-11-23T10:00:00Z", "value": {"route": "/", "ms": 30}}
+      {"timestamp": "2026-11-23T10:00:59Z", "value": {"route": "/cart", "ms": 10}}
+      {"timestamp": "2026-11-23T10:01:00Z", "value": {"route": "/", "ms": "x"}}
 
       """, to: "jobs/shares.test/minute/messages.jsonl")
   }
@@ -294,13 +294,13 @@ struct FixtureCommandTests {
   func faults() throws {
     try writeJob()
     #expect(try test("jobs/shares.yaml", "--update").exitCode == 0)
-    try write("{\"value\": 1, \"time\": \"noon\"}", to: "jobs/shares.test/bad/messages.jsonl")
+    try write("{\"value\": 1, \"timestamp\": \"noon\"}", to: "jobs/shares.test/bad/messages.jsonl")
     try write("", to: "jobs/shares.test/empty/note")
     let result = try test("jobs/shares.yaml")
     #expect(result.exitCode == 1, "\(result)")
     #expect(
       result.errors.contains(
-        "jobs/shares.test/bad/messages.jsonl:1: has no valid time. Write for example 2026-"),
+        "jobs/shares.test/bad/messages.jsonl:1: has no valid timestamp. Write for example 2026-"),
       "\(result.errors)")
     #expect(result.errors.contains("jobs/shares.test/empty: holds no messages. Write one of "))
     #expect(result.output.contains("minute: as expected"))
@@ -312,7 +312,7 @@ struct FixtureCommandTests {
     try writeJob()
     let job = try String(contentsOfFile: folder.path + "/jobs/shares.yaml", encoding: .utf8)
     try write(job.replacing("ms: int32", with: "ms: int64"), to: "jobs/shares.yaml")
-    let line = #"{"time": 0, "value": {"route": "/", "ms": 9000000000000000000}}"#
+    let line = #"{"timestamp": 0, "value": {"route": "/", "ms": 9000000000000000000}}"#
     try write("\(line)\n\(line)\n", to: "jobs/shares.test/minute/messages.jsonl")
     let result = try test("jobs/shares.yaml")
     #expect(result.exitCode == 1 && result.output.contains("minute: FAILED"), "\(result)")

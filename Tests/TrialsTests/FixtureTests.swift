@@ -1,7 +1,9 @@
 import Checkpoints
 import Engine
+import Formats
 import Jobs
 import Offsets
+import Tables
 import TestSupport
 import Testing
 
@@ -22,6 +24,7 @@ struct FixtureTests {
         trigger: { max_offsets: 2 }
         window: \(window)
         aggregate: { by: [id], measures: { calls: count() } }
+        rejects: { policy: fail }
         output: { to: "file:out" }
         """, path: "calls.yaml", environment: [:], readFile: { _ in nil })
   }
@@ -61,9 +64,10 @@ struct FixtureTests {
     let read = try messages(
       #"""
       {"value": "1,"}
-      {"value": {"id": 1.50, "at": null}, "time": "1970-01-01T00:00:01Z", "key": "k"}
-      {"value": null, "partition": 3, "offset": 70, "time": 1500, "other": true}
-      {"value_base64": "AAH/", "partition": 3, "time": null}
+      {"value": {"id": 1.50, "at": null}, "timestamp": "1970-01-01T00:00:01Z", "key": "k"}
+      {"value": null, "partition": 3, "offset": 70, "timestamp": 1500, "other": true}
+      {"value": "", "partition": 3, "offset": 7}
+      {"value_base64": "AAH/", "partition": 3, "timestamp": null, "offset": 71}
       {"value": "c", "topic": "c"}
       {"value": "b", "topic": "b", "source": "other", "headers": [{"name": "h", "value": "v"}]}
       """#, try job())
@@ -71,14 +75,15 @@ struct FixtureTests {
       read == [
         message(value: "1,"),
         message(offset: 1, time: 1_000, key: "k", value: #"{"id": 1.50, "at": null}"#),
+        message(partition: 3, offset: 7, value: ""),
         message(partition: 3, offset: 70, time: 1_500, value: nil),
         CopiedMessage(
           partition: PartitionID(source: "main", topic: "a", partition: 3), offset: 71,
           timestampMilliseconds: nil, key: nil, value: [0, 1, 255]),
-        message("c", source: "other", value: "c"),
         message(
           "b", source: "other", value: "b",
           headers: [MessageHeaders.Header(name: "h", value: Array("v".utf8))]),
+        message("c", source: "other", value: "c"),
       ])
   }
 
@@ -87,14 +92,14 @@ struct FixtureTests {
     arguments: [
       ("{", "is not a JSON object"), ("[1]", "is not a JSON object"),
       (#"{"id": 7}"#, "has neither value nor value_base64"),
-      (#"{"value": "", "time": "noon"}"#, "has no valid time"),
-      (#"{"value": "", "time": 1.5}"#, "has no valid time"),
+      (#"{"value": "", "timestamp": "noon"}"#, "has no valid timestamp"),
+      (#"{"value": "", "timestamp": 1.5}"#, "has no valid timestamp"),
       (#"{"value": "", "partition": 1000}"#, "has no valid partition"),
       (#"{"value": "", "partition": -1}"#, "has no valid partition"),
       (#"{"value": "", "offset": 1e3}"#, "has no valid offset"),
       (#"{"value": "", "offset": 9223372036854775807}"#, "has no valid offset"),
-      (#"{"value": "", "offset": 0}"#, "has the offset 0, and the message before it"),
-      (#"{"value": "", "offset": 9000000000}"#, "has the offset 9000000000"),
+      (#"{"value": "", "offset": 0}"#, "main/a[0] has a message at 0 and one at 0"),
+      (#"{"value": "", "offset": 9000000000}"#, "main/a[0] has a message at 0 and one at"),
       (#"{"value": "", "topic": "z"}"#, "names a source or topic that the job does not read"),
       (#"{"value": "", "topic": "c", "source": "main"}"#, "names a source or topic"),
       (#"{"value_base64": "?"}"#, "has no valid value_base64"),
@@ -110,6 +115,32 @@ struct FixtureTests {
     }
   }
 
+  @Test("of any bytes gives messages or a fault")
+  func mutated() throws {
+    let whole = Array(
+      #"""
+      {"value": {"id": 1.50}, "timestamp": "1970-01-01T00:00:01Z", "key": "k\u00e9", "offset": 7}
+      {"value_base64": "AAH/", "partition": 3, "timestamp": null, "headers": [{"name": "h"}]}
+      """#.utf8)
+    let job = try job()
+    var random = SeededRandom(seed: 5)
+    var faultCount = 0
+    for _ in 0..<5_000 {
+      var bytes = whole
+      for _ in 0...Int.random(in: 0...3, using: &random) {
+        let place = Int.random(in: bytes.indices, using: &random)
+        switch Int.random(in: 0..<3, using: &random) {
+        case 0: bytes[place] = UInt8.random(in: 0...255, using: &random)
+        case 1: bytes.remove(at: place)
+        default: bytes.insert(bytes[Int.random(in: bytes.indices, using: &random)], at: place)
+        }
+      }
+      do { _ = try FixtureMessages(messages: bytes, job: job, now: 5) } catch { faultCount += 1 }
+      _ = CSVTable(bytes, schema: Schema([ColumnDefinition("c", .string)]))
+    }
+    #expect(faultCount > 100 && faultCount < 5_000)
+  }
+
   @Test("must say the times of messages where the job's windows go by them")
   func times() throws {
     let byMessage = try job("{ tumbling: 5m }")
@@ -120,7 +151,7 @@ struct FixtureTests {
       try messages(#"{"value": "1,"}"#, byMessage, now: nil)
     }
     // A message without a time is what a case may be about.
-    #expect(try messages(#"{"value": "1,", "time": null}"#, byMessage, now: nil).count == 1)
+    #expect(try messages(#"{"value": "1,", "timestamp": null}"#, byMessage, now: nil).count == 1)
     let byField = try job("{ tumbling: 5m, time: at }")
     #expect(try messages(#"{"value": "1,"}"#, byField, now: nil)[0].timestampMilliseconds == nil)
   }
