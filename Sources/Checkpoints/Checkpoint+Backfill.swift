@@ -133,8 +133,12 @@ extension Checkpoint {
       if partitions.fingerprints[range.partition] == nil, let fingerprint {
         try database.execute(
           sql: """
-            UPDATE partitions SET fingerprint_offset = ?, fingerprint = ? WHERE partition_id = ?
-            """, arguments: [fingerprint.offset, fingerprint.hash, identifier])
+            UPDATE partitions SET fingerprint_offset = ?, fingerprint = ?, newest_timestamp = ?
+            WHERE partition_id = ?
+            """,
+          arguments: [
+            fingerprint.offset, fingerprint.hash, fingerprint.timestampMilliseconds, identifier,
+          ])
       }
       for statement in [shorten, finish] {
         try statement.bind(number, at: 1)

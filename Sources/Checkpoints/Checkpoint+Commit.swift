@@ -12,7 +12,8 @@ package struct BatchCommit {
   package var plan: BatchPlan
   package var recordCount: Int64
   package var countedCount: Int64
-  package var rejectedCount: Int64
+  /// Why records were rejected, and how many, whether they are kept or not.
+  package var rejectCounts: [Reject.Reason: Int64]
   /// Of the rejects, those that a person has accepted: they are not judged again.
   package var acceptedCount: Int64
   /// For window jobs.
@@ -35,12 +36,14 @@ package struct BatchCommit {
     self.now = now
     recordCount = 0
     countedCount = 0
-    rejectedCount = 0
+    rejectCounts = [:]
     acceptedCount = 0
     fingerprints = Array(repeating: nil, count: plan.ranges.count)
     rejects = []
     marks = []
   }
+
+  package var rejectedCount: Int64 { rejectCounts.values.reduce(0, +) }
 }
 
 /// The store has acknowledged a revision of an object.
@@ -93,6 +96,7 @@ extension Checkpoint {
         ).execute(arguments: [result.objectKey, result.bytes.count, Data(result.bytes)])
       }
       try keep(batch.rejects, of: batch.plan, in: database)
+      try count(batch.rejectCounts, in: database)
       try database.cachedStatement(
         sql: """
           INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges,
@@ -157,7 +161,8 @@ extension Checkpoint {
   static let moveProgress = """
     UPDATE partitions SET next_offset = ?1,
       fingerprint_offset = coalesce(?4, fingerprint_offset),
-      fingerprint = coalesce(?5, fingerprint)
+      fingerprint = coalesce(?5, fingerprint),
+      newest_timestamp = CASE WHEN ?4 IS NULL THEN newest_timestamp ELSE ?6 END
     WHERE partition_id = ?2 AND next_offset = ?3
     """
 
@@ -171,6 +176,7 @@ extension Checkpoint {
     try statement.bind(from, at: 3)
     try statement.bind(fingerprint?.offset, at: 4)
     try statement.bind(fingerprint?.hash, at: 5)
+    try statement.bind(fingerprint?.timestampMilliseconds, at: 6)
     try statement.execute()
     guard database.changesCount == 1 else {
       throw CheckpointError(
@@ -289,6 +295,17 @@ extension Checkpoint {
     }
     try bumpOutput(
       ObjectKeys.rejects(batch: plan.batch), kind: "rejects", number: plan.batch, in: database)
+  }
+
+  private func count(_ rejects: [Reject.Reason: Int64], in database: Database) throws {
+    for (reason, count) in rejects {
+      try database.cachedStatement(
+        sql: """
+          INSERT INTO reject_totals VALUES (?, ?)
+          ON CONFLICT DO UPDATE SET rejects = rejects + excluded.rejects
+          """
+      ).execute(arguments: [reason.rawValue, count])
+    }
   }
 
   private func store(_ plan: BatchPlan?, now: Int64, in database: Database) throws {

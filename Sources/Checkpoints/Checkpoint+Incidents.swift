@@ -154,7 +154,9 @@ extension Checkpoint {
     // The message that was read is not in the log that the job goes on with.
     try database.execute(
       sql: """
-        UPDATE partitions SET fingerprint_offset = NULL, fingerprint = NULL WHERE partition_id = ?
+        UPDATE partitions
+        SET fingerprint_offset = NULL, fingerprint = NULL, newest_timestamp = NULL
+        WHERE partition_id = ?
         """, arguments: [identifier])
     return true
   }

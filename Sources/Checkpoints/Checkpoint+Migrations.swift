@@ -33,6 +33,9 @@ extension Checkpoint {
     migrator.registerMigration("8") { database in
       try database.execute(sql: schemaVersion8)
     }
+    migrator.registerMigration("9") { database in
+      try database.execute(sql: schemaVersion9)
+    }
     return migrator
   }
 
@@ -401,5 +404,27 @@ extension Checkpoint {
   private static let schemaVersion8 = """
     ALTER TABLE rejects ADD COLUMN record_headers TEXT
       /* The message's headers as JSON, [{"name", "value" or "base64"}, ...]; NULL without any. */;
+    """
+
+  /// What monitoring asks for, and could not be told from the rest.
+  private static let schemaVersion9 = """
+    ALTER TABLE partitions ADD COLUMN newest_timestamp INTEGER
+      /* Of the newest message that was read, in milliseconds since 1970 UTC; NULL where it has
+         none. */;
+
+    CREATE TABLE reject_totals (         -- How many records of all batches were rejected, and why.
+      reason TEXT PRIMARY KEY,           -- 'unknown': dropped by a release that did not count them.
+      rejects INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO reject_totals \(Checkpoint.rejectTotalsBefore9);
+    """
+
+  /// Reason and number of rejects, as far as a file without `reject_totals` tells: rejects that
+  /// were dropped have left their number, and no reason.
+  static let rejectTotalsBefore9 = """
+    SELECT reason, count(*) AS rejects FROM rejects GROUP BY reason
+    UNION ALL SELECT 'unknown', rejects FROM (
+      SELECT sum(rejected) - (SELECT count(*) FROM rejects) AS rejects FROM batches)
+    WHERE rejects > 0
     """
 }

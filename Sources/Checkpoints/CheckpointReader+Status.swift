@@ -1,5 +1,6 @@
 internal import GRDB
 package import Offsets
+internal import Tables
 package import Windows
 
 /// What a checkpoint says of its job, for people and monitoring.
@@ -7,6 +8,9 @@ package struct CheckpointStatus: Sendable {
   package struct Partition: Sendable, Equatable {
     package let partition: PartitionID
     package let ledger: OffsetLedger
+    /// Of the newest message that was read, in milliseconds since 1970 UTC; nil where it has none,
+    /// where nothing was read, and where an older release read it.
+    package let newestTimestamp: Int64?
   }
   package struct Gap: Sendable, Equatable {
     package let range: PartitionRange
@@ -30,6 +34,8 @@ package struct CheckpointStatus: Sendable {
   package let windowCount: Int64
   package let recordCount: Int64
   package let rejectedCount: Int64
+  /// By `Reject.Reason`, and `unknown` for those that an older release has dropped.
+  package let rejectCounts: [String: Int64]
   package let dirtyOutputs: [String]
   package let unsettledOutputs: [String]
   /// The batch that was planned and not committed when the file was last written.
@@ -64,7 +70,9 @@ extension CheckpointReader {
         job: try Checkpoint.jobName(in: database), lastCommit: last,
         nextBatch: try Checkpoint.nextBatch(in: database),
         partitions: partitions.ledgers.sorted { $0.key < $1.key }.map {
-          CheckpointStatus.Partition(partition: $0.key, ledger: $0.value)
+          CheckpointStatus.Partition(
+            partition: $0.key, ledger: $0.value,
+            newestTimestamp: partitions.fingerprints[$0.key]?.timestampMilliseconds)
         },
         gaps: gaps.sorted {
           ($0.range.partition, $0.range.from) < ($1.range.partition, $1.range.from)
@@ -73,6 +81,7 @@ extension CheckpointReader {
         backfills: backfills,
         windowCount: windowCount,
         recordCount: totals.records, rejectedCount: totals.rejected,
+        rejectCounts: try rejectCounts(in: database),
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),
         unsettledOutputs: try objectKeys(where: "checks_left > 0", in: database),
         inFlight: try Checkpoint.plannedBatch(in: database),
@@ -101,6 +110,23 @@ extension CheckpointReader {
         table: "batches", row: "of all batches",
         problem: "the counts have no sum (\(error.message ?? ""))")
     }
+  }
+
+  private func rejectCounts(in database: Database) throws -> [String: Int64] {
+    let isCounted = try database.tableExists("reject_totals")
+    var counts: [String: Int64] = [:]
+    try database.forEachRow(
+      of: isCounted ? "reject_totals" : "rejects",
+      isCounted ? "SELECT reason, rejects FROM reject_totals" : Checkpoint.rejectTotalsBefore9,
+      identifiedBy: 1
+    ) { row in
+      let reason = try row.text(0)
+      guard Reject.Reason(rawValue: reason) != nil || reason == "unknown" else {
+        throw row.fault(0, "is not a known reason")
+      }
+      counts[reason] = try row.count(1)
+    }
+    return counts
   }
 
   /// An edited revision could hide that an object is to be published, so all of them are looked at;

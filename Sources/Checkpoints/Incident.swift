@@ -4,7 +4,7 @@ internal import Tables
 
 /// A loss or doubt that a person must decide. It stays until it is resolved.
 package struct Incident: Sendable, Equatable {
-  package enum Kind: String, Sendable {
+  package enum Kind: String, Sendable, CaseIterable {
     /// The log of a partition ends before progress, or the partition is gone: the topic was made
     /// anew, or the broker lost data.
     case logReplaced = "log_replaced"

@@ -87,12 +87,14 @@ struct StoredPartitions {
     let fingerprint =
       columns.contains("fingerprint")
       ? "fingerprint_offset, fingerprint" : "NULL AS fingerprint_offset, NULL AS fingerprint"
+    let timestamp =
+      columns.contains("newest_timestamp") ? "newest_timestamp" : "NULL AS newest_timestamp"
     var incarnations: [PartitionID: Int64] = [:]
     try database.forEachRow(
       of: "partitions",
       """
       SELECT source, topic, partition, start_offset, next_offset, \(incarnation), partition_id,
-        \(fingerprint)
+        \(fingerprint), \(timestamp)
       FROM partitions ORDER BY incarnation
       """,
       identifiedBy: 3
@@ -110,7 +112,11 @@ struct StoredPartitions {
         partition, identifier: try row.integer(6),
         OffsetLedger(start: offsets.from, nextOffset: offsets.to))
       fingerprints[partition] =
-        row.isNull(7) ? nil : Fingerprint(offset: try row.count(7), hash: try row.integer(8))
+        row.isNull(7)
+        ? nil
+        : Fingerprint(
+          offset: try row.count(7), hash: try row.integer(8),
+          timestampMilliseconds: row.isNull(9) ? nil : try row.integer(9))
     }
   }
 

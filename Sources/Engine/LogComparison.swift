@@ -70,7 +70,9 @@ extension Fingerprint {
       // A null is not an empty text.
       hash = part.map { Tables.hash(of: $0, seed: hash) } ?? mixedHash(~hash)
     }
-    self.init(offset: message.offset, hash: Int64(bitPattern: hash))
+    self.init(
+      offset: message.offset, hash: Int64(bitPattern: hash),
+      timestampMilliseconds: message.timestampMilliseconds)
   }
 }
 
@@ -86,7 +88,7 @@ func isReplaced(
   do {
     try read { messages in
       guard let found = messages.first(where: { $0.offset == fingerprint.offset }) else { return }
-      isReplaced = Fingerprint(of: found) != fingerprint
+      isReplaced = Fingerprint(of: found).hash != fingerprint.hash
     }
   } catch let error as SourceError {
     switch error.code {

@@ -427,7 +427,7 @@ package final class Run {
     var commit = BatchCommit(plan: plan, now: options.clock())
     commit.recordCount = batch.recordCount
     commit.countedCount = batch.countedCount
-    commit.rejectedCount = Int64(batch.rejects.count)
+    for reject in batch.rejects { commit.rejectCounts[reject.reason, default: 0] += 1 }
     commit.acceptedCount = batch.acceptedCount
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.window(Window(plan.batch), of: job), $0) }

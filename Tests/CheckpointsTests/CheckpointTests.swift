@@ -67,7 +67,7 @@ private func commit(
   let plan = BatchPlan(
     batch: checkpoint.nextBatch, ranges: [range], backfill: backfill?.number)
   var commit = BatchCommit(plan: plan, now: 0)
-  commit.rejectedCount = rejectedCount
+  if rejectedCount > 0 { commit.rejectCounts = [.malformed: rejectedCount] }
   commit.nextPlan = next
   commit.delta = delta
   commit.recordCount = Int64(records.count)
@@ -427,6 +427,7 @@ struct CheckpointTests {
     #expect(before.incidents.map(\.partition.description) == ["main/t[2]"])
     #expect(before.keptOffsets == [partition: 20])
     #expect(before.partitions.map(\.ledger.nextOffset) == [20, 10, 30])
+    #expect(before.rejectCounts == ["malformed": 3])
     do {
       let checkpoint = try open(folder, job())
       #expect(checkpoint.ledgers.count == 3)
@@ -437,6 +438,7 @@ struct CheckpointTests {
     let reader = try CheckpointReader(path: path, job: job())
     let after = try reader.status()
     #expect(after.gaps == before.gaps && after.partitions == before.partitions)
+    #expect(after.rejectCounts == before.rejectCounts)
     #expect(after.incidents.isEmpty && after.keptOffsets.count == 2)
     let output = try #require(try reader.dirtyOutputs().first)
     guard case .rejects(let rejects) = try reader.content(of: output, job: job()).content else {
