@@ -174,6 +174,9 @@ let package = Package(
       "TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows", "TestSupport"]),
     tests(
       "SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"],
-      exclude: ["release-0.1", "oracle.py", "clickhouse.py", "full_disk.sh", "filling_disk.sh"]),
+      exclude: [
+        "release-0.1", "oracle.py", "clickhouse.py", "metrics.py", "full_disk.sh",
+        "filling_disk.sh",
+      ]),
   ]
 )

@@ -17,6 +17,7 @@ final class Publisher: @unchecked Sendable {
     var failure: RunError?
     /// Whether the destination turned out to be another's.
     var isDestinationRefused = false
+    var durations = StepDurations()
   }
   private let state: Mutex<State>
 
@@ -77,13 +78,16 @@ final class Publisher: @unchecked Sendable {
 
   var isDestinationRefused: Bool { state.withLock { $0.isDestinationRefused } }
 
+  /// How long its steps took so far.
+  var durations: StepDurations { state.withLock { $0.durations } }
+
   /// How it went, when the last step is done.
   var outcome: Outcome {
     let faults = renderFaults.sorted { $0.key < $1.key }.map(\.value)
     return state.withLock {
       Outcome(
         count: $0.publication.publishedCount, failure: $0.failure, renderFaults: faults,
-        times: stopwatch.times)
+        times: stopwatch.times, durations: $0.durations)
     }
   }
 
@@ -94,6 +98,7 @@ final class Publisher: @unchecked Sendable {
     /// What kept single objects from being rendered; all others were published.
     var renderFaults: [RenderFault]
     var times: StepTimes
+    var durations: StepDurations
 
     var errors: [RunError] {
       (failure.map { [$0] } ?? []) + (renderFaults.isEmpty ? [] : [.unrenderable(renderFaults)])
@@ -107,6 +112,7 @@ final class Publisher: @unchecked Sendable {
     let stoppedAt = isStopRequested() ? nanoseconds() : nil
     let action = state.withLock { $0.publication.next(stoppedAt: stoppedAt) }
     if action == .end { return .ended }
+    defer { state.withLock { stopwatch.observe(in: &$0.durations) } }
     do {
       // At the first step, whatever it is: while the run connects.
       let renderer =

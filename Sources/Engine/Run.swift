@@ -39,6 +39,8 @@ package final class Run {
   private var timeIsUpAt: Int64?
   /// As ``RunFacts/waitingSince``; nil where nothing is held back.
   private var waitingSince: Int64?
+  /// When monitoring is to be told next.
+  private var figuresDueAt: Int64 = .min
 
   /// - Parameters:
   ///   - sources: One per cluster of the job.
@@ -125,6 +127,9 @@ package final class Run {
     }
     summary.backfillLeft = backfillLeft
     summary.runTimes = stopwatch.times
+    stopwatch.observe(in: &summary.figures.durations)
+    summary.figures.durations.add(published.durations)
+    summary.figures.lags = lags
     return (summary, errors)
   }
 
@@ -289,13 +294,15 @@ package final class Run {
   private var backfillLeft: Int64 { checkpoint.backfills.reduce(0) { $0 + $1.offsetCount } }
 
   /// Offsets that are left to read before the ends that were last asked for.
-  private var lag: Int64 {
-    partitions.reduce(0) { sum, found in
-      guard let end = found.end, let ledger = checkpoint.ledgers[found.partition] else {
-        return sum
-      }
-      return sum + ledger.unreadCount(end: end.end)
-    }
+  private var lag: Int64 { partitions.reduce(0) { $0 + (lag(of: $1) ?? 0) } }
+
+  private var lags: [PartitionID: Int64] {
+    partitions.reduce(into: [:]) { $0[$1.partition] = lag(of: $1) }
+  }
+
+  private func lag(of found: DiscoveredPartition) -> Int64? {
+    guard let end = found.end, let ledger = checkpoint.ledgers[found.partition] else { return nil }
+    return ledger.unreadCount(end: end.end)
   }
 
   /// Up to the ends that were last asked for, but for what `trigger` holds back on purpose.
@@ -341,6 +348,8 @@ package final class Run {
         do {
           try take(plan, pipeline, publisher)
           if publisher.tell(.committed(nanoseconds: options.nanoseconds())) { executor.wake() }
+          stopwatch.observe(in: &summary.figures.durations)
+          tellFigures(publisher)
           offsetLimit = min(job.maxOffsets, offsetLimit * 2)
         } catch is StopRequested {
           continue
@@ -460,6 +469,15 @@ package final class Run {
       RunProgress(
         batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag,
         backfilledCount: summary.backfilledCount, backfillLeft: backfillLeft))
+  }
+
+  private func tellFigures(_ publisher: Publisher) {
+    guard let onFigures = options.onFigures, options.nanoseconds() >= figuresDueAt else { return }
+    var figures = summary.figures
+    figures.durations.add(publisher.durations)
+    figures.lags = lags
+    let pause = onFigures(figures)
+    figuresDueAt = options.nanoseconds() + pause
   }
 }
 

@@ -20,6 +20,9 @@ package struct RunOptions: Sendable {
   package var nanoseconds: @Sendable () -> Int64
   /// Called after each commit, for a person who watches.
   package var onProgress: (@Sendable (RunProgress) -> Void)?
+  /// Called after a commit now and then, for monitoring; returns for how many nanoseconds it is not
+  /// to be called again.
+  package var onFigures: (@Sendable (RunFigures) -> Int64)?
   package var failpoint: @Sendable (Failpoint) -> Void = { _ in }
   /// Makes who publishes beside the run.
   package var publishingExecutor: @Sendable () -> any PublishingExecutor = { PublisherThread() }

@@ -26,8 +26,21 @@ package struct RunSummary: Sendable, Equatable {
   package var runTimes = StepTimes()
   /// Of the thread that renders and publishes beside it.
   package var publisherTimes = StepTimes()
+  /// For monitoring.
+  package var figures = RunFigures()
 
   package init(job: String) { self.job = job }
+}
+
+/// What monitoring is told of a run, and the checkpoint does not know.
+package struct RunFigures: Sendable, Equatable {
+  /// Offsets that are left to read of each partition before the ends that were last asked for;
+  /// nothing of those that no broker has told of.
+  package var lags: [PartitionID: Int64] = [:]
+  /// Of both threads.
+  package var durations = StepDurations()
+
+  package init() {}
 }
 
 /// What a run has done so far, for a person who watches.

@@ -87,7 +87,8 @@ package enum JobFile {
   /// A duration as job files write it: `500ms`, `30s`, `5m`, `1h`, `1d`. Nil for anything else.
   package static func milliseconds(_ text: String) -> Int64? { YAMLReader.milliseconds(text) }
 
-  private static func fileName(_ path: String) -> String {
+  /// The name of a job whose file gives none.
+  package static func fileName(_ path: String) -> String {
     let name = path.split(separator: "/").last.map(String.init) ?? path
     for ending in [".yaml", ".yml"] where name.hasSuffix(ending) {
       return String(name.dropLast(ending.count))

@@ -84,6 +84,9 @@ struct BackfillCommand: ParsableCommand {
     if let from = fromTime, let to = toTime, to.milliseconds <= from.milliseconds {
       throw ValidationError("--to-time takes a time after --from-time.")
     }
+    if (list || cancel != nil || dryRun) && options.metrics.path != nil {
+      throw ValidationError("--metrics-file belongs to a request that is run.")
+    }
     if (list || cancel != nil) && (dryRun || first) {
       throw ValidationError("--dry-run and --first belong to a new request.")
     }

@@ -30,6 +30,8 @@ struct RunFlags: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
   var verbose = false
 
+  @OptionGroup var metrics: MetricsOption
+
   @Option(name: .customLong("die-at-step"), help: .hidden)
   var dieAtStep: Int?
 
@@ -58,29 +60,39 @@ struct RunFlags: ParsableArguments {
   /// Loads the job file, tells its warnings, and does a command's work; ends the process as
   /// ``tranche/exiting(_:json:isSilent:_:)`` does, with what `--json` and `--quiet` ask for.
   func exiting(
-    _ options: JobOptions, _ body: (Job, _ started: ContinuousClock.Instant) throws -> Void
+    _ options: JobOptions, _ body: (Job, _ started: RunStart) throws -> Void
   ) throws {
-    let started = ContinuousClock.now
+    let started = RunStart(metrics: metrics.file.map { RunMetrics($0, options) })
     var name: String?
-    try tranche.exiting(
-      options, json: failureText(started) { name },
-      isSilent: { quiet && isAnotherRunActive($0) }
-    ) {
-      let parsed = try options.loadParsed(checksFiles: true)
-      name = parsed.job.name
-      if !quiet { printWarnings(parsed) }
-      try body(parsed.job, started)
+    do {
+      try tranche.exiting(
+        options, json: failureText(started.instant) { name },
+        isSilent: { error in
+          if isAnotherRunActive(error) { started.metrics?.leave() }
+          return quiet && isAnotherRunActive(error)
+        }
+      ) {
+        let parsed = try options.loadParsed(checksFiles: true)
+        name = parsed.job.name
+        started.metrics?.know(
+          parsed.job, folder: options.checkpoints.folderInUse(of: parsed.job, file: options.file))
+        if !quiet { printWarnings(parsed) }
+        try body(parsed.job, started)
+      }
+      started.metrics?.end(0)
+    } catch let code as ExitCode {
+      started.metrics?.end(code.rawValue)
+      throw code
     }
   }
 
   /// Runs the job and says what became of it.
   ///
   /// - Parameters:
-  ///   - started: When the command began.
   ///   - commandLine: What names the job on a command line, for what went wrong.
   func execute(
     _ job: Job, _ checkpoint: Checkpoint, sources: [any MessageSource], maxBatches: Int? = nil,
-    _ failpoint: @escaping @Sendable (Failpoint) -> Void, started: ContinuousClock.Instant,
+    _ failpoint: @escaping @Sendable (Failpoint) -> Void, started: RunStart,
     _ logger: Logger, commandLine: @autoclosure () -> String
   ) throws {
     if !quiet {
@@ -96,7 +108,11 @@ struct RunFlags: ParsableArguments {
     options.graceMilliseconds = grace * 1_000
     StopSignal.watch()
     let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
-    if isWatched { options.onProgress = Progress(started).show }
+    if isWatched { options.onProgress = Progress(started.instant).show }
+    if let metrics = started.metrics {
+      metrics.begin()
+      options.onFigures = metrics.tell
+    }
     let run = try Run(
       job: job, checkpoint: checkpoint, sources: sources,
       storeAt: { try makeStore(job, at: $0) { failpoint(.storeStep) } },
@@ -105,7 +121,7 @@ struct RunFlags: ParsableArguments {
     let (summary, errors) = run.execute()
     failpoint(.runEnded)
     if isWatched { printProgress("\r\u{1B}[K") }
-    let seconds = (ContinuousClock.now - started) / .seconds(1)
+    let seconds = (ContinuousClock.now - started.instant) / .seconds(1)
     let failures = errors.isEmpty ? [] : Words(jobArguments: commandLine()).failures(errors)
     let exitCode =
       errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
@@ -117,6 +133,8 @@ struct RunFlags: ParsableArguments {
     }
     if profile && !json { printText(summary.profileText(seconds: seconds)) }
     for failure in failures { printError("tranche: \(failure.message)") }
+    // While this run has the job's lock: the next one's metrics go on from these.
+    withExtendedLifetime(checkpoint) { started.metrics?.end(exitCode, summary.figures) }
     if !errors.isEmpty { throw ExitCode(exitCode) }
     if summary.isStopped {
       checkpoint.close()
@@ -130,6 +148,12 @@ func validateGrace(_ seconds: Int64) throws {
   if !(0...86_400).contains(seconds) {
     throw ValidationError("--grace takes a number of seconds from 0 to 86400.")
   }
+}
+
+/// When a command began that runs a job, and what it tells of the run.
+struct RunStart {
+  let instant = ContinuousClock.now
+  let metrics: RunMetrics?
 }
 
 /// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary

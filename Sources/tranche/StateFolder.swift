@@ -105,11 +105,16 @@ extension CheckpointOptions {
   /// shell without this process's variables finds it by itself.
   func words(of job: Job, file: String) -> [String] {
     if let folder { return ["--checkpoints", folder] }
-    guard let path = try? chosenFolder(of: job, file: file).path(job: job.name) else { return [] }
+    guard let path = folderInUse(of: job, file: file) else { return [] }
     if !isStandardInput(file), path == folderBesideJob(resolvedFolder(of: file)) { return [] }
     guard let resolved = realpath(path, nil) else { return ["--checkpoints", path] }
     defer { free(resolved) }
     return ["--checkpoints", String(cString: resolved)]
+  }
+
+  /// As ``folder(of:file:)``, without a word; nil where two files could be meant.
+  func folderInUse(of job: Job, file: String) -> String? {
+    try? chosenFolder(of: job, file: file).path(job: job.name)
   }
 
   private func chosenFolder(of job: Job, file: String) -> StateFolder {

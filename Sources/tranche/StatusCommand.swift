@@ -16,7 +16,7 @@ struct StatusCommand: ParsableCommand {
     discussion:
       """
       Works while a run writes. Without a job it shows every jobs/*.yaml. The lag is asked from \
-      the brokers unless --offline is given.
+      the brokers unless --offline is given. --metrics-file writes what is known of all these jobs.
       """
   )
 
@@ -33,25 +33,45 @@ struct StatusCommand: ParsableCommand {
   @Flag(help: "Print one line of JSON per job.")
   var json = false
 
+  @OptionGroup var metrics: MetricsOption
+
   func run() throws {
     try exiting(json: failureText(json, jobFile: nil)) {
       var worst: ExitCode?
+      var seen: [MetricFacts] = []
       for file in try jobs.isEmpty ? allJobs() : jobs {
+        // What another command has exposed stays where nothing can be read.
+        seen.append(MetricFacts(job: JobFile.fileName(file), now: nowMilliseconds()))
         // One job's trouble does not hide the others.
         do {
           try exiting(json: failureText(json, jobFile: file)) {
             let job = try loadJob(file, allowsCode: code.allowCodeProperties)
             let words = Words(jobArguments: jobArguments(file, job, checkpoints, code))
-            let report = try Report(
-              job, folder: try checkpoints.folder(of: job, file: file), isOffline: offline, words)
+            let folder = try checkpoints.folder(of: job, file: file)
+            seen[seen.count - 1] = MetricFacts(job: job.name, now: nowMilliseconds())
+            let found = try existingReader(of: job, folder: folder)?.status()
+            let (lag, problem) = offline ? (nil, nil) : self.lag(of: job, found, words)
+            let report = Report(job, folder: folder, found, lag, problem: problem, words)
+            seen[seen.count - 1] = metricFacts(job, folder: folder, status: found, lag)
             if json { printExact(try jsonLine(report)) } else { printText(report.text) }
           }
         } catch let code as ExitCode {
           worst = worst ?? code
         }
       }
+      try metrics.file?.update { before in
+        seen.reduce(into: Metrics()) { $0.add(Metrics($1, before: before)) }
+      }
       if let worst { throw worst }
     }
+  }
+
+  private func lag(
+    of job: Job, _ status: CheckpointStatus?, _ words: Words
+  ) -> (PlanPreview?, problem: String?) {
+    do {
+      return (try PlanPreview(job: job, status: status, sources: try makeSources(job)), nil)
+    } catch { return (nil, failure(error, words).message) }
   }
 
   private func allJobs() throws -> [String] {
@@ -104,15 +124,13 @@ private struct Report: Encodable {
     case in_flight, partitions, gaps, backfills, incidents
   }
 
-  init(_ job: Job, folder: String, isOffline: Bool, _ words: Words) throws {
-    let status = try existingReader(of: job, folder: folder)?.status()
-    var preview: PlanPreview?
-    var problem: String?
-    if !isOffline {
-      do {
-        preview = try PlanPreview(job: job, status: status, sources: try makeSources(job))
-      } catch { problem = failure(error, words).message }
-    }
+  /// - Parameters:
+  ///   - status: Nil where the job has never run.
+  ///   - problem: Why there is no lag, where it was asked for.
+  init(
+    _ job: Job, folder: String, _ status: CheckpointStatus?, _ preview: PlanPreview?,
+    problem: String?, _ words: Words
+  ) {
     let seen = Dictionary(
       uniqueKeysWithValues: (preview?.partitions ?? []).map { ($0.partition, $0) })
     self.job = job.name

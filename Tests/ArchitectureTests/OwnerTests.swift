@@ -75,6 +75,7 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "what is to be published next", in: ["Engine/Publication.swift"],
       #"\bunsettledFromStart\b|\bhasNews\b"#),
+    Owner("names of metrics", in: ["Reports/Metrics.swift"], #""tranche_(?!row)[a-z]"#),
     Owner("exit codes", in: ["tranche/Exit.swift"], #"\bcase \.\w+: (6[4-9]|7[0-8])$"#),
     Owner(
       "what is unread and where progress lands", in: ["Offsets/OffsetLedger.swift"],

@@ -1,0 +1,396 @@
+package import Checkpoints
+package import Engine
+package import Offsets
+internal import Tables
+
+/// One metric as Prometheus knows it: a name, and a time series for each set of labels.
+///
+/// - SeeAlso: prometheus.io/docs/practices/naming.
+package struct MetricFamily: Sendable {
+  package enum Kind: String, Sendable { case counter, gauge, histogram }
+
+  /// Who knows the figures. What nobody has told anew is taken from the file before, but for the
+  /// lags, which would be wrong soon.
+  fileprivate enum Origin { case checkpoint, brokers, run }
+
+  package let name: String
+  package let kind: Kind
+  package let labels: [String]
+  package let help: String
+  fileprivate let origin: Origin
+
+  /// All that is exposed, in this order; docs/monitoring.md lists the same.
+  package static let all = [
+    recordsRead, rejects, batches, lastCommit, upToDate, dirtyOutputs, openIncidents, backfillLeft,
+    checkpointSize, newestRecord, lagOffsets, lagSeconds, stepDuration, lastExitCode, lastRun,
+  ]
+
+  static let recordsRead = counter(
+    "tranche_records_read_total", "Records that were decoded, in all committed batches.")
+  static let rejects = counter(
+    "tranche_rejects_total", "Records that were rejected, in all committed batches.", ["reason"])
+  static let batches = counter("tranche_batches_total", "Committed batches.")
+  static let lastCommit = gauge(
+    "tranche_last_commit_timestamp_seconds", "When the newest batch was committed.")
+  static let upToDate = gauge(
+    "tranche_up_to_date_timestamp_seconds",
+    "When the last run began that left nothing to read or to publish.")
+  static let dirtyOutputs = gauge(
+    "tranche_dirty_outputs", "Objects whose newest content is not published yet.")
+  static let openIncidents = gauge(
+    "tranche_open_incidents", "Losses and doubts that a person must decide.", ["kind"])
+  static let backfillLeft = gauge(
+    "tranche_backfill_left_offsets", "Offsets that backfills have yet to count.")
+  static let checkpointSize = gauge(
+    "tranche_checkpoint_size_bytes", "Size of the checkpoint with its write-ahead log.")
+  static let newestRecord = gauge(
+    "tranche_partition_newest_record_timestamp_seconds",
+    "The time of the newest message that was read.", ofPartition)
+  static let lagOffsets = gauge(
+    "tranche_partition_lag_offsets", "Offsets that are left to read.", ofPartition, .brokers)
+  static let lagSeconds = gauge(
+    "tranche_partition_lag_seconds",
+    "The longest that an unread record can have waited; 0 where nothing is unread.", ofPartition,
+    .brokers)
+  static let stepDuration = MetricFamily(
+    name: "tranche_step_duration_seconds", kind: .histogram, labels: ["job_name", "step"],
+    help: "How long a batch took in a step; in render, encode and publish, an object or a group.",
+    origin: .run)
+  static let lastExitCode = gauge(
+    "tranche_last_exit_code", "The exit code of the last run; 128 + n: ended by signal n.", [],
+    .run)
+  static let lastRun = gauge(
+    "tranche_last_run_timestamp_seconds", "When the last run ended.", [], .run)
+
+  private static let ofPartition = ["source", "topic", "partition"]
+
+  private static func counter(_ name: String, _ help: String, _ labels: [String] = [])
+    -> MetricFamily
+  {
+    MetricFamily(
+      name: name, kind: .counter, labels: ["job_name"] + labels, help: help, origin: .checkpoint)
+  }
+
+  private static func gauge(
+    _ name: String, _ help: String, _ labels: [String] = [], _ origin: Origin = .checkpoint
+  ) -> MetricFamily {
+    MetricFamily(
+      name: name, kind: .gauge, labels: ["job_name"] + labels, help: help, origin: origin)
+  }
+
+  package var seriesNames: [String] {
+    kind == .histogram ? ["_bucket", "_sum", "_count"].map { name + $0 } : [name]
+  }
+
+  /// By the name of a series: `tranche_step_duration_seconds_sum`.
+  fileprivate static let bySeriesName = Dictionary(
+    uniqueKeysWithValues: all.flatMap { family in
+      family.seriesNames.map { ($0[...], family) }
+    })
+}
+
+/// What is known of one job, and what of it nobody could tell.
+package struct MetricFacts: Sendable {
+  /// What its checkpoint says, and the files beside it.
+  package struct State: Sendable {
+    package struct Partition: Sendable {
+      package let partition: PartitionID
+      /// Milliseconds since 1970 UTC.
+      package let newestTimestamp: Int64?
+
+      package init(_ partition: PartitionID, newestTimestamp: Int64?) {
+        self.partition = partition
+        self.newestTimestamp = newestTimestamp
+      }
+    }
+    package var recordCount: Int64 = 0
+    package var batchCount: Int64 = 0
+    /// By reason.
+    package var rejectCounts: [String: Int64] = [:]
+    /// Milliseconds since 1970 UTC, as all times here; nil where there is none.
+    package var lastCommitAt: Int64?
+    package var upToDateAt: Int64?
+    package var dirtyCount = 0
+    package var incidents: [Incident.Kind] = []
+    package var backfillLeft: Int64 = 0
+    package var byteCount: Int64 = 0
+    package var partitions: [Partition] = []
+
+    package init() {}
+  }
+
+  /// What only a run can tell.
+  package struct Run: Sendable {
+    /// Of this run alone.
+    package var durations = StepDurations()
+    /// Nil while it goes on.
+    package var exitCode: Int32?
+
+    package init() {}
+  }
+
+  package let job: String
+  package let now: Int64
+  /// Nil where the checkpoint cannot be read, or where there is none.
+  package var state: State?
+  /// Nothing of partitions that no broker has told of.
+  package var lags: [PartitionID: Int64] = [:]
+  /// Nil where it was not a run that looked.
+  package var run: Run?
+
+  package init(job: String, now: Int64) {
+    self.job = job
+    self.now = now
+  }
+}
+
+extension MetricFacts.State {
+  /// - Parameters:
+  ///   - upToDate: As `RunLock.upToDate(path:)` tells it.
+  ///   - byteCount: Of the checkpoint's files.
+  package init(_ status: CheckpointStatus, upToDate: Int64?, byteCount: Int64) {
+    recordCount = status.recordCount
+    batchCount = status.lastCommit?.batch ?? 0
+    rejectCounts = status.rejectCounts
+    lastCommitAt = status.lastCommit.flatMap { TimestampText.parse($0.committedAt) }
+    upToDateAt = upToDate
+    dirtyCount = status.dirtyOutputs.count
+    incidents = status.incidents.map(\.kind)
+    backfillLeft = status.backfills.reduce(0) { $0 + $1.request.offsetCount }
+    self.byteCount = byteCount
+    partitions = status.partitions.map {
+      Partition($0.partition, newestTimestamp: $0.newestTimestamp)
+    }
+  }
+}
+
+/// Figures of one or several jobs, and their text in Prometheus's format 0.0.4.
+///
+/// - SeeAlso: prometheus.io/docs/instrumenting/exposition_formats.
+package struct Metrics: Sendable, Equatable {
+  private struct Sample: Equatable {
+    /// Name and labels: `tranche_batches_total{job_name="calls"}`.
+    let series: String
+    let value: String
+  }
+
+  /// By the family's name.
+  private var samples: [String: [Sample]] = [:]
+  /// Prometheus refuses a text that holds a series twice.
+  private var series: Set<String> = []
+
+  package init() {}
+
+  // MARK: - From facts
+
+  /// - Parameter before: What was exposed of the job until now. Histograms go on from there: so
+  ///   they grow from run to run, as counters must.
+  package init(_ facts: MetricFacts, before: Metrics = Metrics()) {
+    carry(over: before, facts)
+    if let state = facts.state { add(state, facts) }
+    addLags(facts)
+    if let run = facts.run { add(run, facts, before) }
+  }
+
+  private mutating func carry(over before: Metrics, _ facts: MetricFacts) {
+    let start = Self.labels([("job_name", facts.job)]).dropLast()
+    for family in MetricFamily.all {
+      let isUnknown =
+        switch family.origin {
+        case .checkpoint: facts.state == nil
+        case .brokers: false
+        // A run tells its steps always, and how it ended when it has.
+        case .run:
+          facts.run == nil || (facts.run?.exitCode == nil && family.kind != .histogram)
+        }
+      guard isUnknown else { continue }
+      for sample in before.samples[family.name, default: []] {
+        let labels = sample.series.drop { $0 != "{" }
+        if labels.hasPrefix(start + ",") || labels == start + "}" {
+          add(family, sample.series, sample.value)
+        }
+      }
+    }
+  }
+
+  private mutating func add(_ state: MetricFacts.State, _ facts: MetricFacts) {
+    let job = [("job_name", facts.job)]
+    add(.recordsRead, job, state.recordCount)
+    // All of them from the first run on: a series that begins above 0 hides its first increase.
+    let reasons = Set(Reject.Reason.allCases.map(\.rawValue)).union(state.rejectCounts.keys)
+    for reason in reasons.sorted() {
+      add(.rejects, job + [("reason", reason)], state.rejectCounts[reason] ?? 0)
+    }
+    add(.batches, job, state.batchCount)
+    add(.lastCommit, job, timestamp: state.lastCommitAt)
+    add(.upToDate, job, timestamp: state.upToDateAt)
+    add(.dirtyOutputs, job, Int64(state.dirtyCount))
+    for kind in Incident.Kind.allCases {
+      add(
+        .openIncidents, job + [("kind", kind.rawValue)],
+        Int64(state.incidents.count { $0 == kind }))
+    }
+    add(.backfillLeft, job, state.backfillLeft)
+    add(.checkpointSize, job, state.byteCount)
+    for partition in state.partitions.sorted(by: { $0.partition < $1.partition }) {
+      add(
+        .newestRecord, Self.labels(of: partition.partition, facts),
+        timestamp: partition.newestTimestamp)
+    }
+  }
+
+  private mutating func addLags(_ facts: MetricFacts) {
+    let newest = Dictionary(
+      uniqueKeysWithValues: (facts.state?.partitions ?? []).map {
+        ($0.partition, $0.newestTimestamp)
+      })
+    for (partition, lag) in facts.lags.sorted(by: { $0.key < $1.key }) {
+      let labels = Self.labels(of: partition, facts)
+      add(.lagOffsets, labels, lag)
+      // What is unread came after the newest record that was read, and after the last time that
+      // nothing was unread.
+      let since = [newest[partition] ?? nil, facts.state?.upToDateAt].compactMap(\.self).max()
+      if lag == 0 {
+        add(.lagSeconds, labels, 0)
+      } else if let since {
+        add(.lagSeconds, labels, timestamp: max(0, facts.now - since))
+      }
+    }
+  }
+
+  private mutating func add(_ run: MetricFacts.Run, _ facts: MetricFacts, _ before: Metrics) {
+    let job = [("job_name", facts.job)]
+    let earlier = Dictionary(
+      before.samples[MetricFamily.stepDuration.name, default: []].map { ($0.series, $0.value) },
+      uniquingKeysWith: { first, _ in first })
+    for step in StepTimes.Step.allCases {
+      let labels = job + [("step", step.rawValue)]
+      func add(_ ending: String, _ labels: [(String, String)], _ value: Double) {
+        let series = MetricFamily.stepDuration.name + ending + Self.labels(labels)
+        let before = earlier[series].flatMap(Double.init) ?? 0
+        self.add(.stepDuration, series, Self.text(before + value))
+      }
+      var count: Int64 = 0
+      let bounds = StepDurations.boundNanoseconds.map { Self.seconds($0 / 1_000_000) } + ["+Inf"]
+      for (bound, counted) in zip(bounds, run.durations.counts(of: step)) {
+        count += counted
+        add("_bucket", labels + [("le", bound)], Double(count))
+      }
+      add("_sum", labels, Double(run.durations.nanoseconds(of: step)) / 1e9)
+      add("_count", labels, Double(count))
+    }
+    guard let exitCode = run.exitCode else { return }
+    add(.lastExitCode, job, Int64(exitCode))
+    add(.lastRun, job, timestamp: facts.now)
+  }
+
+  /// How a run ended that could tell nothing else, because its job file could not be read or it was
+  /// killed.
+  ///
+  /// - Parameter job: Its name where nothing was exposed before.
+  package mutating func note(exitCode: Int32, job: String, now: Int64) {
+    for (family, value) in [
+      (MetricFamily.lastExitCode, "\(exitCode)"), (.lastRun, Self.seconds(now)),
+    ] {
+      let known = remove(family)
+      for series in known.isEmpty ? [family.name + Self.labels([("job_name", job)])] : known {
+        add(family, series, value)
+      }
+    }
+    for family in MetricFamily.all where family.origin == .brokers { remove(family) }
+  }
+
+  /// Adds what is exposed of other jobs. Of two that bear one name, the first stays.
+  package mutating func add(_ other: Metrics) {
+    for family in MetricFamily.all {
+      for sample in other.samples[family.name, default: []] {
+        add(family, sample.series, sample.value)
+      }
+    }
+  }
+
+  // MARK: - Samples
+
+  private mutating func add(_ family: MetricFamily, _ labels: [(String, String)], _ value: Int64) {
+    add(family, family.name + Self.labels(labels), "\(value)")
+  }
+
+  private mutating func add(
+    _ family: MetricFamily, _ labels: [(String, String)], timestamp milliseconds: Int64?
+  ) {
+    guard let milliseconds else { return }
+    add(family, family.name + Self.labels(labels), Self.seconds(milliseconds))
+  }
+
+  private mutating func add(_ family: MetricFamily, _ series: String, _ value: String) {
+    guard self.series.insert(series).inserted else { return }
+    samples[family.name, default: []].append(Sample(series: series, value: value))
+  }
+
+  /// - Returns: The series that there were.
+  @discardableResult
+  private mutating func remove(_ family: MetricFamily) -> [String] {
+    let removed = samples.removeValue(forKey: family.name)?.map(\.series) ?? []
+    series.subtract(removed)
+    return removed
+  }
+
+  private static func labels(of partition: PartitionID, _ facts: MetricFacts) -> [(
+    String, String
+  )] {
+    [
+      ("job_name", facts.job), ("source", partition.source), ("topic", partition.topic),
+      ("partition", "\(partition.partition)"),
+    ]
+  }
+
+  private static func labels(_ labels: [(name: String, value: String)]) -> String {
+    "{" + labels.map { "\($0.name)=\"\(escaped($0.value))\"" }.joined(separator: ",") + "}"
+  }
+
+  private static func escaped(_ text: String) -> String {
+    var escaped = ""
+    for scalar in text.unicodeScalars {
+      switch scalar {
+      case "\\": escaped += #"\\"#
+      case "\"": escaped += #"\""#
+      case "\n": escaped += #"\n"#
+      default: escaped.unicodeScalars.append(scalar)
+      }
+    }
+    return escaped
+  }
+
+  private static func seconds(_ milliseconds: Int64) -> String {
+    text(Double(milliseconds) / 1_000)
+  }
+
+  /// Whole numbers without a fraction.
+  private static func text(_ value: Double) -> String {
+    Int64(exactly: value).map(String.init) ?? "\(value)"
+  }
+
+  // MARK: - Text
+
+  package var text: String {
+    var text = ""
+    for family in MetricFamily.all {
+      guard let samples = samples[family.name], !samples.isEmpty else { continue }
+      text += "# HELP \(family.name) \(family.help)\n# TYPE \(family.name) \(family.kind)\n"
+      for sample in samples { text += "\(sample.series) \(sample.value)\n" }
+    }
+    return text
+  }
+
+  /// From ``text``. What another program or release wrote that is not one of these metrics is left
+  /// out.
+  package init(text: String) {
+    for line in text.split(separator: "\n") where !line.hasPrefix("#") {
+      guard let blank = line.lastIndex(of: " "), case let value = line[line.index(after: blank)...],
+        case let series = line[..<blank], series.hasSuffix("}"), Double(value) != nil,
+        let family = MetricFamily.bySeriesName[series.prefix { $0 != "{" }]
+      else { continue }
+      add(family, String(series), String(value))
+    }
+  }
+}

@@ -1,0 +1,237 @@
+import Checkpoints
+import Engine
+import Foundation
+import Offsets
+import Testing
+
+@testable import Reports
+
+private let first = PartitionID(source: "main", topic: "calls", partition: 0)
+private let second = PartitionID(source: "main", topic: "calls", partition: 1)
+
+/// A job that has read two partitions, and nothing of a third that it has just met.
+private func facts() -> MetricFacts {
+  var facts = MetricFacts(job: "calls", now: 1_000_000)
+  var state = MetricFacts.State()
+  state.recordCount = 1_234
+  state.batchCount = 12
+  state.rejectCounts = ["wrongType": 3]
+  state.lastCommitAt = 940_500
+  state.upToDateAt = 900_000
+  state.dirtyCount = 2
+  state.incidents = [.rejects]
+  state.backfillLeft = 40
+  state.byteCount = 65_536
+  state.partitions = [
+    .init(second, newestTimestamp: 800_000), .init(first, newestTimestamp: 930_000),
+  ]
+  facts.state = state
+  facts.lags = [first: 7, second: 0]
+  return facts
+}
+
+private func lines(_ metrics: Metrics, _ start: String) -> [String] {
+  metrics.text.split(separator: "\n").map(String.init).filter { $0.hasPrefix(start) }
+}
+
+@Suite("Metrics")
+struct MetricsTests {
+  @Test(
+    "are the job's figures, times in seconds since 1970",
+    arguments: [
+      #"tranche_records_read_total{job_name="calls"} 1234"#,
+      #"tranche_rejects_total{job_name="calls",reason="wrongType"} 3"#,
+      #"tranche_rejects_total{job_name="calls",reason="malformed"} 0"#,
+      #"tranche_batches_total{job_name="calls"} 12"#,
+      #"tranche_last_commit_timestamp_seconds{job_name="calls"} 940.5"#,
+      #"tranche_up_to_date_timestamp_seconds{job_name="calls"} 900"#,
+      #"tranche_dirty_outputs{job_name="calls"} 2"#,
+      #"tranche_open_incidents{job_name="calls",kind="rejects"} 1"#,
+      #"tranche_open_incidents{job_name="calls",kind="log_replaced"} 0"#,
+      #"tranche_backfill_left_offsets{job_name="calls"} 40"#,
+      #"tranche_checkpoint_size_bytes{job_name="calls"} 65536"#,
+      "tranche_partition_newest_record_timestamp_seconds"
+        + #"{job_name="calls",source="main",topic="calls",partition="0"} 930"#,
+      "tranche_partition_lag_offsets"
+        + #"{job_name="calls",source="main",topic="calls",partition="0"} 7"#,
+    ])
+  func figures(_ line: String) {
+    #expect(lines(Metrics(facts()), line) == [line])
+  }
+
+  /// What is unread came after the newest record that was read, and after the last time that
+  /// nothing was unread.
+  @Test(
+    "tell how long an unread record can have waited, as far as that is known",
+    arguments: [
+      (lag: 7, newest: 930_000, upToDate: 900_000, "70"),
+      (7, 800_000, 900_000, "100"), (7, nil, 900_000, "100"), (7, 930_000, nil, "70"),
+      // A message's time may lie in the future.
+      (7, 2_000_000, nil, "0"), (0, 930_000, nil, "0"), (0, nil, nil, "0"), (7, nil, nil, nil),
+    ] as [(lag: Int64, newest: Int64?, upToDate: Int64?, String?)])
+  func lagSeconds(lag: Int64, newest: Int64?, upToDate: Int64?, seconds: String?) {
+    var facts = facts()
+    facts.state?.upToDateAt = upToDate
+    facts.state?.partitions = [.init(first, newestTimestamp: newest)]
+    facts.lags = [first: lag]
+    let values = lines(Metrics(facts), "tranche_partition_lag_seconds{").compactMap {
+      $0.split(separator: " ").last.map(String.init)
+    }
+    #expect(values == [seconds].compactMap(\.self))
+  }
+
+  @Test("have each family's help and type once, before its samples, also of several jobs")
+  func format() {
+    var other = facts()
+    other.run = MetricFacts.Run()
+    other.run?.exitCode = 0
+    var metrics = Metrics(other)
+    var third = MetricFacts(job: "b", now: 5)
+    third.state = MetricFacts.State()
+    metrics.add(Metrics(third))
+    for family in MetricFamily.all {
+      let text = metrics.text
+      let help = "# HELP \(family.name) \(family.help)\n# TYPE \(family.name) \(family.kind)\n"
+      #expect(text.ranges(of: help).count == 1, "\(family.name)")
+      #expect(text.ranges(of: "# HELP \(family.name) ").count == 1)
+      // Nothing of another family stands between them.
+      let begin = text.firstRange(of: help)?.upperBound ?? text.endIndex
+      let own = text[begin...].split(separator: "\n").prefix { !$0.hasPrefix("#") }
+      let names = family.seriesNames
+      #expect(
+        !own.isEmpty && own.allSatisfy { line in names.contains { line.hasPrefix($0 + "{") } })
+      #expect(text.ranges(of: "\n\(names[0]){").count == own.count { $0.hasPrefix(names[0]) })
+    }
+    #expect(metrics.text.hasSuffix("\n") && !metrics.text.contains("\n\n"))
+  }
+
+  @Test("escape backslashes, quotes and line ends in the values of labels, and nothing else")
+  func escaping() {
+    var facts = MetricFacts(job: "a\\b\"c\nd\té", now: 0)
+    facts.state = MetricFacts.State()
+    let line = #"tranche_batches_total{job_name="a\\b\"c\nd"# + "\t" + #"é"} 0"#
+    #expect(lines(Metrics(facts), "tranche_batches_total") == [line])
+    #expect(Metrics(text: Metrics(facts).text) == Metrics(facts))
+  }
+
+  @Test("count the steps of a run in cumulative buckets")
+  func histogram() {
+    var facts = facts()
+    var run = MetricFacts.Run()
+    for nanoseconds in [1, 1_000_000, 1_000_001, 61_000_000_000] {
+      run.durations.observe(.commit, nanoseconds: Int64(nanoseconds))
+    }
+    facts.run = run
+    let found = lines(
+      Metrics(facts), #"tranche_step_duration_seconds_bucket{job_name="calls",step="commit","#)
+    #expect(
+      found.compactMap { $0.split(separator: ",").last.map(String.init) } == [
+        #"le="0.001"} 2"#, #"le="0.005"} 3"#, #"le="0.025"} 3"#, #"le="0.1"} 3"#,
+        #"le="0.5"} 3"#, #"le="2.5"} 3"#, #"le="10"} 3"#, #"le="60"} 3"#, #"le="+Inf"} 4"#,
+      ])
+    let rest = #"{job_name="calls",step="commit"} "#
+    #expect(
+      lines(Metrics(facts), "tranche_step_duration_seconds_sum" + rest)
+        == ["tranche_step_duration_seconds_sum" + rest + "61.002000002"])
+    #expect(
+      lines(Metrics(facts), "tranche_step_duration_seconds_count" + rest)
+        == ["tranche_step_duration_seconds_count" + rest + "4"])
+    // Each step from the first run on, so that its first increase is seen.
+    #expect(
+      lines(Metrics(facts), "tranche_step_duration_seconds_count{").count
+        == StepTimes.Step.allCases.count)
+  }
+
+  private func ended(_ code: Int32?, commits: Int, _ before: Metrics = Metrics()) -> Metrics {
+    var facts = facts()
+    var run = MetricFacts.Run()
+    for _ in 0..<commits { run.durations.observe(.commit, nanoseconds: 2_000_000) }
+    run.exitCode = code
+    facts.run = run
+    return Metrics(facts, before: before)
+  }
+
+  private let commits = #"tranche_step_duration_seconds_count{job_name="calls",step="commit"}"#
+
+  @Test("of steps grow from run to run, whatever a run tells on its way")
+  func accumulated() {
+    let one = ended(0, commits: 3)
+    #expect(lines(one, commits) == [commits + " 3"])
+    // On its way and at its end a run counts from what stood there when it began.
+    #expect(lines(ended(nil, commits: 1, one), commits) == [commits + " 4"])
+    let two = ended(69, commits: 2, Metrics(text: one.text))
+    #expect(lines(two, commits) == [commits + " 5"])
+    #expect(
+      lines(two, "tranche_last_exit_code") == [#"tranche_last_exit_code{job_name="calls"} 69"#])
+  }
+
+  @Test("of a run stay while the next one goes on, and where it was not a run that looked")
+  func kept() {
+    let before = ended(69, commits: 3)
+    let exitCode = [#"tranche_last_exit_code{job_name="calls"} 69"#]
+    #expect(lines(ended(nil, commits: 1, before), "tranche_last_exit_code") == exitCode)
+    let looked = Metrics(facts(), before: before)
+    #expect(lines(looked, "tranche_last_exit_code") == exitCode)
+    #expect(lines(looked, commits) == [commits + " 3"])
+    #expect(looked == before)
+  }
+
+  @Test("stay where the checkpoint cannot be read, but for the lags, and are another job's never")
+  func unreadable() {
+    var other = MetricFacts(job: "callsB", now: 0)
+    other.state = MetricFacts.State()
+    var before = ended(0, commits: 1)
+    before.add(Metrics(other))
+    var facts = MetricFacts(job: "calls", now: 2_000_000)
+    facts.run = MetricFacts.Run()
+    facts.run?.exitCode = 74
+    let metrics = Metrics(facts, before: before)
+    #expect(
+      lines(metrics, "tranche_records_read") == [
+        #"tranche_records_read_total{job_name="calls"} 1234"#
+      ])
+    #expect(lines(metrics, "tranche_partition_lag").isEmpty)
+    #expect(!metrics.text.contains("callsB"))
+    #expect(lines(metrics, commits) == [commits + " 1"])
+  }
+
+  @Test("tell how a run ended that could tell nothing else, under the name known before")
+  func noted() {
+    var metrics = ended(0, commits: 1)
+    metrics.note(exitCode: 65, job: "file", now: 3_000_000)
+    #expect(
+      lines(metrics, "tranche_last_exit") == [#"tranche_last_exit_code{job_name="calls"} 65"#])
+    #expect(
+      lines(metrics, "tranche_last_run") == [
+        #"tranche_last_run_timestamp_seconds{job_name="calls"} 3000"#
+      ])
+    #expect(lines(metrics, "tranche_records_read_total").count == 1)
+    #expect(lines(metrics, "tranche_partition_lag").isEmpty)
+    var none = Metrics()
+    none.note(exitCode: 65, job: "file", now: 3_000_000)
+    #expect(lines(none, "tranche_last_exit") == [#"tranche_last_exit_code{job_name="file"} 65"#])
+  }
+
+  @Test("hold each series once, though two files name one job")
+  func twice() {
+    var metrics = Metrics(facts())
+    var other = facts()
+    other.state?.recordCount = 99
+    metrics.add(Metrics(other))
+    #expect(metrics == Metrics(facts()))
+    #expect(Metrics(text: metrics.text + Metrics(other).text) == metrics)
+  }
+
+  @Test(
+    "are read back from a text, and whatever else it holds is left out",
+    arguments: [
+      "", "\n\n", "# HELP x", "tranche_batches_total 1", "tranche_batches_total{job_name=\"a\"} x",
+      "tranche_batches_total{job_name=\"a\"", "other_total{job_name=\"a\"} 1", "{} 1", " ", "} 1",
+      "tranche_step_duration_seconds{job_name=\"a\"} 1",
+    ])
+  func foreign(_ line: String) {
+    #expect(Metrics(text: line) == Metrics())
+    let metrics = ended(0, commits: 2)
+    #expect(Metrics(text: line + "\n" + metrics.text) == metrics)
+  }
+}
