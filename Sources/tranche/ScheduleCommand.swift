@@ -33,6 +33,12 @@ struct ScheduleCommand: ParsableCommand {
 
   @OptionGroup var code: CodeOptions
 
+  @Option(
+    help: ArgumentHelp(
+      "Serve the metrics of all jobs for Prometheus at this address, such as 127.0.0.1:9464.",
+      valueName: "address"))
+  var metrics: MetricsAddress?
+
   @Option(help: "When stopped, let runs publish committed results for up to this many seconds.")
   var grace: Int64 = 20
 
@@ -54,11 +60,18 @@ struct ScheduleCommand: ParsableCommand {
       for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] { unsetenv(name) }
       let jobs = WatchedJobs(paths, allowsCode: code.allowCodeProperties)
       try jobs.confirm()
+      var exposed: ScheduledMetrics?
+      if let metrics { exposed = try ScheduledMetrics(metrics) }
       let scheduler = Scheduler(
         jobs, Supervision(parallelCount: parallel, graceMilliseconds: grace * 1_000),
         manager: manager, wakeUp: try SchedulerSignals.watch(), options: runOptions,
-        isVerbose: verbose)
+        isVerbose: verbose, metrics: exposed
+      ) { [checkpoints, code] file in
+        guard let job = try? loadJob(file, allowsCode: code.allowCodeProperties) else { return nil }
+        return checkpoints.folderInUse(of: job, file: file).map { metricFacts(job, folder: $0) }
+      }
       scheduler.run()
+      exposed?.removeFolder()
       StopSignal.endProcess(SchedulerSignals.stopSignal)
     }
   }
@@ -83,6 +96,10 @@ private final class Scheduler {
   private let wakeUp: Int32
   private let options: [String]
   private let isVerbose: Bool
+  /// Nil where nobody asked for them.
+  private let metrics: ScheduledMetrics?
+  /// What a job's checkpoint tells; nil where its file has become faulty.
+  private let facts: (_ file: String) -> MetricFacts?
   /// By the job's file.
   private var children: [String: ChildRun] = [:]
   private var names: [String: String] = [:]
@@ -94,7 +111,8 @@ private final class Scheduler {
 
   init(
     _ jobs: WatchedJobs, _ supervision: Supervision, manager: ServiceManager, wakeUp: Int32,
-    options: [String], isVerbose: Bool
+    options: [String], isVerbose: Bool, metrics: ScheduledMetrics?,
+    facts: @escaping (_ file: String) -> MetricFacts?
   ) {
     self.jobs = jobs
     self.supervision = supervision
@@ -102,6 +120,8 @@ private final class Scheduler {
     self.wakeUp = wakeUp
     self.options = options
     self.isVerbose = isVerbose
+    self.metrics = metrics
+    self.facts = facts
   }
 
   /// Until it was told to stop and the last run has ended.
@@ -143,9 +163,11 @@ private final class Scheduler {
     case .scheduled(let file, let name, let ticks):
       names[file] = name
       supervision.update(file, ticks, now: now)
+      metrics?.takeUp(file) { facts(file) }
       if isVerbose, let due = supervision.due(file) { say("\(name): next run at \(time(due))") }
     case .unscheduled(let file, let name):
       supervision.update(file, nil, now: now)
+      metrics?.drop(file)
       say(
         "\(name): is not scheduled: \(file) has neither trigger.every nor trigger.cron. Add one of "
           + "them, or start it otherwise.")
@@ -155,6 +177,7 @@ private final class Scheduler {
       say("\(file): is not scheduled until the job file is corrected")
     case .removed(let file):
       supervision.update(file, nil, now: now)
+      metrics?.drop(file)
       say("\(file): is gone and no longer scheduled")
     }
   }
@@ -180,6 +203,9 @@ private final class Scheduler {
     var milliseconds = Self.lookMilliseconds
     if let wake = supervision.wake { milliseconds = min(milliseconds, max(0, wake - now)) }
     if let watchdog = manager.watchdogMilliseconds { milliseconds = min(milliseconds, watchdog) }
+    if let wake = metrics?.server.wake {
+      milliseconds = min(milliseconds, max(0, wake - uptimeMilliseconds))
+    }
     var wanted = [pollfd(fd: wakeUp, events: Int16(POLLIN), revents: 0)]
     for child in children.values {
       if !child.output.isAtEnd {
@@ -189,8 +215,10 @@ private final class Scheduler {
         wanted.append(pollfd(fd: child.errors.descriptor, events: Int16(POLLIN), revents: 0))
       }
     }
+    if let metrics { wanted += metrics.server.wanted(now: uptimeMilliseconds) }
     _ = poll(&wanted, nfds_t(wanted.count), Int32(clamping: milliseconds))
     SchedulerSignals.drain(wakeUp)
+    metrics?.server.serve(now: uptimeMilliseconds)
   }
 
   // MARK: - Runs
@@ -200,7 +228,7 @@ private final class Scheduler {
     case .start(let file, let due):
       if isVerbose { say("\(name(file)): run started that was due at \(time(due))") }
       do {
-        children[file] = try ChildRun(["run", file] + options)
+        children[file] = try ChildRun(["run", file] + options + (metrics?.options(file) ?? []))
       } catch {
         let text = (error as? CommandError)?.message ?? "\(error)"
         ended(file, .failed(needsPerson: false), "could not be started: \(text)")
@@ -231,6 +259,7 @@ private final class Scheduler {
       switch end {
       case .exited(let code): ended(file, RunOutcome(exitCode: code), "ended with \(code)")
       case .signalled(let signal):
+        metrics?.noteEnd(file, job: name(file), exitCode: 128 + signal)
         // Asked to end, it dies by the signal when everything is in order.
         let isAsked = stopsSeen > 0
         ended(

@@ -12,9 +12,10 @@ enum ScratchFolder {
   /// folder. It may do no more than unlink(2) and rmdir(2) (signal-safety(7)).
   private static let paths = Atomic<UInt>(0)
 
-  /// - Throws: What `body` throws, or a ``CommandError`` where no folder can be made.
-  static func with<Result>(_ job: Job, _ body: (_ folder: String) throws -> Result) throws -> Result
-  {
+  /// A new folder that only this user may read.
+  ///
+  /// - Throws: ``CommandError`` where none can be made.
+  static func make() throws(CommandError) -> String {
     let parent = FileManager.default.temporaryDirectory.path
     var template = Array("\(parent)/tranche-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
@@ -25,7 +26,13 @@ enum ScratchFolder {
         one in TMPDIR.
         """)
     }
-    let folder = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    return String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
+  /// - Throws: What `body` throws, or as ``make()``.
+  static func with<Result>(_ job: Job, _ body: (_ folder: String) throws -> Result) throws -> Result
+  {
+    let folder = try make()
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let list = list(of: job, in: folder)
     defer { list.deallocate() }

@@ -47,11 +47,15 @@ private final class Installation {
   }
 
   /// Lays an example beside a unit, as `systemctl edit` does.
-  func add(_ example: String, to unit: String) throws {
+  func add(
+    _ example: String, to unit: String, replacing old: String = "", with new: String = ""
+  ) throws {
     let target = "\(units)/\(unit).d/\(example)"
     try FileManager.default.createDirectory(
       atPath: "\(units)/\(unit).d", withIntermediateDirectories: true)
-    try text("\(documents)/examples/\(example)").write(
+    let text = try text("\(documents)/examples/\(example)")
+    #expect(old.isEmpty || text.contains(old))
+    try (old.isEmpty ? text : text.replacing(old, with: new)).write(
       toFile: target, atomically: true, encoding: .utf8)
   }
 
@@ -127,7 +131,8 @@ struct InstallationTests {
   func verified() throws {
     let installed = try Installation()
     for service in installed.services {
-      for example in ["credentials.conf", "on-failure.conf"] {
+      let metrics = service.contains("schedule") ? "metrics.conf" : "metrics-file.conf"
+      for example in ["credentials.conf", "on-failure.conf", metrics] {
         try installed.add(example, to: service)
       }
     }
@@ -211,11 +216,20 @@ struct InstallationTests {
       "systemd says that a credential's file is not there")
 
     try installed.writeCredentials(of: store)
+    let metrics = installed.folder.path + "/metrics"
+    try FileManager.default.createDirectory(
+      atPath: metrics, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o777])
+    try installed.add(
+      "metrics-file.conf", to: "tranche@.service",
+      replacing: "/var/lib/prometheus/node-exporter", with: metrics)
     let result = try installed.start("tranche@.service", "share")
     #expect(result.exitCode == 0, "\(result.errors)")
     #expect(result.output.contains("500 records"))
     #expect(!(result.output + result.errors).contains(store.secretKey))
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
+    #expect(
+      try installed.text(metrics + "/tranche-share.prom")
+        .contains(#"tranche_records_read_total{job_name="api-time-share"} 500"#))
     let checkpoint = installed.folder.path + "/state/tranche/api-time-share.sqlite"
     #expect(FileManager.default.fileExists(atPath: checkpoint))
 
@@ -237,6 +251,9 @@ struct InstallationTests {
     let scenario = try Scenario(store: 0)
     try installed.configure(scenario, trigger: "every: 1s, ")
     try installed.add("credentials.conf", to: "tranche-schedule.service")
+    try installed.add(
+      "metrics.conf", to: "tranche-schedule.service", replacing: "127.0.0.1:9464",
+      with: "127.0.0.1:0")
     try installed.writeCredentials(of: try #require(scenario.store))
     let ended = try installed.start("tranche-schedule.service") { process in
       let deadline = ContinuousClock.now + .seconds(60)
@@ -246,6 +263,7 @@ struct InstallationTests {
     #expect(ended.exitCode == -SIGTERM, "\(ended.errors)")
     #expect(ended.errors.contains("notify: READY=1"))
     #expect(ended.errors.contains("notify: STOPPING=1"))
+    #expect(ended.errors.contains("metrics are at http://127.0.0.1:"))
     try scenario.checkAgainstOracle([(scenario.stack.broker, scenario.topic)])
   }
 

@@ -129,6 +129,30 @@ struct SchedulerTests {
       return line.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.first ?? 0
     }
 
+    /// The process of a run that goes on.
+    func child(_ name: String) -> pid_t? {
+      let pid = process.processIdentifier
+      let children =
+        (try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)) ?? ""
+      return children.split(separator: " ").compactMap { pid_t($0) }.first { pid in
+        (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8))?
+          .contains("\(name).yaml") == true
+      }
+    }
+
+    /// A new connection to where `--metrics` listens; nil before it does.
+    func connect() -> LoopbackClient? {
+      let address = errors.components(separatedBy: "metrics are at http://127.0.0.1:").last ?? ""
+      return UInt16(address.prefix { $0.isNumber }).flatMap { try? LoopbackClient(port: $0) }
+    }
+
+    /// What is served at a path; empty before it listens.
+    func get(_ path: String = "/metrics") -> String {
+      let client = connect()
+      client?.send("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      return client?.receiveAll() ?? ""
+    }
+
     func wait(
       _ what: String, seconds: Double = 60, _ condition: () throws -> Bool
     ) throws {
@@ -284,14 +308,7 @@ struct SchedulerTests {
     let scheduler = try Running(jobs)
     var victim: pid_t?
     try scheduler.wait("a commit of the victim") {
-      let path =
-        "/proc/\(scheduler.process.processIdentifier)/task/"
-        + "\(scheduler.process.processIdentifier)/children"
-      let children = (try? String(contentsOfFile: path, encoding: .utf8)) ?? ""
-      victim = children.split(separator: " ").compactMap { pid_t($0) }.first { pid in
-        (try? String(contentsOfFile: "/proc/\(pid)/cmdline", encoding: .utf8))?
-          .contains("victim.yaml") == true
-      }
+      victim = scheduler.child("victim")
       return try victim != nil && jobs.recordCount("victim") > 5
     }
     kill(try #require(victim), SIGKILL)
@@ -306,6 +323,74 @@ struct SchedulerTests {
         == "0")
   }
 
+  @Test(
+    """
+    serves the metrics of its jobs while they run, whatever clients do, and of no job that is gone
+    """)
+  func metrics() throws {
+    let jobs = try Jobs()
+    try jobs.produce("steady", count: 20)
+    try jobs.produce("victim", count: 20_000)
+    try jobs.write("steady", "every: 1s")
+    try jobs.write("victim", "every: 365d, max_offsets: 1")
+    let arguments = ["jobs", "--verbose", "--metrics", "127.0.0.1:0"]
+    var scheduler = try Running(jobs, arguments, ["TMPDIR": jobs.folder])
+    try scheduler.wait("a run") {
+      scheduler.get().contains(#"tranche_records_read_total{job_name="steady"} 20"#)
+    }
+    // Not run yet.
+    #expect(!scheduler.get().contains(#"job_name="victim""#))
+    try jobs.write("victim", "every: 1s, max_offsets: 1")
+    try scheduler.wait("the long run's first figures") {
+      scheduler.get().contains(#"tranche_batches_total{job_name="victim"} "#)
+    }
+    let answer = scheduler.get().components(separatedBy: "\r\n\r\n")
+    #expect(answer.first?.hasPrefix("HTTP/1.1 200 OK\r\n") == true)
+    try jobs.scenario.stack.python("SystemTests/metrics.py", [], input: answer.last ?? "")
+
+    kill(try #require(scheduler.child("victim")), SIGKILL)
+    try scheduler.wait("how it ended") {
+      scheduler.get().contains(#"tranche_last_exit_code{job_name="victim"} 137"#)
+    }
+
+    let ticks = scheduler.ticks("steady").count
+    let idle = (0..<200).compactMap { _ in scheduler.connect() }
+    for (index, client) in idle.enumerated() {
+      switch index % 3 {
+      case 0: client.send(String(repeating: "x", count: 50_000))
+      case 1: client.send("GET /metrics HTTP/1.1\r\nX: y\r\n")
+      default: break
+      }
+    }
+    try scheduler.wait("ticks beside hostile clients") {
+      for client in idle { client.send("X: y\r\n") }
+      return scheduler.ticks("steady").count > ticks + 1
+    }
+    #expect(scheduler.get().contains(#"tranche_records_read_total{job_name="steady"} 20"#))
+    #expect(scheduler.get("/").hasPrefix("HTTP/1.1 404 "))
+
+    try FileManager.default.removeItem(atPath: jobs.folder + "/jobs/victim.yaml")
+    try scheduler.wait("the removal") { !scheduler.get().contains(#"job_name="victim""#) }
+    #expect(scheduler.get().contains(#"tranche_records_read_total{job_name="steady"} 20"#))
+    scheduler.end()
+    func folders() throws -> [String] {
+      try FileManager.default.contentsOfDirectory(atPath: jobs.folder).filter {
+        $0.hasPrefix("tranche-")
+      }
+    }
+    #expect(try folders() == [])
+
+    // A scheduler that has run nothing yet shows what the checkpoint says.
+    try jobs.write("steady", "every: 365d")
+    scheduler = try Running(jobs, arguments, ["TMPDIR": jobs.folder])
+    try scheduler.wait("the checkpoint's figures") {
+      scheduler.get().contains(#"tranche_records_read_total{job_name="steady"} 20"#)
+    }
+    #expect(scheduler.ticks("steady").isEmpty)
+    scheduler.end()
+    #expect(try folders() == [])
+  }
+
   @Test("refuses what is not there, and more or less parallel runs than there can be")
   func arguments() throws {
     let scenario = try Scenario()
@@ -313,6 +398,10 @@ struct SchedulerTests {
     #expect(missing.exitCode == 65 && missing.errors.contains("nowhere: cannot be read"))
     #expect(try scenario.tranche("schedule", "--parallel", "0").exitCode == 64)
     #expect(try scenario.tranche("schedule", "--grace", "-1").exitCode == 64)
+    #expect(try scenario.tranche("schedule", "--metrics", "nowhere").exitCode == 64)
+    let taken = try scenario.tranche("schedule", ".", "--metrics", scenario.stack.broker)
+    #expect(
+      taken.exitCode == 74 && taken.errors.contains("Address already in use"), "\(taken.errors)")
   }
 }
 
