@@ -54,7 +54,9 @@ struct MetricsFile: Sendable {
     let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return -1 }
     let deadline = uptimeNanoseconds() + Self.lockMilliseconds * 1_000_000
-    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 && uptimeNanoseconds() < deadline {
+    while flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
+      && uptimeNanoseconds() < deadline
+    {
       usleep(1_000)
     }
     return descriptor

@@ -1,0 +1,91 @@
+import Checkpoints
+import Jobs
+import Logging
+import Offsets
+import Synchronization
+import TestSupport
+import Testing
+import Trials
+
+@testable import Engine
+
+@Suite("What a run tells monitoring")
+struct RunFiguresTests {
+  private static let partition = PartitionID(source: "main", topic: "t", partition: 0)
+
+  /// Ten messages in batches of two. Every look at the clock takes a millisecond.
+  private func run(_ onFigures: @escaping @Sendable (RunFigures) -> Int64) throws -> RunSummary {
+    let folder = try TemporaryFolder()
+    let job = try JobFile.parse(
+      text: """
+        name: told
+        source:
+          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+          format: csv
+          fields: { v: int64 }
+        trigger: { max_offsets: 2 }
+        window: global
+        aggregate: { by: [], measures: { n: count() } }
+        output: { to: "file:out", format: csv }
+        """, path: "x.yaml", environment: [:], readFile: { _ in nil })
+    let cluster = MemoryCluster(identifier: "memory")
+    cluster.create("t", partitionCount: 1)
+    for _ in 0..<10 { cluster.topics["t"]?[0].append(Array("1\n".utf8)) }
+    let milliseconds = Mutex<Int64>(0)
+    var options = RunOptions(
+      clock: { 0 },
+      nanoseconds: {
+        milliseconds.withLock {
+          $0 += 1
+          return $0 * 1_000_000
+        }
+      }, release: "test")
+    options.publishingExecutor = { CallerExecutor() }
+    options.onFigures = onFigures
+    let places = MemoryPlaces()
+    let run = try Run(
+      job: job,
+      checkpoint: try Checkpoint(
+        job: job, folder: folder.path, holder: "a test", now: 0, release: "test"),
+      sources: [MemorySource("main", cluster)], storeAt: { places.store(at: $0.text) },
+      options: options, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    let (summary, errors) = run.execute()
+    #expect(errors.isEmpty)
+    return summary
+  }
+
+  private func count(_ figures: RunFigures, _ step: StepTimes.Step) -> Int64 {
+    figures.durations.counts(of: step).reduce(0, +)
+  }
+
+  @Test("are the lags and the steps so far, behind a commit, and not again before it is asked for")
+  func pauses() throws {
+    let told = Mutex<[RunFigures]>([])
+    _ = try run { figures in
+      told.withLock {
+        $0.append(figures)
+        return $0.count == 1 ? 0 : 3_600_000_000_000
+      }
+    }
+    let all = told.withLock { $0 }
+    #expect(all.map { $0.lags[Self.partition] } == [8, 6])
+    #expect(all.map { count($0, .commit) } == [1, 2])
+  }
+
+  @Test("are, at its end, each step of each batch, and what no batch took")
+  func steps() throws {
+    let summary = try run { _ in 0 }
+    #expect(summary.figures.lags == [Self.partition: 0])
+    for step in [StepTimes.Step.read, .decode, .fold] {
+      #expect(count(summary.figures, step) == 5, "\(step)")
+    }
+    // The last plan finds nothing, and the last commit marks what was published.
+    #expect(count(summary.figures, .plan) == 6 && count(summary.figures, .commit) == 6)
+    #expect(count(summary.figures, .discover) == 1)
+    #expect(count(summary.figures, .publish) > 0)
+    let times = summary.runTimes[.fold]
+    #expect(times > 0 && summary.figures.durations.nanoseconds(of: .fold) == times)
+    #expect(
+      summary.figures.durations.nanoseconds(of: .publish) == summary.publisherTimes[.publish])
+  }
+}
