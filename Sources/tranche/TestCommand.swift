@@ -43,8 +43,9 @@ struct TestCommand: ParsableCommand {
 
   func run() throws {
     try exiting(json: failureText(json, jobFile: files.count == 1 ? files[0] : nil)) {
-      var verdicts: [FixtureVerdict] = []
-      for file in files { verdicts += try self.verdicts(file) }
+      // All of them first: what is not a job is no case that fails.
+      let jobs = try files.map { (file: $0, job: try self.job($0)) }
+      let verdicts = try jobs.flatMap { try self.verdicts($0.job, $0.file) }
       let exitCode =
         verdicts.isEmpty
         ? noFixtures : verdicts.allSatisfy(\.isGood) ? 0 : unexpectedResults
@@ -66,14 +67,17 @@ struct TestCommand: ParsableCommand {
     let exit_code: Int32
   }
 
-  /// Tries every case of a job, and tells of each.
-  private func verdicts(_ file: String) throws -> [FixtureVerdict] {
+  private func job(_ file: String) throws -> Job {
     guard !isStandardInput(file) else {
       throw CommandError(.data, "-: a job from standard input has no fixtures beside it.")
     }
-    let job = try loadParsedJob(
+    return try loadParsedJob(
       file, allowsCode: code.allowCodeProperties, standsIn: true
     ).job
+  }
+
+  /// Tries every case of a job, and tells of each.
+  private func verdicts(_ job: Job, _ file: String) throws -> [FixtureVerdict] {
     let folder = fixtureFolder(of: file)
     let cases = try FixtureFolder.cases(in: folder)
     if cases.isEmpty {

@@ -327,7 +327,8 @@ struct FixtureCommandTests {
     #expect(none.exitCode == 66 && none.errors.contains("jobs/shares.test/first"), "\(none)")
     #expect(try test("jobs/none.yaml").exitCode == 65)
     try write("name: x\n", to: "jobs/bad.yaml")
-    #expect(try test("jobs/bad.yaml").exitCode == 65)
+    let bad = try test("jobs/shares.yaml", "jobs/bad.yaml")
+    #expect(bad.exitCode == 65 && !bad.errors.contains("nothing to test"), "\(bad)")
     #expect(try test("-").exitCode == 65)
   }
 
