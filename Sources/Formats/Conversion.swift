@@ -5,6 +5,8 @@ internal import Tables
 /// all records of a chunk.
 struct Conversion {
   let fields: [InputField]
+  /// Of each field, the slot that holds its token.
+  let slots: [Int]
   /// Of CSV, where blanks around a value that is no text do not count; nil for JSON.
   let nullTexts: NullTexts?
 
@@ -106,8 +108,9 @@ struct Conversion {
     _ convert: (Bool) -> Value?
   ) {
     let isNullable = fields[index].column.isNullable
+    let slot = slots[index]
     for row in values.indices where !scanned.isRefused[row] {
-      let found = withoutBlanks(scanned.value(row, index, in: chunk))
+      let found = withoutBlanks(scanned.value(row, slot, in: chunk))
       switch found {
       case .text(let text, let kind):
         // An unquoted empty CSV field is NULL where that may be.
@@ -122,7 +125,7 @@ struct Conversion {
         case .notFinite: scanned.refuse(row, Fault(.notFinite, field: index))
         }
       case .null where isNullable, .absent where isNullable: isNull[row] = true
-      case .bool(let truth):
+      case .bool(let truth, _):
         if let value = convert(truth) {
           values[row] = value
         } else {
@@ -154,19 +157,20 @@ struct Conversion {
     _ index: Int, _ chunk: Chunk, _ scanned: inout ScannedRecords, to column: inout Column
   ) {
     let isNullable = fields[index].column.isNullable
+    let slot = slots[index]
     for row in 0..<scanned.count {
       guard !scanned.isRefused[row] else {
         column.appendNull()
         continue
       }
-      switch scanned.value(row, index, in: chunk) {
-      case .text(let text, let kind):
-        // A JSON number is not a text.
-        if kind != .number && isValidText(text) {
+      switch scanned.value(row, slot, in: chunk) {
+      // What is no text in JSON keeps its own: 18446744073709551615, true, {"a": 1}.
+      case .text(let text, _), .bool(_, let text), .composite(let text):
+        if isValidText(text) {
           column.append(utf8: text)
           continue
         }
-        scanned.refuse(row, Fault(kind == .number ? .wrongType : .invalidText, field: index))
+        scanned.refuse(row, Fault(.invalidText, field: index))
       case .null where isNullable, .absent where isNullable: break
       case let other: scanned.refuse(row, Fault(other.reason, field: index))
       }
@@ -222,9 +226,9 @@ private enum ScannedValue {
   case text(UnsafeRawBufferPointer, Token.Kind)
   case null
   case absent
-  case bool(Bool)
+  case bool(Bool, UnsafeRawBufferPointer)
   case invalidText
-  case composite
+  case composite(UnsafeRawBufferPointer)
 
   /// Why it is refused, where it is.
   var reason: Reject.Reason {
@@ -239,20 +243,24 @@ private enum ScannedValue {
 
 extension ScannedRecords {
   @inline(__always)
-  fileprivate func value(_ row: Int, _ field: Int, in chunk: Chunk) -> ScannedValue {
-    let token = token(row, field)
+  fileprivate func value(_ row: Int, _ slot: Int, in chunk: Chunk) -> ScannedValue {
+    let token = token(row, slot)
+    @inline(__always) func text() -> UnsafeRawBufferPointer {
+      guard let value = chunk.messages[Int(records[row].message)].value else {
+        return UnsafeRawBufferPointer(start: nil, count: 0)
+      }
+      return UnsafeRawBufferPointer(rebasing: value[token.range])
+    }
     switch token.kind {
-    case .plain, .quoted, .number:
-      guard let value = chunk.messages[Int(records[row].message)].value else { return .absent }
-      return .text(UnsafeRawBufferPointer(rebasing: value[token.range]), token.kind)
+    case .plain, .quoted, .number: return .text(text(), token.kind)
     case .unescaped:
       return .text(UnsafeRawBufferPointer(rebasing: chunk.unescaped[token.range]), .quoted)
     case .null: return .null
     case .absent: return .absent
-    case .isTrue: return .bool(true)
-    case .isFalse: return .bool(false)
+    case .isTrue: return .bool(true, text())
+    case .isFalse: return .bool(false, text())
     case .invalidText: return .invalidText
-    case .composite: return .composite
+    case .composite: return .composite(text())
     }
   }
 }

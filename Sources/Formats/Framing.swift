@@ -4,8 +4,9 @@ internal import Tables
 /// The first stage of decoding: cuts the bytes of messages into records.
 ///
 /// A message holds one or more records, each ended by a newline or by the message's end; `\r\n`
-/// will do. The value source says where a record ends, as a quoted CSV field may hold line ends. A
-/// message without any record, an empty one and one without a value are faults of one record.
+/// will do. The value source says where a record ends, as a quoted CSV field or a JSON object may
+/// hold line ends. Of a JSON array each element is a record. A message without any record, an empty
+/// one and one without a value are faults of one record; an empty array is none.
 struct Framing {
   /// A longer record is a fault, and so is a longer message, without a look at its records.
   let recordByteLimit: Int
@@ -27,12 +28,19 @@ struct Framing {
     let hasMark = value.count >= 3 && value[0] == 0xEF && value[1] == 0xBB && value[2] == 0xBF
     var position = hasMark ? 3 : 0
     var record = 0
+    var holdsEmptyList = false
     while position < value.count {
       // Blank lines between records are skipped.
       if value[position] == UInt8(ascii: "\n")
         || (value[position] == UInt8(ascii: "\r") && isLineEnd(value, position + 1))
       {
         position += 1
+        continue
+      }
+      if case .json(let scanner) = source, beginsList(value, &position) {
+        let first = record
+        frameList(value, &position, message: index, &record, scanner, into: &scanned)
+        holdsEmptyList = holdsEmptyList || record == first
         continue
       }
       let start = position
@@ -44,9 +52,56 @@ struct Framing {
       if let fault { scanned.refuse(scanned.count - 1, fault) }
       record += 1
     }
-    if record == 0 {
+    if record == 0 && !holdsEmptyList {
       scanned.appendFault(message: index, 0..<value.count, Fault(.malformed))
     }
+  }
+
+  /// Whether a JSON array begins here, behind blanks; then `position` is behind its bracket.
+  private func beginsList(_ value: UnsafeRawBufferPointer, _ position: inout Int) -> Bool {
+    var cursor = JSONCursor(bytes: value, position: position)
+    cursor.skipBlanks()
+    guard cursor.take(UInt8(ascii: "[")) else { return false }
+    position = cursor.position
+    return true
+  }
+
+  /// The elements of an array, each a record. Where the array is malformed, the rest of the message
+  /// is one record at fault: nothing tells where another begins.
+  private func frameList(
+    _ value: UnsafeRawBufferPointer, _ position: inout Int, message: Int, _ record: inout Int,
+    _ scanner: JSONScanner, into scanned: inout ScannedRecords
+  ) {
+    var cursor = JSONCursor(bytes: value, position: position)
+    defer {
+      cursor.skipBlanks()
+      position = cursor.position
+    }
+    cursor.skipSpace()
+    if cursor.take(UInt8(ascii: "]")) { return }
+    var isWhole = true
+    repeat {
+      cursor.skipSpace()
+      let start = cursor.position
+      scanned.append(message: message, record: record, start..<start)
+      record += 1
+      var fault = scanned.withTokensOfLastRecord { tokens, unescaped in
+        let (fault, isElement) = scanner.scanElement(
+          value, &cursor.position, into: tokens, unescaped: &unescaped)
+        isWhole = isElement
+        return fault
+      }
+      if !isWhole { cursor.position = value.count }
+      scanned.closeRecord(at: cursor.position)
+      if cursor.position - start > recordByteLimit { fault = Fault(.recordTooLarge) }
+      if let fault { scanned.refuse(scanned.count - 1, fault) }
+      cursor.skipSpace()
+    } while cursor.take(UInt8(ascii: ","))
+    guard isWhole, !cursor.take(UInt8(ascii: "]")) else { return }
+    scanned.append(message: message, record: record, cursor.position..<value.count)
+    scanned.refuse(scanned.count - 1, Fault(.malformed))
+    record += 1
+    cursor.position = value.count
   }
 
   private func isLineEnd(_ value: UnsafeRawBufferPointer, _ position: Int) -> Bool {

@@ -13,15 +13,24 @@ package enum TimestampEncoding: String, Sendable, CaseIterable {
   case unixMicroseconds = "unix_microseconds"
 }
 
-/// A declared field of the input: in CSV found by position, in JSON by name.
+/// A declared field of the input: in CSV found by position, in JSON by path or name.
 package struct InputField: Hashable, Sendable {
   package let column: ColumnDefinition
   /// Read only where the type is `timestamp`.
   package let timestampEncoding: TimestampEncoding
+  /// Where it lies in a JSON record; nil where it is the key of the column's name.
+  package let path: JSONPath?
+  /// Whether the column gets the JSON text of whatever stands there, quotes and all.
+  package let isJSONText: Bool
 
-  package init(_ column: ColumnDefinition, timestampEncoding: TimestampEncoding = .text) {
+  package init(
+    _ column: ColumnDefinition, timestampEncoding: TimestampEncoding = .text,
+    path: JSONPath? = nil, isJSONText: Bool = false
+  ) {
     self.column = column
     self.timestampEncoding = timestampEncoding
+    self.path = path
+    self.isJSONText = isJSONText
   }
 }
 

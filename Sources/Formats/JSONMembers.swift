@@ -1,3 +1,5 @@
+internal import Tables
+
 /// What stands under some names in one JSON object, each value as it is written: of files that
 /// people write by hand, not of records.
 package struct JSONMembers {
@@ -15,16 +17,19 @@ package struct JSONMembers {
 
   /// Nil where the line is not one JSON object, or has a name twice. Other names may stand there.
   package init?(of line: [UInt8], names: [String]) {
-    var tokens = [Token](repeating: .absent, count: names.count)
+    let tree = JSONFieldTree(names.map { InputField(ColumnDefinition($0, .string)) })
+    var tokens = [Token](repeating: .absent, count: tree.slotCount)
     var unescaped: [UInt8] = []
+    var end = 0
     let fault = line.withUnsafeBytes { bytes in
       tokens.withUnsafeMutableBufferPointer {
-        JSONScanner(names: names).scan(bytes, 0..<bytes.count, into: $0, unescaped: &unescaped)
+        JSONScanner(tree).scanRecord(bytes, &end, into: $0, unescaped: &unescaped)
       }
     }
-    if fault != nil { return nil }
+    guard fault == nil, end == line.count else { return nil }
     var values: [String: Value] = [:]
-    for (name, token) in zip(names, tokens) {
+    for (name, slot) in zip(names, tree.slots) {
+      let token = tokens[slot]
       switch token.kind {
       case .absent: continue
       case .null: values[name] = .null

@@ -30,7 +30,7 @@ package struct RecordDecoder {
   private var scanned: ScannedRecords
 
   /// - Parameters:
-  ///   - fields: In CSV found by position, in JSON by name.
+  ///   - fields: In CSV found by position, in JSON by path or name.
   ///   - nullTexts: What is NULL in CSV, without quotes.
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
@@ -54,8 +54,10 @@ package struct RecordDecoder {
     framing = Framing(recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit)
     let nullTexts = NullTexts(nullTexts)
     source = ValueSource(format, fields: fields, nullTexts: nullTexts)
-    conversion = Conversion(fields: fields, nullTexts: format == .csv ? nullTexts : nil)
-    scanned = ScannedRecords(fieldCount: fields.count)
+    let slots = source.slots(fieldCount: fields.count)
+    conversion = Conversion(
+      fields: fields, slots: slots.ofFields, nullTexts: format == .csv ? nullTexts : nil)
+    scanned = ScannedRecords(slotCount: slots.count)
     integers =
       takesShortcuts
       ? IntegerRecords(
@@ -242,7 +244,8 @@ package struct RecordDecoder {
       .futureTimestamp, .keyTooLong, .expressionFailed:
       guard let field = fault.field else { return [UInt8](record) }
       if field < fieldCount {
-        return scanned.firstBytes(row, field, in: value, atMost: Reject.textByteLimit)
+        return scanned.firstBytes(
+          row, conversion.slots[field], in: value, atMost: Reject.textByteLimit)
       }
       return messageFields[field - fieldCount] == .key
         ? message.key.map { [UInt8]($0.prefix(Reject.textByteLimit)) } : nil

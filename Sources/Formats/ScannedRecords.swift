@@ -30,13 +30,14 @@ struct ScannedRecords {
   private(set) var isRefused: [Bool] = []
   /// The first fault of each refused record, in no order.
   private(set) var faults: [(row: Int, fault: Fault)] = []
-  /// `fieldCount` tokens a record; longer than needed.
+  /// `slotCount` tokens a record; longer than needed.
   private var tokens: [Token] = []
-  private let fieldCount: Int
+  private let slotCount: Int
   /// The bytes of texts that had escapes, of the whole chunk.
   private(set) var unescaped: [UInt8] = []
 
-  init(fieldCount: Int) { self.fieldCount = fieldCount }
+  /// - Parameter slotCount: The tokens that the value source finds of a record.
+  init(slotCount: Int) { self.slotCount = slotCount }
 
   var count: Int { records.count }
 
@@ -51,7 +52,7 @@ struct ScannedRecords {
   mutating func append(message: Int, record: Int, _ range: Range<Int>) {
     records.append(FramedRecord(message: message, number: record, range))
     isRefused.append(false)
-    let needed = records.count * fieldCount
+    let needed = records.count * slotCount
     if needed > tokens.count {
       tokens.append(contentsOf: repeatElement(.absent, count: max(needed, 1_024)))
     }
@@ -77,14 +78,14 @@ struct ScannedRecords {
   mutating func withTokensOfLastRecord(
     _ body: (UnsafeMutableBufferPointer<Token>, inout [UInt8]) -> Fault?
   ) -> Fault? {
-    let first = (records.count - 1) * fieldCount
+    let first = (records.count - 1) * slotCount
     return tokens.withUnsafeMutableBufferPointer {
-      body(UnsafeMutableBufferPointer(rebasing: $0[first..<first + fieldCount]), &unescaped)
+      body(UnsafeMutableBufferPointer(rebasing: $0[first..<first + slotCount]), &unescaped)
     }
   }
 
   @inline(__always)
-  func token(_ row: Int, _ field: Int) -> Token { tokens[row * fieldCount + field] }
+  func token(_ row: Int, _ slot: Int) -> Token { tokens[row * slotCount + slot] }
 
   /// A field as it came, without its quotes and escapes; nil where the record does not hold it.
   ///
@@ -92,9 +93,9 @@ struct ScannedRecords {
   ///   - value: Of the record's message.
   ///   - count: At most so many bytes.
   func firstBytes(
-    _ row: Int, _ field: Int, in value: UnsafeRawBufferPointer, atMost count: Int
+    _ row: Int, _ slot: Int, in value: UnsafeRawBufferPointer, atMost count: Int
   ) -> [UInt8]? {
-    let token = token(row, field)
+    let token = token(row, slot)
     return switch token.kind {
     case .absent: nil
     case .unescaped: [UInt8](unescaped[token.range].prefix(count))

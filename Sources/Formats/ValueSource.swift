@@ -4,7 +4,7 @@ internal import Tables
 /// holds before anyone asks for a type.
 ///
 /// One case a format. It reports tokens, not values, and copies bytes only where a text has
-/// escapes.
+/// escapes. A declared field's token lies at its slot.
 enum ValueSource {
   case csv(NullTexts)
   case json(JSONScanner)
@@ -12,14 +12,22 @@ enum ValueSource {
   init(_ format: InputFormat, fields: [InputField], nullTexts: NullTexts) {
     switch format {
     case .csv: self = .csv(nullTexts)
-    case .json: self = .json(JSONScanner(names: fields.map(\.column.name)))
+    case .json: self = .json(JSONScanner(JSONFieldTree(fields)))
+    }
+  }
+
+  /// Of each declared field the slot that gets its token, and how many slots there are.
+  func slots(fieldCount: Int) -> (ofFields: [Int], count: Int) {
+    switch self {
+    case .csv: (Array(0..<fieldCount), fieldCount)
+    case .json(let scanner): (scanner.tree.slots, scanner.tree.slotCount)
     }
   }
 
   /// Reads one record from `position` on, and leaves `position` behind its end.
   ///
   /// - Parameters:
-  ///   - tokens: One per declared field.
+  ///   - tokens: One a slot.
   ///   - unescaped: Receives the bytes of texts that had escapes.
   /// - Returns: What is wrong with the record, if something is.
   @inline(__always)
@@ -31,12 +39,7 @@ enum ValueSource {
     case .csv(let nullTexts):
       return scanCSVRecord(value, &position, nullTexts, into: tokens, unescaped: &unescaped)
     case .json(let scanner):
-      // No JSON text holds a newline, so the object ends with its line.
-      let start = position
-      while position < value.count, value[position] != UInt8(ascii: "\n") { position += 1 }
-      let line = start..<position
-      if position < value.count { position += 1 }
-      return scanner.scan(value, line, into: tokens, unescaped: &unescaped)
+      return scanner.scanRecord(value, &position, into: tokens, unescaped: &unescaped)
     }
   }
 }

@@ -14,6 +14,13 @@ enum FieldType {
       "timestamp",
       "A time in milliseconds: ISO 8601, or `YYYY-MM-DD hh:mm:ss`, in UTC unless it says otherwise."
     ),
+    (
+      "json",
+      """
+      The JSON text of whatever stands there, as it stands: a text in its quotes, a number, an \
+      object, an array. Only for fields, with `format: json`.
+      """
+    ),
     ("timestamp(unix_seconds)", "A time as seconds since 1970. Only for fields."),
     ("timestamp(unix_milliseconds)", "A time as milliseconds since 1970. Only for fields."),
     ("timestamp(unix_microseconds)", "A time as microseconds since 1970. Only for fields."),
@@ -30,7 +37,7 @@ enum FieldType {
   /// For messages: all of them, or those of a computed column.
   static func list(ofFields: Bool) -> String {
     Suggestion.choice(
-      of: all.map(\.spelling).filter { ofFields || !$0.hasPrefix("timestamp(") })
+      of: all.map(\.spelling).filter { ofFields || !($0.hasPrefix("timestamp(") || $0 == "json") })
   }
 
   /// What is wrong with a text that names no type.
@@ -72,14 +79,22 @@ enum FieldType {
     return .decimal(precision: precision, scale: scale)
   }
 
-  /// `timestamp(unix_seconds)?`
-  static func field(_ text: String) -> (ColumnType, TimestampEncoding, isNullable: Bool)? {
+  /// - Parameter text: `timestamp(unix_seconds)?`
+  static func field(_ text: String, named name: String, path: JSONPath?) -> InputField? {
     let isNullable = text.hasSuffix("?")
-    let name = isNullable ? String(text.dropLast()) : text
-    if let type = columnType(name) { return (type, .text, isNullable) }
+    let type = text.dropLast(isNullable ? 1 : 0).filter { $0 != " " }
+    func field(
+      _ type: ColumnType, _ encoding: TimestampEncoding = .text, isJSONText: Bool = false
+    ) -> InputField {
+      InputField(
+        ColumnDefinition(name, type, isNullable: isNullable), timestampEncoding: encoding,
+        path: path, isJSONText: isJSONText)
+    }
+    if type == "json" { return field(.string, isJSONText: true) }
+    if let type = columnType(type) { return field(type) }
     for encoding in TimestampEncoding.allCases
-    where encoding != .text && name.filter({ $0 != " " }) == "timestamp(\(encoding.rawValue))" {
-      return (.timestamp, encoding, isNullable)
+    where encoding != .text && type == "timestamp(\(encoding.rawValue))" {
+      return field(.timestamp, encoding)
     }
     return nil
   }

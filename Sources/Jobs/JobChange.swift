@@ -30,7 +30,7 @@ extension Job {
   /// What the state and the objects depend on, by key: after substitution, in one spelling, without
   /// secrets.
   package var canonicalSettings: [String: String] {
-    // Raised when the same bytes decode to other values.
+    // Raised when bytes that decoded to some values decode to others.
     var settings = ["decoder": "1"]
     for setting in JobKeys.all.compactMap(\.setting) {
       settings.merge(setting.values(self)) { first, _ in first }
@@ -40,12 +40,17 @@ extension Job {
 }
 
 extension InputField {
-  /// `time_taken int64?`
+  /// `time_taken int64?`, `user string from $.payload.user`
   var spelling: String {
     let type =
-      column.type == .timestamp && timestampEncoding != .text
-      ? "timestamp(\(timestampEncoding.rawValue))" : "\(column.type)"
+      switch column.type {
+      case .timestamp where timestampEncoding != .text:
+        "timestamp(\(timestampEncoding.rawValue))"
+      case .string where isJSONText: "json"
+      case let type: "\(type)"
+      }
     return "\(column.name) \(type)" + (column.isNullable ? "?" : "")
+      + (path.map { " from \($0)" } ?? "")
   }
 }
 

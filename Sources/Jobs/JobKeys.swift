@@ -210,7 +210,10 @@ package enum JobKeys {
       """),
     JobKey(
       "source.format", choice(InputFormat.self), .refuse, isRequired: true, example: "csv",
-      "`csv`: fields by position, no header. `json`: one object per line, fields by name.",
+      """
+      `csv`: fields by position, no header. `json`: one object after another, each on lines of its \
+      own, or arrays of objects; fields by name or path.
+      """,
       canonical: { $0.format.rawValue }),
     JobKey(
       "source.csv", .object, .refuse, example: #"{ null: ["\\N", NA] }"#,
@@ -238,8 +241,22 @@ package enum JobKeys {
       example: "{ api_id: int32, time_taken: \"int64?\" }", "The fields of a record, in order.",
       canonical: { $0.fields.map(\.spelling).joined(separator: ", ") }),
     JobKey(
-      "source.fields.*", .text, .refuse, example: "\"decimal(9,2)?\"",
-      "The field's type. A trailing `?` allows NULL."),
+      "source.fields.*", .textOrObject, .refuse, example: "\"decimal(9,2)?\"",
+      """
+      The field's type, where a trailing `?` allows NULL, or `{ type: TYPE, path: PATH }`. A \
+      string also takes a JSON number, `true`, object or array, as its text.
+      """),
+    JobKey(
+      "source.fields.*.type", .text, .refuse, isRequired: true, example: "\"string?\"",
+      "The field's type."),
+    JobKey(
+      "source.fields.*.path", .text, .refuse, takesReferences: false,
+      default: .words("the key of the field's name"), example: "$.payload.after.user.id",
+      """
+      Where the field lies in a JSON record: keys behind dots, in `['...']` where they hold dots \
+      or blanks, and positions of array elements, as in `$.tags[0]`. A path that leads nowhere \
+      is NULL.
+      """),
   ]
 
   private static let computation = [

@@ -127,7 +127,7 @@ extension JobParser {
     return texts
   }
 
-  func fields(_ source: YAMLReader.Object) -> ([InputField], [Named]) {
+  func fields(_ source: YAMLReader.Object, _ format: InputFormat) -> ([InputField], [Named]) {
     guard let entry = source.entry("fields") else { return ([], []) }
     var fields: [InputField] = []
     var entries: [Named] = []
@@ -140,18 +140,52 @@ extension JobParser {
           "Give the field another name")
         continue
       }
-      guard let text = reader.string(entry) else { continue }
-      guard let (type, encoding, isNullable) = FieldType.field(text) else {
-        let fault = FieldType.fault(of: text, ofFields: true)
-        reader.fail(entry, value: text, fault.problem, fault.remedy)
-        continue
-      }
-      fields.append(
-        InputField(
-          ColumnDefinition(name, type, isNullable: isNullable), timestampEncoding: encoding))
+      guard let field = field(name, entry, format) else { continue }
+      fields.append(field)
       entries.append((name, entry))
     }
     if fields.isEmpty { reader.fail(entry, "has no valid field", "Write NAME: TYPE for each") }
     return (fields, entries)
+  }
+
+  private func field(
+    _ name: String, _ entry: YAMLReader.Entry, _ format: InputFormat
+  ) -> InputField? {
+    var typeEntry: YAMLReader.Entry? = entry
+    var path: JSONPath?
+    if entry.word == nil {
+      let object = reader.object(entry)
+      typeEntry = object.entry("type")
+      if let entry = object.entry("path") { path = self.path(entry, of: name, format) }
+    }
+    guard let typeEntry, let text = reader.string(typeEntry) else { return nil }
+    guard let field = FieldType.field(text, named: name, path: path) else {
+      let fault = FieldType.fault(of: text, ofFields: true)
+      reader.fail(typeEntry, value: text, fault.problem, fault.remedy)
+      return nil
+    }
+    if field.isJSONText && format != .json {
+      reader.fail(typeEntry, value: text, "is a type of format: json", "Write string")
+    }
+    return field
+  }
+
+  /// - Returns: Nil as well where the path is the name's own.
+  private func path(
+    _ entry: YAMLReader.Entry, of name: String, _ format: InputFormat
+  ) -> JSONPath? {
+    guard let text = reader.string(entry) else { return nil }
+    if format != .json {
+      reader.fail(
+        entry, "has no effect with source.format: \(format.rawValue)",
+        "Leave it out: \(format.rawValue) finds fields by their order")
+    }
+    guard let path = JSONPath(text) else {
+      reader.fail(
+        entry, value: text, "is not a path to one place in a JSON record",
+        "Write $.user.id, or $['user.id'] where a key holds a dot, or $.tags[0]")
+      return nil
+    }
+    return path == JSONPath([.key(name)]) ? nil : path
   }
 }

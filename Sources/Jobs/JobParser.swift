@@ -34,7 +34,7 @@ struct JobParser {
 
     let source = reader.object(root, "source")
     let format: InputFormat = reader.choice(source, "format")
-    let (fields, fieldEntries) = fields(source)
+    let (fields, fieldEntries) = fields(source, format)
     let schema = Job.recordSchema(of: fields)
     let (aggregate, keyEntries) = aggregate(root, schema)
     checkTogether(root)

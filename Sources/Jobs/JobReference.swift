@@ -65,10 +65,11 @@ package enum JobReference {
     A value may hold `${VARIABLE}`, `${VARIABLE:-default}` or `${file:/path}`; write `$${` for a
     literal `${`. A trailing newline of the file is removed, so secrets can be files. The path may
     hold variables: `${file:${CREDENTIALS_DIRECTORY}/s3-key}` reads a credential that systemd passes
-    on. Messages show such a value as the job file has it, never what it stands for. `${...}` may
-    not stand in
-    \(keptTexts),
-    because the checkpoint keeps their text. Where a key is marked *secret*, no value is printed.
+    on. Messages show such a value as the job file has it, never what it stands for. Where a key is
+    marked *secret*, no value is printed. `${...}` may not stand in these keys, because the
+    checkpoint keeps their text:
+
+    \(keptTexts)
 
     In the tables below, a key in **bold** is required. The column "a change" says what happens if
     the value differs from the previous run's:
@@ -84,8 +85,8 @@ package enum JobReference {
     Before the first commit of a job every key may change.
     """
 
-  private static let keptTexts = Suggestion.choice(
-    of: JobKeys.all.filter { !$0.takesReferences }.map { "`\($0.path)`" })
+  private static let keptTexts = JobKeys.all.filter { !$0.takesReferences }
+    .map { "- `\($0.path)`" }.joined(separator: "\n")
 
   private struct Section {
     let title: String

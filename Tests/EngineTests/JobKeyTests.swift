@@ -396,6 +396,15 @@ extension KeyChange {
         .refused(naming: "unix_milliseconds")),
       KeyChange(
         "source.fields.*", "name: string", "name: \"string?\"", .refused(naming: "string?")),
+      KeyChange(
+        "source.fields.*.type", "v: int64", "v: { type: int32 }", .refused(naming: "v int64")),
+      KeyChange(
+        "source.fields.*.type", "v: int64", "v: { type: int64 }", .nothing,
+        exception: "it says the same"),
+      KeyChange(
+        "source.fields.*.path", "name: string", "name: { type: string, path: $.who.name }",
+        .refused(naming: "name string from $.who.name"),
+        also: [("format: csv\n  fields", "format: json\n  fields")]),
     ]
   }()
 

@@ -54,8 +54,10 @@ struct JSONConformanceTests {
       }
       lines.append(line)
     }
+    // A list is a list of records, which is another question.
     return lines.filter {
       !$0.contains(0x0A) && !$0.contains(0x0D) && String(validating: $0, as: UTF8.self) != nil
+        && $0.first { $0 != 0x20 && $0 != 0x09 } != UInt8(ascii: "[")
     }
   }
 

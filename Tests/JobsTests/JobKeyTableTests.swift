@@ -30,6 +30,11 @@ private enum Document {
       ])
     case _ where path.hasPrefix("source.kafka[]."):
       settings["source.kafka"] = cluster([String(path.dropFirst("source.kafka[].".count)): value])
+    case "source.fields.*.type":
+      settings["source.fields"] = fields(with: ", more: { type: \(value) }")
+    case "source.fields.*.path":
+      settings["source.format"] = "json"
+      settings["source.fields"] = fields(with: ", more: { type: string, path: \(value) }")
     case "source.fields.*": settings["source.fields"] = fields(with: ", more: \(value)")
     case "aggregate.measures.*": settings["aggregate.measures"] = "{ calls: \(value) }"
     case "select.*": settings["select"] = "{ more: \(value) }"
@@ -290,7 +295,9 @@ struct JobReferenceTests {
   func types() {
     for (spelling, _) in FieldType.all {
       let spelled = spelling.replacing("(p,s)", with: "(9,2)")
-      #expect(FieldType.field(spelled) != nil && FieldType.field(spelled + "?") != nil)
+      for text in [spelled, spelled + "?"] {
+        #expect(FieldType.field(text, named: "a", path: nil) != nil)
+      }
     }
   }
 }

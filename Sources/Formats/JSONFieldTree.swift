@@ -1,0 +1,221 @@
+internal import Tables
+
+/// The declared fields of JSON records as a tree of keys and elements, made once, in which the
+/// scanner looks up each key of a record as it comes.
+///
+/// A lookup costs the same however many fields are declared: the keys of a node lie in a hash
+/// table. Most writers, as ClickHouse's JSONEachRow, keep the order of keys, so the declared key
+/// behind the last one found is tried first.
+struct JSONFieldTree: Sendable {
+  struct Node {
+    /// The token that gets what is found here; also where only fields below are declared.
+    fileprivate(set) var slot: Int32
+    /// The token that gets it as JSON text; -1 where none is asked for.
+    fileprivate(set) var textSlot: Int32 = -1
+    /// The first declared field here or below, to be named in faults.
+    fileprivate(set) var field: Int32
+    /// Its keys lie here in `keys`.
+    fileprivate(set) var firstKey: Int32 = 0
+    fileprivate(set) var keyEnd: Int32 = 0
+    /// Its hash table lies here in `table`, which has `mask + 1` entries for it.
+    fileprivate(set) var firstEntry: Int32 = 0
+    fileprivate(set) var mask: Int32 = 0
+    fileprivate(set) var firstElement: Int32 = 0
+    fileprivate(set) var elementEnd: Int32 = 0
+
+    @inline(__always) var hasKeys: Bool { keyEnd > firstKey }
+    @inline(__always) var hasElements: Bool { elementEnd > firstElement }
+  }
+
+  fileprivate struct Key {
+    /// Its first eight bytes; a shorter key is told by this and its length.
+    let word: UInt64
+    let start: Int32
+    let count: Int32
+    let node: Int32
+  }
+
+  private struct Element {
+    let position: Int32
+    let node: Int32
+  }
+
+  /// The first is the record itself.
+  private(set) var nodes: [Node] = []
+  /// Of each declared field, the token that gets it.
+  private(set) var slots: [Int] = []
+  private(set) var slotCount = 0
+  private var keys: [Key] = []
+  private var names: [UInt8] = []
+  /// Positions in `keys`, or -1.
+  private var table: [Int32] = []
+  private var elements: [Element] = []
+
+  static let root = 0
+  /// No node: nothing below is asked for.
+  static let none = -1
+
+  init(_ fields: [InputField]) {
+    let root = Branch()
+    for (field, input) in fields.enumerated() {
+      var branch = root
+      for step in (input.path ?? JSONPath([.key(input.column.name)])).steps {
+        branch = branch.child(step, field: field)
+      }
+      if input.isJSONText { branch.textFields.append(field) } else { branch.fields.append(field) }
+    }
+    slots = Array(repeating: 0, count: fields.count)
+    // Breadth first, so that a record of fields without paths has them in the declared order.
+    var branches = [root]
+    nodes.append(Node(slot: -1, field: -1))
+    var next = 0
+    while next < branches.count {
+      place(branches[next], at: next, &branches)
+      next += 1
+    }
+  }
+
+  private mutating func place(_ branch: Branch, at index: Int, _ branches: inout [Branch]) {
+    if index != Self.root {
+      nodes[index].slot = Int32(slotCount)
+      slotCount += 1
+      for field in branch.fields { slots[field] = Int(nodes[index].slot) }
+      if !branch.textFields.isEmpty {
+        nodes[index].textSlot = Int32(slotCount)
+        for field in branch.textFields { slots[field] = slotCount }
+        slotCount += 1
+      }
+    }
+    nodes[index].firstKey = Int32(keys.count)
+    nodes[index].firstElement = Int32(elements.count)
+    for (step, child) in branch.children {
+      let node = Int32(nodes.count)
+      nodes.append(Node(slot: -1, field: Int32(child.firstField)))
+      branches.append(child)
+      switch step {
+      case .element(let position): elements.append(Element(position: Int32(position), node: node))
+      case .key(let key):
+        let bytes = Array(key.utf8)
+        let word = bytes.withUnsafeBytes { Self.word($0, 0, $0.count) }
+        keys.append(
+          Key(word: word, start: Int32(names.count), count: Int32(bytes.count), node: node))
+        names += bytes
+      }
+    }
+    nodes[index].keyEnd = Int32(keys.count)
+    nodes[index].elementEnd = Int32(elements.count)
+    hashKeys(of: index)
+  }
+
+  private mutating func hashKeys(of index: Int) {
+    let node = nodes[index]
+    var size = 4
+    while size < 2 * Int(node.keyEnd - node.firstKey) { size *= 2 }
+    nodes[index].firstEntry = Int32(table.count)
+    nodes[index].mask = Int32(size - 1)
+    table += Array(repeating: -1, count: size)
+    for position in node.firstKey..<node.keyEnd {
+      let key = keys[Int(position)]
+      let hash = names.withUnsafeBytes { Self.hash($0, Int(key.start), Int(key.count), key.word) }
+      var entry = hash & (size - 1)
+      while table[Int(nodes[index].firstEntry) + entry] >= 0 { entry = (entry + 1) & (size - 1) }
+      table[Int(nodes[index].firstEntry) + entry] = position
+    }
+  }
+
+  // MARK: - Lookup
+
+  /// - Parameters:
+  ///   - bytes: Hold the key at `range`.
+  ///   - expected: The position in `keys` that is tried first; then the one behind what was found.
+  /// - Returns: The node of a key below another; ``none`` where nothing of it is declared.
+  @inline(__always)
+  func child(
+    of parent: Int, _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, expected: inout Int
+  ) -> Int {
+    let node = nodes[parent]
+    let word = Self.word(bytes, range.lowerBound, range.count)
+    if expected < Int(node.keyEnd), isKey(expected, word, bytes, range) {
+      expected += 1
+      return Int(keys[expected - 1].node)
+    }
+    let hash = Self.hash(bytes, range.lowerBound, range.count, word)
+    var entry = hash & Int(node.mask)
+    while case let position = Int(table[Int(node.firstEntry) + entry]), position >= 0 {
+      if isKey(position, word, bytes, range) {
+        expected = position + 1
+        return Int(keys[position].node)
+      }
+      entry = (entry + 1) & Int(node.mask)
+    }
+    return Self.none
+  }
+
+  @inline(__always)
+  private func isKey(
+    _ position: Int, _ word: UInt64, _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>
+  ) -> Bool {
+    let key = keys[position]
+    guard key.word == word, Int(key.count) == range.count else { return false }
+    if range.count <= 8 { return true }
+    return names.withUnsafeBytes {
+      UnsafeRawBufferPointer(rebasing: bytes[range])
+        .elementsEqual($0[Int(key.start)..<Int(key.start) + range.count])
+    }
+  }
+
+  /// The node of an array's element.
+  func element(of parent: Int, at position: Int) -> Int {
+    let node = nodes[parent]
+    for index in Int(node.firstElement)..<Int(node.elementEnd)
+    where Int(elements[index].position) == position {
+      return Int(elements[index].node)
+    }
+    return Self.none
+  }
+
+  /// The first eight bytes of a text, the first one lowest; zeros behind a shorter one.
+  @inline(__always)
+  private static func word(
+    _ bytes: UnsafeRawBufferPointer, _ start: Int, _ count: Int
+  ) -> UInt64 {
+    if start + 8 <= bytes.count {
+      let word = UInt64(
+        littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: UInt64.self))
+      return count >= 8 ? word : word & (1 << UInt64(8 * count) - 1)
+    }
+    var word: UInt64 = 0
+    for index in 0..<min(count, 8) { word |= UInt64(bytes[start + index]) << UInt64(8 * index) }
+    return word
+  }
+
+  /// By the length and the first and last eight bytes.
+  @inline(__always)
+  private static func hash(
+    _ bytes: UnsafeRawBufferPointer, _ start: Int, _ count: Int, _ word: UInt64
+  ) -> Int {
+    var hash = word ^ UInt64(count)
+    if count > 8 {
+      let last = UInt64(
+        littleEndian: bytes.loadUnaligned(fromByteOffset: start + count - 8, as: UInt64.self))
+      hash = mixedHash(hash) ^ last
+    }
+    return Int(truncatingIfNeeded: mixedHash(hash) >> 1)
+  }
+}
+
+/// The tree while it is being made.
+private final class Branch {
+  var children: [(step: JSONPath.Step, branch: Branch)] = []
+  var fields: [Int] = []
+  var textFields: [Int] = []
+  private(set) var firstField = -1
+
+  func child(_ step: JSONPath.Step, field: Int) -> Branch {
+    if let found = children.first(where: { $0.step == step }) { return found.branch }
+    let branch = Branch()
+    branch.firstField = field
+    children.append((step, branch))
+    return branch
+  }
+}
