@@ -211,7 +211,10 @@ final class PartitionReader {
     guard let list = PartitionListHandle([(partition, offset)]) else {
       throw Failure.broker(RD_KAFKA_RESP_ERR__FAIL)
     }
-    try check(rd_kafka_seek_partitions(client.pointer, list.pointer, 10_000))
+    // Before 2.2 it takes milliseconds for microseconds (librdkafka's pull request 4230), and ten
+    // of them are too few for a busy machine.
+    let milliseconds: Int32 = rd_kafka_version() < 0x0202_0000 ? 10_000_000 : 10_000
+    try check(rd_kafka_seek_partitions(client.pointer, list.pointer, milliseconds))
     switch list[0].error {
     case RD_KAFKA_RESP_ERR_NO_ERROR: break
     case RD_KAFKA_RESP_ERR__STATE: try assignAgain(list)
