@@ -101,8 +101,8 @@ package enum NextStep: Equatable, Sendable {
   case stopForPendingResults
 }
 
-/// The engine's one decision, of `run`, `backfill` and `plan`. A batch planned by a dead run goes
-/// before new ones, so that its boundaries stay the same.
+/// The engine's one decision, of `run`, `backfill` and `plan`. A batch of new messages that a dead
+/// run planned goes before others, so that its boundaries stay the same.
 ///
 /// Of a partition about whose log a person must decide, nothing is read. Under `on_data_loss: fail`
 /// the others wait with it; under `skip` they go on.
@@ -234,10 +234,13 @@ private func stepForUnheld(_ facts: RunFacts) -> NextStep? {
 /// backfill, and what the job allows in a batch.
 ///
 /// A job file whose `max_offsets` was lowered because a batch was too large must not meet the same
-/// batch again.
+/// batch again. And new messages must not wait for history: neither for a backfill's batch in which
+/// run after run dies, nor where new ends may show some. Nothing of such a batch is published, so
+/// it is planned anew.
 private func fittingPlan(_ facts: RunFacts) -> BatchPlan? {
   guard let plan = facts.inFlight, plan.batch == facts.nextBatch,
-    plan.offsetCount <= facts.maxOffsets, heldBackUntil(plan, facts) == nil
+    plan.offsetCount <= facts.maxOffsets, heldBackUntil(plan, facts) == nil,
+    plan.backfill == nil || (facts.batchesDone > 0 && !facts.haveEndsChanged)
   else { return nil }
   let request = plan.backfill.flatMap { number in
     facts.backfills.first { $0.number == number }

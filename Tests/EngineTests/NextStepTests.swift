@@ -367,12 +367,41 @@ struct NextStepTests {
         == Self.batch(6, of: 3, Self.range(Self.first, 2, 5)))
   }
 
-  @Test("repeats a dead run's batch of a backfill only where its request still begins there")
+  // A backfill's batch in which every run died held new messages for ever.
+  @Test("plans a backfill's batch anew where its run died or the ends are new: behind new messages")
+  func deadBackfills() {
+    let stored = Self.batch(5, of: 3, Self.range(Self.first, 8, 10))
+    let anew = Self.batch(5, of: 3, Self.range(Self.first, 2, 5), Self.range(Self.second, 1, 4))
+    let live = Self.plan(5, Self.range(Self.second, 7, 9))
+    func step(_ change: (inout RunFacts) -> Void) -> NextStep {
+      nextStep(
+        Self.backfilling {
+          $0.inFlight = stored
+          change(&$0)
+        })
+    }
+    #expect(step { _ in } == .read(anew, isRepeated: false))
+    #expect(
+      step { $0.partitions[1].end = PartitionEnd(low: 0, end: 9) }
+        == .read(live, isRepeated: false))
+    #expect(step { $0.batchesDone = 1 } == .read(stored, isRepeated: false))
+    #expect(
+      step {
+        $0.batchesDone = 1
+        $0.haveEndsChanged = true
+        $0.partitions[1].end = PartitionEnd(low: 0, end: 9)
+      } == .read(live, isRepeated: false))
+  }
+
+  @Test("goes on with the backfill's batch that it planned only where its request begins there")
   func storedBackfillPlans() {
     func isTaken(_ plan: BatchPlan, _ change: (inout RunFacts) -> Void = { _ in }) -> Bool {
-      var facts = Self.backfilling { $0.inFlight = plan }
+      var facts = Self.backfilling {
+        $0.inFlight = plan
+        $0.batchesDone = 1
+      }
       change(&facts)
-      return nextStep(facts) == .read(plan, isRepeated: true)
+      return nextStep(facts) == .read(plan, isRepeated: false)
     }
     let stored = Self.batch(5, of: 3, Self.range(Self.first, 8, 10))
     #expect(isTaken(stored))
