@@ -30,7 +30,8 @@ default:
 }
 let seconds = Int((ContinuousClock.now - started) / .seconds(1))
 print("\(sum.histories) histories, \(sum.runs) runs, \(sum.batches) batches, ", terminator: "")
-print("\(sum.crashes) crashes in \(seconds) s")
+print("\(sum.crashes) crashes, \(sum.backfills) backfills, ", terminator: "")
+print("\(sum.decisions) decisions about replaced logs in \(seconds) s")
 for difference in sum.differences.prefix(5) { print(difference) }
 if !sum.differences.isEmpty {
   print("\(sum.differences.count) histories differ from their records")

@@ -1,40 +1,86 @@
-import Offsets
+package import Offsets
 
 /// What the simulation knows by itself of the offsets of a history: where each partition has to
-/// start, which offsets a broker had removed when it was asked, and which ones a person passed
-/// over.
+/// start, which offsets a broker had removed when it was asked, which ones a person passed over or
+/// wants to be counted after all, and what was decided about logs that were replaced.
+///
+/// Every incarnation of a partition has an account of its own.
 ///
 /// The fakes and the person report facts; the checkpoint is held against them and never believed. A
 /// crash takes the account back to what it was at that instant, together with everything else that
 /// the process had done.
-struct Account {
+package struct Account {
   /// `source.start` of the job file.
-  enum Start: CaseIterable { case earliest, latest, timestamp }
+  package enum Start: CaseIterable { case earliest, latest, timestamp }
 
   /// What a broker told of a partition.
-  struct Answer {
+  package struct Answer {
     var low: Offset
     var end: Offset
     /// The first offset at or after the job's start time, or the end.
     var atStartTime: Offset
+
+    package init(low: Offset, end: Offset, atStartTime: Offset) {
+      self.low = low
+      self.end = end
+      self.atStartTime = atStartTime
+    }
   }
 
   let start: Start
   /// Of every partition whose start has become durable.
-  private(set) var starts: [PartitionID: Offset] = [:]
+  package private(set) var starts: [PartitionID: Offset] = [:]
   /// What a person passed over, as it was asked for.
-  private(set) var skipped: [PartitionID: [OffsetRange]] = [:]
+  package private(set) var skipped: [PartitionID: [OffsetRange]] = [:]
   /// The largest "oldest offset held" that a broker has told of.
   private(set) var removedBelow: [PartitionID: Offset] = [:]
-  /// Whose rejects a person has accepted.
-  private(set) var accepted: [PartitionRange] = []
-  /// What a person asked to have counted after all, as far as it lay behind progress then, and has
-  /// not cancelled.
-  private(set) var asked: [PartitionID: Set<Offset>] = [:]
+  /// What a person passed over of a log that was replaced.
+  private(set) var passedOver: [PartitionID: [OffsetRange]] = [:]
+  /// The smallest end that a broker has told of.
+  private(set) var endedAt: [PartitionID: Offset] = [:]
+  /// Of the run at hand, what a broker told last.
+  private var told: [PartitionID: Offset] = [:]
+  /// Of the run at hand: what was told when a batch was committed.
+  private var toldAtCommit: [Int64: [PartitionID: Offset]] = [:]
+
+  /// Offsets by incarnation.
+  package typealias Offsets = [PartitionID: Set<Offset>]
+  /// What a person wants to have counted after all.
+  struct Request {
+    /// What it took on, and was not cancelled.
+    var taken: Offsets
+    /// How much it took on.
+    var count: Int64
+    var isCancelled = false
+    /// Whose log was replaced, as a person decided.
+    var givenUp: Offsets = [:]
+  }
+  private(set) var requests: [Int64: Request] = [:]
+
+  /// Rejects that a person has accepted, and for which batches.
+  struct Acceptance {
+    var ranges: [PartitionRange]
+    var after: Int64
+    var upTo = Int64.max
+  }
+  private(set) var accepted: [Acceptance] = []
+
+  /// Behind which batches a partition got a new incarnation.
+  private(set) var restarts: [PartitionID: [Int64]] = [:]
+  /// Of a partition whose log was replaced and about which a person has decided.
+  struct Decision {
+    /// Which of its logs that was.
+    var era: Int
+    /// The newest batch then.
+    var batch: Int64
+    /// Progress that stands, though the log ends below it.
+    var kept: Offset?
+  }
+  private(set) var decisions: [PartitionID: Decision] = [:]
   /// Of the run at hand, and of partitions whose start is not durable yet.
   private var answers: [PartitionID: Answer] = [:]
 
-  init(start: Start) { self.start = start }
+  package init(start: Start) { self.start = start }
 
   /// Whether a start was looked up that nothing on disk can hold yet.
   var hasPendingStarts: Bool { !answers.isEmpty }
@@ -42,39 +88,149 @@ struct Account {
   // MARK: - Facts
 
   /// What a dead or failed run was told and had not stored is gone.
-  mutating func beginRun() { answers = [:] }
+  mutating func beginRun() { (answers, told, toldAtCommit) = ([:], [:], [:]) }
 
-  mutating func answered(_ partition: PartitionID, _ answer: Answer) {
+  package mutating func answered(_ partition: PartitionID, _ answer: Answer) {
+    let name = current(partition)
     removed(partition, below: answer.low)
-    if starts[partition] == nil { answers[partition] = answer }
+    told[name] = answer.end
+    endedAt[name] = min(endedAt[name] ?? .max, answer.end)
+    if starts[name] == nil { answers[name] = answer }
   }
+
+  /// The run at hand has committed a batch.
+  mutating func committed(_ batch: Int64) { toldAtCommit[batch] = told }
 
   /// A broker said that it no longer holds what lies below an offset.
   mutating func removed(_ partition: PartitionID, below offset: Offset) {
-    removedBelow[partition] = max(removedBelow[partition] ?? 0, offset)
+    removedBelow[current(partition)] = max(removedBelow[current(partition)] ?? 0, offset)
   }
 
-  mutating func skip(_ range: PartitionRange) {
-    skipped[range.partition, default: []].append(range.range)
+  package mutating func skip(_ range: PartitionRange) {
+    skipped[current(range.partition), default: []].append(range.range)
   }
 
-  /// - Parameter next: Progress.
-  mutating func ask(_ range: PartitionRange, next: Offset) {
-    let end = max(range.from, min(range.to, next))
-    asked[range.partition, default: []].formUnion(range.from..<end)
+  mutating func accept(_ ranges: [PartitionRange], after batch: Int64) {
+    accepted.append(Acceptance(ranges: ranges, after: batch))
+  }
+
+  // MARK: - Incarnations
+
+  /// The incarnation of a partition that runs read now.
+  package func current(_ partition: PartitionID) -> PartitionID {
+    partition.incarnation(Int64((restarts[partition]?.count ?? 0) + 1))
+  }
+
+  /// The incarnation that a batch has read.
+  func incarnation(_ partition: PartitionID, readBy batch: Int64) -> PartitionID {
+    partition.incarnation(Int64((restarts[partition] ?? []).count { $0 < batch } + 1))
+  }
+
+  /// A person counts the log of a partition from an offset on, beside what was counted.
+  mutating func restart(_ partition: PartitionID, from start: Offset, era: Int, _ claim: Claim) {
+    decide(partition, era: era, claim)
+    restarts[partition, default: []].append(claim.newestBatch)
+    starts[current(partition)] = start
+    for (index, acceptance) in accepted.enumerated()
+    where acceptance.ranges.contains(where: { $0.partition == partition }) {
+      accepted[index].upTo = min(acceptance.upTo, claim.newestBatch)
+    }
+  }
+
+  /// A person goes on at progress.
+  mutating func keep(_ partition: PartitionID, era: Int, _ claim: Claim) {
+    decide(partition, era: era, claim)
+    let next = claim.partitions[current(partition)]?.next
+    decisions[partition]?.kept = next
+  }
+
+  /// A person passes over what the log that is there now holds.
+  mutating func passOver(_ gap: PartitionRange, era: Int, _ claim: Claim) {
+    decide(gap.partition, era: era, claim)
+    passedOver[current(gap.partition), default: []].append(gap.range)
+  }
+
+  /// What requests have left of the partition means other messages now.
+  private mutating func decide(_ partition: PartitionID, era: Int, _ claim: Claim) {
+    let name = current(partition)
+    decisions[partition] = Decision(era: era, batch: claim.newestBatch)
+    for backfill in claim.backfills {
+      for range in backfill.left where range.partition == name {
+        requests[backfill.number]?.givenUp[name, default: []].formUnion(range.from..<range.to)
+      }
+    }
+  }
+
+  // MARK: - Backfills
+
+  /// What a request for some offsets has to take on: what progress has left behind uncounted, and
+  /// no other request is to count.
+  ///
+  /// - Parameter held: What the broker holds.
+  package func taken(
+    _ wish: [PartitionRange], of claim: Claim, held: (PartitionID) -> Range<Offset>
+  ) -> Offsets {
+    var taken: Offsets = [:]
+    let read = read(claim) { _ in true }
+    for (partition, ranges) in Dictionary(grouping: wish, by: \.partition) {
+      let name = current(partition)
+      guard let next = claim.partitions[name]?.next else { continue }
+      let held = held(partition)
+      var offsets: Set<Offset> = []
+      for range in ranges {
+        let (from, to) = (max(range.from, held.lowerBound), min(range.to, next, held.upperBound))
+        if from < to { offsets.formUnion(from..<to) }
+      }
+      offsets.subtract(read[name] ?? [])
+      for backfill in claim.backfills { offsets.subtract(Self.offsets(backfill.left)[name] ?? []) }
+      if !offsets.isEmpty { taken[name] = offsets }
+    }
+    return taken
+  }
+
+  package mutating func ask(_ number: Int64, _ taken: Offsets) {
+    requests[number] = Request(
+      taken: taken, count: Int64(taken.values.reduce(0) { $0 + $1.count }))
   }
 
   /// A person cancels what a request has left; what it has counted stays asked for.
-  mutating func cancel(_ left: [PartitionRange]) {
-    for range in left { asked[range.partition]?.subtract(range.from..<range.to) }
+  package mutating func cancel(_ number: Int64, left: [PartitionRange]) {
+    requests[number]?.isCancelled = true
+    for (name, offsets) in Self.offsets(left) { requests[number]?.taken[name]?.subtract(offsets) }
   }
 
-  mutating func accept(_ ranges: [PartitionRange]) { accepted += ranges }
+  /// What requests have taken on, and were not told to leave.
+  package var asked: Offsets {
+    requests.values.reduce(into: [:]) { $0.merge($1.taken) { $0.union($1) } }
+  }
+
+  private static func offsets(_ ranges: [PartitionRange]) -> Offsets {
+    ranges.reduce(into: [:]) { $0[$1.partition, default: []].formUnion($1.from..<$1.to) }
+  }
+
+  /// What batches have read, by incarnation.
+  private func read(_ claim: Claim, where isWanted: (Claim.Batch) -> Bool) -> Offsets {
+    ranges(claim, where: isWanted).mapValues { Set($0.flatMap { $0.from..<$0.to }) }
+  }
+
+  private func ranges(
+    _ claim: Claim, where isWanted: (Claim.Batch) -> Bool
+  ) -> [PartitionID: [OffsetRange]] {
+    var all: [PartitionID: [OffsetRange]] = [:]
+    for batch in claim.batches where isWanted(batch) {
+      for range in batch.ranges {
+        all[incarnation(range.partition, readBy: batch.number), default: []].append(range.range)
+      }
+    }
+    return all
+  }
+
+  // MARK: - Starts
 
   /// The run has made something durable. The first such step after an answer stores the start,
   /// which holds for ever: of a topic met for the first time by the job's rule, of a partition
   /// added to a known topic its oldest offset.
-  mutating func becameDurable() {
+  package mutating func becameDurable() {
     guard !answers.isEmpty else { return }
     let known = Set(starts.keys.map(Self.topic))
     for (partition, answer) in answers {
@@ -103,7 +259,7 @@ struct Account {
   /// Every offset from a partition's start to its progress has to lie in exactly one range of one
   /// batch, or in one gap. A gap is what a person passed over, or what a broker had removed; so
   /// whatever a batch claims, it has to have read.
-  func difference(from claim: Claim, maxOffsets: Int64) -> String? {
+  package func difference(from claim: Claim, maxOffsets: Int64) -> String? {
     for partition in Set(starts.keys).union(claim.partitions.keys).sorted() {
       let (known, claimed) = (starts[partition], claim.partitions[partition]?.start)
       if known != claimed {
@@ -112,48 +268,85 @@ struct Account {
       }
     }
     return differenceOfGaps(claim) ?? differenceOfBatches(claim, maxOffsets: maxOffsets)
-      ?? uncovered(claim) ?? differenceOfBackfills(claim)
+      ?? uncovered(claim) ?? differenceOfBackfills(claim) ?? differenceOfOrder(claim)
   }
 
-  /// Every offset that was asked for is counted once, or still to be counted, or was removed by a
-  /// broker; and no other offset is backfilled.
+  /// Of each request, every offset that it took on is in one of its batches, left, or called unheld
+  /// for a reason, and nothing else is; and no offset is in two batches.
   private func differenceOfBackfills(_ claim: Claim) -> String? {
-    for (partition, _) in claim.partitions.sorted(by: { $0.key < $1.key }) {
-      func offsets(_ ranges: [PartitionRange]) -> [Offset] {
-        ranges.filter { $0.partition == partition }.flatMap { $0.from..<$0.to }
-      }
-      let asked = asked[partition] ?? []
-      let read = offsets(claim.batches.flatMap(\.ranges))
-      if Set(read).count < read.count { return "\(partition): offsets are in two batches: \(read)" }
-      let counted = Set(offsets(claim.batches.filter { $0.backfill != nil }.flatMap(\.ranges)))
-      let table = claim.backfilled.filter { $0.partition == partition }.map(\.range).sorted {
+    let counted = read(claim) { $0.backfill != nil }
+    let all = ranges(claim) { _ in true }
+    for name in claim.partitions.keys.sorted() {
+      let read = (all[name] ?? []).flatMap { $0.from..<$0.to }
+      if Set(read).count < read.count { return "\(name): offsets are in two batches: \(read)" }
+      let table = claim.backfilled.filter { $0.partition == name }.map(\.range).sorted {
         $0.from < $1.from
       }
-      if Set(offsets(claim.backfilled)) != counted || Self.touch(table) {
-        return "\(partition): \(table) are called backfilled, and batches read \(counted.sorted())"
-      }
-      let left = offsets(claim.backfills.flatMap(\.left))
-      if Set(left).count < left.count { return "\(partition): \(left) are asked for twice" }
-      if !Set(left).isSubset(of: asked) || !Set(left).isDisjoint(with: read) {
-        return "\(partition): \(left) are left of \(asked.sorted())"
-      }
-      if let stranger = counted.subtracting(asked).min() {
-        return "\(partition): nobody asked for the backfill of \(stranger)"
-      }
-      let missing = asked.subtracting(read).subtracting(left)
-      if let lost = missing.max(), lost >= removedBelow[partition] ?? 0 {
-        return "\(partition): the backfill of \(lost) was asked for and is gone"
+      let backfilled = counted[name] ?? []
+      if Set(table.flatMap { $0.from..<$0.to }) != backfilled || Self.touch(table) {
+        return "\(name): \(table) are called backfilled, and batches read \(backfilled.sorted())"
       }
     }
+    if Set(claim.backfills.map(\.number)) != Set(requests.keys) {
+      return "backfills \(claim.backfills.map(\.number)) for \(requests.keys.sorted())"
+    }
     for backfill in claim.backfills {
-      let counts = [backfill.left, backfill.unheld].map { $0.reduce(0) { $0 + $1.count } }
-      let isOpen = backfill.state == "open"
-      let sum = backfill.countedCount + counts[0] + counts[1]
-      if isOpen != (counts[0] > 0)
-        || (backfill.state == "cancelled"
-          ? sum > backfill.offsetCount : sum != backfill.offsetCount)
-      {
-        return "backfill \(backfill.number) is \(backfill.state): \(backfill)"
+      guard let request = requests[backfill.number] else { continue }
+      let counted = read(claim) { $0.backfill == backfill.number }
+      if let problem = difference(backfill, request, counted) {
+        return "backfill \(backfill.number): \(problem)"
+      }
+    }
+    return nil
+  }
+
+  private func difference(
+    _ backfill: Claim.Backfill, _ request: Request, _ counted: Offsets
+  ) -> String? {
+    let (left, unheld) = (Self.offsets(backfill.left), Self.offsets(backfill.unheld))
+    let names = Set(request.taken.keys).union(counted.keys).union(left.keys).union(unheld.keys)
+    for name in names.sorted() {
+      let parts = [counted, left, unheld].map { $0[name] ?? [] }
+      let all = parts.reduce(Set()) { $0.union($1) }
+      if all != request.taken[name] ?? [] || all.count < parts.reduce(0, { $0 + $1.count }) {
+        return "\(name): counted, left and not held are \(parts.map { $0.sorted() }), asked for "
+          + "were \((request.taken[name] ?? []).sorted())"
+      }
+      let givenUp = request.givenUp[name] ?? []
+      if !givenUp.isDisjoint(with: parts[1]) { return "\(name): \(givenUp) is to be read" }
+      let wrong = parts[2].subtracting(givenUp).first {
+        $0 >= removedBelow[name] ?? 0 && $0 < endedAt[name] ?? .max
+      }
+      if let wrong { return "\(name): \(wrong) is called not held" }
+    }
+    let state = request.isCancelled ? "cancelled" : left.isEmpty ? "done" : "open"
+    let countedCount = Int64(counted.values.reduce(0) { $0 + $1.count })
+    if backfill.state != state || backfill.offsetCount != request.count
+      || backfill.countedCount != countedCount || (request.isCancelled && !left.isEmpty)
+    {
+      return "has to be \(state): \(backfill)"
+    }
+    return nil
+  }
+
+  /// Where a run has read history, unless that was to go first, while new messages that it knew of
+  /// were waiting.
+  private func differenceOfOrder(_ claim: Claim) -> String? {
+    let first = Set(claim.backfills.filter(\.goesFirst).map(\.number))
+    for batch in claim.batches {
+      guard let backfill = batch.backfill, !first.contains(backfill),
+        let told = toldAtCommit[batch.number]
+      else { continue }
+      let read = read(claim) { $0.backfill == nil && $0.number < batch.number }
+      for (name, end) in told.sorted(by: { $0.key < $1.key })
+      where !claim.undecided.contains(name) {
+        let gaps = claim.gaps.map(\.range).filter { $0.partition == name }
+        let waiting = (min(starts[name] ?? end, end)..<end).first { offset in
+          !(read[name] ?? []).contains(offset) && !gaps.contains { $0.range.contains(offset) }
+        }
+        if let waiting {
+          return "batch \(batch.number) is of history while \(name) \(waiting) waits"
+        }
       }
     }
     return nil
@@ -174,7 +367,9 @@ struct Account {
         return "\(partition): the gaps \(claimed) for what was passed over, \(known)"
       }
       for gap in gaps
-      where gap.reason != "skipped" && gap.range.to > removedBelow[partition] ?? 0 {
+      where gap.reason != "skipped" && gap.range.to > removedBelow[partition] ?? 0
+        && !(passedOver[partition] ?? []).contains(gap.range.range)
+      {
         return
           "\(gap.range): is called lost where a broker had removed \(removedBelow[partition] ?? 0)"
       }
@@ -203,9 +398,9 @@ struct Account {
 
   /// Where the ranges of the batches and the gaps leave an offset out, or take one twice.
   private func uncovered(_ claim: Claim) -> String? {
+    let live = ranges(claim) { $0.backfill == nil }
     for (partition, progress) in claim.partitions.sorted(by: { $0.key < $1.key }) {
-      let read = claim.batches.filter { $0.backfill == nil }.flatMap(\.ranges)
-        .filter { $0.partition == partition }.map(\.range)
+      let read = live[partition] ?? []
       if read != read.sorted(by: { $0.from < $1.from }) {
         return "\(partition): was not read in the order of its offsets"
       }
@@ -227,38 +422,55 @@ struct Account {
   private static func text(_ offset: Offset?) -> String { offset.map(String.init) ?? "no offset" }
 }
 
-/// What a checkpoint says of the offsets of its job.
-struct Claim {
-  struct Progress {
-    var start: Offset
-    var next: Offset
+/// What a checkpoint says of the offsets of its job: by incarnation, but for the ranges of batches.
+package struct Claim {
+  package struct Progress {
+    package var start: Offset
+    package var next: Offset
   }
-  struct Gap {
-    var range: PartitionRange
-    var reason: String
+  package struct Gap {
+    package var range: PartitionRange
+    package var reason: String
   }
-  struct Batch {
+  package struct Batch {
     var number: Int64
-    var ranges: [PartitionRange]
+    package var ranges: [PartitionRange]
     var offsetCount: Int64
     var recordCount: Int64
     var countedCount: Int64
     var rejectedCount: Int64
     /// The request that it was of.
-    var backfill: Int64?
+    package var backfill: Int64?
   }
-  struct Backfill {
-    var number: Int64
-    var state: String
+  package struct Backfill {
+    package var number: Int64
+    var goesFirst: Bool
+    package var state: String
     var offsetCount: Int64
     var countedCount: Int64
-    var left: [PartitionRange]
+    package var left: [PartitionRange]
     var unheld: [PartitionRange]
   }
-  var partitions: [PartitionID: Progress] = [:]
-  var gaps: [Gap] = []
+  package var partitions: [PartitionID: Progress] = [:]
+  package var gaps: [Gap] = []
   /// In the order of their numbers.
-  var batches: [Batch] = []
-  var backfilled: [PartitionRange] = []
-  var backfills: [Backfill] = []
+  package var batches: [Batch] = []
+  package var backfilled: [PartitionRange] = []
+  package var backfills: [Backfill] = []
+  /// Whose log was replaced, and about which nobody has decided.
+  var undecided: Set<PartitionID> = []
+
+  /// 0 before the first.
+  package var newestBatch: Int64 { batches.last?.number ?? 0 }
+
+  /// Of a file that is not made yet.
+  package static let none = Claim()
+}
+
+extension PartitionID {
+  /// The second incarnation of `a[0]` is called `a#2[0]`.
+  func incarnation(_ number: Int64) -> PartitionID {
+    number == 1
+      ? self : PartitionID(source: source, topic: "\(topic)#\(number)", partition: partition)
+  }
 }

@@ -3,25 +3,25 @@ import Offsets
 
 extension Claim {
   /// Reads a checkpoint's tables as anyone can who has SQLite: without the product's code.
-  init(path: String) throws {
+  package init(path: String) throws {
     var configuration = Configuration()
     configuration.readonly = true
     let queue = try DatabaseQueue(path: path, configuration: configuration)
-    (partitions, gaps, batches, backfilled, backfills) = try queue.read { database in
+    (partitions, gaps, batches, backfilled, backfills, undecided) = try queue.read { database in
       var partitions: [PartitionID: Progress] = [:]
+      let names = "source, topic, partition, incarnation"
       for row in try Row.fetchAll(
-        database, sql: "SELECT source, topic, partition, start_offset, next_offset FROM partitions")
+        database, sql: "SELECT \(names), start_offset, next_offset FROM partitions")
       {
-        partitions[PartitionID(source: row[0], topic: row[1], partition: row[2])] = Progress(
-          start: row[3], next: row[4])
+        partitions[Self.partition(row)] = Progress(start: row[4], next: row[5])
       }
       let gaps = try Row.fetchAll(
         database,
         sql: """
-          SELECT source, topic, partition, from_offset, to_offset, reason
+          SELECT \(names), from_offset, to_offset, reason
           FROM gaps JOIN partitions USING (partition_id)
           """
-      ).map { Gap(range: Self.range($0), reason: $0[5]) }
+      ).map { Gap(range: Self.range($0), reason: $0[6]) }
       let batches = try Row.fetchAll(
         database,
         sql: """
@@ -35,38 +35,50 @@ extension Claim {
           countedCount: row[4],
           rejectedCount: row[5], backfill: row[6])
       }
-      let names = """
-        source, topic, partition, from_offset, to_offset
-        """
       let backfilled = try Row.fetchAll(
         database,
-        sql: "SELECT \(names) FROM backfilled JOIN partitions USING (partition_id)"
+        sql: """
+          SELECT \(names), from_offset, to_offset
+          FROM backfilled JOIN partitions USING (partition_id)
+          """
       ).map(Self.range)
       let backfills = try Row.fetchAll(
-        database, sql: "SELECT backfill, state, offsets, counted_offsets FROM backfills"
+        database,
+        sql: "SELECT backfill, state, offsets, counted_offsets, goes_first FROM backfills"
       ).map { row in
         func ranges(_ state: String) throws -> [PartitionRange] {
           try Row.fetchAll(
             database,
             sql: """
-              SELECT \(names) FROM backfill_ranges JOIN partitions USING (partition_id)
+              SELECT \(names), from_offset, to_offset
+              FROM backfill_ranges JOIN partitions USING (partition_id)
               WHERE backfill = ? AND state = ?
               """, arguments: [row[0] as Int64, state]
           ).map(Self.range)
         }
         return Backfill(
-          number: row[0], state: row[1], offsetCount: row[2], countedCount: row[3],
-          left: try ranges("left"), unheld: try ranges("unheld"))
+          number: row[0], goesFirst: row[4], state: row[1], offsetCount: row[2],
+          countedCount: row[3], left: try ranges("left"), unheld: try ranges("unheld"))
       }
-      return (partitions, gaps, batches, backfilled, backfills)
+      let undecided = try Row.fetchAll(
+        database,
+        sql: """
+          SELECT \(names) FROM incidents JOIN partitions USING (partition_id)
+          WHERE kind = 'log_replaced' AND resolved_at IS NULL
+          """
+      ).map(Self.partition)
+      return (partitions, gaps, batches, backfilled, backfills, Set(undecided))
     }
   }
 
-  private static func range(_ row: Row) -> PartitionRange {
-    PartitionRange(
-      PartitionID(source: row[0], topic: row[1], partition: row[2]),
-      OffsetRange(from: row[3], to: row[4]))
+  private static func partition(_ row: Row) -> PartitionID {
+    PartitionID(source: row[0], topic: row[1], partition: row[2]).incarnation(row[3])
   }
+
+  private static func range(_ row: Row) -> PartitionRange {
+    PartitionRange(partition(row), OffsetRange(from: row[4], to: row[5]))
+  }
+
   struct NotRanges: Error { let text: String }
 
   /// Reads `[{"source":"one","topic":"a","ranges":[[0,12,15]]}]`. The names are the simulation's:

@@ -15,9 +15,13 @@ struct DrawnMessage: Sendable {
   var bytes: [UInt8]?
   var key: [UInt8]?
   var keyIsText = true
-  /// Negative where the message has none.
   /// Nil for none.
   var timestampMilliseconds: Int64?
+
+  /// Whether nobody could tell them apart.
+  func isSame(as other: DrawnMessage) -> Bool {
+    key == other.key && bytes == other.bytes && timestampMilliseconds == other.timestampMilliseconds
+  }
 
   /// Of key and value.
   var byteCount: Int { (key?.count ?? 0) + (bytes?.count ?? 0) }

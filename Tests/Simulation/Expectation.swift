@@ -29,6 +29,7 @@ struct Expectation {
   }
 
   struct Reject: Hashable {
+    var batch: Int64
     var partition: PartitionID
     var offset: Offset
     var record: Int
@@ -49,10 +50,10 @@ struct Expectation {
   ///   - batches: How the job cut what it read, which is its own affair: the account has seen that
   ///     nothing is left out.
   ///   - accepted: Whose rejects a person has accepted.
-  ///   - log: The messages of a partition; nil is a hole.
+  ///   - log: The messages that a batch found in a partition; nil is a hole.
   init(
-    _ job: DrawnJob, batches: [Claim.Batch], accepted: [PartitionRange],
-    log: (PartitionID) -> [DrawnMessage?]
+    _ job: DrawnJob, batches: [Claim.Batch], accepted: [Account.Acceptance],
+    log: (PartitionID, Int64) -> [DrawnMessage?]
   ) {
     self.job = job
     var all: [Row] = []
@@ -62,17 +63,22 @@ struct Expectation {
       let rejectsBefore = rejects
       var byteCount = 0
       for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
-        let messages = log(range.partition)
+        let messages = log(range.partition, batch.number)
         for offset in range.from..<range.to where offset < messages.count {
           guard let message = messages[Int(offset)] else { continue }
-          let rows = rows(of: message, range.partition, offset)
+          let rows = rows(of: message, batch.number, range.partition, offset)
           recordCount += rows.count
           counted += rows.filter { isCounted($0) }
           if !isTooLarge(message) { byteCount += message.byteCount }
         }
       }
       let judged = rejects.subtracting(rejectsBefore).filter { reject in
-        !accepted.contains { $0.partition == reject.partition && $0.range.contains(reject.offset) }
+        !accepted.contains { acceptance in
+          acceptance.after < batch.number && batch.number <= acceptance.upTo
+            && acceptance.ranges.contains {
+              $0.partition == reject.partition && $0.range.contains(reject.offset)
+            }
+        }
       }
       tallies.append(
         .init(
@@ -103,11 +109,11 @@ struct Expectation {
 
   // MARK: - Records
 
-  private mutating func rows(of message: DrawnMessage, _ partition: PartitionID, _ offset: Offset)
-    -> [Row]
-  {
+  private mutating func rows(
+    of message: DrawnMessage, _ batch: Int64, _ partition: PartitionID, _ offset: Offset
+  ) -> [Row] {
     guard !message.records.isEmpty, !isTooLarge(message) else {
-      reject(message.bytes, 0, partition, offset)
+      reject(message.bytes, 0, batch, partition, offset)
       return []
     }
     var rows: [Row] = []
@@ -119,7 +125,7 @@ struct Expectation {
       if let row, isShort, isReadable(row), !hasLongKey(row) {
         rows.append(row)
       } else {
-        reject(record.bytes, number, partition, offset)
+        reject(record.bytes, number, batch, partition, offset)
       }
     }
     return rows
@@ -127,7 +133,7 @@ struct Expectation {
 
   /// Of a record that is too long, its beginning is kept.
   private mutating func reject(
-    _ bytes: [UInt8]?, _ record: Int, _ partition: PartitionID, _ offset: Offset
+    _ bytes: [UInt8]?, _ record: Int, _ batch: Int64, _ partition: PartitionID, _ offset: Offset
   ) {
     let kept = bytes.map { bytes in
       let limit = job.recordByteLimit ?? .max
@@ -136,7 +142,8 @@ struct Expectation {
       let end = (max(0, limit - 3)...limit).last { bytes[$0] >> 6 != 0b10 }
       return Array(bytes[..<(end ?? limit)])
     }
-    rejects.insert(Reject(partition: partition, offset: offset, record: record, bytes: kept))
+    rejects.insert(
+      Reject(batch: batch, partition: partition, offset: offset, record: record, bytes: kept))
   }
 
   private func isTooLarge(_ message: DrawnMessage) -> Bool {

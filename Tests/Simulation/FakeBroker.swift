@@ -147,6 +147,10 @@ final class FakeBroker: MessageSource {
       throw SourceError(
         .truncated(oldestHeld: log.low), place: "\(range)", reason: "begins at \(log.low)")
     }
+    if range.to > log.end {
+      throw SourceError(
+        .beyondEnd(range.partition, end: log.end), place: "\(range)", reason: "ends at \(log.end)")
+    }
     if simulation.fails(10) { try body(UnsafeBufferPointer(start: nil, count: 0)) }
     let isRepeating = simulation.sabotage == .readsOneOffsetTwice && isLast
     var position = isRepeating ? max(range.from - 1, log.low) : range.from

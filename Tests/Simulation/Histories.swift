@@ -8,6 +8,8 @@ import TestSupport
 package final class Histories {
   package struct Outcome: Sendable {
     package var histories = 0, runs = 0, crashes = 0, batches = 0
+    /// Of backfills that were asked for, and of decisions about replaced logs.
+    package var backfills = 0, decisions = 0
     /// Each begins with the seed that shows it.
     package var differences: [String] = []
 
@@ -18,6 +20,8 @@ package final class Histories {
       runs += other.runs
       crashes += other.crashes
       batches += other.batches
+      backfills += other.backfills
+      decisions += other.decisions
       differences += other.differences
     }
   }
@@ -87,6 +91,8 @@ package final class Histories {
       outcome.runs += simulation.runCount
       outcome.crashes += simulation.crashCount
       outcome.batches += simulation.batchCount
+      outcome.backfills += simulation.backfillCount
+      outcome.decisions += simulation.decisionCount
       if untilDifference && !outcome.differences.isEmpty { break }
     }
     return outcome

@@ -41,6 +41,8 @@ package final class Simulation {
     case backfillIsForgotten
     /// A crash leaves offsets that are backfilled, and nobody knows.
     case backfilledRangesAreForgotten
+    /// A crash leaves nothing by which a log could be told from another.
+    case fingerprintsAreForgotten
   }
 
   struct Log {
@@ -71,6 +73,12 @@ package final class Simulation {
   private weak var executor: SteppingExecutor?
   /// Used by the run's thread alone.
   var logs: [PartitionID: Log] = [:]
+  /// What logs held that were replaced.
+  private var former: [PartitionID: [[DrawnMessage?]]] = [:]
+  /// Which of its logs a batch found in each partition.
+  private var eras: [Int64: [PartitionID: Int]] = [:]
+  /// Logs are replaced in few histories, so that the others go on undisturbed.
+  private var replacesLogs = false
   private var account: Account
   private(set) lazy var store = FakeStore(self)
   private var recordCount: Int64 = 0
@@ -80,6 +88,8 @@ package final class Simulation {
   private(set) var runCount = 0
   private(set) var crashCount = 0
   private(set) var batchCount = 0
+  private(set) var backfillCount = 0
+  private(set) var decisionCount = 0
 
   /// Counts down to the step at which the process dies.
   private var stepsToCrash = Int.max
@@ -108,6 +118,7 @@ package final class Simulation {
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for (name, data) in template { try data.write(to: URL(fileURLWithPath: "\(folder)/\(name)")) }
     for topic in drawn.topics { for _ in 0..<pick(1...2) { addPartition(topic) } }
+    replacesLogs = chance(35)
   }
 
   /// Plays the history and compares what is left at its end with the records.
@@ -117,7 +128,7 @@ package final class Simulation {
     for _ in 0..<pick(1...5) {
       change()
       if chance(20) { try skip() }
-      if job.canBackfill && chance(40) { try askBackfill() }
+      if job.canBackfill && chance(40), let problem = try askBackfill() { return problem }
       if chance(10) { try cancelBackfill() }
       if let problem = try run() { return problem }
     }
@@ -127,8 +138,8 @@ package final class Simulation {
     var calmRuns = 0
     while calmRuns < 2 {
       if let problem = try run() { return problem }
-      if !isStoppedByRejects { calmRuns += 1 }
-      if runCount > 500 { return "a person accepts rejects again and again" }
+      if !isStoppedByRejects && !isStoppedByLogs { calmRuns += 1 }
+      if runCount > 500 { return "a person decides again and again" }
     }
     if sabotage == .lossWithoutGap { try edit("DELETE FROM gaps") }
     return try difference()
@@ -142,11 +153,12 @@ package final class Simulation {
   }
 
   /// What happens between runs: records come, transactions open and end, partitions are added,
-  /// retention removes.
+  /// retention removes, and logs are replaced.
   private func change(isLast: Bool = false) {
     store.applyLateWrites()
     let addsNothing = chance(50)
     if chance(10), let topic = drawn.topics.randomElement(using: &random) { addPartition(topic) }
+    if replacesLogs && chance(40) { replaceLog() }
     if runCount == 0 || chance(20) {
       job = job.with(maxOffsets: pick(1...12))
       largestMaxOffsets = max(largestMaxOffsets, job.maxOffsets)
@@ -156,8 +168,7 @@ package final class Simulation {
       // Half of the histories end without new records, so that the last runs repair and nothing
       // more.
       for _ in 0..<(isLast && addsNothing ? 0 : pick(0...8)) {
-        log.messages.append(
-          chance(12) ? nil : DrawnMessage(of: drawn, nextID: &recordCount, &random))
+        log.messages.append(drawMessage())
       }
       let count = Int64(log.messages.count)
       log.end = isLast || chance(75) ? count : pick(log.end...count)
@@ -166,81 +177,173 @@ package final class Simulation {
     }
   }
 
+  /// A topic is made anew, or an election cuts a log off: other messages stand in it, fewer than
+  /// were there, as many, or more.
+  private func replaceLog() {
+    guard let partition = logs.keys.sorted().randomElement(using: &random),
+      var log = logs[partition]
+    else { return }
+    let count = Int64(log.messages.count)
+    former[partition, default: []].append(log.messages)
+    log.messages = []
+    for _ in 0..<[pick(0...count), count, count + pick(1...6)][Int(pick(0...2))] {
+      log.messages.append(drawMessage())
+    }
+    log.end = Int64(log.messages.count)
+    log.low = chance(25) ? pick(0...min(3, log.end)) : 0
+    logs[partition] = log
+  }
+
+  private func drawMessage() -> DrawnMessage? {
+    chance(12) ? nil : DrawnMessage(of: drawn, nextID: &recordCount, &random)
+  }
+
+  // MARK: - People
+
+  /// A command of a person, which may die at any step.
+  private func decide(_ command: String, _ body: (Checkpoint) throws -> Void) throws {
+    stepsToCrash = fails(20) ? Int(pick(1...4)) : Int.max
+    snapshot = nil
+    account.beginRun()
+    nonisolated(unsafe) let simulation = self
+    do { try body(try open(command, step: { simulation.durableStep() })) }
+    stepsToCrash = Int.max
+    if let snapshot { try restore(snapshot) }
+  }
+
   /// Somebody passes over offsets by hand, some of them ahead of progress, as `tranche skip` does.
   private func skip() throws {
-    let checkpoint = try open("skip")
-    for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key }) {
-      guard let end = logs[partition]?.end else { continue }
-      for _ in 0..<2 {
-        let from = ledger.nextOffset + pick(0...3)
-        let gap = PartitionRange(partition, OffsetRange(from: from, to: from + pick(1...2)))
-        guard let ledger = checkpoint.ledgers[partition],
-          ledger.problem(ofGap: gap.range, end: end) == nil
-        else { continue }
-        try checkpoint.recordGap(gap, reason: .skipped, now: 0)
-        account.skip(gap)
+    try decide("skip") { checkpoint in
+      for (partition, ledger) in checkpoint.ledgers.sorted(by: { $0.key < $1.key }) {
+        guard let end = logs[partition]?.end else { continue }
+        for _ in 0..<2 {
+          let from = ledger.nextOffset + pick(0...3)
+          let gap = PartitionRange(partition, OffsetRange(from: from, to: from + pick(1...2)))
+          guard let ledger = checkpoint.ledgers[partition],
+            ledger.problem(ofGap: gap.range, end: end) == nil
+          else { continue }
+          tellAccount { $0.skip(gap) }
+          try checkpoint.recordGap(gap, reason: .skipped, now: 0)
+        }
       }
     }
   }
 
   /// A person wants offsets to be counted after all, as `tranche backfill` asks for them: new ones,
   /// counted ones, those of a request before, and some that are beyond either end of the log.
-  private func askBackfill() throws {
-    stepsToCrash = Int.max
-    let checkpoint = try open("backfill")
-    let progress = try claim().partitions
-    var wishes: [PartitionRange] = []
-    for (partition, known) in progress.sorted(by: { $0.key < $1.key }) where chance(70) {
-      for _ in 0..<pick(1...2) {
-        let from = pick(0...known.next + 2)
-        wishes.append(PartitionRange(partition, OffsetRange(from: from, to: from + pick(1...8))))
-      }
+  ///
+  /// - Returns: Where the product takes on others than were meant.
+  private func askBackfill() throws -> String? {
+    let claim = try claim()
+    let partitions = logs.keys.sorted().filter { claim.partitions[account.current($0)] != nil }
+    let wish = drawWish(partitions, claim)
+    let expected = account.taken(ranges(of: wish, partitions, claim), of: claim) { partition in
+      logs[partition].map { $0.low..<$0.end } ?? 0..<0
     }
-    if chance(30) { wishes = lastWishes } else { lastWishes = wishes }
-    let wish: BackfillWish
-    switch pick(0...5) {
-    case 0: wish = .beforeStart
-    case 1: wish = .gaps
-    case 2: wish = .times(from: pick(0...120_000), to: nil)
-    default: wish = .ranges(wishes)
-    }
-    let sources = job.clusters.map { FakeBroker($0.name, self) }
-    let proposal: BackfillProposal
+    var problem: String?
     do {
-      proposal = try BackfillProposal(
-        wish, of: checkpoint.ledgers, where: { _ in true }, in: sources)
-    } catch is SourceError {
-      return
-    }
-    let taken = proposal.taken
-    if !taken.isEmpty {
-      _ = try checkpoint.addBackfill(taken, goesFirst: chance(25), now: 0)
-    }
-    // What the person meant, without the product's account of it.
-    switch wish {
-    case .ranges:
-      for wish in wishes { account.ask(wish, next: progress[wish.partition]?.next ?? 0) }
-    case .beforeStart:
-      for (partition, known) in progress {
-        account.ask(
-          PartitionRange(partition, OffsetRange(from: 0, to: known.start)), next: known.start)
+      try decide("backfill") { checkpoint in
+        let sources = job.clusters.map { FakeBroker($0.name, self) }
+        let taken = try BackfillProposal(
+          wish, of: checkpoint.ledgers, where: { _ in true }, in: sources
+        ).taken
+        let found = taken.reduce(into: Account.Offsets()) { found, range in
+          found[account.current(range.partition), default: []].formUnion(range.from..<range.to)
+        }
+        if found != expected { problem = "\(wish) takes \(taken) and has to take \(expected)" }
+        guard !taken.isEmpty else { return }
+        let number = (claim.backfills.map(\.number).max() ?? 0) + 1
+        tellAccount { $0.ask(number, expected) }
+        backfillCount += 1
+        _ = try checkpoint.addBackfill(taken, goesFirst: chance(25), now: 0)
       }
-    case .gaps:
-      for gap in try claim().gaps {
-        account.ask(gap.range, next: progress[gap.range.partition]?.next ?? 0)
+    } catch is SourceError {}
+    return problem
+  }
+  private var lastRanges: [PartitionRange] = []
+
+  private func drawWish(_ partitions: [PartitionID], _ claim: Claim) -> BackfillWish {
+    switch pick(0...6) {
+    case 0: return .beforeStart
+    case 1: return .gaps
+    case 2: return .times(from: pick(0...120_000), to: nil)
+    case 3:
+      let from = pick(0...120_000)
+      return .times(from: chance(50) ? from : nil, to: from + pick(1...60_000))
+    default: break
+    }
+    if chance(30) && !lastRanges.isEmpty { return .ranges(lastRanges) }
+    lastRanges = []
+    for partition in partitions where chance(70) {
+      let next = claim.partitions[account.current(partition)]?.next ?? 0
+      for _ in 0..<pick(1...2) {
+        let from = pick(0...next + 2)
+        lastRanges.append(
+          PartitionRange(partition, OffsetRange(from: from, to: from + pick(1...8))))
       }
-    case .times:
-      for range in taken { account.ask(range, next: progress[range.partition]?.next ?? 0) }
+    }
+    return .ranges(lastRanges)
+  }
+
+  /// What the person means, without the product's account of it.
+  private func ranges(
+    of wish: BackfillWish, _ partitions: [PartitionID], _ claim: Claim
+  ) -> [PartitionRange] {
+    if case .ranges(let ranges) = wish { return ranges }
+    return partitions.flatMap { partition -> [PartitionRange] in
+      let name = account.current(partition)
+      let range: (from: Offset, to: Offset)
+      switch wish {
+      case .gaps:
+        return claim.gaps.map(\.range).filter { $0.partition == name }
+          .map { PartitionRange(partition, $0.range) }
+      case .times(let from, let to):
+        range = (
+          from.flatMap { logs[partition]?.firstOffset(at: $0) } ?? 0,
+          to.flatMap { logs[partition]?.firstOffset(at: $0) } ?? .max
+        )
+      case .beforeStart, .ranges: range = (0, claim.partitions[name]?.start ?? 0)
+      }
+      if range.from > range.to { return [] }
+      return [PartitionRange(partition, OffsetRange(from: range.from, to: range.to))]
     }
   }
-  private var lastWishes: [PartitionRange] = []
 
   private func cancelBackfill() throws {
     let open = try claim().backfills.filter { $0.state == "open" }
     guard let chosen = open.randomElement(using: &random) else { return }
-    let checkpoint = try self.open("backfill")
-    guard try checkpoint.cancelBackfill(chosen.number, now: 0) != nil else { return }
-    account.cancel(chosen.left)
+    try decide("backfill") { checkpoint in
+      tellAccount { $0.cancel(chosen.number, left: chosen.left) }
+      _ = try checkpoint.cancelBackfill(chosen.number, now: 0)
+    }
+  }
+
+  /// A person decides about logs that were replaced, as `tranche resolve` does.
+  private func decideReplacedLogs() throws {
+    for (partition, log) in logs.sorted(by: { $0.key < $1.key }) {
+      let claim = try claim()
+      let name = account.current(partition)
+      guard claim.undecided.contains(name), let next = claim.partitions[name]?.next else {
+        continue
+      }
+      let era = era(of: partition)
+      decisionCount += 1
+      try decide("resolve") { checkpoint in
+        let gap = PartitionRange(partition, OffsetRange(from: next, to: max(next, log.end)))
+        let canPassOver = checkpoint.ledgers[partition]?.problem(ofGap: gap.range) == nil
+        switch pick(0...2) {
+        case 0:
+          tellAccount { $0.restart(partition, from: log.low, era: era, claim) }
+          _ = try checkpoint.restart(partition, from: log.low, now: 0)
+        case 1 where canPassOver:
+          tellAccount { $0.passOver(gap, era: era, claim) }
+          _ = try checkpoint.passOverReplacedLog(gap, now: 0)
+        default:
+          tellAccount { $0.keep(partition, era: era, claim) }
+          _ = try checkpoint.keepProgress(of: partition, now: 0)
+        }
+      }
+    }
   }
 
   /// A person accepts the rejects that have stopped a run, if they have: nothing becomes a gap.
@@ -253,11 +356,13 @@ package final class Simulation {
     let stopped = Claim.Batch(
       number: Int64(claim.batches.count + 1), ranges: ranges, offsetCount: count, recordCount: 0,
       countedCount: 0, rejectedCount: 0,
-      backfill: ranges.contains { $0.from < claim.partitions[$0.partition]?.next ?? 0 } ? 0 : nil)
+      backfill: ranges.contains {
+        $0.from < claim.partitions[account.current($0.partition)]?.next ?? 0
+      } ? 0 : nil)
     if !drawn.rejects.stops(expectation(claim.batches + [stopped]).tallies) {
       return "rejects have stopped a batch of \(ranges) that they must not stop"
     }
-    account.accept(ranges)
+    account.accept(ranges, after: claim.newestBatch)
     return nil
   }
 
@@ -321,13 +426,33 @@ package final class Simulation {
     stepsToCrash = fails(55) ? Int(pick(1...25)) : Int.max
     snapshot = nil
     account.beginRun()
-    if let problem = try execute() { return problem }
-    if let problem = account.difference(from: try claim(), maxOffsets: largestMaxOffsets) {
+    // Before the first run there is no file.
+    let first = runCount == 1 ? 1 : try claim().newestBatch + 1
+    if let problem = try execute(firstBatch: first) { return problem }
+    let claim = try claim()
+    if let problem = account.difference(from: claim, maxOffsets: largestMaxOffsets)
+      ?? differenceOfLogs(claim, first: first)
+    {
       return problem
     }
-    guard let snapshot else {
-      return try isStoppedByRejects && (isCalm || chance(70)) ? acceptRejects() : nil
+    if isStoppedByLogs == claim.undecided.isEmpty && isCalm && !isStoppedByRejects {
+      return "a run ended \(isStoppedByLogs ? "" : "without ")asking about \(claim.undecided)"
     }
+    if let snapshot {
+      try restore(snapshot)
+      return nil
+    }
+    if isStoppedByRejects && (isCalm || chance(70)), let problem = try acceptRejects() {
+      return problem
+    }
+    if !claim.undecided.isEmpty && (isCalm || chance(70)) { try decideReplacedLogs() }
+    return nil
+  }
+
+  /// The world as it was when the process died.
+  private func restore(
+    _ snapshot: (files: [String: Data], store: FakeStore.State, account: Account)
+  ) throws {
     crashCount += 1
     for name in ["sqlite", "sqlite-wal", "sqlite-shm"] {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(job.name).\(name)")
@@ -338,7 +463,6 @@ package final class Simulation {
     store.state = snapshot.store
     account = snapshot.account
     try tamper()
-    return nil
   }
 
   /// A publisher's thread that has told its end may hold the last run's checkpoint for an instant,
@@ -355,8 +479,9 @@ package final class Simulation {
   private weak var lastCheckpoint: Checkpoint?
 
   private var isStoppedByRejects = false
+  private var isStoppedByLogs = false
 
-  private func execute() throws -> String? {
+  private func execute(firstBatch: Int64) throws -> String? {
     let now = pick(0...2_000_000_000_000)
     nonisolated(unsafe) let simulation = self
     let checkpoint = try open("a run", now: now, step: { simulation.durableStep() })
@@ -380,6 +505,9 @@ package final class Simulation {
     options.token = { [runCount] in "token of run \(runCount)" }
     options.graceMilliseconds = [0, 3_000, 20_000].randomElement(using: &random) ?? 0
     options.failpoint = { _ in simulation.step() }
+    options.onProgress = { progress in
+      simulation.tellAccount { $0.committed(firstBatch + Int64(progress.batchCount) - 1) }
+    }
     if chance(20) { options.maxBatches = Int(pick(1...3)) }
     if runCount % 9 == 4 { options.maxDurationMilliseconds = Int64(runCount) }
     if isCalm { (options.maxBatches, options.maxDurationMilliseconds) = (nil, nil) }
@@ -398,8 +526,9 @@ package final class Simulation {
       options: options, logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
     let (summary, errors) = run.execute()
     batchCount += summary.batchCount
-    let others = errors.filter { !isStopByRejects($0) }
-    isStoppedByRejects = others.count < errors.count
+    isStoppedByRejects = errors.contains(where: isStopByRejects)
+    isStoppedByLogs = errors.contains(where: isStopByLogs)
+    let others = errors.filter { !isStopByRejects($0) && !isStopByLogs($0) }
     if let error = others.first(where: { isCalm || $0.code != .unreachable }) {
       return "a \(isCalm ? "calm " : "")run failed with \(error.code): \(error)"
     }
@@ -412,6 +541,10 @@ package final class Simulation {
   private func isStopByRejects(_ error: RunError) -> Bool {
     guard case .batch(let fault) = error, case .rejects = fault.problem else { return false }
     return true
+  }
+
+  private func isStopByLogs(_ error: RunError) -> Bool {
+    if case .logsReplaced = error { true } else { false }
   }
 
   /// What a crash leaves where the sabotage says so.
@@ -427,6 +560,8 @@ package final class Simulation {
     case .backfillIsForgotten:
       try edit("DELETE FROM backfill_ranges; UPDATE backfills SET state = 'done'")
     case .backfilledRangesAreForgotten: try edit("DELETE FROM backfilled")
+    case .fingerprintsAreForgotten:
+      try edit("UPDATE partitions SET fingerprint_offset = NULL, fingerprint = NULL")
     default: break
     }
   }
@@ -455,8 +590,8 @@ package final class Simulation {
       return "backfill \(open.number) is still open"
     }
     for (partition, log) in logs {
-      let next = claim.partitions[partition]?.next
-      if next != log.end {
+      let next = claim.partitions[account.current(partition)]?.next
+      if next != log.end && next != account.decisions[partition]?.kept {
         return "\(partition): next offset \(next.map(String.init) ?? "none") of \(log.end)"
       }
     }
@@ -470,7 +605,68 @@ package final class Simulation {
   }
 
   private func expectation(_ batches: [Claim.Batch]) -> Expectation {
-    Expectation(drawn, batches: batches, accepted: account.accepted) { logs[$0]?.messages ?? [] }
+    Expectation(drawn, batches: batches, accepted: account.accepted, log: messages)
+  }
+
+  /// Which of the logs that a partition has had it has now.
+  private func era(of partition: PartitionID) -> Int { former[partition]?.count ?? 0 }
+
+  /// What a batch found in a partition.
+  private func messages(_ partition: PartitionID, readBy batch: Int64) -> [DrawnMessage?] {
+    let now = logs[partition]?.messages ?? []
+    guard let era = eras[batch]?[partition], let all = former[partition], era < all.count else {
+      return now
+    }
+    return all[era]
+  }
+
+  /// Where a replaced log was read that could have been noticed, was not noticed, or was noticed
+  /// where nobody replaced it.
+  ///
+  /// - Parameter first: The first batch of the run at hand.
+  private func differenceOfLogs(_ claim: Claim, first: Int64) -> String? {
+    for batch in claim.batches where batch.number >= first {
+      eras[batch.number] = logs.keys.reduce(into: [:]) { $0[$1] = era(of: $1) }
+    }
+    for (partition, log) in logs.sorted(by: { $0.key < $1.key }) {
+      let name = account.current(partition)
+      guard let next = claim.partitions[name]?.next else { continue }
+      let decision = account.decisions[partition]
+      if claim.undecided.contains(name), era(of: partition) == decision?.era ?? 0 {
+        return "\(partition): nobody has replaced its log"
+      }
+      let isOther = hasOtherMessage(partition, log, claim, first: first)
+      let read = claim.batches.first { batch in
+        batch.number >= first && batch.ranges.contains { $0.partition == partition }
+      }
+      if let read, isOther { return "batch \(read.number) read \(partition), a replaced log" }
+      if !isCalm || isStoppedByRejects || claim.undecided.contains(name) { continue }
+      if log.end < next, decision?.kept != next { return "\(partition): ends unnoticed" }
+      let isWanted =
+        log.end > next || claim.backfills.flatMap(\.left).contains { $0.partition == name }
+      if isOther && isWanted { return "\(partition): was replaced unnoticed" }
+    }
+    return nil
+  }
+
+  /// Whether the log holds another message where the newest one was read before the run at hand.
+  private func hasOtherMessage(
+    _ partition: PartitionID, _ log: Log, _ claim: Claim, first: Int64
+  ) -> Bool {
+    var mark: (offset: Offset, message: DrawnMessage)?
+    let decided = account.decisions[partition]?.batch ?? 0
+    for batch in claim.batches where batch.number < first && batch.number > decided {
+      if batch.backfill != nil && mark != nil { continue }
+      guard let range = batch.ranges.first(where: { $0.partition == partition }) else { continue }
+      let messages = messages(partition, readBy: batch.number)
+      for offset in range.from..<range.to where offset < messages.count {
+        if let message = messages[Int(offset)] { mark = (offset, message) }
+      }
+    }
+    guard let mark, mark.offset >= log.low, mark.offset < log.end,
+      let found = log.messages[Int(mark.offset)]
+    else { return false }
+    return !found.isSame(as: mark.message)
   }
 
   private func differenceOfObjects(_ expectation: Expectation) throws -> String? {
@@ -510,6 +706,7 @@ package final class Simulation {
         let bytes = text ?? data.map { [UInt8]($0) }
         let (isNew, _) = found.insert(
           .init(
+            batch: Int64(key.filter(\.isNumber)) ?? 0,
             partition: PartitionID(source: source, topic: topic, partition: Int32(partition)),
             offset: Int64(offset),
             record: record, bytes: bytes))

@@ -1,24 +1,24 @@
-import Engine
+package import Engine
 
 /// Takes a publisher's steps on the run's own thread, now and then some of them: what the two do is
 /// interleaved, and the same seed interleaves it the same way.
-final class SteppingExecutor: PublishingExecutor {
+package final class SteppingExecutor: PublishingExecutor {
   private var step: (@Sendable () -> PublishingStep)?
   private let stepCount: () -> Int
 
   /// - Parameter stepCount: How many steps to take now.
-  init(stepCount: @escaping () -> Int) { self.stepCount = stepCount }
+  package init(stepCount: @escaping () -> Int) { self.stepCount = stepCount }
 
-  func start(_ step: @escaping @Sendable () -> PublishingStep) {
+  package func start(_ step: @escaping @Sendable () -> PublishingStep) {
     self.step = step
     wake()
   }
 
-  func wake() {
+  package func wake() {
     for _ in 0..<stepCount() { if step?() != .worked { return } }
   }
 
-  func finish() {
+  package func finish() {
     while step?() == .worked {}
     step = nil
   }
