@@ -173,7 +173,11 @@ let package = Package(
     tests(
       "TrancheTests", ["tranche", "Checkpoints", "Engine", "Jobs", "Windows", "TestSupport"]),
     tests(
-      "SystemTests", ["TestSupport", "ObjectStorage", "Checkpoints"],
+      "SystemTests",
+      [
+        "Checkpoints", "Engine", "Jobs", "ObjectStorage", "Offsets", "Simulation", "TestSupport",
+        "Wiring", logging,
+      ],
       exclude: [
         "release-0.1", "oracle.py", "clickhouse.py", "metrics.py", "full_disk.sh",
         "filling_disk.sh",

@@ -96,7 +96,7 @@ struct BackfillCommand: ParsableCommand {
     try options.exiting(job) { job, started in
       let folder = try self.job.checkpointFolder(of: job)
       if list { return try listRequests(job, folder) }
-      let failpoint = options.failpoint()
+      let failpoint = options.death.failpoint()
       func open() throws -> Checkpoint {
         try waiting {
           try openExistingCheckpoint(job, folder: folder) { failpoint(.checkpointStep) }

@@ -32,11 +32,10 @@ struct ResetCommand: ParsableCommand {
   @Flag(help: "Delete the objects of the old state that the new one does not write again.")
   var deleteObjects = false
 
-  @Option(name: .customLong("die-at-step"), help: .hidden)
-  var dieAtStep: Int?
+  @OptionGroup var death: DeathOption
 
   func run() throws {
-    let failpoint = Failpoints(dieAtStep: dieAtStep).pass
+    let failpoint = death.failpoint()
     try exiting(job) {
       let job = try self.job.load()
       let folder = try self.job.checkpointFolder(of: job)

@@ -39,6 +39,7 @@ struct ResolveCommand: ParsableCommand {
   @Option(help: "The source's name; optional if the job has only one.") var source: String?
   @Option(help: "The topic, for --restart, --keep and --gap.") var topic: String?
   @Option(help: "The partition's number; without it, the whole topic.") var partition: Int32?
+  @OptionGroup var death: DeathOption
 
   private var replacedLogChoice: ReplacedLogChoice? {
     restart ? .restart : keep ? .keep : gap ? .gap : nil
@@ -60,8 +61,10 @@ struct ResolveCommand: ParsableCommand {
   func run() throws {
     try exiting(job) {
       let job = try self.job.load()
+      let failpoint = death.failpoint()
       let checkpoint = try openExistingCheckpoint(
-        job, folder: try self.job.checkpointFolder(of: job))
+        job, folder: try self.job.checkpointFolder(of: job)
+      ) { failpoint(.checkpointStep) }
       if acceptRejects {
         try acceptRejects(checkpoint)
       } else if let replacedLogChoice {

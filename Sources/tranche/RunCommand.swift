@@ -38,7 +38,7 @@ struct RunCommand: ParsableCommand {
 
   func run() throws {
     try options.exiting(job) { job, started in
-      let failpoint = options.failpoint()
+      let failpoint = options.death.failpoint()
       let checkpoint = try openCheckpoint(
         job, folder: try self.job.checkpointFolder(of: job), mode: mode, isQuiet: options.quiet
       ) {

@@ -32,8 +32,7 @@ struct RunFlags: ParsableArguments {
 
   @OptionGroup var metrics: MetricsOption
 
-  @Option(name: .customLong("die-at-step"), help: .hidden)
-  var dieAtStep: Int?
+  @OptionGroup var death: DeathOption
 
   func validate() throws {
     if quiet && (json || profile || verbose) {
@@ -41,8 +40,6 @@ struct RunFlags: ParsableArguments {
     }
     try validateGrace(grace)
   }
-
-  func failpoint() -> @Sendable (Failpoint) -> Void { Failpoints(dieAtStep: dieAtStep).pass }
 
   /// What `--json` prints of a command that failed before there was a run to sum up.
   ///
@@ -154,22 +151,6 @@ func validateGrace(_ seconds: Int64) throws {
 struct RunStart {
   let instant = ContinuousClock.now
   let metrics: RunMetrics?
-}
-
-/// Ends the process by SIGKILL at the n-th durable step, for the tests that kill the shipped binary
-/// everywhere.
-final class Failpoints: Sendable {
-  private let stepsLeft: Mutex<Int?>
-
-  init(dieAtStep: Int?) { stepsLeft = Mutex(dieAtStep) }
-
-  @Sendable func pass(_ failpoint: Failpoint) {
-    stepsLeft.withLock { stepsLeft in
-      guard let left = stepsLeft else { return }
-      stepsLeft = left - 1
-      if left == 1 { kill(getpid(), SIGKILL) }
-    }
-  }
 }
 
 /// One line on the terminal, rewritten at most ten times a second.

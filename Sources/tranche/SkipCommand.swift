@@ -26,6 +26,7 @@ struct SkipCommand: ParsableCommand {
   @Option(help: "The offset after the last one to pass over.") var to: Int64?
   @Flag(help: "Pass over the next messages that cannot be decoded, however many there are.")
   var undecodable = false
+  @OptionGroup var death: DeathOption
 
   func validate() throws {
     if undecodable {
@@ -45,8 +46,10 @@ struct SkipCommand: ParsableCommand {
       let job = try self.job.load()
       let (index, cluster) = try job.cluster(named: source)
       let identifier = PartitionID(source: cluster.name, topic: topic, partition: partition)
+      let failpoint = death.failpoint()
       let checkpoint = try openExistingCheckpoint(
-        job, folder: try self.job.checkpointFolder(of: job))
+        job, folder: try self.job.checkpointFolder(of: job)
+      ) { failpoint(.checkpointStep) }
       let source = try makeSource(job.clusters[index], of: job)
       let gap: PartitionRange
       if let from, let to {

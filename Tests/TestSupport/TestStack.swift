@@ -161,10 +161,11 @@ package func execute(
 package final class TemporaryFolder: Sendable {
   package let path: String
 
-  package init() throws {
-    path =
-      FileManager.default.temporaryDirectory.appendingPathComponent("tranche-" + UUID().uuidString)
-      .path
+  /// - Parameter inMemory: Where a death is one of the process alone, which keeps what the kernel
+  ///   holds, a disk would only take time.
+  package init(inMemory: Bool = false) throws {
+    let parent = inMemory ? "/dev/shm" : FileManager.default.temporaryDirectory.path
+    path = "\(parent)/tranche-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
   }
 
