@@ -136,7 +136,8 @@ let package = Package(
       ]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(
-      "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"], exclude: ["json_verdicts.py"]
+      "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"],
+      exclude: ["json_records.py", "json_verdicts.py"]
     ),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),
     tests(
