@@ -1,4 +1,5 @@
 # make run         the example job on a local broker and S3 server, from nothing
+# make clickhouse  from ClickHouse to ClickHouse, with the same results from both, from nothing
 # make test        everything: packages, lint, unit and system tests on real servers
 # make deb-test    installs the package on a machine as new, runs a job there, removes it
 # make mutants     breaks the product on purpose, over a hundred times; shows which test sees each
@@ -21,9 +22,9 @@ SHELL := /bin/bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build run test mutants acceptance torture fuzz schedule hostile sanitize bench stack \
-  stack-down format lint golden clean packages test-python install uninstall deb tarball \
-  deb-test
+.PHONY: help build run clickhouse test mutants acceptance torture fuzz schedule hostile sanitize \
+  bench stack stack-down format lint golden clean packages test-python install uninstall deb \
+  tarball deb-test
 
 STACK := Tests/Stack/stack
 TRANCHE := .build/release/tranche
@@ -107,6 +108,15 @@ run: build stack
 	show find .stack/rclone -type f
 	echo
 	echo "The servers go on running; make stack-down stops them. Their addresses: $(STACK) status"
+
+# Its own topics, objects and checkpoints, new ones each time.
+clickhouse: build stack
+	@Tests/Stack/install-python Tests/Stack/clickhouse.txt .stack/python-clickhouse
+	eval "$$($(STACK) status)"
+	export TRANCHE=$(TRANCHE)
+	.stack/python-clickhouse/bin/python Tests/Stack/circle.py jobs/clickhouse .stack/clickhouse
+	echo
+	echo "The servers go on running; make stack-down stops them. ClickHouse: .stack/clickhouse"
 
 test: lint test-python
 	Tests/Mutants/mutants check

@@ -271,7 +271,10 @@ struct JobReferenceTests {
   @Test("like every job in jobs/ and the README, reads the same in PyYAML")
   func otherReaders() throws {
     var texts = [JobReference.example]
-    for file in ["jobs/api-time-share.yaml", "jobs/batch-share.yaml"] {
+    for file in [
+      "jobs/api-time-share.yaml", "jobs/batch-share.yaml", "jobs/clickhouse/shares-csv.yaml",
+      "jobs/clickhouse/shares-json.yaml",
+    ] {
       texts.append(try committed(file))
     }
     for document in ["README.md", "docs/job-file.md"] {

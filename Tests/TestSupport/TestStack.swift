@@ -46,13 +46,15 @@ package struct TestStack: Sendable {
 
   /// Runs one of the test scripts under `Tests/` and returns what it printed.
   @discardableResult
-  package func python(_ scriptPath: String, _ arguments: [String], input: String = "") throws
-    -> String
-  {
+  package func python(
+    _ scriptPath: String, _ arguments: [String], input: String = "",
+    environment: [String: String] = [:]
+  ) throws -> String {
     let path = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
       .deletingLastPathComponent().appendingPathComponent(scriptPath)
       .path
-    let result = try execute(python, [path] + arguments, input: input)
+    let result = try execute(
+      python, [path] + arguments, input: input, environment: environment)
     guard result.exitCode == 0 else { throw Failure(command: scriptPath, result: result) }
     return result.output
   }
