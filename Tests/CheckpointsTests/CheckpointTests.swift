@@ -817,6 +817,26 @@ extension CheckpointTests {
     #expect(try checkpoint.openIncidents().isEmpty)
   }
 
+  @Test("forgets of a partition that is counted anew whose rejects were accepted, or to be")
+  func restartedRejects() throws {
+    for isAccepted in [true, false] {
+      let folder = try TemporaryFolder()
+      let checkpoint = try started(folder)
+      let stop = RejectStop(
+        batch: 1, record: 0, reason: "badValue", field: nil, text: nil, rule: .share,
+        rejectedCount: 1, judgedCount: 1, maxShare: 0.1)
+      let next = try #require(checkpoint.ledgers[partition]?.nextOffset)
+      try checkpoint.noteRejects(
+        of: BatchPlan(batch: 1, ranges: [range(next, next + 2)]), first: partition, offset: next,
+        stop: stop, now: 0)
+      if isAccepted { #expect(try checkpoint.acceptRejects(now: 0).count == 1) }
+      try checkpoint.noteReplacedLog(partition, logEnd: 0, cause: .logEnded, now: 0)
+      #expect(try checkpoint.restart(partition, from: 0, now: 0))
+      #expect(try checkpoint.acceptRejects(now: 0) == [])
+      #expect(try checkpoint.acceptedRanges() == [])
+    }
+  }
+
   @Test("whose backfills share offsets with what runs count, or with each other, is damaged")
   func damagedBackfills() throws {
     let edits = [

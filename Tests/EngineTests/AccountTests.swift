@@ -112,4 +112,111 @@ struct AccountTests {
     ]
     for (index, claim) in wrong.enumerated() { #expect(problem(claim) != nil, "case \(index)") }
   }
+
+  // MARK: - Backfills
+
+  /// Of [2, 9), of which runs have read [6, 9) after a start at 6; a request is for what lies
+  /// below.
+  private static func backfilled(
+    _ batches: [(range: PartitionRange, backfill: Int64?)], left: [PartitionRange] = [],
+    unheld: [PartitionRange] = [], state: String
+  ) -> Claim {
+    let live = (range: range(6, 9), backfill: Int64?.none)
+    var claim = claim(start: 6, next: 9, batches: ([live] + batches).map { [$0.range] })
+    for (index, batch) in batches.enumerated() {
+      claim.batches[index + 1].backfill = batch.backfill
+    }
+    let counted = batches.map(\.range)
+    claim.backfilled = counted.sorted { $0.from < $1.from }
+    claim.backfills = [
+      .init(
+        number: 1, goesFirst: false, state: state, offsetCount: 3,
+        countedCount: counted.reduce(0) { $0 + $1.count }, left: left, unheld: unheld)
+    ]
+    return claim
+  }
+
+  /// A job that started at 6, and was asked for [3, 6).
+  private static func asked() -> Account {
+    var account = Account(start: .timestamp)
+    account.answered(first, .init(low: 2, end: 9, atStartTime: 6))
+    account.becameDurable()
+    let before = claim(start: 6, next: 9, batches: [[range(6, 9)]])
+    account.ask(1, account.taken([range(3, 20)], of: before) { _ in 2..<9 })
+    return account
+  }
+
+  @Test("every offset of a request is counted once, left, or not held for a reason")
+  func requests() {
+    func problem(_ claim: Claim, _ change: (inout Account) -> Void = { _ in }) -> String? {
+      var account = Self.asked()
+      change(&account)
+      return account.difference(from: claim, maxOffsets: 3)
+    }
+    let whole = (range: Self.range(3, 6), backfill: Int64?(1))
+    let part = (range: Self.range(3, 5), backfill: Int64?(1))
+    let rest = [Self.range(5, 6)]
+    #expect(problem(Self.backfilled([whole], state: "done")) == nil)
+    #expect(problem(Self.backfilled([part], left: rest, state: "open")) == nil)
+    #expect(
+      problem(Self.backfilled([part], state: "cancelled")) { $0.cancel(1, left: rest) } == nil)
+    let removed = Self.backfilled(
+      [(range: Self.range(4, 6), backfill: 1)], unheld: [Self.range(3, 4)], state: "done")
+    #expect(problem(removed) { $0.removed(Self.first, below: 4) } == nil)
+
+    #expect(problem(removed) != nil, "nothing was removed")
+    #expect(problem(Self.backfilled([part], state: "done")) != nil, "an offset is lost")
+    #expect(problem(Self.backfilled([part], left: rest, state: "done")) != nil, "not done")
+    #expect(problem(Self.backfilled([whole], left: rest, state: "open")) != nil, "counted and left")
+    #expect(problem(Self.backfilled([whole, part], state: "done")) != nil, "counted twice")
+    let more = (range: Self.range(2, 5), backfill: Int64?(1))
+    #expect(problem(Self.backfilled([more], left: rest, state: "open")) != nil, "not asked for")
+    #expect(problem(Self.claim(start: 6, next: 9, batches: [[Self.range(6, 9)]])) != nil, "lost")
+    #expect(
+      problem(Self.backfilled([whole], state: "done")) { $0.cancel(1, left: rest) } != nil,
+      "cancelled, and counted all the same")
+  }
+
+  @Test("history waits for new messages that the run knows of, unless it is to go first")
+  func order() {
+    var account = Self.asked()
+    account.beginRun()
+    account.answered(Self.first, .init(low: 2, end: 10, atStartTime: 6))
+    account.committed(2)
+    var claim = Self.backfilled([(range: Self.range(3, 6), backfill: 1)], state: "done")
+    #expect(account.difference(from: claim, maxOffsets: 3) != nil)
+    claim.backfills[0].goesFirst = true
+    #expect(account.difference(from: claim, maxOffsets: 3) == nil)
+    claim.backfills[0].goesFirst = false
+    claim.undecided = [Self.first]
+    #expect(account.difference(from: claim, maxOffsets: 3) == nil)
+  }
+
+  @Test("a partition that is counted anew has an account of its own")
+  func incarnations() {
+    var account = Self.met(.earliest)
+    var claim = Self.claim(start: 2, next: 5, batches: [[Self.range(2, 5)]])
+    #expect(account.difference(from: claim, maxOffsets: 9) == nil)
+    account.restart(Self.first, from: 1, era: 1, claim)
+    // The same offsets again are others.
+    claim.partitions[account.current(Self.first)] = .init(start: 1, next: 4)
+    claim.batches.append(
+      Claim.Batch(
+        number: 2, ranges: [Self.range(1, 4)], offsetCount: 3, recordCount: 0, countedCount: 0,
+        rejectedCount: 0))
+    #expect(account.difference(from: claim, maxOffsets: 9) == nil)
+    claim.batches[1].ranges = [Self.range(5, 8)]
+    #expect(account.difference(from: claim, maxOffsets: 9) != nil)
+  }
+
+  @Test("what was passed over of a replaced log is a gap")
+  func passedOver() {
+    var account = Self.met(.earliest)
+    let before = Self.claim(start: 2, next: 5, batches: [[Self.range(2, 5)]])
+    account.passOver(Self.range(5, 9), era: 1, before)
+    let gap = Claim.Gap(range: Self.range(5, 9), reason: "lost")
+    let after = Self.claim(start: 2, next: 9, batches: [[Self.range(2, 5)]], gaps: [gap])
+    #expect(account.difference(from: after, maxOffsets: 9) == nil)
+    #expect(account.difference(from: before, maxOffsets: 9) != nil)
+  }
 }

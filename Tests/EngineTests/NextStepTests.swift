@@ -430,6 +430,8 @@ struct NextStepTests {
         == .read(
           Self.batch(5, of: 3, Self.range(Self.first, 9, 12), Self.range(Self.second, 1, 4)),
           isRepeated: false))
+    facts.partitions[0].end = PartitionEnd(low: 10, end: 20)
+    #expect(nextStep(facts) == .leaveOut([Self.range(Self.first, 9, 10)], backfill: 3))
     // A partition that is gone, or a shorter log, and a person who said to go on at progress.
     let gone = Self.backfilling {
       $0.partitions[0].end = PartitionEnd(low: 0, end: 10)

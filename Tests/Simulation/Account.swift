@@ -357,7 +357,9 @@ package struct Account {
   }
 
   private func differenceOfGaps(_ claim: Claim) -> String? {
-    for partition in Set(skipped.keys).union(claim.gaps.map(\.range.partition)).sorted() {
+    let partitions = Set(skipped.keys).union(passedOver.keys)
+      .union(claim.gaps.map(\.range.partition))
+    for partition in partitions.sorted() {
       let gaps = claim.gaps.filter { $0.range.partition == partition }
       let claimed = gaps.filter { $0.reason == "skipped" }.map(\.range.range).sorted {
         $0.from < $1.from
@@ -365,6 +367,10 @@ package struct Account {
       let known = (skipped[partition] ?? []).sorted { $0.from < $1.from }
       if claimed != known {
         return "\(partition): the gaps \(claimed) for what was passed over, \(known)"
+      }
+      let lost = gaps.filter { $0.reason != "skipped" }.map(\.range.range)
+      if let gap = passedOver[partition]?.first(where: { !lost.contains($0) }) {
+        return "\(partition): \(gap) was passed over, and no gap says so"
       }
       for gap in gaps
       where gap.reason != "skipped" && gap.range.to > removedBelow[partition] ?? 0

@@ -426,12 +426,10 @@ package final class Simulation {
     stepsToCrash = fails(55) ? Int(pick(1...25)) : Int.max
     snapshot = nil
     account.beginRun()
-    // Before the first run there is no file.
-    let first = runCount == 1 ? 1 : try claim().newestBatch + 1
-    if let problem = try execute(firstBatch: first) { return problem }
+    if let problem = try execute() { return problem }
     let claim = try claim()
     if let problem = account.difference(from: claim, maxOffsets: largestMaxOffsets)
-      ?? differenceOfLogs(claim, first: first)
+      ?? differenceOfLogs(claim, first: firstBatch)
     {
       return problem
     }
@@ -481,7 +479,10 @@ package final class Simulation {
   private var isStoppedByRejects = false
   private var isStoppedByLogs = false
 
-  private func execute(firstBatch: Int64) throws -> String? {
+  /// Of the run at hand.
+  private var firstBatch: Int64 = 1
+
+  private func execute() throws -> String? {
     let now = pick(0...2_000_000_000_000)
     nonisolated(unsafe) let simulation = self
     let checkpoint = try open("a run", now: now, step: { simulation.durableStep() })
@@ -493,6 +494,8 @@ package final class Simulation {
         guard case .locked = error.code else { return "a second run failed with \(error)" }
       }
     }
+    let firstBatch = checkpoint.nextBatch
+    self.firstBatch = firstBatch
     var options = RunOptions(
       clock: { now }, nanoseconds: { simulation.nanoseconds() }, release: "0")
     if !hasPublisherThread {
