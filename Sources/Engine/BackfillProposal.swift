@@ -59,15 +59,19 @@ package struct BackfillProposal: Sendable, Equatable {
     case .beforeStart: want { OffsetRangeSet([OffsetRange(from: 0, to: $0.start)]) }
     case .times: want { _ in OffsetRangeSet([OffsetRange(from: 0, to: .max)]) }
     }
+    wanted = wanted.filter { !$0.value.isEmpty }
     var partitions: [Partition] = []
     for source in sources {
       let asked = wanted.keys.filter { $0.source == source.source }.sorted()
       if asked.isEmpty { continue }
-      let ends = try source.ends(of: asked)
+      let counts = try source.partitionCounts(of: Set(asked.map(\.topic)).sorted())
+      // A topic that was made anew may have fewer partitions: brokers refuse to answer for others.
+      let there = asked.filter { $0.partition < counts[$0.topic] ?? 0 }
+      let ends = try source.ends(of: there)
       var (from, to): ([PartitionID: Offset], [PartitionID: Offset]) = ([:], [:])
       if case .times(let first, let last) = wish {
-        from = try first.map { try source.offsets(at: $0, of: asked) } ?? [:]
-        to = try last.map { try source.offsets(at: $0, of: asked) } ?? [:]
+        from = try first.map { try source.offsets(at: $0, of: there) } ?? [:]
+        to = try last.map { try source.offsets(at: $0, of: there) } ?? [:]
       }
       for partition in asked {
         guard let ledger = ledgers[partition], var offsets = wanted[partition] else { continue }

@@ -196,6 +196,43 @@ struct BackfillProposalTests {
     #expect(try proposal(5_000, nil).partitions.isEmpty)
   }
 
+  @Test("a partition that is gone holds nothing, and the others are backfilled nevertheless")
+  func gone() throws {
+    let cluster = MemoryCluster(identifier: "memory")
+    cluster.create("t", partitionCount: 1)
+    for _ in 0..<10 { cluster.topics["t"]?[0].append([]) }
+    let gone = PartitionID(source: "main", topic: "t", partition: 1)
+    let ledgers = [
+      partition: OffsetLedger(start: 5, nextOffset: 8),
+      gone: OffsetLedger(start: 2, nextOffset: 8),
+    ]
+    func proposal(_ wish: BackfillWish) throws -> BackfillProposal {
+      try BackfillProposal(
+        wish, of: ledgers, where: { _ in true }, in: [MemorySource("main", cluster)])
+    }
+    let early = try proposal(.beforeStart)
+    #expect("\(early.taken)" == "[main/t[0] [0, 5)]")
+    #expect(early.partitions.map(\.partition) == [partition, gone])
+    #expect("\(early.partitions[1].answer.unheld)" == "[0, 2)")
+    #expect("\(try proposal(.times(from: 0, to: nil)).taken)" == "[main/t[0] [0, 5)]")
+    #expect("\(try proposal(.times(from: nil, to: 1)).taken)" == "[main/t[0] [0, 5)]")
+  }
+
+  @Test("a topic of which nothing is wanted is not asked for, though it is gone")
+  func nothingWanted() throws {
+    let other = PartitionID(source: "main", topic: "gone", partition: 0)
+    let cluster = MemoryCluster(identifier: "memory")
+    cluster.create("t", partitionCount: 1)
+    for _ in 0..<10 { cluster.topics["t"]?[0].append([]) }
+    let proposal = try BackfillProposal(
+      .beforeStart,
+      of: [
+        partition: OffsetLedger(start: 5, nextOffset: 8),
+        other: OffsetLedger(start: 0, nextOffset: 8),
+      ], where: { _ in true }, in: [MemorySource("main", cluster)])
+    #expect("\(proposal.taken)" == "[main/t[0] [0, 5)]")
+  }
+
   @Test("a partition that the job has not read is named")
   func unknown() throws {
     let cluster = MemoryCluster(identifier: "memory")

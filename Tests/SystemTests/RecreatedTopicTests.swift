@@ -185,6 +185,52 @@ struct RecreatedTopicTests {
     Issue.record("still dying")
   }
 
+  @Test("backfills what it holds, also where a partition is gone and had a gap")
+  func backfill() throws {
+    let scenario = try Scenario()
+    try write(scenario)
+    let broker = scenario.stack.broker
+    func create(_ partitions: Int) -> [String: any Sendable] {
+      ["op": "create", "topic": scenario.topic, "partitions": partitions]
+    }
+    try scenario.stack.kafka(
+      broker,
+      [create(2)] + rows(scenario, "old", 0..<4) + rows(scenario, "old", 0..<4, partition: 1))
+    #expect(try scenario.run().exitCode == 0)
+    try scenario.stack.kafka(
+      broker, rows(scenario, "old", 4..<7) + rows(scenario, "old", 4..<7, partition: 1))
+    for partition in ["0", "1"] {
+      let skip = try scenario.tranche(
+        "skip", "job.yaml", "--topic", scenario.topic, "--partition", partition, "--from", "4",
+        "--to", "6")
+      #expect(skip.exitCode == 0, "\(skip.errors)")
+    }
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try counted(scenario) == 10)
+    try scenario.stack.kafka(
+      broker,
+      [["op": "delete_topic", "topic": scenario.topic], create(1)] + rows(scenario, "new", 0..<9))
+    for _ in 0..<2 {
+      #expect(try scenario.run().exitCode == 76)
+      #expect(
+        try scenario.tranche("resolve", "job.yaml", "--topic", scenario.topic, "--keep").exitCode
+          == 0)
+    }
+    #expect(try scenario.run().exitCode == 0)
+    #expect(try counted(scenario) == 12)
+    let gaps = try scenario.tranche("backfill", "job.yaml", "--gaps")
+    #expect(gaps.exitCode == 0, "\(gaps.errors)")
+    #expect(gaps.output.contains("[1]  [4, 6)"), "\(gaps.output)")
+    #expect(gaps.output.contains("the broker does not hold it"), "\(gaps.output)")
+    #expect(try counted(scenario) == 14)
+    for arguments in [["--before-start"], ["--from-time", "2026-11-23T10:00:00Z"]] {
+      let again = try scenario.stack.tranche(
+        ["backfill", "job.yaml"] + arguments, in: scenario.folder.path)
+      #expect(again.exitCode == 0, "\(again.errors)")
+    }
+    #expect(try counted(scenario) == 14)
+  }
+
   @Test("keeps the other topics from nothing where the job passes over lost data")
   func otherTopics() throws {
     let scenario = try Scenario()
