@@ -1,3 +1,4 @@
+package import Checkpoints
 internal import Jobs
 internal import Offsets
 
@@ -11,6 +12,25 @@ func listPartitions(
       PartitionID(source: cluster.name, topic: topic, partition: $0)
     }
   }.sorted()
+}
+
+/// Meets the brokers of a cluster before a person's command stores offsets that they tell.
+///
+/// - Parameter topics: Of the cluster; at least one.
+/// - Throws: `SourceError`; `CheckpointError` where the checkpoint's offsets are another cluster's.
+package func confirmCluster(
+  of source: any MessageSource, topics: [String], in checkpoint: Checkpoint
+) throws {
+  _ = try source.partitionCounts(of: topics)
+  try confirmCluster(of: source, in: checkpoint)
+}
+
+/// Metadata has to come first: librdkafka learns the cluster's id with it, and waits up to a second
+/// for it otherwise.
+func confirmCluster(of source: any MessageSource, in checkpoint: Checkpoint) throws {
+  if let clusterID = try source.clusterID() {
+    try checkpoint.confirmCluster(source: source.source, clusterID: clusterID)
+  }
 }
 
 /// Asks a cluster for the ends of its partitions, and where to start those that are met for the

@@ -151,12 +151,8 @@ package final class Run {
     do {
       for cluster in job.clusters {
         let source = source(cluster.name)
-        // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for
-        // it otherwise.
         let listed = try listPartitions(of: cluster, source)
-        if let clusterID = try source.clusterID() {
-          try checkpoint.confirmCluster(source: cluster.name, clusterID: clusterID)
-        }
+        try confirmCluster(of: source, in: checkpoint)
         let (found, starts) = try discover(
           listed, of: cluster, start: job.start, ledgers: checkpoint.ledgers, in: source)
         try checkpoint.start(starts)

@@ -123,12 +123,7 @@ struct BackfillCommand: ParsableCommand {
       }
       let checkpoint = try open()
       for (cluster, source) in zip(job.clusters, sources) {
-        // Metadata first: librdkafka learns the cluster's id with it, and waits up to a second for
-        // it otherwise.
-        _ = try source.partitionCounts(of: cluster.topics)
-        if let identifier = try source.clusterID() {
-          try checkpoint.confirmCluster(source: cluster.name, clusterID: identifier)
-        }
+        try confirmCluster(of: source, topics: cluster.topics, in: checkpoint)
       }
       let proposal = try proposal(job, checkpoint.ledgers, sources)
       let taken = proposal.taken

@@ -106,6 +106,7 @@ struct ResolveCommand: ParsableCommand {
       )
     }
     let source = choice == .keep ? nil : try makeSource(job.clusters[index], of: job)
+    if let source { try confirmCluster(of: source, topics: [topic], in: checkpoint) }
     for partition in open.map(\.partition) {
       let end = try source?.ends(of: [partition])[partition]
       printText("\(partition): \(try decide(choice, partition, checkpoint, end: end))")
@@ -118,7 +119,9 @@ struct ResolveCommand: ParsableCommand {
     end: PartitionEnd?
   ) throws -> String {
     let now = nowMilliseconds()
-    let next = checkpoint.ledgers[partition]?.nextOffset ?? 0
+    guard let next = checkpoint.ledgers[partition]?.nextOffset else {
+      throw CommandError.unread(partition)
+    }
     if choice == .keep {
       _ = try checkpoint.keepProgress(of: partition, now: now)
       return "the job goes on at offset \(next) and does not count lower offsets again"

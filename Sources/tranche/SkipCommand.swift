@@ -51,6 +51,7 @@ struct SkipCommand: ParsableCommand {
         job, folder: try self.job.checkpointFolder(of: job)
       ) { failpoint(.checkpointStep) }
       let source = try makeSource(job.clusters[index], of: job)
+      try confirmCluster(of: source, topics: [topic], in: checkpoint)
       let gap: PartitionRange
       if let from, let to {
         gap = PartitionRange(identifier, OffsetRange(from: from, to: to))

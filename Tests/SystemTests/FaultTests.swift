@@ -320,6 +320,51 @@ struct FaultTests {
     #expect(run.errors.contains("cluster"), "\(run.errors)")
   }
 
+  @Test("on another cluster is refused with 78 by every command that stores what brokers say")
+  func decisionsOnOtherCluster() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,1\n", "2,1\n"])
+    #expect(try scenario.run().exitCode == 0)
+    let create: [String: any Sendable] = [
+      "op": "create", "topic": scenario.topic, "partitions": 1,
+    ]
+    try scenario.stack.kafka(
+      scenario.stack.broker, [["op": "delete_topic", "topic": scenario.topic], create])
+    #expect(try scenario.run().exitCode == 76)
+    func state() throws -> String {
+      let incidents = try execute(
+        "/usr/bin/sqlite3",
+        [scenario.folder.path + "/checkpoints/job.sqlite", "SELECT * FROM incidents"])
+      return try scenario.state() + incidents.output
+    }
+    let before = try state()
+    let mock = try MockCluster(scenario.stack)
+    try mock.tell("create \(scenario.topic) 1")
+    try scenario.stack.kafka(
+      mock.brokers,
+      (0..<4).map { _ -> [String: any Sendable] in
+        ["op": "produce", "topic": scenario.topic, "partition": 0, "value": "1,1\n"]
+      })
+    try scenario.write(
+      kafka:
+        "[{ name: main, properties: { bootstrap.servers: \"\(mock.brokers)\" }, topics: "
+        + "[\(scenario.topic)] }]"
+    )
+    let partition = ["--topic", scenario.topic, "--partition", "0"]
+    for words in [
+      ["resolve", "job.yaml"] + partition + ["--restart"],
+      ["resolve", "job.yaml"] + partition + ["--gap"],
+      ["skip", "job.yaml"] + partition + ["--from", "2", "--to", "3"],
+      ["backfill", "job.yaml"] + partition + ["--from", "0", "--to", "2"],
+    ] {
+      let result = try scenario.stack.tranche(words, in: scenario.folder.path)
+      #expect(result.exitCode == 78, "\(words): \(result)")
+      #expect(result.errors.contains("is another cluster than before"), "\(result.errors)")
+    }
+    #expect(try state() == before)
+  }
+
   @Test(
     """
     that gets another place or format publishes everything there and deletes what stood before, \
