@@ -14,7 +14,8 @@ package struct StoredBackfill: Sendable, Equatable {
   /// Of these, committed. What is neither committed, left nor unheld was cancelled.
   package var countedCount: Int64
   package var state: State
-  /// Offsets that the broker did not hold any more, and that were left out.
+  /// Offsets that were left out, as the broker did not hold them any more, or given up, as their
+  /// log was replaced.
   package var unheld: [PartitionRange]
 }
 

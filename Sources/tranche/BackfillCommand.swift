@@ -262,7 +262,9 @@ struct BackfillCommand: ParsableCommand {
         }, numeric: [0, 3, 4, 5, 6]))
     for stored in all {
       for range in stored.unheld {
-        printText("backfill \(stored.request.number): \(range): the broker did not hold it")
+        printText(
+          "backfill \(stored.request.number): \(range): not read: the broker did not hold it, or "
+            + "its log was replaced")
       }
     }
   }

@@ -197,7 +197,9 @@ struct BackfillTests {
         && run.output.contains("[2] [0, 30)"), "\(run.output)\(run.errors)")
     let list = try backfill(late, "--list")
     #expect(
-      list.output.contains("done") && list.output.contains("[2] [0, 30): the broker did not hold"),
+      list.output.contains("done")
+        && list.output.contains(
+          "[2] [0, 30): not read: the broker did not hold it, or its log was replaced"),
       "\(list.output)")
   }
 
