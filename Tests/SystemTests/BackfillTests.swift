@@ -47,17 +47,6 @@ struct BackfillTests {
     return result.output
   }
 
-  /// What batches made of the records, whatever their order was.
-  private func content(_ scenario: Scenario) throws -> String {
-    try query(
-      scenario,
-      """
-      SELECT * FROM groups ORDER BY 1, 2; SELECT * FROM window_offsets ORDER BY 1, 2;
-      SELECT window, records FROM windows ORDER BY 1;
-      SELECT source, topic, partition, next_offset FROM partitions ORDER BY 1, 2, 3
-      """)
-  }
-
   /// How the content came to be, but for what clocks leave.
   private func history(_ scenario: Scenario) throws -> String {
     try scenario.state()
