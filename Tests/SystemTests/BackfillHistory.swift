@@ -10,11 +10,14 @@ struct KnownTopic: Sendable {
   /// Milliseconds since 1970 UTC of every message, by partition.
   let times: [[Int64]]
   private let values: [[String]]
+  /// The oldest offset that the broker holds, by partition.
+  private let lows: [Offset]
 
   static let start = Int64(Scenario.start)
   static let spanSeconds = 720
 
-  init(_ random: inout SeededRandom) {
+  /// - Parameter isCut: Whether the oldest messages are removed before anybody reads them.
+  init(_ random: inout SeededRandom, isCut: Bool) {
     var values: [[String]] = []
     times = (0..<3).map { _ in
       let count = Int.random(in: 12...36, using: &random)
@@ -28,6 +31,7 @@ struct KnownTopic: Sendable {
       }
     }
     self.values = values
+    lows = times.map { isCut ? Offset.random(in: 1...Offset($0.count / 2), using: &random) : 0 }
   }
 
   /// What makes it, in the words of `kafka_tool.py`.
@@ -43,6 +47,11 @@ struct KnownTopic: Sendable {
         ])
       }
     }
+    for (partition, low) in lows.enumerated() where low > 0 {
+      operations.append([
+        "op": "delete_records", "topic": name, "partition": partition, "before": Int(low),
+      ])
+    }
     return operations
   }
 
@@ -54,10 +63,13 @@ struct KnownTopic: Sendable {
     Dictionary(uniqueKeysWithValues: partitions.map { ($0, Offset(times(of: $0).count)) })
   }
 
+  func low(_ partition: PartitionID) -> Offset { lows[Int(partition.partition)] }
+
   /// The first offset whose message is of an instant or later; the end where none is.
   func firstOffset(at milliseconds: Int64, of partition: PartitionID) -> Offset {
     let times = times(of: partition)
-    return Offset(times.firstIndex { $0 >= milliseconds } ?? times.count)
+    let held = times.indices.dropFirst(Int(low(partition)))
+    return Offset(held.first { times[$0] >= milliseconds } ?? times.count)
   }
 
   private func times(of partition: PartitionID) -> [Int64] { times[Int(partition.partition)] }
@@ -133,7 +145,7 @@ struct BackfillHistory {
       account.answered(
         partition,
         .init(
-          low: 0, end: end,
+          low: topic.low(partition), end: end,
           atStartTime: min(end, topic.firstOffset(at: Self.startTime, of: partition))))
     }
     account.becameDurable()
@@ -299,6 +311,8 @@ struct BackfillHistory {
           to.map { topic.firstOffset(at: $0, of: partition) } ?? .max)
       }
     }
-    return account.taken(ranges, of: before) { 0..<(performer.ends[$0] ?? 0) }
+    return account.taken(ranges, of: before) {
+      topic.low($0)..<max(topic.low($0), performer.ends[$0] ?? 0)
+    }
   }
 }

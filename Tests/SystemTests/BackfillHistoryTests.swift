@@ -21,7 +21,7 @@ struct BackfillHistoryTests {
 
   private static func topics(_ stack: TestStack) throws -> [KnownTopic] {
     var random = SeededRandom(seed: 15)
-    let topics = (0..<topicCount).map { _ in KnownTopic(&random) }
+    let topics = (0..<topicCount).map { KnownTopic(&random, isCut: $0 % 3 == 2) }
     try stack.kafka(stack.broker, topics.flatMap(\.operations))
     return topics
   }

@@ -153,7 +153,8 @@ final class EnginePerformer: CommandPerformer {
     all = topic.ends
     self.ends = [:]
     for (partition, end) in all.sorted(by: { $0.key < $1.key }) {
-      self.ends[partition] = ends?[partition] ?? Offset.random(in: 0...end, using: &self.random)
+      self.ends[partition] =
+        ends?[partition] ?? Offset.random(in: topic.low(partition)...end, using: &self.random)
     }
   }
 
@@ -209,7 +210,8 @@ final class EnginePerformer: CommandPerformer {
     // Meets the partitions, and reads nothing of them.
     try run(checkpoint, source, 0, Death(at: nil, in: folder.path))
     for (partition, end) in ends {
-      let all = OffsetRangeSet([OffsetRange(from: 0, to: end)])
+      let start = checkpoint.ledgers[partition]?.start ?? 0
+      let all = OffsetRangeSet([OffsetRange(from: start, to: end)])
       for gap in all.subtracting(counted[partition] ?? OffsetRangeSet()).ranges {
         try checkpoint.recordGap(PartitionRange(partition, gap), reason: .skipped, now: 0)
       }
