@@ -10,11 +10,13 @@ extension Checkpoint {
 
   /// Random; the same as long as this file lives, and in its copies.
   package func identifier() throws(CheckpointError) -> String {
-    try read { database in
-      try database.checkedRow(
-        of: "checkpoint", "SELECT checkpoint_id FROM checkpoint", identifiedBy: 0
-      ) { try $0.text(0) } ?? ""
-    }
+    try read { try Self.identifier(in: $0) }
+  }
+
+  static func identifier(in database: Database) throws -> String {
+    try database.checkedRow(
+      of: "checkpoint", "SELECT checkpoint_id FROM checkpoint", identifiedBy: 0
+    ) { try $0.text(0) } ?? ""
   }
 
   /// Stores a token before it is written to a place, so that a run after a crash knows it again.

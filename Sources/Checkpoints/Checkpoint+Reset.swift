@@ -5,7 +5,7 @@ internal import Tables
 
 /// What a new state takes along from the one before it, so that it may write to the same place.
 struct Heritage {
-  /// In their order.
+  /// In their order; the old state's id before them.
   var tokens: [String] = []
   /// To be deleted where the new state does not write them.
   var retired: [RetiredObject] = []
@@ -127,7 +127,8 @@ extension Checkpoint {
       )
     }
     var heritage = Heritage()
-    heritage.tokens = try ownerTokens(in: database)
+    // Offsets in the group of `source.commit_group` bear the id.
+    heritage.tokens = try [identifier(in: database)] + ownerTokens(in: database)
     heritage.retired = try retiredObjects(in: database)
     // Also objects that no mark tells of: their run may have died between the put and the mark.
     if deletesObjects { heritage.retired += objects.map(\.object) }

@@ -35,6 +35,18 @@ package protocol MessageSource: AnyObject {
   /// - Parameter ranges: A range may be empty.
   /// - Throws: ``SourceError``, or what `body` throws.
   func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws
+
+  /// What a consumer group has committed of some partitions. Nothing for one where it has not.
+  func committed(
+    of partitions: [PartitionID], in group: String
+  ) throws(SourceError) -> [PartitionID: CommittedOffset]
+  /// Commits offsets to a group from outside of it, for others to see.
+  ///
+  /// - Parameter metadata: What is written beside each of them.
+  /// - Returns: False where consumers take part in the group: it is left as it is then.
+  func commit(
+    _ offsets: [PartitionID: Offset], to group: String, metadata: String
+  ) throws(SourceError) -> Bool
 }
 
 /// Between which offsets a partition can be read now.

@@ -41,6 +41,8 @@ package final class Run {
   private var waitingSince: Int64?
   /// When monitoring is to be told next.
   private var figuresDueAt: Int64 = .min
+  /// Nil where progress is shown in no group.
+  private var display: ProgressDisplay?
 
   /// - Parameters:
   ///   - sources: One per cluster of the job.
@@ -75,9 +77,15 @@ package final class Run {
     do {
       reader = try CheckpointReader(path: checkpoint.path)
       let checkpoint = checkpoint
+      let (identifier, tokens) = (try checkpoint.identifier(), try checkpoint.ownerTokens())
+      display = job.commitGroup.map {
+        ProgressDisplay(
+          ProgressGroup(
+            $0, job: job.name, checkpoint: identifier, formerCheckpoints: tokens),
+          nanoseconds: options.nanoseconds)
+      }
       claim = DestinationClaim(
-        store, job: job.name, checkpoint: try checkpoint.identifier(), token: options.token(),
-        tokens: try checkpoint.ownerTokens(),
+        store, job: job.name, checkpoint: identifier, token: options.token(), tokens: tokens,
         remember: { try checkpoint.addOwnerToken($0, seen: $1) })
       publisher = try Publisher(
         job: job, store: store, claim: claim,
@@ -99,8 +107,9 @@ package final class Run {
       try stopwatch.measure(.discover) { try discoverPartitions() }
       try takeBatches(publisher, executor, reader)
     }
-    // What is left to publish is waited for here.
     if publisher.tell(.finishing) { executor.wake() }
+    summary.progressNotShown = showProgress()
+    // What is left to publish is waited for here.
     executor.finish()
     let published = publisher.outcome
     summary.publishedCount = published.count
@@ -301,6 +310,25 @@ package final class Run {
     return ledger.unreadCount(end: end.end)
   }
 
+  /// Shows in the job's group how far it is, of the partitions that it can read.
+  @discardableResult
+  private func showProgress() -> [ProgressNotShown] {
+    guard let display else { return [] }
+    var offsets: [String: [PartitionID: Offset]] = [:]
+    for found in partitions where found.end != nil {
+      guard let ledger = checkpoint.ledgers[found.partition],
+        !undecidedPartitions.contains(found.partition)
+      else { continue }
+      offsets[found.partition.source, default: [:]][found.partition] = ledger.nextOffset
+    }
+    return stopwatch.measure(.showProgress) {
+      display.show(
+        job.clusters.compactMap { cluster in
+          offsets[cluster.name].map { (source(cluster.name), $0) }
+        })
+    }
+  }
+
   /// Up to the ends that were last asked for, but for what `trigger` holds back on purpose.
   private var isUpToDate: Bool { lag == 0 || summary.heldBackUntil != nil }
 
@@ -344,6 +372,7 @@ package final class Run {
         do {
           try take(plan, pipeline, publisher)
           if publisher.tell(.committed(nanoseconds: options.nanoseconds())) { executor.wake() }
+          if plan.backfill == nil && display?.isDue == true { showProgress() }
           stopwatch.observe(in: &summary.figures.durations)
           tellFigures(publisher)
           offsetLimit = min(job.maxOffsets, offsetLimit * 2)

@@ -22,6 +22,8 @@ package struct RunSummary: Sendable, Equatable {
   /// Until when what is left waits for more; milliseconds since 1970 UTC.
   package var heldBackUntil: Int64?
   package var isStopped = false
+  /// Where the group of `source.commit_group` does not show what was committed.
+  package var progressNotShown: [ProgressNotShown] = []
   /// Of the thread that reads, folds and commits.
   package var runTimes = StepTimes()
   /// Of the thread that renders and publishes beside it.

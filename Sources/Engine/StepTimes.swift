@@ -9,6 +9,8 @@ package struct StepTimes: Sendable, Equatable {
     /// `where`.
     case filter
     case fold, commit, render, encode, publish
+    /// Progress in the group of `source.commit_group`.
+    case showProgress = "show_progress"
     /// HEADs of unsettled objects, deletions of retired ones.
     case settle
 

@@ -11,6 +11,8 @@ package struct Job: Sendable {
   package let clusters: [Cluster]
   package let start: StartPosition
   package let onDataLoss: DataLossPolicy
+  /// The consumer group that shows the job's progress; nil for none.
+  package let commitGroup: String?
   package let format: InputFormat
   /// What is NULL in a CSV field without quotes.
   package let nullTexts: [String]
@@ -237,7 +239,7 @@ extension Job {
       publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
     return Job(
       name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
-      format: self.format, nullTexts: nullTexts, fields: fields,
+      commitGroup: commitGroup, format: self.format, nullTexts: nullTexts, fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
       window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,
       output: output, rejects: rejects ?? self.rejects, limits: limits)

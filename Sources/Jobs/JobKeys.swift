@@ -128,10 +128,12 @@ extension JobKey {
 /// checkpoint and docs/job-file.md are made from it, and state no default and no bound of their
 /// own.
 package enum JobKeys {
-  /// Most bytes of a job's and a cluster's name, of a column's, and of a topic's.
+  /// Most bytes of a job's and a cluster's name, of a column's, and of a topic's or a group's.
   package static let nameByteLimit = 63
   package static let columnNameByteLimit = 64
   package static let topicNameByteLimit = 249
+  /// The group that shows a job's progress where the job file names none.
+  static func defaultGroup(ofJob name: String) -> String { "tranche-\(name)" }
   /// Digits of a decimal.
   package static let decimalPrecisions = 1...18
   /// Days of a duration.
@@ -207,6 +209,14 @@ package enum JobKeys {
       """
       What to do when the broker has deleted unread offsets. `fail` stops the run; `skip` records \
       a gap and goes on.
+      """),
+    JobKey(
+      "source.commit_group", .text, takesReferences: false, default: .value("false"),
+      example: "true",
+      """
+      A consumer group in which Kafka's own tools see how far the job is: `true` for \
+      `\(defaultGroup(ofJob: "NAME"))` with the job's name, or another name. Only for display: no \
+      run reads it.
       """),
     JobKey(
       "source.format", choice(InputFormat.self), .refuse, isRequired: true, example: "csv",

@@ -65,14 +65,9 @@ extension JobParser {
     var topics: [String] = []
     for item in reader.items(entry) {
       guard let topic = reader.string(item) else { continue }
-      // Kafka's Topic.validate: up to 249 of these characters, and neither "." nor "..".
-      let isLegal =
-        (1...JobKeys.topicNameByteLimit).contains(topic.utf8.count) && topic != "." && topic != ".."
-        && topic.allSatisfy { isLetterOrDigit($0) || "._-".contains($0) }
-      if !isLegal {
+      if !isTopicName(topic) {
         reader.fail(
-          item, value: topic, "is not a valid topic name",
-          "Use up to \(JobKeys.topicNameByteLimit) letters, digits, '.', '_' and '-'")
+          item, value: topic, "is not a valid topic name", "Use \(Self.topicNameRule)")
       }
       if topics.contains(topic) {
         reader.fail(item, value: topic, "is listed twice", "List each topic once")
@@ -81,6 +76,31 @@ extension JobParser {
     }
     if topics.isEmpty { reader.fail(entry, "has no topic", "Write [TOPIC, ...]") }
     return topics
+  }
+
+  /// Kafka's Topic.validate: up to 249 of these characters, and neither "." nor "..".
+  private func isTopicName(_ name: String) -> Bool {
+    (1...JobKeys.topicNameByteLimit).contains(name.utf8.count) && name != "." && name != ".."
+      && name.allSatisfy { isLetterOrDigit($0) || "._-".contains($0) }
+  }
+
+  private static let topicNameRule =
+    "up to \(JobKeys.topicNameByteLimit) letters, digits, '.', '_' and '-'"
+
+  /// Kafka takes any text for a group's name; a topic's is one that every tool shows as it is.
+  func commitGroup(_ source: YAMLReader.Object, job: String) -> String? {
+    reader.value(source, "commit_group") { text -> String?? in
+      switch text {
+      case "false": .some(nil)
+      case "true": .some(JobKeys.defaultGroup(ofJob: job))
+      default: isTopicName(text) ? .some(text) : .none
+      }
+    } fault: {
+      (
+        "is not a valid name of a group",
+        "Write true for \(JobKeys.defaultGroup(ofJob: job)), or \(Self.topicNameRule)"
+      )
+    }
   }
 
   func start(_ source: YAMLReader.Object) -> Job.StartPosition {

@@ -47,7 +47,8 @@ struct JobParser {
     let (maxOffsets, holdBack, schedule) = trigger(reader.object(root, "trigger"))
     let base = Job(
       name: name, clusters: clusters(source), start: start(source),
-      onDataLoss: reader.choice(source, "on_data_loss"), format: format,
+      onDataLoss: reader.choice(source, "on_data_loss"),
+      commitGroup: commitGroup(source, job: name), format: format,
       nullTexts: nullTexts(source, format), fields: fields, maxOffsets: maxOffsets,
       holdBack: holdBack, schedule: schedule,
       window: window, where: filter(root, schema), aggregate: aggregate, select: [],

@@ -67,7 +67,7 @@ package enum JobReference {
     hold variables: `${file:${CREDENTIALS_DIRECTORY}/s3-key}` reads a credential that systemd passes
     on. Messages show such a value as the job file has it, never what it stands for. Where a key is
     marked *secret*, no value is printed. `${...}` may not stand in these keys, because the
-    checkpoint keeps their text:
+    checkpoint or the brokers keep their text:
 
     \(keptTexts)
 

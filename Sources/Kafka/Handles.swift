@@ -165,12 +165,22 @@ struct PartitionListHandle: ~Copyable {
   let pointer: UnsafeMutablePointer<rd_kafka_topic_partition_list_t>
 
   /// Nil where there is no memory.
-  init?(_ items: [(partition: PartitionID, offset: Offset)]) {
+  ///
+  /// - Parameter metadata: What is committed beside each offset; nil for nothing.
+  init?(_ items: [(partition: PartitionID, offset: Offset)], metadata: String? = nil) {
     guard let pointer = rd_kafka_topic_partition_list_new(Int32(items.count)) else { return nil }
     self.pointer = pointer
     for (partition, offset) in items {
-      rd_kafka_topic_partition_list_add(pointer, partition.topic, partition.partition)?.pointee
-        .offset = offset
+      guard
+        let item = rd_kafka_topic_partition_list_add(
+          pointer, partition.topic, partition.partition)
+      else { continue }
+      item.pointee.offset = offset
+      if let metadata {
+        // The list frees it.
+        item.pointee.metadata = UnsafeMutableRawPointer(strdup(metadata))
+        item.pointee.metadata_size = metadata.utf8.count
+      }
     }
   }
 
@@ -187,6 +197,14 @@ struct PartitionListHandle: ~Copyable {
   /// What came of the partition at a position.
   subscript(index: Int) -> (offset: Offset, error: rd_kafka_resp_err_t) {
     (pointer.pointee.elems[index].offset, pointer.pointee.elems[index].err)
+  }
+
+  /// What is committed beside the offset at a position.
+  func metadata(_ index: Int) -> String {
+    let item = pointer.pointee.elems[index]
+    guard let bytes = item.metadata else { return "" }
+    return String(
+      decoding: UnsafeRawBufferPointer(start: bytes, count: item.metadata_size), as: UTF8.self)
   }
 }
 

@@ -60,8 +60,11 @@ extension RunSummary {
 
   /// - Parameters:
   ///   - failures: Everything that went wrong, what ended the run first.
+  ///   - warnings: What went wrong beside it.
   ///   - exitCode: The process's.
-  package func jsonText(seconds: Double, failures: [Failure], exitCode: Int32) throws -> String {
+  package func jsonText(
+    seconds: Double, failures: [Failure], warnings: [String] = [], exitCode: Int32
+  ) throws -> String {
     struct Report: Encodable {
       /// Nil where the job file could not be read.
       let job: String?
@@ -78,6 +81,7 @@ extension RunSummary {
       let exit_code: Int32
       let error: String?
       let errors: [Failure]?
+      let warnings: [String]?
     }
     return try jsonLine(
       Report(
@@ -94,7 +98,7 @@ extension RunSummary {
         publisher_ms: publisherTimes.byStep,
         exit_code: exitCode,
         error: failures.isEmpty ? nil : failures.text,
-        errors: failures.isEmpty ? nil : failures))
+        errors: failures.isEmpty ? nil : failures, warnings: warnings.isEmpty ? nil : warnings))
   }
 }
 

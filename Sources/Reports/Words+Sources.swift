@@ -1,5 +1,7 @@
 internal import Checkpoints
-internal import Engine
+package import Engine
+internal import Escaping
+internal import Offsets
 
 /// What to do about clusters and checkpoints; their errors say themselves what happened and where.
 extension Words {
@@ -19,6 +21,28 @@ extension Words {
     case .misconfigured: "Correct the source's properties"
     case .lackOfResources: lackOfResourcesRemedy
     case .other: "Look at the broker's log, and try again"
+    }
+  }
+
+  /// Why a group does not show a job's progress; for a run that went well all the same.
+  package func text(of warning: ProgressNotShown) -> String {
+    let (name, group) = (ForeignText.quoted(warning.group), "source.commit_group")
+    let place = "source \(warning.source), group \(name)"
+    let effect = "The job's progress is not shown there"
+    switch warning.problem {
+    case .refused(.isInUse):
+      return sentence(
+        "\(place): consumers take part in it", effect, "Name a group of the job's own in \(group)")
+    case .refused(.isAnothers(let partition, let metadata)):
+      let mark = metadata.isEmpty ? "nothing" : "\"\(ForeignText.quoted(metadata))\""
+      return sentence(
+        "\(place): the offset of \(partition) is not this job's: beside it stands \(mark)", effect,
+        "Name a group of the job's own in \(group); or, if nobody needs its offsets, delete it: "
+          + "kafka-consumer-groups --delete --group \(name)")
+    case .source(let error):
+      let rights = "Give the source's user the right to read the group, or leave out \(group)"
+      let isRight = error.code == .refused && error.cause == nil
+      return sentence(error.description, effect, isRight ? rights : remedy(error))
     }
   }
 

@@ -114,6 +114,10 @@ package final class MemoryLog {
 package final class MemoryCluster {
   package var identifier: String
   package var topics: [String: [MemoryLog]] = [:]
+  /// What consumer groups have committed, by their names.
+  package var groups: [String: [PartitionID: CommittedOffset]] = [:]
+  /// Groups in which consumers take part.
+  package var groupsInUse: Set<String> = []
 
   package init(identifier: String) { self.identifier = identifier }
 
@@ -212,6 +216,22 @@ package final class MemorySource: MessageSource {
       offsets[partition] = try cluster.log(partition).offset(at: timestampMilliseconds)
     }
     return offsets
+  }
+
+  package func committed(
+    of partitions: [PartitionID], in group: String
+  ) throws(SourceError) -> [PartitionID: CommittedOffset] {
+    (cluster.groups[group] ?? [:]).filter { partitions.contains($0.key) }
+  }
+
+  package func commit(
+    _ offsets: [PartitionID: Offset], to group: String, metadata: String
+  ) throws(SourceError) -> Bool {
+    if cluster.groupsInUse.contains(group) { return false }
+    for (partition, offset) in offsets {
+      cluster.groups[group, default: [:]][partition] = CommittedOffset(offset, metadata: metadata)
+    }
+    return true
   }
 
   package func prepare(_ ranges: [PartitionRange]) throws(SourceError) {

@@ -8,10 +8,16 @@ package import Offsets
 package final class KafkaSource: MessageSource {
   package let source: String
   private let cluster: KafkaCluster
+  private let properties: [String: String]
+  private let observer: ClientObserver
+  /// Made when it is first asked for: most jobs show their progress in none.
+  private var group: KafkaGroup?
   /// For one question to the brokers.
   private let timeoutMilliseconds: Int32 = 20_000
   /// Longest wait for a message that is known to be there.
   private let silenceMilliseconds: Int64 = 30_000
+  /// For one request about a group, which nothing depends on.
+  private let groupTimeoutMilliseconds: Int32 = 3_000
 
   /// - Parameters:
   ///   - logger: Gets librdkafka's log; all of it where the job file sets the property `debug`.
@@ -22,10 +28,12 @@ package final class KafkaSource: MessageSource {
     waits: (@Sendable (String) -> Void)? = nil
   ) throws(SourceError) {
     source = cluster.name
+    properties = cluster.properties
+    observer = ClientObserver(cluster, logger, waits)
     do {
       self.cluster = try KafkaCluster(
         source: cluster.name, properties: cluster.properties, maxOffsetsPerBatch: job.maxOffsets,
-        observer: ClientObserver(cluster, logger, waits))
+        observer: observer)
     } catch {
       throw SourceError(error)
     }
@@ -94,6 +102,36 @@ package final class KafkaSource: MessageSource {
     } catch let error as KafkaError {
       throw SourceError(error)
     }
+  }
+
+  package func committed(
+    of partitions: [PartitionID], in group: String
+  ) throws(SourceError) -> [PartitionID: CommittedOffset] {
+    do {
+      return try self.group(group).committed(
+        of: partitions, timeoutMilliseconds: groupTimeoutMilliseconds)
+    } catch {
+      throw SourceError(error)
+    }
+  }
+
+  package func commit(
+    _ offsets: [PartitionID: Offset], to group: String, metadata: String
+  ) throws(SourceError) -> Bool {
+    do {
+      return try self.group(group).commit(
+        offsets, metadata: metadata, timeoutMilliseconds: groupTimeoutMilliseconds)
+    } catch {
+      throw SourceError(error)
+    }
+  }
+
+  private func group(_ name: String) throws(KafkaError) -> KafkaGroup {
+    if let group, group.name == name { return group }
+    let new = try KafkaGroup(
+      name, source: source, properties: properties, observer: observer)
+    group = new
+    return new
   }
 }
 

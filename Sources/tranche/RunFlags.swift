@@ -119,16 +119,21 @@ struct RunFlags: ParsableArguments {
     failpoint(.runEnded)
     if isWatched { printProgress("\r\u{1B}[K") }
     let seconds = (ContinuousClock.now - started.instant) / .seconds(1)
-    let failures = errors.isEmpty ? [] : Words(jobArguments: commandLine()).failures(errors)
+    let hasWorked = errors.isEmpty && summary.progressNotShown.isEmpty
+    let words = hasWorked ? nil : Words(jobArguments: commandLine())
+    let failures = words?.failures(errors) ?? []
+    let warnings = summary.progressNotShown.compactMap { words?.text(of: $0) }
     let exitCode =
       errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
     if json {
       printExact(
-        try summary.jsonText(seconds: seconds, failures: failures, exitCode: exitCode))
+        try summary.jsonText(
+          seconds: seconds, failures: failures, warnings: warnings, exitCode: exitCode))
     } else if !quiet && (errors.isEmpty || summary.didAnything) {
       printText(summary.text(seconds: seconds, place: job.output.destination.text))
     }
     if profile && !json { printText(summary.profileText(seconds: seconds)) }
+    for warning in warnings { printError("warning: \(warning)") }
     for failure in failures { printError("tranche: \(failure.message)") }
     // While this run has the job's lock: the next one's metrics go on from these.
     withExtendedLifetime(checkpoint) { started.metrics?.end(exitCode, summary.figures) }

@@ -265,6 +265,7 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
             topics: [t, u]
         start: earliest
         on_data_loss: fail
+        commit_group: false
         format: csv
         fields: { k: int32, v: int64, at: "timestamp(unix_seconds)", name: string }
       trigger: { max_offsets: 10, min_offsets: 1, max_delay: 15m, cron: "0 5 * * *", \
@@ -373,6 +374,9 @@ extension KeyChange {
       KeyChange("source.start", "start: earliest", "start: latest", .nothing),
       addedLater,
       KeyChange("source.on_data_loss", "on_data_loss: fail", "on_data_loss: skip", skipsLoss),
+      KeyChange(
+        "source.commit_group", "commit_group: false", "commit_group: true",
+        seen { $0.groups == ["tranche-keys"] && $1.groups.isEmpty }),
       KeyChange(
         "source.format", "format: csv\n  fields", "format: json\n  fields",
         .refused(naming: "source.format")),
@@ -628,6 +632,8 @@ struct Outcome: CustomStringConvertible {
   var publishedCount = 0
   var resultCount = 0
   var heldBackUntil: Int64?
+  /// Consumer groups of the main cluster.
+  var groups: [String] = []
 
   var description: String {
     "\(batchCount) batches, \(recordCount) records, \(rejectedCount) rejected and "
@@ -741,6 +747,7 @@ final class Bench {
       outcome.error = words.text(of: error)
       outcome.errorCode = error.code
     }
+    outcome.groups = main.groups.keys.sorted()
     let all = places.all.values.flatMap(\.self)
     outcome.keptRejectCount = all.filter {
       $0.key.contains("_rejects/") || $0.key.contains("/rejects/")

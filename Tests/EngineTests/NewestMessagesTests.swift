@@ -91,8 +91,8 @@ struct NewestMessagesTests {
 }
 
 /// Does something before it is read for the first time.
-private final class ShrinkingSource: MessageSource {
-  private let inner: MemorySource
+private final class ShrinkingSource: ForwardingSource {
+  let inner: MemorySource
   private var shrink: (() -> Void)?
 
   init(_ inner: MemorySource, _ shrink: @escaping () -> Void) {
@@ -100,23 +100,6 @@ private final class ShrinkingSource: MessageSource {
     self.shrink = shrink
   }
 
-  var source: String { inner.source }
-  func clusterID() throws(SourceError) -> String? { try inner.clusterID() }
-  func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
-    try inner.partitionCounts(of: topics)
-  }
-  func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
-    try inner.ends(of: partitions)
-  }
-  func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
-    try inner.highWatermarks(of: partitions)
-  }
-  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID])
-    throws(SourceError) -> [PartitionID: Offset]
-  {
-    try inner.offsets(at: timestampMilliseconds, of: partitions)
-  }
-  func prepare(_ ranges: [PartitionRange]) throws(SourceError) { try inner.prepare(ranges) }
   func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws {
     shrink?()
     shrink = nil

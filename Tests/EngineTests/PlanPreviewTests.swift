@@ -10,8 +10,8 @@ import Testing
 import Trials
 
 /// A cluster in memory that tells which ranges were read.
-private final class ListeningSource: MessageSource {
-  private let inner: MemorySource
+private final class ListeningSource: ForwardingSource {
+  let inner: MemorySource
   private(set) var ranges: [PartitionRange] = []
   /// Called before the n-th read, from 1.
   var beforeRead: (Int) throws -> Void = { _ in }
@@ -19,23 +19,6 @@ private final class ListeningSource: MessageSource {
 
   init(_ cluster: MemoryCluster) { inner = MemorySource("main", cluster) }
 
-  var source: String { inner.source }
-  func clusterID() throws(SourceError) -> String? { try inner.clusterID() }
-  func partitionCounts(of topics: [String]) throws(SourceError) -> [String: Int32] {
-    try inner.partitionCounts(of: topics)
-  }
-  func ends(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: PartitionEnd] {
-    try inner.ends(of: partitions)
-  }
-  func highWatermarks(of partitions: [PartitionID]) throws(SourceError) -> [PartitionID: Offset] {
-    try inner.highWatermarks(of: partitions)
-  }
-  func offsets(at timestampMilliseconds: Int64, of partitions: [PartitionID])
-    throws(SourceError) -> [PartitionID: Offset]
-  {
-    try inner.offsets(at: timestampMilliseconds, of: partitions)
-  }
-  func prepare(_ ranges: [PartitionRange]) throws(SourceError) { try inner.prepare(ranges) }
   func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws {
     readCount += 1
     try beforeRead(readCount)

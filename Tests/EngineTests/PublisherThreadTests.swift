@@ -33,6 +33,12 @@ struct PublisherThreadTests {
       -> [PartitionID: Offset]
     { [:] }
     func prepare(_ ranges: [PartitionRange]) throws(SourceError) {}
+    func committed(
+      of partitions: [PartitionID], in group: String
+    ) throws(SourceError) -> [PartitionID: CommittedOffset] { [:] }
+    func commit(
+      _ offsets: [PartitionID: Offset], to group: String, metadata: String
+    ) throws(SourceError) -> Bool { true }
     func read(
       _ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void
     ) throws {

@@ -38,6 +38,12 @@ private final class UnreachableSource: MessageSource {
   func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws {
     throw error
   }
+  func committed(
+    of partitions: [PartitionID], in group: String
+  ) throws(SourceError) -> [PartitionID: CommittedOffset] { throw error }
+  func commit(
+    _ offsets: [PartitionID: Offset], to group: String, metadata: String
+  ) throws(SourceError) -> Bool { throw error }
 }
 
 /// Cannot start a thread.

@@ -187,6 +187,10 @@ struct JobFileTests {
         "source.kafka[0].topics[1]: \"orders\" is listed twice"),
       Fault("topics: [orders]", "topics: [\"or ders\"]", "\"or ders\" is not a valid topic name"),
       Fault(
+        "  format: csv\n", "  commit_group: \"a b\"\n  format: csv\n",
+        "source.commit_group: \"a b\" is not a valid name of a group. Write true for "
+          + "tranche-calls, or up to 249 letters, digits, '.', '_' and '-'"),
+      Fault(
         "sasl.password:", "group.id:",
         "source.kafka[0].properties.group.id: is reserved: no consumer group decides what is read"),
       Fault("bootstrap.servers:", "client.id:", "does not say where the brokers are"),

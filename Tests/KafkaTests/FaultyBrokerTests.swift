@@ -173,3 +173,76 @@ struct FaultyBrokerTests {
     }
   }
 }
+
+@Suite("A group that shows offsets", .serialized)
+struct KafkaGroupTests {
+  private let mock: MockCluster
+  private let group: KafkaGroup
+  private let partition = PartitionID(source: "main", topic: "t", partition: 0)
+
+  init() throws {
+    mock = try MockCluster(TestStack())
+    try mock.tell("create t 1")
+    group = try KafkaGroup("g", source: "main", properties: ["bootstrap.servers": mock.brokers])
+  }
+
+  /// What somebody waits for, and how long.
+  private func failure(
+    _ body: () throws -> Void
+  ) -> (error: KafkaError?, duration: ContinuousClock.Duration) {
+    let started = ContinuousClock.now
+    do {
+      try body()
+      return (nil, ContinuousClock.now - started)
+    } catch {
+      return (error as? KafkaError, ContinuousClock.now - started)
+    }
+  }
+
+  @Test(
+    "is refused to a user without rights, soon, whichever request they are missing for",
+    arguments: [10, 9, 8])
+  func rights(request: Int) throws {
+    // FindCoordinator, OffsetFetch and OffsetCommit: GROUP_AUTHORIZATION_FAILED.
+    try mock.tell("errors \(request)" + String(repeating: " 30", count: 50))
+    let (error, duration) = failure {
+      _ = try group.committed(of: [partition], timeoutMilliseconds: 20_000)
+      _ = try group.commit([partition: 5], metadata: "m", timeoutMilliseconds: 20_000)
+    }
+    #expect(error?.code == .refused && error?.place.hasSuffix(", group g") == true)
+    #expect(error?.reason == "Broker: Group authorization failed" && duration < .seconds(10))
+  }
+
+  @Test("takes no offsets where the broker knows no such member, which is no error")
+  func members() throws {
+    try mock.tell("errors 8 25")
+    #expect(try group.commit([partition: 5], metadata: "m", timeoutMilliseconds: 20_000) == false)
+    #expect(try group.commit([partition: 5], metadata: "m", timeoutMilliseconds: 20_000))
+  }
+
+  @Test("survives the loss of its coordinator, and is let go within seconds")
+  func coordinatorDown() throws {
+    func show(_ group: KafkaGroup) throws {
+      _ = try group.committed(of: [partition], timeoutMilliseconds: 1_000)
+      _ = try group.commit([partition: 5], metadata: "m", timeoutMilliseconds: 1_000)
+    }
+    try show(group)
+    for broker in 1...3 { try mock.tell("down \(broker)") }
+    for _ in 0..<2 {
+      let (error, duration) = failure { try show(group) }
+      #expect(error?.code == .unreachable && duration < .seconds(5), "\(error.debugDescription)")
+    }
+    let (_, duration) = failure {
+      let other = try KafkaGroup(
+        "g", source: "main", properties: ["bootstrap.servers": mock.brokers])
+      _ = try other.commit([partition: 5], metadata: "m", timeoutMilliseconds: 100)
+    }
+    #expect(duration < .seconds(10))
+    for broker in 1...3 { try mock.tell("up \(broker)") }
+    _ = try group.committed(of: [partition], timeoutMilliseconds: 20_000)
+    #expect(try group.commit([partition: 7], metadata: "m", timeoutMilliseconds: 20_000))
+    #expect(
+      try group.committed(of: [partition], timeoutMilliseconds: 20_000)
+        == [partition: CommittedOffset(7, metadata: "m")])
+  }
+}

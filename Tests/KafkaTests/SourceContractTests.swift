@@ -120,6 +120,31 @@ struct SourceContractTests {
     }
   }
 
+  @Test(
+    "commits offsets of a group for others to see, beside those there", arguments: Kind.allCases)
+  func groups(kind: Kind) throws {
+    let bench = try kind.bench(partitionCount: 2)
+    try bench.append(LogPiece.records(0..<5), to: 0)
+    let group = uniqueName("group")
+    let partitions = [bench.partition(0), bench.partition(1)]
+    func committed() throws -> [PartitionID: CommittedOffset] {
+      try bench.source.committed(of: partitions, in: group)
+    }
+    func commit(_ offsets: [PartitionID: Offset], _ metadata: String) throws -> Bool {
+      try bench.source.commit(offsets, to: group, metadata: metadata)
+    }
+    #expect(try committed() == [:])
+    #expect(try commit([partitions[0]: 5], "tranche ü"))
+    #expect(try committed() == [partitions[0]: CommittedOffset(5, metadata: "tranche ü")])
+    #expect(try commit([partitions[0]: 3, partitions[1]: 0], "x"))
+    #expect(try commit([partitions[1]: 0], ""))
+    #expect(
+      try committed() == [
+        partitions[0]: CommittedOffset(3, metadata: "x"),
+        partitions[1]: CommittedOffset(0, metadata: ""),
+      ])
+  }
+
   // MARK: - Ranges
 
   @Test("delivers exactly the offsets of a range, in any order of ranges", arguments: Kind.allCases)

@@ -233,6 +233,41 @@ struct WordsTests {
     #expect(text?.contains("\"errors\":[{\"code\":\"unreachable\",\"message\":") == true)
   }
 
+  @Test("say why a group does not show the progress, and how it would")
+  func progressNotShown() {
+    func text(_ problem: ProgressNotShown.Problem) -> String {
+      Self.words.text(of: ProgressNotShown(group: "g", source: "main", problem))
+    }
+    #expect(
+      text(.refused(.isInUse)) == """
+        source main, group g: consumers take part in it. The job's progress is not shown there. \
+        Name a group of the job's own in source.commit_group.
+        """)
+    #expect(
+      text(.refused(.isAnothers(Self.partition, metadata: "tranche x\n1"))) == #"""
+        source main, group g: the offset of main/t[2] is not this job's: beside it stands \#
+        "tranche x\n1". The job's progress is not shown there. Name a group of the job's own in \#
+        source.commit_group; or, if nobody needs its offsets, delete it: kafka-consumer-groups \#
+        --delete --group g.
+        """#)
+    #expect(
+      text(.refused(.isAnothers(Self.partition, metadata: ""))).contains("beside it stands nothing")
+    )
+    #expect(
+      text(.source(SourceError(.refused, place: "source main, group g", reason: "no right"))) == """
+        source main, group g: no right. The job's progress is not shown there. Give the source's \
+        user the right to read the group, or leave out source.commit_group.
+        """)
+    #expect(
+      text(.source(SourceError(.unreachable, place: "source main", reason: "no answer"))) == """
+        source main: no answer. The job's progress is not shown there. Are the brokers up, and is \
+        bootstrap.servers right? The run can be tried again.
+        """)
+    let json = try? RunSummary(job: "calls").jsonText(
+      seconds: 1, failures: [], warnings: ["beware"], exitCode: 0)
+    #expect(json?.contains("\"warnings\":[\"beware\"]") == true)
+  }
+
   @Test("name the choices that fit every log of a topic, and one command for all of them")
   func choices() {
     func incident(_ topic: String, _ partition: Int32, _ cause: Incident.Cause) -> Incident {

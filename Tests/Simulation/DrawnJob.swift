@@ -251,7 +251,8 @@ struct DrawnJob: Sendable {
       case .timestamp: "1970-01-01T00:01:00Z"
       }
     lines += [
-      "  start: \(startText)", "  on_data_loss: skip", "  format: \(input.rawValue)", "  fields:",
+      "  start: \(startText)", "  on_data_loss: skip", "  commit_group: true",
+      "  format: \(input.rawValue)", "  fields:",
     ]
     lines += fields.map { "    \($0.name): \(spelling($0))" }
     switch window {

@@ -74,6 +74,25 @@ final class FakeBroker: MessageSource {
     }
   }
 
+  // MARK: - Groups
+
+  func committed(
+    of partitions: [PartitionID], in group: String
+  ) throws(SourceError) -> [PartitionID: CommittedOffset] {
+    try answer()
+    return simulation.shown.filter { partitions.contains($0.key) }
+  }
+
+  func commit(
+    _ offsets: [PartitionID: Offset], to group: String, metadata: String
+  ) throws(SourceError) -> Bool {
+    try answer()
+    for (partition, offset) in offsets {
+      simulation.shown[partition] = CommittedOffset(offset, metadata: metadata)
+    }
+    return true
+  }
+
   // MARK: - Ranges
 
   func prepare(_ ranges: [PartitionRange]) throws(SourceError) {

@@ -81,6 +81,8 @@ package final class Simulation {
   private var replacesLogs = false
   private var account: Account
   private(set) lazy var store = FakeStore(self)
+  /// What the clusters hold of the job's consumer group.
+  var shown: [PartitionID: CommittedOffset] = [:]
   private var recordCount: Int64 = 0
   private var largestMaxOffsets: Int64 = 0
   /// Whether nothing fails any more.
@@ -93,7 +95,11 @@ package final class Simulation {
 
   /// Counts down to the step at which the process dies.
   private var stepsToCrash = Int.max
-  private var snapshot: (files: [String: Data], store: FakeStore.State, account: Account)?
+  private var snapshot: Snapshot?
+  private typealias Snapshot = (
+    files: [String: Data], store: FakeStore.State, account: Account,
+    shown: [PartitionID: CommittedOffset]
+  )
 
   /// - Parameter template: The files of the job's checkpoint before its first run.
   init(
@@ -384,7 +390,7 @@ package final class Simulation {
       // there: the process dies at its next step then. That happens beside a publisher alone.
       if stepsToCrash == 1 && account.hasPendingStarts && !isOnRunThread { return }
       stepsToCrash -= 1
-      if stepsToCrash == 0 { snapshot = (files(), store.state, account) }
+      if stepsToCrash == 0 { snapshot = (files(), store.state, account, shown) }
     }
   }
 
@@ -433,6 +439,7 @@ package final class Simulation {
     {
       return problem
     }
+    if let problem = try differenceOfGroup(isFinal: false) { return problem }
     if isStoppedByLogs == claim.undecided.isEmpty && isCalm && !isStoppedByRejects {
       return "a run ended \(isStoppedByLogs ? "" : "without ")asking about \(claim.undecided)"
     }
@@ -448,9 +455,7 @@ package final class Simulation {
   }
 
   /// The world as it was when the process died.
-  private func restore(
-    _ snapshot: (files: [String: Data], store: FakeStore.State, account: Account)
-  ) throws {
+  private func restore(_ snapshot: Snapshot) throws {
     crashCount += 1
     for name in ["sqlite", "sqlite-wal", "sqlite-shm"] {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(job.name).\(name)")
@@ -460,6 +465,7 @@ package final class Simulation {
     }
     store.state = snapshot.store
     account = snapshot.account
+    shown = snapshot.shown
     try tamper()
   }
 
@@ -598,6 +604,7 @@ package final class Simulation {
         return "\(partition): next offset \(next.map(String.init) ?? "none") of \(log.end)"
       }
     }
+    if let problem = try differenceOfGroup(isFinal: true) { return problem }
     let expectation = expectation(claim.batches)
     for count in 1..<(claim.batches.count + 1)
     where drawn.rejects.stops(Array(expectation.tallies.prefix(count))) {
@@ -605,6 +612,21 @@ package final class Simulation {
     }
     return try expectation.problem ?? differenceOfRejects(expectation)
       ?? differenceOfObjects(expectation)
+  }
+
+  /// The group shows what is committed, never more, and after the last run no less: of partitions
+  /// whose log was never replaced.
+  private func differenceOfGroup(isFinal: Bool) throws -> String? {
+    let claim = try claim()
+    for partition in logs.keys where former[partition] == nil {
+      guard let next = claim.partitions[partition]?.next else { continue }
+      let offset = shown[partition]?.offset
+      if (offset ?? 0) > next || isFinal && offset != next {
+        let text = offset.map(String.init) ?? "nothing"
+        return "\(partition): the group shows \(text), and the next offset is \(next)"
+      }
+    }
+    return nil
   }
 
   private func expectation(_ batches: [Claim.Batch]) -> Expectation {

@@ -12,6 +12,11 @@ one JSON operation a line on standard input.
  claims to be compressed and is not
 {"op": "delete_records", "topic": T, "partition": P, "before": OFFSET}
 {"op": "delete_topic", "topic": T}
+{"op": "lag", "group": G, "topic": T}: prints what an ordinary client sees of a group, a JSON line a
+ partition: what is committed, the end, the lag
+{"op": "commit_to", "group": G, "topic": T, "partition": P, "offset": O}: as another's consumer
+{"op": "as_member", "group": G, "topic": T, "command": [WORD, ...], "folder": F}: runs a command
+ while a consumer takes part in the group; prints its exit code, output and errors as a JSON line
 {"op": "dump", "topic": T}: prints every record as a JSON line, read without Tranche
 """
 
@@ -19,12 +24,20 @@ import json
 import random
 import socket
 import struct
+import subprocess
 import sys
 import time
 import uuid
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka import (
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
 
 broker = sys.argv[1]
 admin = AdminClient({"bootstrap.servers": broker})
@@ -126,6 +139,51 @@ def dump(topic):
     consumer.close()
 
 
+def lag(group, topic):
+    wanted = [ConsumerGroupTopicPartitions(group)]
+    (answer,) = admin.list_consumer_group_offsets(wanted).values()
+    committed = [item for item in answer.result(20).topic_partitions if item.topic == topic]
+    ends = admin.list_offsets(
+        {TopicPartition(topic, item.partition): OffsetSpec.latest() for item in committed}
+    )
+    ends = {place.partition: future.result(20).offset for place, future in ends.items()}
+    for item in sorted(committed, key=lambda item: item.partition):
+        end = ends[item.partition]
+        print(
+            json.dumps(
+                {
+                    "partition": item.partition,
+                    "committed": item.offset,
+                    "end": end,
+                    "lag": end - item.offset,
+                }
+            )
+        )
+
+
+def consumer_of(group):
+    return Consumer(
+        {"bootstrap.servers": broker, "group.id": group, "enable.auto.commit": False}
+    )
+
+
+def as_member(group, topic, command, folder):
+    consumer = consumer_of(group)
+    consumer.subscribe([topic])
+    deadline = time.monotonic() + 30
+    while not consumer.assignment():
+        consumer.poll(0.1)
+        if time.monotonic() > deadline:
+            sys.exit(f"no partition of {topic} in 30 seconds")
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    consumer.close()
+    print(
+        json.dumps(
+            {"exit_code": result.returncode, "output": result.stdout, "errors": result.stderr}
+        )
+    )
+
+
 for line in sys.stdin:
     if not line.strip():
         continue
@@ -194,6 +252,15 @@ for line in sys.stdin:
     elif kind == "leave_open":
         producer.flush(30)
         producer = plain
+    elif kind == "lag":
+        lag(operation["group"], topic)
+    elif kind == "commit_to":
+        place = TopicPartition(topic, operation["partition"], operation["offset"])
+        consumer = consumer_of(operation["group"])
+        consumer.commit(offsets=[place], asynchronous=False)
+        consumer.close()
+    elif kind == "as_member":
+        as_member(operation["group"], topic, operation["command"], operation["folder"])
     elif kind == "dump":
         dump(topic)
     else:

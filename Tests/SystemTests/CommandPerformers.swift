@@ -379,6 +379,17 @@ private final class GrowingSource: MessageSource {
 
   func prepare(_ ranges: [PartitionRange]) throws(SourceError) { try cluster.prepare(ranges) }
 
+  func committed(
+    of partitions: [PartitionID], in group: String
+  ) throws(SourceError) -> [PartitionID: CommittedOffset] {
+    try cluster.committed(of: partitions, in: group)
+  }
+  func commit(
+    _ offsets: [PartitionID: Offset], to group: String, metadata: String
+  ) throws(SourceError) -> Bool {
+    try cluster.commit(offsets, to: group, metadata: metadata)
+  }
+
   func read(_ ranges: [PartitionRange], _ body: (LentMessages) throws -> Void) throws {
     try cluster.read(ranges, body)
   }
