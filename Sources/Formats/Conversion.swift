@@ -276,7 +276,7 @@ private func parseBool(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
 }
 
 /// A space or a tab.
-@inline(__always) private func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+@inline(__always) func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
 /// `nan`, `inf`, `-Infinity`: numbers in other systems, in any case.
 private func isNotFinite(_ text: UnsafeRawBufferPointer) -> Bool {

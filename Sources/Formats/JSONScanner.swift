@@ -85,7 +85,7 @@ struct JSONScanner: Sendable {
       return result
     }
     for index in tokens.indices { tokens[index] = .absent }
-    let isWhole = skip(&cursor, depth: Self.depthLimit) != nil
+    let isWhole = Self.skip(&cursor, depth: Self.depthLimit) != nil
     position = cursor.position
     return (Fault(.malformed), isWhole)
   }
@@ -127,7 +127,7 @@ struct JSONScanner: Sendable {
       cursor.skipSpace()
       let child = child(of: node, key, cursor.bytes, unescaped, expected: &expected)
       guard child != JSONFieldTree.none else {
-        guard skip(&cursor, depth: depth - 1) != nil else { return false }
+        guard Self.skip(&cursor, depth: depth - 1) != nil else { return false }
         cursor.skipSpace()
         continue
       }
@@ -196,7 +196,7 @@ struct JSONScanner: Sendable {
     case UInt8(ascii: "[") where node.hasElements:
       let isWhole = array(&cursor, index, &target, unescaped: &unescaped, depth: depth)
       return isWhole ? Token(.composite, start..<cursor.position) : nil
-    default: return skip(&cursor, depth: depth)
+    default: return Self.skip(&cursor, depth: depth)
     }
   }
 
@@ -213,7 +213,7 @@ struct JSONScanner: Sendable {
       let element = tree.element(of: node, at: position)
       position += 1
       if element == JSONFieldTree.none {
-        guard skip(&cursor, depth: depth - 1) != nil else { return false }
+        guard Self.skip(&cursor, depth: depth - 1) != nil else { return false }
       } else {
         guard value(&cursor, element, &target, unescaped: &unescaped, depth: depth - 1) else {
           return false
@@ -225,7 +225,7 @@ struct JSONScanner: Sendable {
   }
 
   /// Any value of which nothing is declared below; nil where there is none.
-  private func skip(_ cursor: inout JSONCursor, depth: Int) -> Token? {
+  static func skip(_ cursor: inout JSONCursor, depth: Int) -> Token? {
     guard !cursor.isAtEnd, depth > 0 else { return nil }
     let start = cursor.position
     let closing: UInt8
@@ -249,7 +249,7 @@ struct JSONScanner: Sendable {
           guard cursor.take(UInt8(ascii: ":")) else { return nil }
           cursor.skipSpace()
         }
-        guard skip(&cursor, depth: depth - 1) != nil else { return nil }
+        guard Self.skip(&cursor, depth: depth - 1) != nil else { return nil }
         cursor.skipSpace()
       } while cursor.take(UInt8(ascii: ","))
       guard cursor.take(closing) else { return nil }

@@ -43,3 +43,21 @@ enum ValueSource {
     }
   }
 }
+
+extension InputFormat {
+  /// How many fields a CSV record has; nil where it is not one, or has more than `most`.
+  static func csvFieldCount(of record: UnsafeRawBufferPointer, most: Int) -> Int? {
+    var position = 0
+    var unescaped: [UInt8] = []
+    return withUnsafeTemporaryAllocation(of: Token.self, capacity: most) { tokens in
+      tokens.initialize(repeating: .absent)
+      let fault = scanCSVRecord(
+        record, &position, NullTexts([]), into: tokens, unescaped: &unescaped)
+      return switch fault?.reason {
+      case nil: most
+      case .missingField: fault?.field
+      default: nil
+      }
+    }
+  }
+}
