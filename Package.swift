@@ -146,7 +146,10 @@ let package = Package(
     tests("ExpressionsTests", ["Expressions", "Tables", "TestSupport"]),
     tests(
       "JobsTests",
-      ["Jobs", "Expressions", "Formats", "Scheduling", "Tables", "TestSupport", "Windows"],
+      [
+        "Jobs", "Expressions", "Formats", "Offsets", "Scheduling", "Tables", "TestSupport",
+        "Windows",
+      ],
       exclude: ["job_files.py"]),
     tests("SchedulingTests", ["Scheduling", "TestSupport"]),
     tests("HTTPTests", ["HTTP", "TestSupport"]),

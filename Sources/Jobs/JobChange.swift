@@ -42,6 +42,11 @@ extension Job {
 extension InputField {
   /// `time_taken int64?`, `user string from $.payload.user`
   var spelling: String {
+    "\(column.name) \(typeSpelling)" + (path.map { " from \($0)" } ?? "")
+  }
+
+  /// `timestamp(unix_seconds)?`
+  var typeSpelling: String {
     let type =
       switch column.type {
       case .timestamp where timestampEncoding != .text:
@@ -49,8 +54,7 @@ extension InputField {
       case .string where isJSONText: "json"
       case let type: "\(type)"
       }
-    return "\(column.name) \(type)" + (column.isNullable ? "?" : "")
-      + (path.map { " from \($0)" } ?? "")
+    return type + (column.isNullable ? "?" : "")
   }
 }
 

@@ -87,6 +87,9 @@ package enum JobFile {
   /// A duration as job files write it: `500ms`, `30s`, `5m`, `1h`, `1d`. Nil for anything else.
   package static func milliseconds(_ text: String) -> Int64? { YAMLReader.milliseconds(text) }
 
+  /// Whether a value holds `${...}`, so that it need not hold a secret itself.
+  package static func holdsReference(_ value: String) -> Bool { References.stand(in: value) }
+
   /// The name of a job whose file gives none.
   package static func fileName(_ path: String) -> String {
     let name = path.split(separator: "/").last.map(String.init) ?? path

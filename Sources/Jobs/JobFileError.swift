@@ -31,11 +31,15 @@ package struct JobFileError: Error, Equatable, CustomStringConvertible {
   package var description: String {
     let place = "\(ForeignText.escaped(file)):\(line)" + (column.map { ":\($0)" } ?? "")
     let key = key.isEmpty ? "" : " \(ForeignText.quoted(key)):"
+    return "\(place):\(key) \(fault)"
+  }
+
+  /// What is wrong and what would do, without the place.
+  package var fault: String {
     let words = value.map { "\"\(ForeignText.quoted($0))\" " } ?? ""
     let problem = ForeignText.quoted(problem, byteLimit: 1_000)
     let end = [".", "?", "!"].contains(where: problem.hasSuffix) ? "" : "."
-    return
-      "\(place):\(key) \(words)\(problem)\(end) \(ForeignText.quoted(remedy, byteLimit: 1_000))"
+    return "\(words)\(problem)\(end) \(ForeignText.quoted(remedy, byteLimit: 1_000))"
   }
 }
 

@@ -56,7 +56,7 @@ extension JobParser {
       // AWS, "General purpose bucket naming rules".
       let isLegal =
         (3...63).contains(bucket.utf8.count)
-        && bucket.allSatisfy { isLowercaseOrDigit($0) || ".-".contains($0) }
+        && bucket.allSatisfy { JobNames.isLowercaseOrDigit($0) || ".-".contains($0) }
       if !isLegal {
         reader.fail(
           entry, value: text, "does not name a valid S3 bucket",
@@ -89,7 +89,7 @@ extension JobParser {
       // It stands in the host's name and in a header.
       let isLegal =
         region.utf8.count <= 63
-        && region.allSatisfy { isLetterOrDigit($0) || "-_.".contains($0) }
+        && region.allSatisfy { JobNames.isLetterOrDigit($0) || "-_.".contains($0) }
       return isLegal ? region : nil
     } fault: {
       ("is not a valid region name", "Use letters, digits and '-', as in eu-central-1")
@@ -141,7 +141,7 @@ extension JobParser {
     let port = authority[host.endIndex...]
     let isHost =
       bracket == nil
-      ? host.allSatisfy { isLetterOrDigit($0) || "-._".contains($0) }
+      ? host.allSatisfy { JobNames.isLetterOrDigit($0) || "-._".contains($0) }
       : host.hasPrefix("[") && host.dropFirst().dropLast().allSatisfy { $0.isHexDigit || $0 == ":" }
     if scheme.isEmpty || host.isEmpty || !isHost || port.contains("/") {
       return (

@@ -13,7 +13,7 @@ extension JobParser {
     for item in items {
       let object = reader.object(item)
       let name = object.entry("name").flatMap(reader.string) ?? ""
-      if object.entry("name") != nil && !isName(name) {
+      if object.entry("name") != nil && !JobNames.isCluster(name) {
         reader.fail(
           item, value: name, "is not a valid cluster name",
           "Use up to \(JobKeys.nameByteLimit) letters, digits, '-' and '_'")
@@ -27,11 +27,6 @@ extension JobParser {
           topics: object.entry("topics").map(topics) ?? []))
     }
     return clusters
-  }
-
-  private func isName(_ name: String) -> Bool {
-    (1...JobKeys.nameByteLimit).contains(name.utf8.count)
-      && name.allSatisfy { isLetterOrDigit($0) || "-_".contains($0) }
   }
 
   private func properties(_ entry: YAMLReader.Entry) -> [String: String] {
@@ -65,7 +60,7 @@ extension JobParser {
     var topics: [String] = []
     for item in reader.items(entry) {
       guard let topic = reader.string(item) else { continue }
-      if !isTopicName(topic) {
+      if !JobNames.isTopic(topic) {
         reader.fail(
           item, value: topic, "is not a valid topic name", "Use \(Self.topicNameRule)")
       }
@@ -78,12 +73,6 @@ extension JobParser {
     return topics
   }
 
-  /// Kafka's Topic.validate: up to 249 of these characters, and neither "." nor "..".
-  private func isTopicName(_ name: String) -> Bool {
-    (1...JobKeys.topicNameByteLimit).contains(name.utf8.count) && name != "." && name != ".."
-      && name.allSatisfy { isLetterOrDigit($0) || "._-".contains($0) }
-  }
-
   private static let topicNameRule =
     "up to \(JobKeys.topicNameByteLimit) letters, digits, '.', '_' and '-'"
 
@@ -93,7 +82,7 @@ extension JobParser {
       switch text {
       case "false": .some(nil)
       case "true": .some(JobKeys.defaultGroup(ofJob: job))
-      default: isTopicName(text) ? .some(text) : .none
+      default: JobNames.isTopic(text) ? .some(text) : .none
       }
     } fault: {
       (

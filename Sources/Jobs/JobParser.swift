@@ -66,15 +66,11 @@ struct JobParser {
   private func checkName(
     _ name: String, _ entry: YAMLReader.Entry?, _ root: YAMLReader.Entry
   ) {
-    let isAllowed =
-      name.utf8.count <= JobKeys.nameByteLimit
-      && name.first.map(isLowercaseOrDigit) == true
-      && name.allSatisfy { isLowercaseOrDigit($0) || ".-_".contains($0) }
-    if isAllowed { return }
+    if JobNames.isJob(name) { return }
     let rule =
       "up to \(JobKeys.nameByteLimit) of a-z, 0-9, '.', '-' and '_', starting with a letter or "
       + "digit"
-    let example = allowedName(like: name)
+    let example = JobNames.job(like: name)
     if let entry {
       reader.fail(
         entry, value: name, "is not a valid job name", "Use \(rule), for example \(example)")
@@ -85,13 +81,6 @@ struct JobParser {
         root, value: name, "is the name of the file, and is not a valid job name",
         "Add name: \(example), or another of \(rule)")
     }
-  }
-
-  private func allowedName(like name: String) -> String {
-    let letters = name.lowercased().map { isLowercaseOrDigit($0) || "._".contains($0) ? $0 : "-" }
-    let start = letters.drop { !isLowercaseOrDigit($0) }.prefix(JobKeys.nameByteLimit)
-    let end = start.reversed().drop { $0 == "-" }
-    return end.isEmpty ? "calls" : String(end.reversed())
   }
 
   private func checkTogether(_ root: YAMLReader.Object) {
@@ -122,24 +111,12 @@ struct JobParser {
 
   // MARK: - Names
 
-  /// Of ASCII.
-  func isLetterOrDigit(_ character: Character) -> Bool {
-    character.isASCII && (character.isLetter || character.isNumber)
-  }
-
-  /// Of ASCII.
-  func isLowercaseOrDigit(_ character: Character) -> Bool {
-    character.isASCII && (character.isLowercase || character.isNumber)
-  }
-
   /// Whether the name can be used, and takes it; where it cannot, that is a fault already.
   ///
   /// - Parameter taken: In lower case.
   func checkColumnName(_ name: String, _ entry: YAMLReader.Entry, taken: inout Set<String>) -> Bool
   {
-    let isAllowed =
-      (1...JobKeys.columnNameByteLimit).contains(name.utf8.count) && name.first?.isNumber == false
-      && name.allSatisfy { isLetterOrDigit($0) || $0 == "_" }
+    let isAllowed = JobNames.isColumn(name)
     if !isAllowed {
       reader.fail(
         entry, name: name, "is not a valid column name",
