@@ -1,11 +1,11 @@
-internal import Offsets
+package import Offsets
 internal import Tables
 
 /// A message's headers as a reject keeps them: `[{"name":"encoding","value":"gzip"}]`, in JSON.
 ///
 /// A value that is no text stands in `base64`, and a null one nowhere. Of a value the first 256
 /// bytes are kept, to the end of a character, and of the headers those before they fill 4 KiB.
-enum HeadersText {
+package enum HeadersText {
   private static let valueByteLimit = 256
   private static let byteLimit = 4_096
 
@@ -21,7 +21,14 @@ enum HeadersText {
     return text.isEmpty ? "[]" : text + "]"
   }
 
-  private static func item(_ header: MessageHeaders.Header) -> String {
+  /// All of them, and all of each; `[]` where there are none.
+  package static func whole(_ headers: [MessageHeaders.Header]) -> String {
+    "[\(headers.map { item($0, valueByteLimit: .max) }.joined(separator: ","))]"
+  }
+
+  private static func item(
+    _ header: MessageHeaders.Header, valueByteLimit: Int = valueByteLimit
+  ) -> String {
     let name = #"{"name":\#(JSONText.quoted(header.name))"#
     guard let value = header.value.map({ Array(textPrefix(of: $0, valueByteLimit)) }) else {
       return name + "}"

@@ -26,18 +26,11 @@ struct JobChoice: Equatable {
   let otherNumbers: [Column]
 
   init(_ shape: SampleShape) {
-    var columns: [Column] = []
-    var leftOut = shape.leftOut.map { LeftOut(name: $0.name, why: Self.words(for: $0.reason)) }
     var taken: Set<String> = []
-    for (index, field) in shape.fields.enumerated() {
-      if let name = Self.columnName(field.name, index, shape.format, &taken) {
-        columns.append(Column(name: name, field: field))
-      } else {
-        leftOut.append(LeftOut(name: field.name, why: "no column can have this name"))
-      }
+    columns = shape.fields.enumerated().map { index, field in
+      Column(name: Self.columnName(field.name, index, &taken), field: field)
     }
-    self.columns = columns
-    self.leftOut = leftOut
+    leftOut = shape.leftOut.map { LeftOut(name: $0.name, why: Self.words(for: $0.reason)) }
     let times = Self.times(columns)
     let first = times.first
     time =
@@ -53,30 +46,26 @@ struct JobChoice: Equatable {
 
   private static func words(for reason: SampleShape.LeftOut.Reason) -> String {
     switch reason {
-    case .nested: "holds objects or arrays"
-    case .sameName: "is another field's name in other letters"
+    case .nested: "holds arrays; TYPE json takes it whole, a path such as $.NAME[0] a part of it"
     case .tooMany: "is one too many"
     }
   }
 
-  /// JSON finds fields by name, so a name stays as it is or its field is left out; in CSV every
-  /// field needs one, whatever it is.
+  /// The field's name, or one like it that a column can have: JSON fields have a path then.
   private static func columnName(
-    _ name: String, _ index: Int, _ format: InputFormat, _ taken: inout Set<String>
-  ) -> String? {
+    _ name: String, _ index: Int, _ taken: inout Set<String>
+  ) -> String {
     func isFree(_ name: String) -> Bool {
       JobNames.isColumn(name) && MessageField(rawValue: name.lowercased()) == nil
         && !taken.contains(name.lowercased())
     }
-    var chosen: String? = isFree(name) ? name : nil
-    if format == .csv && chosen == nil {
-      chosen = JobNames.column(like: name).flatMap { isFree($0) ? $0 : nil }
-      // As often as there are fields with a name like this one.
-      for suffix in [""] + (2...SampleShape.fieldLimit + 1).map({ "_\($0)" }) where chosen == nil {
-        chosen = isFree("field_\(index + 1)\(suffix)") ? "field_\(index + 1)\(suffix)" : nil
-      }
-    }
-    if let chosen { taken.insert(chosen.lowercased()) }
+    let like = [name, JobNames.column(like: name) ?? ""].first(where: isFree)
+    // As often as there are fields with a name like this one.
+    let numbered = "field_\(index + 1)"
+    let chosen =
+      like ?? ([numbered] + (2...SampleShape.fieldLimit + 1).map { "\(numbered)_\($0)" })
+      .first(where: isFree) ?? numbered
+    taken.insert(chosen.lowercased())
     return chosen
   }
 

@@ -27,16 +27,8 @@ package struct JobDraft {
   /// - Parameters:
   ///   - commands: What to type next, a line each.
   ///   - shape: Of a sample of the topic. Nil: the fields are placeholders.
-  /// - Throws: ``SampleFault`` with code `noFields`.
-  package init(
-    name: String, source: Source, commands: [String], shape: SampleShape?
-  ) throws(SampleFault) {
-    var content = Content.placeholders
-    if let shape {
-      let choice = JobChoice(shape)
-      if choice.columns.isEmpty { throw .noFields }
-      content = Content(shape, choice)
-    }
+  package init(name: String, source: Source, commands: [String], shape: SampleShape?) {
+    let content = shape.map { Content($0, JobChoice($0)) } ?? Content.placeholders
     var file = CommentedText()
     Self.introduce(&file, content, commands, shape)
     file.add(
@@ -47,7 +39,7 @@ package struct JobDraft {
     for remark in content.remarks { file.comment(remark, indent: 2) }
     file.add("  fields:", "NAME: TYPE; TYPE? allows NULL")
     for field in content.fields {
-      file.add("    \(yamlKey(field.name)): \(yamlType(field.type))", field.comment)
+      file.add("    \(yamlKey(field.name)): \(field.type)", field.comment)
     }
     for (name, why) in content.leftOut {
       file.comment("left out: \(ForeignText.quoted(name, byteLimit: 60)) \(why)", indent: 2)
@@ -150,10 +142,10 @@ private struct Content {
   static let placeholders = Content(
     question: "What share of the time does each route take, in every five minutes?",
     format: .json,
-    formatComment: "one object per line, fields by name; or csv: fields by position, no header",
+    formatComment: "objects, fields by name; or csv: fields by position, no header",
     fields: [
       ("called_at", "timestamp", "ISO 8601; or timestamp(unix_seconds), unix_milliseconds, ..."),
-      ("route", "string", nil), ("status", "int32", nil), ("time_taken", "double?", nil),
+      ("route", "string", nil), ("status", "int32", nil), ("time_taken", yamlType("double?"), nil),
     ],
     window: "{ tumbling: 5m, time: called_at }",
     windowComment: "or record_timestamp, the message's own time",
@@ -178,7 +170,7 @@ private struct Content {
   init(_ shape: SampleShape, _ choice: JobChoice) {
     let recordCount = shape.recordCount
     fields = choice.columns.map { column in
-      (column.name, column.field.inputField.typeSpelling, Self.comment(column.field, recordCount))
+      (column.name, Self.type(of: column), Self.comment(column.field, recordCount))
     }
     leftOut = choice.leftOut.map { ($0.name, $0.why) }
     format = shape.format
@@ -186,7 +178,7 @@ private struct Content {
     formatComment =
       "\(recordCount) of \(counted(all, "record")) "
       + (shape.format == .json
-        ? "\(recordCount == 1 ? "is an object" : "are objects"), one per line"
+        ? (recordCount == 1 ? "is an object" : "are objects")
         : "\(recordCount == 1 ? "has" : "have") \(counted(shape.fields.count, "field"))")
     question = Self.question(choice)
     (window, windowComment) =
@@ -212,6 +204,16 @@ private struct Content {
       numberComment = Self.list("or of ", choice.otherNumbers.map(\.name))
     }
     remark(shape)
+  }
+
+  /// `"int64?"`, `{ type: int64, path: "$.user.id" }`
+  private static func type(of column: JobChoice.Column) -> String {
+    let type = column.field.inputField.typeSpelling
+    guard let path = column.field.path, path != JSONPath([.key(column.name)]) else {
+      return yamlType(type)
+    }
+    let text = path.description.replacing("${", with: "$${")
+    return "{ type: \(JSONText.quoted(type)), path: \(JSONText.quoted(text)) }"
   }
 
   private mutating func remark(_ shape: SampleShape) {

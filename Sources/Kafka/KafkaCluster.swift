@@ -35,6 +35,9 @@ package final class KafkaCluster {
     PropertyRules.namesFile(name, value: value)
   }
 
+  /// Whether the value of a property is a secret, which no file should hold.
+  package static func holdsSecret(_ name: String) -> Bool { PropertyRules.isSecret(name) }
+
   /// Does not connect yet.
   ///
   /// - Parameters:

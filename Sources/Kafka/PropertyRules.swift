@@ -37,6 +37,12 @@ enum PropertyRules {
     return name.hasSuffix(".location") || name == "sasl.kerberos.keytab"
   }
 
+  /// Whether the value of a property is a secret.
+  static func isSecret(_ name: String) -> Bool {
+    name.hasSuffix("password") || name.hasSuffix("secret") || name == "ssl.key.pem"
+      || name == "sasl.oauthbearer.config"
+  }
+
   /// Whether a shell takes the text as one plain word.
   static func isShellWord(_ value: String) -> Bool {
     !value.isEmpty && !value.hasPrefix("-")

@@ -3,7 +3,7 @@ internal import Engine
 internal import Escaping
 internal import Expressions
 internal import Offsets
-internal import Tables
+package import Tables
 internal import Windows
 
 /// Batches that cannot be committed, and objects that cannot be rendered.
@@ -49,12 +49,7 @@ extension Words {
 
   /// Also of a batch that an earlier run stopped at.
   func rejects(_ partition: PartitionID, _ offset: Offset, _ stop: RejectStop) -> String {
-    // A value that is null is no value that is empty, and people call it so.
-    let reason =
-      stop.reason == Reject.Reason.nullValue.rawValue
-      ? "\(stop.reason) (null value: a tombstone)" : stop.reason
-    let field = stop.field.map { " in field \($0)" } ?? ""
-    let text = stop.text.map { ": \"\(ForeignText.quoted($0, byteLimit: 100))\"" } ?? ""
+    let what = what(reason: stop.reason, field: stop.field, text: stop.text)
     let were = stop.rejectedCount == 1 ? "was" : "were"
     let why =
       switch stop.rule {
@@ -81,9 +76,24 @@ extension Words {
       ? "\(correct), and run again. If the records are bad, keep these rejects and go on"
       : "\(correct), or wait for good records. To keep these rejects and go on"
     return sentence(
-      "\(partition) offset \(offset), record \(stop.record): \(reason)\(field)\(text)", why,
+      "\(partition) offset \(offset), record \(stop.record): \(what)", why,
       "Nothing of batch \(stop.batch) was committed")
       + " \(remedy): \(commands.decide(.acceptRejects))"
+  }
+
+  /// `wrongType in field n: "x"`
+  package func text(of reject: Reject) -> String {
+    what(
+      reason: reject.reason.rawValue, field: reject.field,
+      text: reject.text.map { String(decoding: $0, as: UTF8.self) })
+  }
+
+  private func what(reason: String, field: String?, text: String?) -> String {
+    // A value that is null is no value that is empty, and people call it so.
+    (reason == Reject.Reason.nullValue.rawValue
+      ? "\(reason) (null value: a tombstone)" : reason)
+      + (field.map { " in field \($0)" } ?? "")
+      + (text.map { ": \"\(ForeignText.quoted($0, byteLimit: 100))\"" } ?? "")
   }
 
   func unrenderable(_ faults: [RenderFault]) -> String {

@@ -29,12 +29,15 @@ func jobArguments(
     [file] + (name.map { ["--name", $0] } ?? [])
     + (job.map { checkpoints.words(of: $0, file: file) } ?? [])
     + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
-  return words.map { word in
-    let isPlain = word.allSatisfy {
-      $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0))
-    }
-    return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
-  }.joined(separator: " ")
+  return words.map(shellWord).joined(separator: " ")
+}
+
+/// A word as a shell takes it.
+func shellWord(_ word: String) -> String {
+  let isPlain = word.allSatisfy {
+    $0.isASCII && ($0.isLetter || $0.isNumber || "/._-".contains($0))
+  }
+  return isPlain ? word : "'\(word.replacing("'", with: "'\\''"))'"
 }
 
 extension JobOptions {

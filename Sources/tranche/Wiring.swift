@@ -118,6 +118,18 @@ func loadParsedJob(
   guard let text = String(validating: bytes, as: UTF8.self) else {
     throw CommandError(.data, "\(path): is not UTF-8 text.")
   }
+  return try parsedJob(
+    text, path: path, name: isStandardInput ? name ?? "" : nil, allowsCode: allowsCode,
+    checksFiles: checksFiles, standsIn: standsIn)
+}
+
+/// As ``loadParsedJob(_:name:allowsCode:checksFiles:standsIn:)``, of a text that was read.
+///
+/// - Throws: `JobFileErrors`.
+func parsedJob(
+  _ text: String, path: String, name: String? = nil, allowsCode: Bool = false,
+  checksFiles: Bool = false, standsIn: Bool = false
+) throws(JobFileErrors) -> JobFile.Parsed {
   let fileFault: JobFile.FileCheck = { path in
     !checksFiles || access(path, R_OK) == 0
       ? nil
@@ -127,7 +139,7 @@ func loadParsedJob(
       )
   }
   return try JobFile.parsed(
-    text: text, path: path, name: isStandardInput ? name ?? "" : nil,
+    text: text, path: path, name: name,
     environment: ProcessInfo.processInfo.environment, standsIn: standsIn, readFile: readFile,
     checkProperties: { properties in
       let files = properties.filter { KafkaCluster.namesFile($0.key, value: $0.value) }

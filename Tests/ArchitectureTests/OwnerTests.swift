@@ -34,6 +34,14 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "text to typed values", in: ["Formats/Conversion.swift", "Formats/NumberText.swift"],
       #"\bparse(Integer|Double|Bool)\(|\bDecimalText\.parse\("#),
+    Owner(
+      "what a sample's fields are",
+      in: ["Formats/SampleReader.swift", "Formats/SampleShape.swift"],
+      #"\bisNamedLikeTime\(|\bBinaryKind\.init\b|20 \* \w+(\.\w+)? >= 19"#),
+    Owner(
+      "what names a job file may give", in: ["Jobs/JobNames.swift"],
+      #"\bisLetterOrDigit\(\$0\) \|\| \$0 == "_""#),
+    Owner("a word as a shell takes it", in: ["tranche/CommandWords.swift"], #"'\\\\''"#),
     Owner("zstd", in: ["Parquet/Compressor.swift"], #"\bCZstd\b|\bZSTD_"#),
     Owner("days of the calendar", in: ["Tables/CivilDate.swift"], #"146_097|gmtime|strftime"#),
     Owner(

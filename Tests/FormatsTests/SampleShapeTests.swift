@@ -42,7 +42,7 @@ struct SampleShapeTests {
       (["\"12\"", "\"7\""], "string"), (["\"12\"", "7"], "int64"),
       // Beyond 64 bits.
       (["9223372036854775807", "-9223372036854775808"], "int64"),
-      (["9223372036854775808"], "double"),
+      (["9223372036854775808"], "string"), (["1", "\"x\""], "string"),
       // A time by its size, near to the message's own or not.
       (["1795428000123", "1600000000000"], "timestamp(unix_milliseconds)"),
       (["1795428000123456"], "timestamp(unix_microseconds)"),
@@ -118,12 +118,27 @@ struct SampleShapeTests {
     }
   }
 
-  @Test("leaves out members that hold objects or arrays, and names that differ in letters only")
+  @Test("finds members of members by their paths, and leaves out those that hold arrays")
   func leftOut() throws {
-    let shape = try SampleShape(of: sample([#"{"a":1,"A":2,"o":{"b":1},"l":[1]}"#]))
-    #expect(shape.fields.map(\.name) == ["a"])
+    let shape = try SampleShape(
+      of: sample([#"{"a":1,"A":"x","o":{"b":1.5,"p":{"q r":true}},"l":[1],"e":{},"o.b":"s"}"#]))
     #expect(
-      shape.leftOut.map { "\($0.name) \($0.reason)" } == ["A sameName", "o nested", "l nested"])
+      shape.fields.map { "\($0.name) \(spelling($0)) \($0.path?.description ?? "")" } == [
+        "a int64 $.a", "A_2 string $.A", "o.b double $.o.b", "o.p.q r bool $.o.p['q r']",
+        "o.b_2 string $['o.b']",
+      ])
+    #expect(shape.leftOut.map { "\($0.name) \($0.reason)" } == ["l nested", "e nested"])
+  }
+
+  @Test("takes arrays of objects, and objects over several lines, for JSON")
+  func jsonForms() throws {
+    for values in [["[{\"a\":1},\n {\"a\":2}]"], ["{\n  \"a\": 1\n}\n{\"a\": 2}"]] {
+      let shape = try SampleShape(of: sample(values))
+      #expect(shape.format == .json && shape.recordCount == 2 && shape.otherCount == 0)
+      #expect(shape.fields.map(spelling) == ["int64"])
+    }
+    // What begins with a bracket need not be JSON.
+    #expect(try SampleShape(of: sample(["[1] first,2", "[2] next,3"])).format == .csv)
   }
 
   @Test("takes the names from a header that begins each message, or the log")
@@ -163,8 +178,6 @@ struct SampleShapeTests {
       ([[0, 0, 0, 0, 7, 2, 0x61]], .binary(.schemaRegistry)),
       ([[0x4F, 0x62, 0x6A, 1, 0xFF]], .binary(.avroFile)),
       ([[0x08, 0x96, 0x01, 0xFF]], .binary(.other)), ([[0x61, 0xE9, 0x2C]], .binary(.other)),
-      ([Array("[{\"a\":1},{\"a\":2}]".utf8)], .jsonArrays),
-      ([Array("{\n  \"a\": 1\n}".utf8)], .jsonOverSeveralLines),
       ([Array("{'a': 1}".utf8)], .malformedJSON), ([Array("{}".utf8)], .malformedJSON),
       ([Array("a,b\nc\nd,e,f\n".utf8)], .unevenCSV),
       ([Array("a;b\nc;d\n".utf8)], .otherDelimiter(";")),

@@ -159,8 +159,8 @@ struct CommandTests {
     let scenario = try Scenario()
     let help = try scenario.tranche("--help").output
     for command in [
-      "run", "backfill", "plan", "status", "show", "validate", "schema", "check", "skip", "resolve",
-      "reset", "produce",
+      "run", "backfill", "plan", "status", "show", "init", "peek", "validate", "schema", "check",
+      "skip", "resolve", "reset", "produce",
     ] {
       #expect(help.contains("  \(command) "), "\(command)")
       #expect(try scenario.tranche(command, "--help").output.contains("OVERVIEW: "), "\(command)")
