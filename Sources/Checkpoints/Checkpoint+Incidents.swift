@@ -236,18 +236,35 @@ extension Checkpoint {
   }
 
   /// Stores that too many records of a batch did not decode, so that a person can accept them.
+  ///
+  /// It takes the place of an open incident of the same kind of batch: new messages and backfills
+  /// have one each.
   package func noteRejects(
     of plan: BatchPlan, first: PartitionID, offset: Offset, stop: RejectStop, now: Int64
   ) throws(CheckpointError) {
     let time = TimestampText.format(milliseconds: now)
     try write { database in
-      let noticed = try database.checkedRow(
+      let replaced = try database.checkedRows(
         of: "incidents",
-        "SELECT incident, noticed_at FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL",
-        identifiedBy: 1
-      ) { try $0.text(1) }
-      try database.execute(
-        sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
+        """
+        SELECT incident, partition_id, next_offset, noticed_at FROM incidents
+        WHERE kind = 'rejects' AND resolved_at IS NULL
+        """, identifiedBy: 1
+      ) { row in
+        (
+          incident: try row.integer(0), partition: try row.partition(1, in: partitions.names),
+          offset: try row.count(2), noticed: try row.text(3)
+        )
+      }.filter { open in
+        // The rejects of new messages lie at progress or above, as long as they are not settled.
+        let isOfBackfill = open.offset < ledgers[open.partition]?.nextOffset ?? 0
+        return isOfBackfill == (plan.backfill != nil)
+      }
+      let noticed = replaced.first { $0.partition == first && $0.offset == offset }?.noticed
+      for (incident, _, _, _) in replaced {
+        try database.execute(
+          sql: "DELETE FROM incidents WHERE incident = ?", arguments: [incident])
+      }
       try database.execute(
         sql: """
           INSERT INTO incidents

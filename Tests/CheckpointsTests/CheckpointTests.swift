@@ -837,6 +837,41 @@ extension CheckpointTests {
     }
   }
 
+  @Test(
+    """
+    keeps an open incident of a backfill's rejects beside one of new messages, each with the time \
+    at which it was noticed
+    """
+  )
+  func twoIncidents() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    let number = try checkpoint.addBackfill([range(0, 6)], goesFirst: false, now: 0)
+    let stop = RejectStop(
+      batch: 2, record: 0, reason: "badValue", field: nil, text: nil, rule: .share,
+      rejectedCount: 1, judgedCount: 1, maxShare: 0.1)
+    func note(_ read: PartitionRange, _ offset: Offset, backfill: Int64? = nil, now: Int64) throws {
+      try checkpoint.noteRejects(
+        of: BatchPlan(batch: 2, ranges: [read], backfill: backfill), first: partition,
+        offset: offset, stop: stop, now: now)
+    }
+    func open() throws -> [String] {
+      try checkpoint.openIncidents().map {
+        "\($0.nextOffset) \($0.noticedAt.suffix(2)) \($0.lastSeenAt.suffix(2))"
+      }
+    }
+    try note(range(0, 4), 2, backfill: number, now: 1)
+    try note(range(15, 20), 16, now: 2)
+    #expect(try open() == ["2 1Z 1Z", "16 2Z 2Z"])
+    try note(range(0, 4), 2, backfill: number, now: 3)
+    try note(range(15, 20), 16, now: 4)
+    #expect(try open() == ["2 1Z 3Z", "16 2Z 4Z"])
+    // Another one of the same kind is noticed anew, and takes its place.
+    try note(range(15, 20), 17, now: 5)
+    #expect(try open() == ["2 1Z 3Z", "17 5Z 5Z"])
+    #expect(try checkpoint.acceptRejects(now: 6) == [range(0, 4), range(15, 20)])
+  }
+
   @Test("whose backfills share offsets with what runs count, or with each other, is damaged")
   func damagedBackfills() throws {
     let edits = [

@@ -144,7 +144,7 @@ package final class Simulation {
     var calmRuns = 0
     while calmRuns < 2 {
       if let problem = try run() { return problem }
-      if !isStoppedByRejects && !isStoppedByLogs { calmRuns += 1 }
+      if stoppedByRejects == nil && !isStoppedByLogs { calmRuns += 1 }
       if runCount > 500 { return "a person decides again and again" }
     }
     if sabotage == .lossWithoutGap { try edit("DELETE FROM gaps") }
@@ -352,21 +352,26 @@ package final class Simulation {
     }
   }
 
-  /// A person accepts the rejects that have stopped a run, if they have: nothing becomes a gap.
-  private func acceptRejects() throws -> String? {
+  /// A person accepts the rejects that have stopped a run: nothing becomes a gap. What has stopped
+  /// an earlier run, and was not accepted, is accepted with it.
+  ///
+  /// - Parameter stopped: What the run's batch was to read.
+  private func acceptRejects(of stopped: [PartitionRange]) throws -> String? {
     let claim = try claim()
     let checkpoint = try open("resolve")
     let ranges = try checkpoint.acceptRejects(now: 0)
-    if ranges.isEmpty { return "rejects have stopped a run, and there is nothing to accept" }
-    let count = ranges.reduce(0) { $0 + $1.count }
-    let stopped = Claim.Batch(
-      number: Int64(claim.batches.count + 1), ranges: ranges, offsetCount: count, recordCount: 0,
+    if !stopped.allSatisfy({ ranges.contains($0) }) {
+      return "rejects have stopped \(stopped), and \(ranges) are accepted"
+    }
+    let count = stopped.reduce(0) { $0 + $1.count }
+    let batch = Claim.Batch(
+      number: Int64(claim.batches.count + 1), ranges: stopped, offsetCount: count, recordCount: 0,
       countedCount: 0, rejectedCount: 0,
-      backfill: ranges.contains {
+      backfill: stopped.contains {
         $0.from < claim.partitions[account.current($0.partition)]?.next ?? 0
       } ? 0 : nil)
-    if !drawn.rejects.stops(expectation(claim.batches + [stopped]).tallies) {
-      return "rejects have stopped a batch of \(ranges) that they must not stop"
+    if !drawn.rejects.stops(expectation(claim.batches + [batch]).tallies) {
+      return "rejects have stopped a batch of \(stopped) that they must not stop"
     }
     account.accept(ranges, after: claim.newestBatch)
     return nil
@@ -440,14 +445,16 @@ package final class Simulation {
       return problem
     }
     if let problem = try differenceOfGroup(isFinal: false) { return problem }
-    if isStoppedByLogs == claim.undecided.isEmpty && isCalm && !isStoppedByRejects {
+    if isStoppedByLogs == claim.undecided.isEmpty && isCalm && stoppedByRejects == nil {
       return "a run ended \(isStoppedByLogs ? "" : "without ")asking about \(claim.undecided)"
     }
     if let snapshot {
       try restore(snapshot)
       return nil
     }
-    if isStoppedByRejects && (isCalm || chance(70)), let problem = try acceptRejects() {
+    if let stoppedByRejects, isCalm || chance(70),
+      let problem = try acceptRejects(of: stoppedByRejects)
+    {
       return problem
     }
     if !claim.undecided.isEmpty && (isCalm || chance(70)) { try decideReplacedLogs() }
@@ -482,7 +489,8 @@ package final class Simulation {
   }
   private weak var lastCheckpoint: Checkpoint?
 
-  private var isStoppedByRejects = false
+  /// Of the run at hand: the ranges of a batch that rejects have stopped.
+  private var stoppedByRejects: [PartitionRange]?
   private var isStoppedByLogs = false
 
   /// Of the run at hand.
@@ -535,9 +543,9 @@ package final class Simulation {
       options: options, logger: Logger(label: "simulation") { _ in SwiftLogNoOpLogHandler() })
     let (summary, errors) = run.execute()
     batchCount += summary.batchCount
-    isStoppedByRejects = errors.contains(where: isStopByRejects)
+    stoppedByRejects = errors.compactMap(rangesStoppedByRejects).first
     isStoppedByLogs = errors.contains(where: isStopByLogs)
-    let others = errors.filter { !isStopByRejects($0) && !isStopByLogs($0) }
+    let others = errors.filter { rangesStoppedByRejects($0) == nil && !isStopByLogs($0) }
     if let error = others.first(where: { isCalm || $0.code != .unreachable }) {
       return "a \(isCalm ? "calm " : "")run failed with \(error.code): \(error)"
     }
@@ -547,9 +555,9 @@ package final class Simulation {
     return nil
   }
 
-  private func isStopByRejects(_ error: RunError) -> Bool {
-    guard case .batch(let fault) = error, case .rejects = fault.problem else { return false }
-    return true
+  private func rangesStoppedByRejects(_ error: RunError) -> [PartitionRange]? {
+    guard case .batch(let fault) = error, case .rejects = fault.problem else { return nil }
+    return fault.ranges.filter { !$0.isEmpty }
   }
 
   private func isStopByLogs(_ error: RunError) -> Bool {
@@ -665,7 +673,7 @@ package final class Simulation {
         batch.number >= first && batch.ranges.contains { $0.partition == partition }
       }
       if let read, isOther { return "batch \(read.number) read \(partition), a replaced log" }
-      if !isCalm || isStoppedByRejects || claim.undecided.contains(name) { continue }
+      if !isCalm || stoppedByRejects != nil || claim.undecided.contains(name) { continue }
       if log.end < next, decision?.kept != next { return "\(partition): ends unnoticed" }
       let isWanted =
         log.end > next || claim.backfills.flatMap(\.left).contains { $0.partition == name }
