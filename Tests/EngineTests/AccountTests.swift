@@ -71,6 +71,31 @@ struct AccountTests {
     #expect(account.starts == [Self.first: 6])
   }
 
+  @Test("what a request calls not held lies beyond an end that was told after it was stored")
+  func unheld() {
+    var account = Self.met(.latest)
+    // The log has grown before the request, and is cut off, or not, behind it.
+    account.beginRun()
+    account.answered(Self.first, .init(low: 2, end: 20, atStartTime: 5))
+    account.skip(Self.range(9, 20))
+    account.ask(1, [Self.first: Set(9..<20)])
+    func problem(_ account: Account, unheldFrom from: Offset) -> String? {
+      var claim = Self.claim(
+        start: 9, next: 20, batches: [],
+        gaps: [.init(range: Self.range(9, 20), reason: "skipped")])
+      claim.backfills = [
+        .init(
+          number: 1, goesFirst: false, state: "open", offsetCount: 11, countedCount: 0,
+          left: [Self.range(9, from)], unheld: [Self.range(from, 20)])
+      ]
+      return account.difference(from: claim, maxOffsets: 9)
+    }
+    #expect(problem(account, unheldFrom: 15)?.contains("is called not held") ?? false)
+    account.answered(Self.first, .init(low: 2, end: 15, atStartTime: 5))
+    #expect(problem(account, unheldFrom: 15) == nil)
+    #expect(problem(account, unheldFrom: 14)?.contains("is called not held") ?? false)
+  }
+
   @Test("every offset lies in one batch or in one gap that has a reason")
   func coverage() {
     var account = Self.met(.earliest)

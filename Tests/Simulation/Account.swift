@@ -36,8 +36,6 @@ package struct Account {
   private(set) var removedBelow: [PartitionID: Offset] = [:]
   /// What a person passed over of a log that was replaced.
   private(set) var passedOver: [PartitionID: [OffsetRange]] = [:]
-  /// The smallest end that a broker has told of.
-  private(set) var endedAt: [PartitionID: Offset] = [:]
   /// Of the run at hand, what a broker told last.
   private var told: [PartitionID: Offset] = [:]
   /// Of the run at hand: what was told when a batch was committed.
@@ -54,6 +52,12 @@ package struct Account {
     var isCancelled = false
     /// Whose log was replaced, as a person decided.
     var givenUp: Offsets = [:]
+    /// The smallest end that a broker has told of since.
+    var endedAt: [PartitionID: Offset] = [:]
+
+    mutating func noteEnd(_ end: Offset, of partition: PartitionID) {
+      endedAt[partition] = min(endedAt[partition] ?? .max, end)
+    }
   }
   private(set) var requests: [Int64: Request] = [:]
 
@@ -94,7 +98,7 @@ package struct Account {
     let name = current(partition)
     removed(partition, below: answer.low)
     told[name] = answer.end
-    endedAt[name] = min(endedAt[name] ?? .max, answer.end)
+    for number in requests.keys { requests[number]?.noteEnd(answer.end, of: name) }
     if starts[name] == nil { answers[name] = answer }
   }
 
@@ -315,7 +319,7 @@ package struct Account {
       let givenUp = request.givenUp[name] ?? []
       if !givenUp.isDisjoint(with: parts[1]) { return "\(name): \(givenUp) is to be read" }
       let wrong = parts[2].subtracting(givenUp).first {
-        $0 >= removedBelow[name] ?? 0 && $0 < endedAt[name] ?? .max
+        $0 >= removedBelow[name] ?? 0 && $0 < request.endedAt[name] ?? .max
       }
       if let wrong { return "\(name): \(wrong) is called not held" }
     }
