@@ -17,7 +17,11 @@ final class ChildRun {
   /// - Throws: A ``CommandError`` where the system has no process or pipe left.
   init(_ arguments: [String]) throws {
     let output = try Pipe()
-    let errors = try Pipe()
+    let errors: Pipe
+    do { errors = try Pipe() } catch {
+      output.close()
+      throw error
+    }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -47,14 +51,14 @@ final class ChildRun {
     let words = (["tranche"] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
     let code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, words, environ)
-    close(output.writing)
-    close(errors.writing)
     guard code == 0 else {
-      close(output.reading)
-      close(errors.reading)
+      output.close()
+      errors.close()
       throw CommandError(
         .inputOutput, "no process can be started: \(String(cString: strerror(code)))")
     }
+    close(output.writing)
+    close(errors.writing)
     self.pid = pid
     self.output = LineReader(output.reading)
     self.errors = LineReader(errors.reading)
@@ -96,6 +100,11 @@ struct Pipe {
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     _ = fcntl(ends[0], F_SETFL, O_NONBLOCK)
     (reading, writing) = (ends[0], ends[1])
+  }
+
+  func close() {
+    Glibc.close(reading)
+    Glibc.close(writing)
   }
 }
 
