@@ -1,5 +1,8 @@
-/// Decides which jobs run when. It starts no process and reads no clock: the instants, in
-/// milliseconds since 1970 UTC, and what became of the runs are told to it.
+/// Decides which jobs run when. It starts no process and reads no clock: the instants and what
+/// became of the runs are told to it.
+///
+/// `now` is in milliseconds since 1970 UTC; `uptime`, in milliseconds too, is of a clock that
+/// nobody sets.
 package struct Supervision {
   package enum Action: Equatable, Sendable {
     /// - Parameter due: The tick, the first of those that were missed, or the end of a pause.
@@ -27,7 +30,9 @@ package struct Supervision {
 
   private enum Stage: Equatable {
     case working
-    /// - Parameter isTold: Whether the runs were asked to end.
+    /// - Parameters:
+    ///   - deadline: On the clock that nobody sets.
+    ///   - isTold: Whether the runs were asked to end.
     case stopping(deadline: Int64, isTold: Bool)
     case killing
   }
@@ -86,11 +91,11 @@ package struct Supervision {
   }
 
   /// No run is started any more, and those that go on are asked to end; once more for each call.
-  package mutating func stop(now: Int64) {
+  package mutating func stop(uptime: Int64) {
     switch stage {
     case .working:
       stage = .stopping(
-        deadline: now + graceMilliseconds + Self.marginMilliseconds, isTold: false)
+        deadline: uptime + graceMilliseconds + Self.marginMilliseconds, isTold: false)
     case .stopping(let deadline, _): stage = .stopping(deadline: deadline, isTold: false)
     case .killing: break
     }
@@ -98,14 +103,15 @@ package struct Supervision {
 
   // MARK: - What is to be done
 
-  /// Each action once; to be called whenever something was told, and at ``wake``.
-  package mutating func actions(now: Int64) -> [Action] {
+  /// Each action once; to be called whenever something was told, at ``wake`` and at
+  /// ``stopDeadline``.
+  package mutating func actions(now: Int64, uptime: Int64) -> [Action] {
     noticeClock(now)
     let running = jobs.filter { $0.value.isRunning }.map(\.key).sorted()
     switch stage {
     case .working: return start(now, slotCount: parallelCount - running.count)
     case .stopping(let deadline, let isTold):
-      if now >= deadline {
+      if uptime >= deadline {
         stage = .killing
         return running.map { .kill(job: $0) }
       }
@@ -138,15 +144,15 @@ package struct Supervision {
 
   // MARK: - How it stands
 
-  /// When to ask for actions again if nothing is told before; nil for not at all.
+  /// When the next run may start if nothing is told before; nil where none may.
   package var wake: Int64? {
-    switch stage {
-    case .working:
-      let waiting = jobs.values.filter { !$0.isRunning && $0.ticks != nil }
-      return runningCount < parallelCount ? waiting.map(\.start).min() : nil
-    case .stopping(let deadline, _): return deadline
-    case .killing: return nil
-    }
+    guard stage == .working, runningCount < parallelCount else { return nil }
+    return jobs.values.filter { !$0.isRunning && $0.ticks != nil }.map(\.start).min()
+  }
+
+  /// When runs that were asked to end are killed, as an uptime.
+  package var stopDeadline: Int64? {
+    if case .stopping(let deadline, _) = stage { deadline } else { nil }
   }
 
   package var isStopped: Bool { stage != .working && runningCount == 0 }

@@ -54,6 +54,7 @@ struct ScheduleCommand: ParsableCommand {
 
   func run() throws {
     try exiting {
+      try OpenFiles.allow(parallelRuns: parallel)
       let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
       // systemd tells them to this process alone: no run gets them. There is no other thread yet
       // that could read the environment.
@@ -135,7 +136,9 @@ private final class Scheduler {
     while true {
       takeSignals()
       if stopsSeen == 0, isTimeToLook { look() }
-      for action in supervision.actions(now: nowMilliseconds()) { perform(action) }
+      for action in supervision.actions(now: nowMilliseconds(), uptime: uptimeMilliseconds) {
+        perform(action)
+      }
       if supervision.isStopped { return }
       tellManager()
       wait()
@@ -184,17 +187,17 @@ private final class Scheduler {
 
   private func takeSignals() {
     let (stops, reloads) = (SchedulerSignals.stopCount, SchedulerSignals.reloadCount)
-    if reloads > reloadsSeen {
-      reloadsSeen = reloads
+    if stops > stopsSeen {
+      stopsSeen = stops
+      supervision.stop(uptime: uptimeMilliseconds)
+      manager.stopping("waiting for \(supervision.runningCount) runs to end")
+    } else if reloads > reloadsSeen, stopsSeen == 0 {
       manager.reloading()
       jobs.forget()
       look()
       manager.ready(status)
     }
-    guard stops > stopsSeen else { return }
-    stopsSeen = stops
-    supervision.stop(now: nowMilliseconds())
-    manager.stopping("waiting for \(supervision.runningCount) runs to end")
+    reloadsSeen = reloads
   }
 
   /// Until something is due, a signal comes, or a run says something.
@@ -202,6 +205,9 @@ private final class Scheduler {
     let now = nowMilliseconds()
     var milliseconds = Self.lookMilliseconds
     if let wake = supervision.wake { milliseconds = min(milliseconds, max(0, wake - now)) }
+    if let deadline = supervision.stopDeadline {
+      milliseconds = min(milliseconds, max(0, deadline - uptimeMilliseconds))
+    }
     if let watchdog = manager.watchdogMilliseconds { milliseconds = min(milliseconds, watchdog) }
     if let wake = metrics?.server.wake {
       milliseconds = min(milliseconds, max(0, wake - uptimeMilliseconds))

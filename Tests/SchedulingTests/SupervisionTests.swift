@@ -18,8 +18,13 @@ struct SupervisionTests {
     /// What is done at an instant, in seconds after 1,000.
     mutating func at(_ seconds: Double) -> [Supervision.Action] {
       now = 1_000_000 + Int64(seconds * 1_000)
-      return supervision.actions(now: now)
+      return supervision.actions(now: now, uptime: uptime)
     }
+
+    /// The clock that nobody sets: it began at another time.
+    var uptime: Int64 { now - 900_000 + clockError }
+    /// How much the other clock was put back.
+    var clockError: Int64 = 0
 
     mutating func end(_ name: String, _ outcome: RunOutcome = .done, at seconds: Double) {
       now = 1_000_000 + Int64(seconds * 1_000)
@@ -225,15 +230,15 @@ struct SupervisionTests {
     var bench = Bench("a", "b", "c")
     #expect(bench.at(10).count == 3)
     bench.end("c", at: 11)
-    bench.supervision.stop(now: bench.now)
+    bench.supervision.stop(uptime: bench.uptime)
     #expect(!bench.supervision.isStopped)
     #expect(bench.at(11) == [.interrupt(job: "a"), .interrupt(job: "b")])
     #expect(bench.at(12) == [])
-    bench.supervision.stop(now: bench.now)
+    bench.supervision.stop(uptime: bench.uptime)
     #expect(bench.at(12) == [.interrupt(job: "a"), .interrupt(job: "b")])
     bench.end("a", .failed(needsPerson: false), at: 13)
     // A second call grants no more time: 20 s of grace and 10 s from the first.
-    #expect(bench.supervision.wake == 1_041_000)
+    #expect(bench.supervision.stopDeadline == 141_000 && bench.supervision.wake == nil)
     #expect(bench.at(40.9) == [])
     #expect(bench.at(41) == [.kill(job: "b")])
     #expect(bench.at(42) == [] && !bench.supervision.isStopped)
@@ -241,10 +246,24 @@ struct SupervisionTests {
     #expect(bench.supervision.isStopped && bench.at(43) == [])
   }
 
+  @Test("give a run its time to end, whatever the clock is set to meanwhile")
+  func stopWhileClockIsSet() {
+    for clockError: Int64 in [-3_600_000, 3_600_000] {
+      var bench = Bench("a")
+      #expect(bench.at(10).count == 1)
+      bench.supervision.stop(uptime: bench.uptime)
+      #expect(bench.at(10) == [.interrupt(job: "a")])
+      bench.clockError = clockError
+      let error = Double(clockError) / 1_000
+      #expect(bench.at(39.9 - error) == [])
+      #expect(bench.at(40 - error) == [.kill(job: "a")])
+    }
+  }
+
   @Test("are done at once where nothing runs when they are told to stop")
   func stopIdle() {
     var bench = Bench("a")
-    bench.supervision.stop(now: bench.now)
+    bench.supervision.stop(uptime: bench.uptime)
     #expect(bench.at(10) == [] && bench.supervision.isStopped)
   }
 }

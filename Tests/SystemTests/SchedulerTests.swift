@@ -298,6 +298,46 @@ struct SchedulerTests {
     #expect(socket.senders == [scheduler.process.processIdentifier])
   }
 
+  @Test("looks at no job file while it stops, whatever signal comes")
+  func stopping() throws {
+    let jobs = try Jobs()
+    let broker = ScriptedBroker(.says([]))
+    try jobs.write("silent", "every: 1s", broker: broker.address)
+    let name = uniqueName("tranche")
+    let socket = try NotificationSocket(name)
+    let scheduler = try Running(jobs, ["jobs"], ["NOTIFY_SOCKET": "@\(name)"])
+    try scheduler.wait("a run") { socket.received.contains { $0.contains("1 running") } }
+    try scheduler.wait("the run's checkpoint") { scheduler.errors.contains("first run") }
+    kill(scheduler.process.processIdentifier, SIGTERM)
+    try scheduler.wait("the stop") { socket.received.contains { $0.hasPrefix("STOPPING=1") } }
+    try jobs.write("faulty", "every: soon")
+    kill(scheduler.process.processIdentifier, SIGHUP)
+    scheduler.process.waitUntilExit()
+    #expect(scheduler.process.terminationStatus == SIGTERM)
+    #expect(
+      !scheduler.errors.contains("faulty")
+        && !socket.received.contains { $0.hasPrefix("RELOADING=1") }, "\(scheduler.errors)")
+  }
+
+  @Test("has as many open files as its runs take, or says that it may not")
+  func openFiles() throws {
+    let jobs = try Jobs()
+    func schedule(_ limits: String, _ parallel: Int) throws -> ProcessResult {
+      try execute(
+        "/bin/sh",
+        ["-c", "\(limits); exec timeout 2 \"$TRANCHE\" schedule jobs --parallel \(parallel)"],
+        directory: jobs.folder, environment: ["TRANCHE": jobs.scenario.stack.binary])
+    }
+    let refused = try schedule("ulimit -n 100", 20)
+    #expect(
+      refused.exitCode == 71
+        && refused.errors.contains(
+          "--parallel 20 takes 168 open files, and this process may have 100."),
+      "\(refused)")
+    let raised = try schedule("ulimit -Hn 200; ulimit -Sn 50", 20)
+    #expect(raised.exitCode != 71 && raised.errors.contains("no job is scheduled yet"), "\(raised)")
+  }
+
   @Test("survives a run that is killed: the others go on, and the job does at its next tick")
   func killedRun() throws {
     let jobs = try Jobs()
