@@ -76,7 +76,7 @@ let package = Package(
       "Reports",
       [
         "Escaping", "Offsets", "Tables", "Formats", "Expressions", "Jobs", "Windows", "Checkpoints",
-        "ObjectStorage", "Engine",
+        "ObjectStorage", "Engine", logging,
       ]),
     module("Wiring", ["Engine", "Jobs", "Kafka", "Offsets", logging]),
     module(
@@ -132,7 +132,7 @@ let package = Package(
       "ReportsTests",
       [
         "Checkpoints", "Engine", "Expressions", "ObjectStorage", "Offsets", "Reports",
-        "TestSupport", "Windows",
+        "TestSupport", "Windows", logging,
       ]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(

@@ -22,7 +22,7 @@ package struct FileIdentity: Equatable, Sendable {
   }
 
   /// Nil where no path leads to the file any more.
-  init?(descriptor: Int32) {
+  package init?(descriptor: Int32) {
     var facts = stat()
     guard fstat(descriptor, &facts) == 0, facts.st_nlink > 0 else { return nil }
     self.init(facts)

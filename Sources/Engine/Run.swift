@@ -243,7 +243,7 @@ package final class Run {
     for range in lost {
       try checkpoint.recordGap(range, reason: .lost, now: options.clock())
       summary.lostOffsetCount += range.count
-      logger.warning("passed over lost offsets", metadata: ["range": "\(range)"])
+      logger.warning("passed over lost offsets", metadata: metadata(range))
     }
   }
 
@@ -253,8 +253,16 @@ package final class Run {
     for range in ranges {
       logger.warning(
         "left out of a backfill: the broker does not hold these offsets",
-        metadata: ["backfill": "\(number)", "range": "\(range)"])
+        metadata: metadata(range).merging(["backfill": .stringConvertible(number)]) { $1 })
     }
+  }
+
+  private func metadata(_ range: PartitionRange) -> Logger.Metadata {
+    [
+      "source": "\(range.partition.source)", "topic": "\(range.partition.topic)",
+      "partition": .stringConvertible(range.partition.partition),
+      "from_offset": .stringConvertible(range.from), "to_offset": .stringConvertible(range.to),
+    ]
   }
 
   // MARK: - Batches
@@ -341,7 +349,7 @@ package final class Run {
     if !job.canBackfill && !checkpoint.backfills.isEmpty {
       logger.warning(
         "backfills wait: with output.keep latest, the object would show an old batch",
-        metadata: ["job": "\(job.name)", "backfills": "\(checkpoint.backfills.map(\.number))"])
+        metadata: ["backfills": "\(checkpoint.backfills.map(\.number))"])
     }
     if options.holdsBack && job.holdBack.minOffsets > 1 {
       waitingSince = try checkpoint.waitingSince()
@@ -362,9 +370,7 @@ package final class Run {
         if !undecidedPartitions.isEmpty { throw RunError.logsReplaced(try openReplacedLogs()) }
         return
       case .stopForPendingResults:
-        logger.warning(
-          "results wait for the store and output.max_pending_bytes is reached",
-          metadata: ["job": "\(job.name)"])
+        logger.warning("results wait for the store and output.max_pending_bytes is reached")
         return
       case .read(let plan, let isRepeated):
         if isRepeated { summary.repeatedBatch = plan.batch }
@@ -387,7 +393,8 @@ package final class Run {
           logger.debug(
             "batch planned again with fewer offsets: it holds more than limits.batch_bytes",
             metadata: [
-              "job": "\(job.name)", "batch": "\(plan.batch)", "max_offsets": "\(offsetLimit)",
+              "batch": .stringConvertible(plan.batch),
+              "max_offsets": .stringConvertible(offsetLimit),
             ])
         } catch let fault as BatchFault {
           // The next run plans anew: what has come meanwhile, or was changed, may let the batch
@@ -486,9 +493,9 @@ package final class Run {
     logger.debug(
       "batch committed",
       metadata: [
-        "job": "\(job.name)", "batch": "\(plan.batch)", "offsets": "\(plan.offsetCount)",
-        "records": "\(batch.recordCount)",
-        "rejected": "\(batch.rejects.count)",
+        "batch": .stringConvertible(plan.batch), "offsets": .stringConvertible(plan.offsetCount),
+        "records": .stringConvertible(batch.recordCount),
+        "rejected": .stringConvertible(batch.rejects.count),
       ])
     options.onProgress?(
       RunProgress(

@@ -102,7 +102,7 @@ struct Settlement {
       } catch let error as ObjectStoreError {
         logger.warning(
           "could not delete objects at a former destination",
-          metadata: ["job": "\(job.name)", "place": "\(text)", "cause": "\(error)"])
+          metadata: ["place": "\(text)", "cause": "\(error)"])
       }
     }
   }
@@ -136,7 +136,7 @@ struct Settlement {
       logger.warning(
         "left objects at a former destination: it belongs to another job now",
         metadata: [
-          "job": "\(job.name)", "place": "\(former.location)", "objects": "\(objects.count)",
+          "place": "\(former.location)", "objects": .stringConvertible(objects.count),
         ])
     } else {
       if marker != .none { try former.holdPlace() }
@@ -156,7 +156,7 @@ struct Settlement {
     } else {
       logger.warning(
         "left an object at a former destination: this job did not publish it",
-        metadata: ["job": "\(job.name)", "object": "\(store.location)/\(key)"])
+        metadata: ["object": "\(store.location)/\(key)"])
     }
   }
 }

@@ -4,7 +4,7 @@
 /// A terminal obeys what it is shown: ESC begins a command, CR writes over the line, and
 /// bidirectional controls show one text as another. Characters that command or cannot be seen
 /// become `\u{1B}`; a backslash stays what it is, so what is escaped once is never changed again.
-/// JSON has escapes of its own and never comes here.
+/// JSON has escapes of its own; see ``escapedJSON(_:)``.
 /// - SeeAlso: CVE-2021-42574, "Trojan Source"; CVE-2003-0063, a terminal's answer that is typed
 ///   into the shell.
 package enum ForeignText {
@@ -26,6 +26,25 @@ package enum ForeignText {
     let escaped = escaped(isLonger ? String(prefix(of: text, byteLimit)) : text)
     guard isLonger || escaped.utf8.count > byteLimit else { return escaped }
     return prefix(of: escaped, byteLimit - 3) + "..."
+  }
+
+  /// JSON that a terminal does not obey either: whoever parses it reads the same text.
+  ///
+  /// - Parameter json: Without line ends; all else that commands stands in texts.
+  package static func escapedJSON(_ json: String) -> String {
+    if json.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) { return json }
+    var result = ""
+    for scalar in json.unicodeScalars {
+      if isEscaped(scalar) {
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
+        }
+      } else {
+        result.unicodeScalars.append(scalar)
+      }
+    }
+    return result
   }
 
   private static func escaped(_ text: String, keepsLines: Bool) -> String {

@@ -58,6 +58,27 @@ extension RunSummary {
     return aligned(["  thread", "step", "ms", "ms/batch"], rows, numeric: [2, 3])
   }
 
+  /// Of the line that sums a run up in the log; named as in the summary for programs.
+  package func logFields(seconds: Double, exitCode: Int32) -> [LogLine.Field] {
+    var fields: [LogLine.Field] = [
+      ("batches", .integer(Int64(batchCount))), ("offsets", .integer(offsetCount)),
+      ("records", .integer(recordCount)), ("counted", .integer(countedCount)),
+      ("rejected", .integer(rejectedCount)), ("lost_offsets", .integer(lostOffsetCount)),
+      ("published", .integer(Int64(publishedCount))), ("dirty", .integer(Int64(dirtyCount))),
+      ("lag", .integer(lag)), ("backfilled", .integer(backfilledCount)),
+      ("backfill_left", .integer(backfillLeft)),
+    ]
+    if let repeatedBatch { fields.append(("repeated_batch", .integer(repeatedBatch))) }
+    if let heldBackUntil {
+      let time = TimestampText.format(milliseconds: heldBackUntil)
+      fields.append(("held_back_until", .text(time)))
+    }
+    return fields + [
+      ("duration_seconds", .number((seconds * 1000).rounded() / 1000)),
+      ("exit_code", .integer(Int64(exitCode))),
+    ]
+  }
+
   /// - Parameters:
   ///   - failures: Everything that went wrong, what ended the run first.
   ///   - warnings: What went wrong beside it.

@@ -150,7 +150,7 @@ extension ClientObserver {
           level: Logger.Level(of: line), "librdkafka",
           metadata: ["facility": "\(line.facility)", "line": "\(line.text)"])
       },
-      waits: waits ?? { heard.notice("waiting", metadata: ["for": "\($0)"]) })
+      waits: waits ?? { heard.info("waiting", metadata: ["for": "\($0)"]) })
   }
 }
 
@@ -165,9 +165,8 @@ extension Logger.Level {
       case 3...6 where isOfConnection: .info
       // `validate` warns of properties that do not fit together; librdkafka repeats a deprecated
       // name in every run.
-      case _ where line.facility == "CONFWARN": .notice
-      case 6: .info
-      case 5: .notice
+      case _ where line.facility == "CONFWARN": .info
+      case 5...6: .info
       case 4: .warning
       case 3: .error
       default: .critical

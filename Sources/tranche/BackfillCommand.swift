@@ -112,8 +112,8 @@ struct BackfillCommand: ParsableCommand {
           another name and another output.to the offsets.
           """)
       }
-      let logger = makeLogger(isVerbose: options.verbose)
-      let sources = try makeSources(job, logger, isQuiet: options.quiet)
+      let logger = makeLogger()
+      let sources = try makeSources(job, logger)
       if dryRun {
         let reader = try CheckpointReader(
           path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)

@@ -3,6 +3,8 @@ import Glibc
 
 /// A run of a job in a process of its own: this very program, with other arguments.
 final class ChildRun {
+  /// In the log.
+  let id: String
   let pid: pid_t
   private(set) var output: LineReader
   private(set) var errors: LineReader
@@ -15,7 +17,8 @@ final class ChildRun {
 
   /// - Parameter arguments: Without the program's name.
   /// - Throws: A ``CommandError`` where the system has no process or pipe left.
-  init(_ arguments: [String]) throws {
+  init(_ id: String, _ arguments: [String]) throws {
+    self.id = id
     let output = try Pipe()
     let errors: Pipe
     do { errors = try Pipe() } catch {
@@ -111,7 +114,7 @@ struct Pipe {
 /// Lines out of a pipe that does not block.
 struct LineReader: ~Copyable {
   /// A longer line is passed on in pieces.
-  static let lineByteLimit = 65_536
+  static let lineByteLimit = 1 << 20
 
   let descriptor: Int32
   private(set) var isAtEnd = false

@@ -3,6 +3,7 @@ import Checkpoints
 import Engine
 import Jobs
 import Kafka
+import Logging
 import Offsets
 import Reports
 import Scheduling
@@ -71,14 +72,14 @@ struct CommandError: Error {
   }
 }
 
-/// What a command with `--json` prints where it fails.
-typealias FailureText = (_ failures: [Failure], _ exitCode: Int32) throws -> String
+/// What a command prints where it fails, beside the errors on standard error.
+typealias FailureReporting = (_ failures: [Failure], _ exitCode: Int32) throws -> Void
 
 /// Of a command that has nothing else to report then; nil without `--json`.
-func failureText(_ isJSON: Bool, jobFile: String?) -> FailureText? {
+func failureText(_ isJSON: Bool, jobFile: String?) -> FailureReporting? {
   guard isJSON else { return nil }
   return { failures, exitCode in
-    try failureReport(jobFile: jobFile, failures, exitCode: exitCode)
+    printExact(try failureReport(jobFile: jobFile, failures, exitCode: exitCode))
   }
 }
 
@@ -86,14 +87,14 @@ func failureText(_ isJSON: Bool, jobFile: String?) -> FailureText? {
 ///
 /// - Parameters:
 ///   - job: For messages that end in a command; nil where a command takes no job.
-///   - json: Nil without `--json`.
+///   - json: What is printed of a failure, for programs; nil for nothing.
 ///   - isSilent: Errors that nobody needs to be told of; the code is the same.
 func exiting(
-  _ job: JobOptions? = nil, json: FailureText? = nil,
+  _ job: JobOptions? = nil, json: FailureReporting? = nil,
   isSilent: (any Error) -> Bool = { _ in false }, _ body: () throws -> Void
 ) throws {
   func end(_ failures: [Failure], _ code: RunError.Code) throws -> Never {
-    if let json { printExact(try json(failures, code.exitCode)) }
+    try json?(failures, code.exitCode)
     throw ExitCode(code.exitCode)
   }
   do {
@@ -110,8 +111,9 @@ func exiting(
   } catch {
     let failure = failure(
       error, Words(jobArguments: job.map { $0.commandLine(of: try? $0.load()) } ?? "JOB"))
-    if !isSilent(error) { printError("tranche: \(failure.message)") }
-    try end([Failure(code: failure.code.rawValue, message: failure.message)], failure.code)
+    let report = Failure(code: failure.code.rawValue, message: failure.message)
+    if !isSilent(error) { Log.tell(report, exitCode: failure.code.exitCode) }
+    try end([report], failure.code)
   }
 }
 
@@ -134,5 +136,7 @@ func printFaults(_ errors: JobFileErrors) {
 
 /// One line a warning, of a job file that is valid.
 func printWarnings(_ parsed: JobFile.Parsed) {
-  for warning in parsed.warnings { printError("warning: \(warning)") }
+  for warning in parsed.warnings {
+    Log.tell(.warning, "\(warning)", words: "warning: \(warning)")
+  }
 }

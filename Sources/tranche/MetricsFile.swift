@@ -181,7 +181,7 @@ final class RunMetrics: Sendable {
         defer { state.isFaultTold = true }
         return !state.isFaultTold
       }
-      if isNew { printError("tranche: \(error.message)") }
+      if isNew { printError(error.message, words: "tranche: \(error.message)") }
     }
   }
 }

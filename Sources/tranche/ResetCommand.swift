@@ -81,9 +81,10 @@ struct ResetCommand: ParsableCommand {
     let problem =
       answer.map { "\"\($0)\" is not the job's name, \(job.name)" }
       ?? "\(job.name): this puts the state aside (\(path)) and reads the topics anew"
-    printError(
-      "tranche: \(problem). Nothing was changed. If that is meant: tranche reset "
-        + "\(self.job.commandLine(of: job)) --confirm \(job.name)")
+    let message =
+      "\(problem). Nothing was changed. If that is meant: tranche reset "
+      + "\(self.job.commandLine(of: job)) --confirm \(job.name)"
+    printError(message, words: "tranche: \(message)")
     throw ExitCode(wrongUsage)
   }
 }

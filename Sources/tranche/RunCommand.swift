@@ -40,13 +40,13 @@ struct RunCommand: ParsableCommand {
     try options.exiting(job) { job, started in
       let failpoint = options.death.failpoint()
       let checkpoint = try openCheckpoint(
-        job, folder: try self.job.checkpointFolder(of: job), mode: mode, isQuiet: options.quiet
+        job, folder: try self.job.checkpointFolder(of: job), mode: mode
       ) {
         failpoint(.checkpointStep)
       }
-      let logger = makeLogger(isVerbose: options.verbose)
+      let logger = makeLogger()
       try options.execute(
-        job, checkpoint, sources: try makeSources(job, logger, isQuiet: options.quiet),
+        job, checkpoint, sources: try makeSources(job, logger),
         maxBatches: maxBatches, failpoint, started: started, logger,
         commandLine: self.job.commandLine(of: job))
     }

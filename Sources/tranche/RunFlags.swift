@@ -27,31 +27,18 @@ struct RunFlags: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Print nothing but what went wrong.")
   var quiet = false
 
-  @Flag(name: .shortAndLong, help: "Log each batch to standard error.")
-  var verbose = false
+  @OptionGroup var log: LogOptions
 
   @OptionGroup var metrics: MetricsOption
 
   @OptionGroup var death: DeathOption
 
   func validate() throws {
-    if quiet && (json || profile || verbose) {
-      throw ValidationError("--quiet does not go together with --json, --profile or --verbose.")
+    if quiet && (json || profile || log.verbose || log.logLevel != nil) {
+      throw ValidationError(
+        "--quiet does not go together with --json, --profile, --verbose or --log-level.")
     }
     try validateGrace(grace)
-  }
-
-  /// What `--json` prints of a command that failed before there was a run to sum up.
-  ///
-  /// - Parameter name: The job's, if it is known yet.
-  private func failureText(
-    _ started: ContinuousClock.Instant, _ name: @escaping () -> String?
-  ) -> FailureText? {
-    guard json else { return nil }
-    return { failures, code in
-      try RunSummary(job: name() ?? "").jsonText(
-        seconds: (ContinuousClock.now - started) / .seconds(1), failures: failures, exitCode: code)
-    }
   }
 
   /// Loads the job file, tells its warnings, and does a command's work; ends the process as
@@ -60,17 +47,19 @@ struct RunFlags: ParsableArguments {
     _ options: JobOptions, _ body: (Job, _ started: RunStart) throws -> Void
   ) throws {
     let started = RunStart(metrics: metrics.file.map { RunMetrics($0, options) })
-    var name: String?
+    log.apply(isQuiet: quiet)
+    Log.change { $0.run = log.scheduledRun ?? Log.makeRunID() }
     do {
       try tranche.exiting(
-        options, json: failureText(started.instant) { name },
+        options,
+        json: { try report(RunSummary(job: Log.current.job ?? ""), started, $0, exitCode: $1) },
         isSilent: { error in
           if isAnotherRunActive(error) { started.metrics?.leave() }
           return quiet && isAnotherRunActive(error)
         }
       ) {
         let parsed = try options.loadParsed(checksFiles: true)
-        name = parsed.job.name
+        Log.change { $0.job = parsed.job.name }
         started.metrics?.know(
           parsed.job, folder: options.checkpoints.folderInUse(of: parsed.job, file: options.file))
         if !quiet { printWarnings(parsed) }
@@ -83,6 +72,26 @@ struct RunFlags: ParsableArguments {
     }
   }
 
+  /// Sums a run up for programs and for the log.
+  ///
+  /// - Parameter text: For people; nil where there was no run, or one that failed at once.
+  private func report(
+    _ summary: RunSummary, _ started: RunStart, _ failures: [Failure], warnings: [String] = [],
+    exitCode: Int32, text: String? = nil
+  ) throws {
+    let seconds = started.secondsAgo
+    if json {
+      printExact(
+        try summary.jsonText(
+          seconds: seconds, failures: failures, warnings: warnings, exitCode: exitCode))
+    }
+    if Log.takesSummaries {
+      Log.tell(
+        .notice, "run ended", summary.logFields(seconds: seconds, exitCode: exitCode),
+        words: text ?? "the run ended with \(exitCode)")
+    }
+  }
+
   /// Runs the job and says what became of it.
   ///
   /// - Parameters:
@@ -92,8 +101,10 @@ struct RunFlags: ParsableArguments {
     _ failpoint: @escaping @Sendable (Failpoint) -> Void, started: RunStart,
     _ logger: Logger, commandLine: @autoclosure () -> String
   ) throws {
-    if !quiet {
-      for change in checkpoint.appliedChanges { printError("job file changed: \(change)") }
+    for change in checkpoint.appliedChanges {
+      Log.tell(
+        .notice, "job file changed", [("change", .text("\(change)"))],
+        words: "job file changed: \(change)")
     }
     var options = RunOptions(
       clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
@@ -104,7 +115,7 @@ struct RunFlags: ParsableArguments {
     options.isStopRequested = { StopSignal.received != 0 }
     options.graceMilliseconds = grace * 1_000
     StopSignal.watch()
-    let isWatched = isatty(STDERR_FILENO) == 1 && !json && !verbose && !quiet
+    let isWatched = Log.isWatched && !json
     if isWatched { options.onProgress = Progress(started.instant).show }
     if let metrics = started.metrics {
       metrics.begin()
@@ -118,23 +129,22 @@ struct RunFlags: ParsableArguments {
     let (summary, errors) = run.execute()
     failpoint(.runEnded)
     if isWatched { printProgress("\r\u{1B}[K") }
-    let seconds = (ContinuousClock.now - started.instant) / .seconds(1)
     let hasWorked = errors.isEmpty && summary.progressNotShown.isEmpty
-    let words = hasWorked ? nil : Words(jobArguments: commandLine())
-    let failures = words?.failures(errors) ?? []
-    let warnings = summary.progressNotShown.compactMap { words?.text(of: $0) }
+    let sentences = hasWorked ? nil : Words(jobArguments: commandLine())
+    let failures = sentences?.failures(errors) ?? []
+    let warnings = summary.progressNotShown.compactMap { sentences?.text(of: $0) }
     let exitCode =
       errors.first?.code.exitCode ?? (summary.isStopped ? 128 + StopSignal.received : 0)
-    if json {
-      printExact(
-        try summary.jsonText(
-          seconds: seconds, failures: failures, warnings: warnings, exitCode: exitCode))
-    } else if !quiet && (errors.isEmpty || summary.didAnything) {
-      printText(summary.text(seconds: seconds, place: job.output.destination.text))
-    }
+    let seconds = started.secondsAgo
+    let text =
+      errors.isEmpty || summary.didAnything
+      ? summary.text(seconds: seconds, place: job.output.destination.text) : nil
+    if !json && !quiet && !Log.takesSummaries, let text { printText(text) }
     if profile && !json { printText(summary.profileText(seconds: seconds)) }
-    for warning in warnings { printError("warning: \(warning)") }
-    for failure in failures { printError("tranche: \(failure.message)") }
+    for warning in warnings { Log.tell(.warning, warning, words: "warning: \(warning)") }
+    for failure in failures { Log.tell(failure, exitCode: exitCode) }
+    try report(
+      summary, started, failures, warnings: warnings, exitCode: exitCode, text: text)
     // While this run has the job's lock: the next one's metrics go on from these.
     withExtendedLifetime(checkpoint) { started.metrics?.end(exitCode, summary.figures) }
     if !errors.isEmpty { throw ExitCode(exitCode) }
@@ -156,6 +166,8 @@ func validateGrace(_ seconds: Int64) throws {
 struct RunStart {
   let instant = ContinuousClock.now
   let metrics: RunMetrics?
+
+  var secondsAgo: Double { (ContinuousClock.now - instant) / .seconds(1) }
 }
 
 /// One line on the terminal, rewritten at most ten times a second.

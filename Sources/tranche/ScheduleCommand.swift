@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Foundation
 import Glibc
+import Logging
 import Reports
 import Scheduling
 import Tables
@@ -42,8 +43,7 @@ struct ScheduleCommand: ParsableCommand {
   @Option(help: "When stopped, let runs publish committed results for up to this many seconds.")
   var grace: Int64 = 20
 
-  @Flag(name: .shortAndLong, help: "Log each start and each batch to standard error.")
-  var verbose = false
+  @OptionGroup var log: LogOptions
 
   func validate() throws {
     if !(1...1_000).contains(parallel) {
@@ -53,6 +53,7 @@ struct ScheduleCommand: ParsableCommand {
   }
 
   func run() throws {
+    log.apply()
     try exiting {
       try OpenFiles.allow(parallelRuns: parallel)
       let manager = ServiceManager(environment: ProcessInfo.processInfo.environment)
@@ -65,8 +66,8 @@ struct ScheduleCommand: ParsableCommand {
       if let metrics { exposed = try ScheduledMetrics(metrics) }
       let scheduler = Scheduler(
         jobs, Supervision(parallelCount: parallel, graceMilliseconds: grace * 1_000),
-        manager: manager, wakeUp: try SchedulerSignals.watch(), options: runOptions,
-        isVerbose: verbose, metrics: exposed
+        manager: manager, wakeUp: try SchedulerSignals.watch(), arguments: runArguments,
+        metrics: exposed
       ) { [checkpoints, code] file in
         guard let job = try? loadJob(file, allowsCode: code.allowCodeProperties) else { return nil }
         return checkpoints.folderInUse(of: job, file: file).map { metricFacts(job, folder: $0) }
@@ -77,11 +78,10 @@ struct ScheduleCommand: ParsableCommand {
     }
   }
 
-  /// What every run gets behind its job file.
-  private var runOptions: [String] {
-    (checkpoints.folder.map { ["--checkpoints", $0] } ?? [])
+  private func runArguments(_ file: String, _ run: String) -> [String] {
+    ["run", file] + (checkpoints.folder.map { ["--checkpoints", $0] } ?? [])
       + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
-      + ["--grace", "\(grace)"] + (verbose ? ["--verbose"] : [])
+      + ["--grace", "\(grace)"] + log.arguments(run: run)
   }
 }
 
@@ -95,8 +95,7 @@ private final class Scheduler {
   private var supervision: Supervision
   private let manager: ServiceManager
   private let wakeUp: Int32
-  private let options: [String]
-  private let isVerbose: Bool
+  private let arguments: (_ file: String, _ run: String) -> [String]
   /// Nil where nobody asked for them.
   private let metrics: ScheduledMetrics?
   /// What a job's checkpoint tells; nil where its file has become faulty.
@@ -112,15 +111,14 @@ private final class Scheduler {
 
   init(
     _ jobs: WatchedJobs, _ supervision: Supervision, manager: ServiceManager, wakeUp: Int32,
-    options: [String], isVerbose: Bool, metrics: ScheduledMetrics?,
+    arguments: @escaping (_ file: String, _ run: String) -> [String], metrics: ScheduledMetrics?,
     facts: @escaping (_ file: String) -> MetricFacts?
   ) {
     self.jobs = jobs
     self.supervision = supervision
     self.manager = manager
     self.wakeUp = wakeUp
-    self.options = options
-    self.isVerbose = isVerbose
+    self.arguments = arguments
     self.metrics = metrics
     self.facts = facts
   }
@@ -129,7 +127,7 @@ private final class Scheduler {
   func run() {
     look()
     if supervision.jobCount == 0 {
-      say("no job is scheduled yet; job files are watched")
+      say(.notice, "no job is scheduled yet; job files are watched")
     }
     manager.ready(status)
     lastStatus = status
@@ -167,21 +165,31 @@ private final class Scheduler {
       names[file] = name
       supervision.update(file, ticks, now: now)
       metrics?.takeUp(file) { facts(file) }
-      if isVerbose, let due = supervision.due(file) { say("\(name): next run at \(time(due))") }
+      if let due = supervision.due(file) {
+        say(
+          .debug, "job scheduled", [("due", .text(time(due)))], of: file, "next run at \(time(due))"
+        )
+      }
     case .unscheduled(let file, let name):
       supervision.update(file, nil, now: now)
+      names[file] = name
       metrics?.drop(file)
       say(
-        "\(name): is not scheduled: \(file) has neither trigger.every nor trigger.cron. Add one of "
-          + "them, or start it otherwise.")
+        .warning, "job has no schedule", [("file", .text(file))], of: file,
+        "is not scheduled: \(file) has neither trigger.every nor trigger.cron. Add one of them, or "
+          + "start it otherwise.")
     case .faulty(let file, let text):
       supervision.update(file, nil, now: now)
-      printErrorLines(text)
-      say("\(file): is not scheduled until the job file is corrected")
+      for line in text.split(separator: "\n") { Log.tell(.error, String(line)) }
+      say(
+        .error, "job file is faulty", [("file", .text(file))],
+        "\(file): is not scheduled until the job file is corrected")
     case .removed(let file):
       supervision.update(file, nil, now: now)
       metrics?.drop(file)
-      say("\(file): is gone and no longer scheduled")
+      say(
+        .notice, "job file is gone", [("file", .text(file))],
+        "\(file): is gone and no longer scheduled")
     }
   }
 
@@ -232,54 +240,78 @@ private final class Scheduler {
   private func perform(_ action: Supervision.Action) {
     switch action {
     case .start(let file, let due):
-      if isVerbose { say("\(name(file)): run started that was due at \(time(due))") }
+      let run = Log.makeRunID()
+      say(
+        .debug, "run started", [("due", .text(time(due)))], of: file, run: run,
+        "run started that was due at \(time(due))")
       do {
-        children[file] = try ChildRun(["run", file] + options + (metrics?.options(file) ?? []))
+        children[file] = try ChildRun(
+          run, arguments(file, run) + (metrics?.options(file) ?? []))
       } catch {
         let text = (error as? CommandError)?.message ?? "\(error)"
-        ended(file, .failed(needsPerson: false), "could not be started: \(text)")
+        ended(
+          file, run, .failed(needsPerson: false), [("cause", .text(text))],
+          "could not be started: \(text)")
       }
     case .interrupt(let file): children[file]?.send(SIGTERM)
     case .kill(let file):
-      say("\(name(file)): did not end in time and is killed; the next run goes on from its commits")
+      say(
+        .warning, "run killed", of: file, run: children[file]?.id,
+        "did not end in time and is killed; the next run goes on from its commits")
       children[file]?.send(SIGKILL)
     }
   }
 
   private func passOn() {
     for (file, child) in children.sorted(by: { $0.key < $1.key }) {
-      child.readLines { passOn($0, isError: $1, from: file) }
+      child.readLines { passOn($0, isError: $1, of: child, file) }
     }
   }
 
-  private func passOn(_ line: String, isError: Bool, from file: String) {
-    let text = "[\(name(file))] \(line)"
-    if isError { printError(text) } else { printText(text) }
+  private func passOn(_ line: String, isError: Bool, of child: ChildRun, _ file: String) {
+    let name = name(file)
+    if isError {
+      Log.passOn(line, job: name, run: child.id)
+    } else if Log.takesSummaries {
+      Log.tell(.notice, line, job: name, run: child.id, words: "[\(name)] \(line)")
+    } else {
+      printText("[\(name)] \(line)")
+    }
   }
 
   private func reap() {
     for (file, child) in children.sorted(by: { $0.key < $1.key }) {
       guard let end = child.reap() else { continue }
-      child.finish { passOn($0, isError: $1, from: file) }
+      child.finish { passOn($0, isError: $1, of: child, file) }
       children[file] = nil
       switch end {
-      case .exited(let code): ended(file, RunOutcome(exitCode: code), "ended with \(code)")
+      case .exited(let code):
+        ended(
+          file, child.id, RunOutcome(exitCode: code), [("exit_code", .integer(Int64(code)))],
+          "ended with \(code)")
       case .signalled(let signal):
         metrics?.noteEnd(file, job: name(file), exitCode: 128 + signal)
         // Asked to end, it dies by the signal when everything is in order.
         let isAsked = stopsSeen > 0
         ended(
-          file, isAsked ? .done : .failed(needsPerson: false), "was ended by signal \(signal)")
+          file, child.id, isAsked ? .done : .failed(needsPerson: false),
+          [("signal", .integer(Int64(signal)))], "was ended by signal \(signal)")
       }
     }
   }
 
-  private func ended(_ file: String, _ outcome: RunOutcome, _ words: String) {
+  private func ended(
+    _ file: String, _ run: String, _ outcome: RunOutcome, _ facts: [LogLine.Field], _ words: String
+  ) {
     supervision.ended(file, outcome, now: nowMilliseconds())
     guard case .failed = outcome, stopsSeen == 0 else { return }
-    let count = supervision.failureCount(of: file)
-    let next = supervision.due(file).map { "; the next run is at \(time($0))" } ?? ""
-    say("\(name(file)): run \(words), failure \(max(1, count)) in a row\(next)")
+    let count = max(1, supervision.failureCount(of: file))
+    let due = supervision.due(file).map(time)
+    say(
+      .warning, "run failed",
+      facts + [("failures", .integer(Int64(count)))] + (due.map { [("due", .text($0))] } ?? []),
+      of: file, run: run,
+      "run \(words), failure \(count) in a row\(due.map { "; the next run is at \($0)" } ?? "")")
   }
 
   // MARK: - Words
@@ -290,7 +322,18 @@ private final class Scheduler {
     TimestampText.format(milliseconds: milliseconds)
   }
 
-  private func say(_ text: String) { printError("tranche: \(text)") }
+  /// - Parameters:
+  ///   - file: Of the job that it is about; nil where it is about none, or only about the file.
+  ///   - text: What format text says instead of the message.
+  private func say(
+    _ level: Logger.Level, _ message: String, _ fields: [LogLine.Field] = [],
+    of file: String? = nil, run: String? = nil, _ text: String? = nil
+  ) {
+    let job = file.map(name)
+    Log.tell(
+      level, message, fields, job: job, run: run,
+      words: "tranche: \(job.map { "\($0): " } ?? "")\(text ?? message)")
+  }
 
   private var status: String {
     let next = supervision.wake.map { ", next at \(time($0))" } ?? ""

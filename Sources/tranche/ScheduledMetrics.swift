@@ -1,4 +1,5 @@
 import Foundation
+import Logging
 import Reports
 
 /// The metrics of the jobs that `tranche schedule` runs: a file for each in a folder of its own,
@@ -16,7 +17,9 @@ final class ScheduledMetrics {
     folder = try ScratchFolder.make()
     server.makeText = { [weak self] in self?.text ?? "" }
     let place = MetricsAddress(host: address.host, port: server.port)
-    printError("tranche: metrics are at http://\(place.text)/metrics")
+    Log.tell(
+      .notice, "metrics are served", [("address", .text(place.text))],
+      words: "tranche: metrics are at http://\(place.text)/metrics")
   }
 
   /// With all that lies in it.
@@ -55,7 +58,9 @@ final class ScheduledMetrics {
   }
 
   private func update(_ file: MetricsFile, _ body: (Metrics) -> Metrics) {
-    do { try file.update(body) } catch { printError("tranche: \(error.message)") }
+    do { try file.update(body) } catch {
+      printError(error.message, words: "tranche: \(error.message)")
+    }
   }
 
   /// Of all jobs.

@@ -48,12 +48,11 @@ enum StandardStreams {
       return failure
     }
     if let failure, failure != EPIPE {
-      printError(
+      let message = """
+        standard output cannot be written: \(String(cString: strerror(failure))). Free space \
+        there, or redirect the output to another file.
         """
-        tranche: standard output cannot be written: \(String(cString: strerror(failure))). Free \
-        space there, or redirect the output to another file.
-        """
-      )
+      printError(message, words: "tranche: \(message)")
     }
   }
 
@@ -95,16 +94,6 @@ func printExact(_ text: String, terminator: String = "\n") {
   StandardStreams.writeOutput(text + terminator)
 }
 
-/// One message on one line, on standard error.
-func printError(_ message: String) {
-  StandardStreams.writeError(ForeignText.escaped(message) + "\n")
-}
-
-/// Several lines, on standard error.
-func printErrorLines(_ text: String) {
-  StandardStreams.writeError(ForeignText.escapedLines(text) + "\n")
-}
-
 /// The line that a terminal shows while a run goes on; its control sequences are ours.
 func printProgress(_ line: String) {
   StandardStreams.writeError(line)
@@ -113,12 +102,4 @@ func printProgress(_ line: String) {
 /// A line for a person at a terminal, in place of the one that shows progress.
 func printWait(_ line: String) {
   StandardStreams.writeError("\r\u{1B}[K" + ForeignText.escaped(line) + "\n")
-}
-
-/// Where log lines go: each is written at once, and stays one line whatever its fields hold.
-struct ErrorStream: TextOutputStream, Sendable {
-  func write(_ line: String) {
-    StandardStreams.writeError(
-      ForeignText.escaped(line.hasSuffix("\n") ? String(line.dropLast()) : line) + "\n")
-  }
 }

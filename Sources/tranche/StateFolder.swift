@@ -4,6 +4,7 @@ import Engine
 import Foundation
 import Glibc
 import Jobs
+import Logging
 
 /// What decides in which folder a job's checkpoint lies.
 struct StateFolderFacts: Equatable {
@@ -95,7 +96,7 @@ extension CheckpointOptions {
   /// - Throws: ``CommandError`` where two files could be meant.
   func folder(of job: Job, file: String) throws -> String {
     let chosen = chosenFolder(of: job, file: file)
-    if let notice = chosen.notice(job: job.name) { printError(notice) }
+    if let notice = chosen.notice(job: job.name) { Log.tell(.warning, notice) }
     let path = try chosen.path(job: job.name)
     // SQLite takes a path that begins so for a URI.
     return path.hasPrefix("file:") ? "./\(path)" : path

@@ -54,7 +54,8 @@ struct Tranche: ParsableCommand {
       // Help, a version, what is wrong with the arguments; nothing for an ExitCode, whose message
       // is written already.
       let text = fullMessage(for: error)
-      if !text.isEmpty { code == 0 ? printText(text) : printErrorLines(text) }
+      if code == 0 && !text.isEmpty { printText(text) }
+      if code != 0 { tellUsage(text, message(for: error)) }
       // The flag may be what was wrong; who wrote it reads JSON all the same.
       if code == wrongUsage && CommandLine.arguments.contains("--json") {
         let failure = Failure(code: "usage", message: message(for: error))
@@ -64,6 +65,22 @@ struct Tranche: ParsableCommand {
       }
     }
     Glibc.exit(processCode(StandardStreams.exitCode(ofWork: code)))
+  }
+
+  /// - Parameters:
+  ///   - text: Lines for a person; empty where nothing is left to say.
+  ///   - message: What is wrong, in one sentence.
+  private static func tellUsage(_ text: String, _ message: String) {
+    if text.isEmpty { return }
+    let format = LogFormat(commandLine: CommandLine.arguments)
+    Log.change { $0.format = format }
+    if format == .text {
+      for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+        printError(String(line))
+      }
+    } else {
+      printError(message)
+    }
   }
 
   /// A monitor knows four codes, and takes any other for a fault of its own.

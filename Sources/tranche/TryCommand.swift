@@ -37,8 +37,7 @@ struct TryCommand: ParsableCommand {
   @Flag(help: "Print one line of JSON, with all rows of all results.")
   var json = false
 
-  @Flag(name: .shortAndLong, help: "Log what the Kafka client says to standard error.")
-  var verbose = false
+  @OptionGroup var log: LogOptions
 
   @OptionGroup var code: CodeOptions
 
@@ -54,12 +53,13 @@ struct TryCommand: ParsableCommand {
   }
 
   func run() throws {
+    log.apply()
     try exiting(json: failureText(json, jobFile: file)) {
       let parsed = try loadParsedJob(
         file, name: naming.name, allowsCode: code.allowCodeProperties, checksFiles: true)
       printWarnings(parsed)
       let job = parsed.job
-      let sources = try makeSources(job, makeLogger(isVerbose: verbose))
+      let sources = try makeSources(job)
       let newest = try NewestMessages.read(
         records, of: zip(job.clusters, sources).map { (cluster: $0, source: $1) })
       let messages = newest.messages.sorted {
@@ -80,7 +80,7 @@ struct TryCommand: ParsableCommand {
         printResults(trial)
         for line in report.rejectLines { printText(line) }
       }
-      for failure in failures { printError("tranche: \(failure.message)") }
+      for failure in failures { Log.tell(failure, exitCode: exitCode) }
       if exitCode != 0 { throw ExitCode(exitCode) }
     }
   }

@@ -9,6 +9,7 @@ import Kafka
 import Logging
 import ObjectStorage
 import Offsets
+import Reports
 import Scheduling
 import Tables
 import Wiring
@@ -205,17 +206,17 @@ func makeStore(_ job: Job, at place: Job.Output.Destination, step: @escaping @Se
 }
 
 func makeSources(
-  _ job: Job, _ logger: Logger = makeLogger(), isQuiet: Bool = false
+  _ job: Job, _ logger: Logger = makeLogger()
 ) throws -> [any MessageSource] {
-  try job.clusters.map { try makeSource($0, of: job, logger, isQuiet: isQuiet) }
+  try job.clusters.map { try makeSource($0, of: job, logger) }
 }
 
-/// A person at a terminal reads what a command waits for; else the log has it, as a notice.
+/// A person at a terminal reads what a command waits for; else the log has it.
 func makeSource(
-  _ cluster: Job.Cluster, of job: Job, _ logger: Logger = makeLogger(), isQuiet: Bool = false
+  _ cluster: Job.Cluster, of job: Job, _ logger: Logger = makeLogger()
 ) throws -> KafkaSource {
   var waits: (@Sendable (String) -> Void)?
-  if isatty(STDERR_FILENO) == 1 && logger.logLevel > .debug && !isQuiet {
+  if Log.isWatched {
     let name = job.name
     waits = { printWait("\(name): waiting for \($0)") }
   }
@@ -223,15 +224,17 @@ func makeSource(
 }
 
 func openCheckpoint(
-  _ job: Job, folder: String, mode: FileMode = .owner, isQuiet: Bool = false,
+  _ job: Job, folder: String, mode: FileMode = .owner,
   step: @escaping @Sendable () -> Void = {}
 ) throws -> Checkpoint {
   let now = nowMilliseconds()
   let checkpoint = try Checkpoint(
     job: job, folder: folder, mode: mode.bits, holder: lockHolder(now), now: now,
     release: "tranche \(release)", step: step)
-  if checkpoint.isNew && !isQuiet {
-    printError("\(job.name): first run: new checkpoint at \(checkpoint.path)")
+  if checkpoint.isNew {
+    Log.tell(
+      .notice, "first run: new checkpoint", [("path", .text(checkpoint.path))], job: job.name,
+      words: "\(job.name): first run: new checkpoint at \(checkpoint.path)")
   }
   return checkpoint
 }
@@ -239,7 +242,7 @@ func openCheckpoint(
 /// For commands that decide something about a job's state: a new one would be another's.
 ///
 /// - Throws: ``CheckpointError`` with code `noCheckpoint`, else as
-///   ``openCheckpoint(_:folder:mode:isQuiet:step:)``.
+///   ``openCheckpoint(_:folder:mode:step:)``.
 func openExistingCheckpoint(
   _ job: Job, folder: String, step: @escaping @Sendable () -> Void = {}
 ) throws -> Checkpoint {
@@ -267,10 +270,3 @@ private func hostName() -> String {
 }
 
 @Sendable func nowMilliseconds() -> Int64 { Int64(Date().timeIntervalSince1970 * 1000) }
-
-/// Log lines go to standard error; standard output is for results.
-func makeLogger(isVerbose: Bool = false) -> Logger {
-  var logger = Logger(label: "tranche") { StreamLogHandler(label: $0, stream: ErrorStream()) }
-  logger.logLevel = isVerbose ? .debug : .warning
-  return logger
-}

@@ -15,6 +15,10 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "writing to standard streams", in: ["tranche/StandardStreams.swift"],
       #"to: STDERR_FILENO|\bstderr\b"#),
+    Owner(
+      "how a line of the log is written", in: ["Reports/LogLine.swift"],
+      #""(level|message)", \.text"#),
+    Owner("whether the journal reads", in: ["tranche/Log.swift"], #"JOURNAL_STREAM|INVOCATION_ID"#),
     Owner("libcurl", in: ["HTTP"], #"\bCCurl\b|\bcurl_|CURLOPT"#),
     Owner("librdkafka", in: ["Kafka"], #"\bCRdKafka\b|\brd_kafka_"#),
     Owner(

@@ -30,6 +30,15 @@ struct ForeignTextTests {
     #expect(ForeignText.quoted(text) == shown)
   }
 
+  @Test(
+    "is escaped in JSON as JSON does it",
+    arguments: [
+      ("\"plain, é, 漢字 and 🙂\"", "\"plain, é, 漢字 and 🙂\""),
+      ("\"\u{7F}\u{9B}2J\u{202E}\"", "\"\\u007f\\u009b2J\\u202e\""),
+      ("{\"tag\":\"\u{E0041}\"}", "{\"tag\":\"\\udb40\\udc41\"}"),
+    ])
+  func json(text: String, shown: String) { #expect(ForeignText.escapedJSON(text) == shown) }
+
   @Test("keeps the lines of a report and nothing else")
   func lines() { #expect(ForeignText.escapedLines("a\u{1B}\nb\r\n") == "a\\u{1B}\nb\\r\n") }
 

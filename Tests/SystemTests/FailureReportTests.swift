@@ -287,7 +287,7 @@ struct ClientLogReportTests {
     }
   }
 
-  @Test("of a wait is told as a notice")
+  @Test("of a wait is told where it is asked for, at level info")
   func wait() throws {
     let scenario = try Scenario()
     let broker = ScriptedBroker(.says([]))
@@ -300,7 +300,7 @@ struct ClientLogReportTests {
     let verbose = try scenario.tranche("run", "job.yaml", "--verbose")
     #expect(
       verbose.errors.split(separator: "\n").filter {
-        $0.contains(" notice ") && $0.contains("waiting") && $0.contains(broker.address)
+        $0.contains(" info ") && $0.contains("waiting") && $0.contains(broker.address)
       }.count == 1, "\(verbose.errors)")
   }
 }

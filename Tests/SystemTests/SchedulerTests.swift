@@ -298,6 +298,65 @@ struct SchedulerTests {
     #expect(socket.senders == [scheduler.process.processIdentifier])
   }
 
+  @Test(
+    """
+    logs its own lines and its runs' in one format: each can be read, and says of which job and \
+    run it is; each run is summed up once
+    """, arguments: LogParser.allCases)
+  func log(parser: LogParser) throws {
+    let jobs = try Jobs()
+    for name in ["first", "second"] {
+      try jobs.produce(name, count: 40)
+      try jobs.write(name, "every: 1s, max_offsets: 10")
+    }
+    let scheduler = try Running(
+      jobs, ["jobs", "--log-format", parser.rawValue, "--log-level", "debug"])
+    try scheduler.wait("three runs of each") {
+      try ["first", "second"].allSatisfy { name in
+        try jobs.recordCount(name) == 40
+          && scheduler.lines(with: "run ended").count { $0.contains(name) } >= 3
+      }
+    }
+    scheduler.end()
+    #expect(scheduler.output.isEmpty)
+    let lines = try parser.lines(scheduler.errors)
+    #expect(lines.allSatisfy { ["first", "second"].contains($0["job"]) })
+    var records: [String: Int] = [:]
+    for (run, lines) in Dictionary(grouping: lines, by: { $0["run"] }) {
+      if run == nil {
+        #expect(lines.allSatisfy { $0["message"] == "job scheduled" })
+        continue
+      }
+      #expect(Set(lines.map { $0["job"] }).count == 1)
+      #expect(lines.first?["message"] == "run started" && lines.last?["message"] == "run ended")
+      #expect(lines.count { $0["message"] == "run ended" } == 1)
+      records[lines[0]["job"] ?? "", default: 0] += Int(lines.last?["records"] ?? "") ?? 0
+    }
+    #expect(records == ["first": 40, "second": 40])
+  }
+
+  @Test("hands its runs' lines to the journal, each with its level and its run")
+  func journal() throws {
+    let jobs = try Jobs()
+    try jobs.produce("told", count: 10)
+    try jobs.write("told", "every: 1s")
+    try jobs.scenario.folder.write("name: [", to: "jobs/faulty.yaml")
+    // The file that standard error is from here on; standard output is another.
+    for path in ["errors", "output"] { try jobs.scenario.folder.write("", to: path) }
+    var facts = stat()
+    #expect(stat(jobs.folder + "/errors", &facts) == 0)
+    let scheduler = try Running(
+      jobs, ["jobs"], ["JOURNAL_STREAM": "\(facts.st_dev):\(facts.st_ino)"])
+    try scheduler.wait("a run") { scheduler.output.contains("[told] told: 1 batch") }
+    scheduler.end()
+    let lines = scheduler.errors.split(separator: "\n")
+    #expect(lines.allSatisfy { $0.contains(/^<[3-7]>/) }, "\(lines)")
+    #expect(lines.contains { $0.contains(/^<3>tranche: .*faulty\.yaml: is not scheduled/) })
+    #expect(
+      lines.contains { $0.contains(/^<5>\[told\] told: first run: .* run=[0-9a-f]{16}$/) },
+      "\(lines)")
+  }
+
   @Test("looks at no job file while it stops, whatever signal comes")
   func stopping() throws {
     let jobs = try Jobs()

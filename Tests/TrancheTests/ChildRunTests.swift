@@ -24,7 +24,7 @@ struct ChildRunTests {
         close(lowest)
         limit.rlim_cur = rlim_t(lowest) + rlim_t(spare)
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        let run = try? ChildRun(["--version"])
+        let run = try? ChildRun("0", ["--version"])
         limit.rlim_cur = usual
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
         precondition(run == nil && openCount() == before, "\(spare) spare")
