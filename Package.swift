@@ -131,7 +131,7 @@ let package = Package(
     tests(
       "ReportsTests",
       [
-        "Checkpoints", "Engine", "Expressions", "ObjectStorage", "Offsets", "Reports",
+        "Checkpoints", "Engine", "Expressions", "Jobs", "ObjectStorage", "Offsets", "Reports",
         "TestSupport", "Windows", logging,
       ]),
     tests("OffsetsTests", ["Offsets", "TestSupport"]),

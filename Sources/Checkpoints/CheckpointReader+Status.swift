@@ -46,18 +46,76 @@ package struct CheckpointStatus: Sendable {
   package let keptOffsets: [PartitionID: Offset]
 }
 
+/// What a checkpoint says of its job again and again, for monitoring.
+package struct CheckpointFigures: Sendable {
+  package let lastCommit: CheckpointStatus.Commit?
+  /// As `CheckpointReader.waitingSince()`.
+  package let waitingSince: Int64
+  package let recordCount: Int64
+  /// As ``CheckpointStatus/rejectCounts``.
+  package let rejectCounts: [String: Int64]
+  package let dirtyCount: Int
+  package let incidents: [Incident.Kind]
+  /// Offsets that backfills are yet to count.
+  package let backfillLeft: Int64
+  /// As ``CheckpointStatus/Partition/newestTimestamp``, of every partition that the job has met.
+  package let newestTimestamps: [PartitionID: Int64?]
+
+  package init(
+    lastCommit: CheckpointStatus.Commit?, waitingSince: Int64, recordCount: Int64,
+    rejectCounts: [String: Int64], dirtyCount: Int, incidents: [Incident.Kind],
+    backfillLeft: Int64, newestTimestamps: [PartitionID: Int64?]
+  ) {
+    self.lastCommit = lastCommit
+    self.waitingSince = waitingSince
+    self.recordCount = recordCount
+    self.rejectCounts = rejectCounts
+    self.dirtyCount = dirtyCount
+    self.incidents = incidents
+    self.backfillLeft = backfillLeft
+    self.newestTimestamps = newestTimestamps
+  }
+}
+
 extension CheckpointReader {
+  /// In one read transaction, also while a run writes. Objects are only counted, by the index of
+  /// those that are dirty, as a run does: ``status()`` looks at all of them.
+  package func figures() throws(CheckpointError) -> CheckpointFigures {
+    try read { database in
+      var partitions = try StoredPartitions(in: database, job: job)
+      let backfills = try Checkpoint.openBackfills(in: database, &partitions)
+      let dirtyCount = try Int.fetchOne(
+        database, sql: "SELECT count(*) FROM outputs WHERE revision > published_revision")
+      return CheckpointFigures(
+        lastCommit: try lastCommit(in: database),
+        waitingSince: try Checkpoint.waitingSince(in: database),
+        recordCount: try totals(in: database).records,
+        rejectCounts: try rejectCounts(in: database),
+        dirtyCount: dirtyCount ?? 0,
+        incidents: try Checkpoint.openIncidents(in: database, partitions).map(\.kind),
+        backfillLeft: backfills.reduce(0) { $0 + $1.request.offsetCount },
+        newestTimestamps: Dictionary(
+          uniqueKeysWithValues: partitions.ledgers.keys.map {
+            ($0, partitions.fingerprints[$0]?.timestampMilliseconds)
+          }))
+    }
+  }
+
+  private func lastCommit(in database: Database) throws -> CheckpointStatus.Commit? {
+    try database.checkedRow(
+      of: "batches",
+      "SELECT batch, committed_at, records FROM batches ORDER BY batch DESC LIMIT 1",
+      identifiedBy: 1
+    ) {
+      CheckpointStatus.Commit(
+        batch: try $0.number(0), committedAt: try $0.text(1), recordCount: try $0.count(2))
+    }
+  }
+
   /// All of it in one read transaction, also while a run writes.
   package func status() throws(CheckpointError) -> CheckpointStatus {
     try read { database in
-      let last = try database.checkedRow(
-        of: "batches",
-        "SELECT batch, committed_at, records FROM batches ORDER BY batch DESC LIMIT 1",
-        identifiedBy: 1
-      ) {
-        CheckpointStatus.Commit(
-          batch: try $0.number(0), committedAt: try $0.text(1), recordCount: try $0.count(2))
-      }
+      let last = try lastCommit(in: database)
       var gaps: [StoredPartitions.Gap] = []
       var partitions = try StoredPartitions(in: database, job: job) { gaps.append($0) }
       let backfills = try Checkpoint.openBackfills(in: database, &partitions)

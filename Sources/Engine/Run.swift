@@ -39,8 +39,9 @@ package final class Run {
   private var timeIsUpAt: Int64?
   /// As ``RunFacts/waitingSince``; nil where nothing is held back.
   private var waitingSince: Int64?
-  /// When monitoring is to be told next.
-  private var figuresDueAt: Int64 = .min
+  /// When monitoring is to be told next. Most runs have ended by then, which is told anyway.
+  private var figuresDueAt: Int64 = .max
+  private static let figuresPauseNanoseconds: Int64 = 15_000_000_000
   /// Nil where progress is shown in no group.
   private var display: ProgressDisplay?
 
@@ -71,6 +72,9 @@ package final class Run {
   package func execute() -> (summary: RunSummary, errors: [RunError]) {
     let startedAt = options.clock()
     timeIsUpAt = options.maxDurationMilliseconds.map { options.nanoseconds() + $0 * 1_000_000 }
+    if options.onFigures != nil {
+      figuresDueAt = options.nanoseconds() + Self.figuresPauseNanoseconds
+    }
     let publisher: Publisher
     let reader: CheckpointReader
     let claim: DestinationClaim

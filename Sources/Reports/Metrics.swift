@@ -1,5 +1,6 @@
 package import Checkpoints
 package import Engine
+package import Jobs
 package import Offsets
 internal import Tables
 
@@ -22,7 +23,8 @@ package struct MetricFamily: Sendable {
   /// All that is exposed, in this order; docs/monitoring.md lists the same.
   package static let all = [
     recordsRead, rejects, batches, lastCommit, upToDate, dirtyOutputs, openIncidents, backfillLeft,
-    checkpointSize, newestRecord, lagOffsets, lagSeconds, stepDuration, lastExitCode, lastRun,
+    checkpointSize, newestRecord, lagOffsets, lagSeconds, stepDuration, runStart, lastExitCode,
+    lastRun,
   ]
 
   static let recordsRead = counter(
@@ -34,7 +36,7 @@ package struct MetricFamily: Sendable {
     "tranche_last_commit_timestamp_seconds", "When the newest batch was committed.")
   static let upToDate = gauge(
     "tranche_up_to_date_timestamp_seconds",
-    "When the last run began that left nothing to read or to publish.")
+    "When the last run began that left nothing to publish, and nothing to read that may not wait.")
   static let dirtyOutputs = gauge(
     "tranche_dirty_outputs", "Objects whose newest content is not published yet.")
   static let openIncidents = gauge(
@@ -50,12 +52,15 @@ package struct MetricFamily: Sendable {
     "tranche_partition_lag_offsets", "Offsets that are left to read.", ofPartition, .brokers)
   static let lagSeconds = gauge(
     "tranche_partition_lag_seconds",
-    "The longest that an unread record can have waited; 0 where nothing is unread.", ofPartition,
-    .brokers)
+    "About the longest that an unread record can have waited; 0 where nothing is unread.",
+    ofPartition, .brokers)
   static let stepDuration = MetricFamily(
     name: "tranche_step_duration_seconds", kind: .histogram, labels: ["job_name", "step"],
     help: "How long a batch took in a step; in render, encode and publish, an object or a group.",
     origin: .run)
+  static let runStart = gauge(
+    "tranche_run_start_timestamp_seconds", "When the newest run began that got the job's lock.", [],
+    .run)
   static let lastExitCode = gauge(
     "tranche_last_exit_code", "The exit code of the last run; 128 + n: ended by signal n.", [],
     .run)
@@ -110,6 +115,9 @@ package struct MetricFacts: Sendable {
     /// Milliseconds since 1970 UTC, as all times here; nil where there is none.
     package var lastCommitAt: Int64?
     package var upToDateAt: Int64?
+    /// Since when `trigger.min_offsets` may hold records back; nil where it did not when the job
+    /// was up to date.
+    package var heldBackSince: Int64?
     package var dirtyCount = 0
     package var incidents: [Incident.Kind] = []
     package var backfillLeft: Int64 = 0
@@ -123,16 +131,30 @@ package struct MetricFacts: Sendable {
   package struct Run: Sendable {
     /// Of this run alone.
     package var durations = StepDurations()
+    /// Nil where the run did not get the job's lock.
+    package var startedAt: Int64?
     /// Nil while it goes on.
     package var exitCode: Int32?
 
     package init() {}
   }
 
+  /// What stays as it was exposed, because nobody knows it now.
+  package enum Kept: Sendable {
+    /// Where the brokers have not been asked yet.
+    case lags
+    /// Between two batches of a run: the last one's objects are about to be published.
+    case dirtyOutputs
+  }
+
   package let job: String
   package let now: Int64
   /// Nil where the checkpoint cannot be read, or where there is none.
   package var state: State?
+  /// There is no checkpoint. A series that begins above 0 would hide its first increase, so what is
+  /// not exposed yet is exposed as 0.
+  package var isNew = false
+  package var kept: Set<Kept> = []
   /// Nothing of partitions that no broker has told of.
   package var lags: [PartitionID: Int64] = [:]
   /// Nil where it was not a run that looked.
@@ -148,19 +170,24 @@ extension MetricFacts.State {
   /// - Parameters:
   ///   - upToDate: As `RunLock.upToDate(path:)` tells it.
   ///   - byteCount: Of the checkpoint's files.
-  package init(_ status: CheckpointStatus, upToDate: Int64?, byteCount: Int64) {
-    recordCount = status.recordCount
-    batchCount = status.lastCommit?.batch ?? 0
-    rejectCounts = status.rejectCounts
-    lastCommitAt = status.lastCommit.flatMap { TimestampText.parse($0.committedAt) }
+  package init(
+    _ figures: CheckpointFigures, _ rule: Job.HoldBack, upToDate: Int64?, byteCount: Int64
+  ) {
+    recordCount = figures.recordCount
+    batchCount = figures.lastCommit?.batch ?? 0
+    rejectCounts = figures.rejectCounts
+    lastCommitAt = figures.lastCommit.flatMap { TimestampText.parse($0.committedAt) }
     upToDateAt = upToDate
-    dirtyCount = status.dirtyOutputs.count
-    incidents = status.incidents.map(\.kind)
-    backfillLeft = status.backfills.reduce(0) { $0 + $1.request.offsetCount }
-    self.byteCount = byteCount
-    partitions = status.partitions.map {
-      Partition($0.partition, newestTimestamp: $0.newestTimestamp)
+    if rule.minOffsets > 1, let upToDate,
+      upToDate - figures.waitingSince < rule.maxDelayMilliseconds
+    {
+      heldBackSince = figures.waitingSince
     }
+    dirtyCount = figures.dirtyCount
+    incidents = figures.incidents
+    backfillLeft = figures.backfillLeft
+    self.byteCount = byteCount
+    partitions = figures.newestTimestamps.map { Partition($0.key, newestTimestamp: $0.value) }
   }
 }
 
@@ -183,34 +210,59 @@ package struct Metrics: Sendable, Equatable {
 
   // MARK: - From facts
 
-  /// - Parameter before: What was exposed of the job until now. Histograms go on from there: so
-  ///   they grow from run to run, as counters must.
-  package init(_ facts: MetricFacts, before: Metrics = Metrics()) {
+  /// - Parameters:
+  ///   - before: What was exposed of the job until now.
+  ///   - steps: What was exposed when the run began; nil where that is `before`. Histograms go on
+  ///     from there: so they grow from run to run, as counters must.
+  package init(_ facts: MetricFacts, before: Metrics = Metrics(), steps: Metrics? = nil) {
     carry(over: before, facts)
-    if let state = facts.state { add(state, facts) }
+    if let state = facts.state ?? (facts.isNew ? MetricFacts.State() : nil) { add(state, facts) }
     addLags(facts)
-    if let run = facts.run { add(run, facts, before) }
+    if let run = facts.run { add(run, facts, steps ?? before) }
   }
 
   private mutating func carry(over before: Metrics, _ facts: MetricFacts) {
-    let start = Self.labels([("job_name", facts.job)]).dropLast()
     for family in MetricFamily.all {
       let isUnknown =
         switch family.origin {
-        case .checkpoint: facts.state == nil
-        case .brokers: false
+        case .checkpoint:
+          facts.state == nil
+            || (facts.kept.contains(.dirtyOutputs)
+              && family.name == MetricFamily.dirtyOutputs.name)
+        case .brokers: facts.kept.contains(.lags)
         // A run tells its steps always, and how it ended when it has.
         case .run:
-          facts.run == nil || (facts.run?.exitCode == nil && family.kind != .histogram)
+          switch family.name {
+          case MetricFamily.stepDuration.name: facts.run == nil
+          case MetricFamily.runStart.name: facts.run?.startedAt == nil
+          default: facts.run?.exitCode == nil
+          }
         }
       guard isUnknown else { continue }
-      for sample in before.samples[family.name, default: []] {
-        let labels = sample.series.drop { $0 != "{" }
-        if labels.hasPrefix(start + ",") || labels == start + "}" {
-          add(family, sample.series, sample.value)
-        }
+      for sample in before.samples[family.name, default: []]
+      where Self.isSeries(sample.series, of: facts.job) {
+        add(family, sample.series, sample.value)
       }
     }
+  }
+
+  /// Keeps what was exposed of jobs that nobody looked at, but for the lags.
+  ///
+  /// - Parameter jobs: Those that were looked at.
+  package mutating func keep(_ before: Metrics, exceptOf jobs: [String]) {
+    for family in MetricFamily.all where family.origin != .brokers {
+      for sample in before.samples[family.name, default: []]
+      where !jobs.contains(where: { Self.isSeries(sample.series, of: $0) }) {
+        add(family, sample.series, sample.value)
+      }
+    }
+  }
+
+  /// The job's name is the first label.
+  private static func isSeries(_ series: String, of job: String) -> Bool {
+    let start = Self.labels([("job_name", job)]).dropLast()
+    let rest = series.drop { $0 != "{" }
+    return rest.hasPrefix(start + ",") || rest == start + "}"
   }
 
   private mutating func add(_ state: MetricFacts.State, _ facts: MetricFacts) {
@@ -224,7 +276,7 @@ package struct Metrics: Sendable, Equatable {
     add(.batches, job, state.batchCount)
     add(.lastCommit, job, timestamp: state.lastCommitAt)
     add(.upToDate, job, timestamp: state.upToDateAt)
-    add(.dirtyOutputs, job, Int64(state.dirtyCount))
+    if !facts.kept.contains(.dirtyOutputs) { add(.dirtyOutputs, job, Int64(state.dirtyCount)) }
     for kind in Incident.Kind.allCases {
       add(
         .openIncidents, job + [("kind", kind.rawValue)],
@@ -248,8 +300,9 @@ package struct Metrics: Sendable, Equatable {
       let labels = Self.labels(of: partition, facts)
       add(.lagOffsets, labels, lag)
       // What is unread came after the newest record that was read, and after the last time that
-      // nothing was unread.
-      let since = [newest[partition] ?? nil, facts.state?.upToDateAt].compactMap(\.self).max()
+      // nothing was unread, or only what is held back since the commit before it.
+      let upToDate = facts.state?.upToDateAt.map { min($0, facts.state?.heldBackSince ?? $0) }
+      let since = [newest[partition] ?? nil, upToDate].compactMap(\.self).max()
       if lag == 0 {
         add(.lagSeconds, labels, 0)
       } else if let since {
@@ -265,10 +318,9 @@ package struct Metrics: Sendable, Equatable {
       uniquingKeysWith: { first, _ in first })
     for step in StepTimes.Step.allCases {
       let labels = job + [("step", step.rawValue)]
+      var own: [(series: String, value: Double)] = []
       func add(_ ending: String, _ labels: [(String, String)], _ value: Double) {
-        let series = MetricFamily.stepDuration.name + ending + Self.labels(labels)
-        let before = earlier[series].flatMap(Double.init) ?? 0
-        self.add(.stepDuration, series, Self.text(before + value))
+        own.append((MetricFamily.stepDuration.name + ending + Self.labels(labels), value))
       }
       var count: Int64 = 0
       let bounds = StepDurations.boundNanoseconds.map { Self.seconds($0 / 1_000_000) } + ["+Inf"]
@@ -276,12 +328,29 @@ package struct Metrics: Sendable, Equatable {
         count += counted
         add("_bucket", labels + [("le", bound)], Double(count))
       }
-      add("_sum", labels, Double(run.durations.nanoseconds(of: step)) / 1e9)
       add("_count", labels, Double(count))
+      add("_sum", labels, Double(run.durations.nanoseconds(of: step)) / 1e9)
+      let before: [Double] = own.map { earlier[$0.series].flatMap(Double.init) ?? -1 }
+      let isWhole = Self.isHistogram(before)
+      for (own, before) in zip(own, before) {
+        self.add(.stepDuration, own.series, Self.text(own.value + (isWhole ? before : 0)))
+      }
     }
+    add(.runStart, job, timestamp: run.startedAt)
     guard let exitCode = run.exitCode else { return }
     add(.lastExitCode, job, Int64(exitCode))
     add(.lastRun, job, timestamp: facts.now)
+  }
+
+  /// Whether a run can go on from these figures of a step; another one would be wrong for ever.
+  ///
+  /// - Parameter figures: The buckets' counts, the count of all, and the sum; below 0 where one is
+  ///   missing.
+  private static func isHistogram(_ figures: [Double]) -> Bool {
+    let counts = figures.dropLast()
+    return figures.allSatisfy { $0.isFinite && $0 >= 0 }
+      && zip(counts, counts.dropFirst()).allSatisfy(<=)
+      && counts.last == counts.dropLast().last
   }
 
   /// How a run ended that could tell nothing else, because its job file could not be read or it was

@@ -32,7 +32,7 @@ struct MetricsFile: Sendable {
   /// Nothing where there is no such file yet, or where it is none of ours.
   func metrics() -> Metrics {
     var facts = stat()
-    guard lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG,
+    guard stat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFREG,
       let bytes = fileBytes(path, byteLimit: Self.byteLimit)
     else { return Metrics() }
     return Metrics(text: String(decoding: bytes, as: UTF8.self))
@@ -42,16 +42,26 @@ struct MetricsFile: Sendable {
   ///
   /// - Throws: ``CommandError`` with code `inputOutput`; the file is as it was then.
   func update(_ body: (_ before: Metrics) -> Metrics) throws(CommandError) {
-    let lock = lockFolder()
+    let target = try self.target()
+    let lock = self.lock(folderOf: target)
     defer { if lock >= 0 { close(lock) } }
-    try write(body(metrics()).text)
+    try write(body(metrics()).text, to: target)
+  }
+
+  /// Where the path leads to. A link stays; a device, a pipe or a folder is not replaced by a file.
+  private func target() throws(CommandError) -> String {
+    var facts = stat()
+    if lstat(path, &facts) != 0 { return path }
+    guard stat(path, &facts) == 0 else { throw fault(String(cString: strerror(errno))) }
+    guard facts.st_mode & S_IFMT == S_IFREG else { throw fault("It is not a regular file") }
+    return resolvedPath(path)
   }
 
   /// The folder's lock, so that no file lies beside those that the collector reads.
   ///
   /// - Returns: Below 0 where it cannot be had, which harms only who writes at the same time.
-  private func lockFolder() -> Int32 {
-    let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+  private func lock(folderOf target: String) -> Int32 {
+    let descriptor = open(folder(of: target), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     guard descriptor >= 0 else { return -1 }
     let deadline = uptimeNanoseconds() + Self.lockMilliseconds * 1_000_000
     while flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK
@@ -62,17 +72,17 @@ struct MetricsFile: Sendable {
     return descriptor
   }
 
-  private var folder: String {
+  private func folder(of path: String) -> String {
     guard let slash = path.lastIndex(of: "/") else { return "." }
     return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
-  private func write(_ text: String) throws(CommandError) {
+  private func write(_ text: String, to target: String) throws(CommandError) {
     // The collector takes whatever ends in .prom.
-    let temporary = "\(path).\(getpid()).new"
+    let temporary = "\(target).\(getpid()).new"
     unlink(temporary)
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw fault() }
+    guard descriptor >= 0 else { throw fault(String(cString: strerror(errno))) }
     // Whatever the umask, the collector is another user.
     var isWritten = fchmod(descriptor, 0o644) == 0
     var text = text
@@ -84,21 +94,20 @@ struct MetricsFile: Sendable {
         rest = UnsafeRawBufferPointer(rebasing: rest[max(0, count)...])
       }
     }
-    isWritten = isWritten && rename(temporary, path) == 0
+    isWritten = isWritten && rename(temporary, target) == 0
     let number = errno
     close(descriptor)
     guard !isWritten else { return }
     unlink(temporary)
-    errno = number
-    throw fault()
+    throw fault(String(cString: strerror(number)))
   }
 
-  private func fault() -> CommandError {
+  private func fault(_ reason: String) -> CommandError {
     CommandError(
       .inputOutput,
       """
-      \(path): the metrics cannot be written: \(String(cString: strerror(errno))). The file is as \
-      it was. Make its folder writable for this user, or name another file with --metrics-file.
+      \(path): the metrics cannot be written: \(reason). The file is as it was. Make its folder \
+      writable for this user, or name another file with --metrics-file.
       """)
   }
 }
@@ -118,8 +127,8 @@ final class RunMetrics: Sendable {
 
   private struct State {
     var job: (job: Job, folder: String?)?
-    /// What the file held when the run took the job's lock; nil where it did not.
-    var before: Metrics?
+    /// When the run took the job's lock, and what the file held then; nil where it did not.
+    var began: (at: Int64, steps: Metrics)?
     var hasEnded = false
     var isFaultTold = false
   }
@@ -135,12 +144,15 @@ final class RunMetrics: Sendable {
   func know(_ job: Job, folder: String?) { state.withLock { $0.job = (job, folder) } }
 
   /// The run holds the job's lock from now on, until ``end(_:_:)`` was called.
-  func begin() { state.withLock { $0.before = file.metrics() } }
+  func begin() {
+    state.withLock { $0.began = (nowMilliseconds(), file.metrics()) }
+    write(RunFigures(), exitCode: nil, kept: [.lags])
+  }
 
   /// - Returns: For how many nanoseconds nothing is to be told.
   func tell(_ figures: RunFigures) -> Int64 {
     let began = uptimeNanoseconds()
-    write(figures, exitCode: nil)
+    write(figures, exitCode: nil, kept: [.dirtyOutputs])
     return max(Self.pauseNanoseconds, (uptimeNanoseconds() - began) * Self.pauseFactor)
   }
 
@@ -153,22 +165,24 @@ final class RunMetrics: Sendable {
       defer { state.hasEnded = true }
       return !state.hasEnded
     }
-    if isFirst { write(figures, exitCode: StandardStreams.exitCode(ofWork: exitCode)) }
+    if isFirst { write(figures, exitCode: StandardStreams.exitCode(ofWork: exitCode), kept: []) }
   }
 
-  private func write(_ figures: RunFigures, exitCode: Int32?) {
-    let (job, before) = state.withLock { ($0.job, $0.before) }
+  private func write(_ figures: RunFigures, exitCode: Int32?, kept: Set<MetricFacts.Kept>) {
+    let (job, began) = state.withLock { ($0.job, $0.began) }
     do {
       if let (job, folder) = job {
-        var facts =
-          folder.map { metricFacts(job, folder: $0) }
-          ?? MetricFacts(job: job.name, now: nowMilliseconds())
-        facts.lags = figures.lags
         var run = MetricFacts.Run()
         run.durations = figures.durations
+        run.startedAt = began?.at
         run.exitCode = exitCode
-        facts.run = run
-        try file.update { Metrics(facts, before: before ?? $0) }
+        try file.update { before in
+          var facts = metricFacts(job, folder: folder)
+          facts.lags = figures.lags
+          facts.kept = kept
+          facts.run = run
+          return Metrics(facts, before: before, steps: began?.steps)
+        }
       } else if let exitCode {
         try file.update { before in
           var metrics = before
@@ -188,25 +202,23 @@ final class RunMetrics: Sendable {
 
 /// What the files of a job's state tell; without ``MetricFacts/state`` where they cannot be read:
 /// a run tells why.
-func metricFacts(_ job: Job, folder: String) -> MetricFacts {
-  let status = try? existingReader(of: job, folder: folder)?.status()
-  return metricFacts(job, folder: folder, status: status)
-}
-
-/// - Parameters:
-///   - status: Nil where the job has never run.
-///   - preview: Tells the lags; nil where the brokers were not asked, or did not say.
-func metricFacts(
-  _ job: Job, folder: String, status: CheckpointStatus?, _ preview: PlanPreview? = nil
-) -> MetricFacts {
+///
+/// - Parameter folder: Of its checkpoint; nil where two could be meant.
+func metricFacts(_ job: Job, folder: String?) -> MetricFacts {
   var facts = MetricFacts(job: job.name, now: nowMilliseconds())
-  for found in preview?.partitions ?? [] { facts.lags[found.partition] = found.lag }
-  guard let status else { return facts }
-  let path = Checkpoint.path(ofJob: job.name, folder: folder)
-  facts.state = MetricFacts.State(
-    status,
-    upToDate: RunLock.upToDate(path: Checkpoint.lockPath(ofJob: job.name, folder: folder)),
-    byteCount: [path, path + "-wal"].reduce(0) { $0 + byteCount($1) })
+  guard let folder else { return facts }
+  let lockPath = Checkpoint.lockPath(ofJob: job.name, folder: folder)
+  do {
+    guard let reader = try existingReader(of: job, folder: folder) else {
+      facts.isNew = true
+      return facts
+    }
+    let path = reader.path
+    facts.state = MetricFacts.State(
+      try reader.figures(), job.holdBack, upToDate: RunLock.upToDate(path: lockPath),
+      byteCount: [path, path + "-wal"].reduce(0) { $0 + byteCount($1) })
+    if RunLock.holder(path: lockPath) != nil { facts.kept = [.dirtyOutputs] }
+  } catch {}
   return facts
 }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Engine
 import Foundation
 import Glibc
+import Jobs
 import Logging
 import Reports
 import Scheduling
@@ -180,6 +181,7 @@ private final class Scheduler {
           + "start it otherwise.")
     case .faulty(let file, let text):
       supervision.update(file, nil, now: now)
+      metrics?.noteFault(file, job: names[file] ?? JobFile.fileName(file))
       for line in text.split(separator: "\n") { Log.tell(.error, String(line)) }
       say(
         .error, "job file is faulty", [("file", .text(file))],
@@ -286,6 +288,7 @@ private final class Scheduler {
       children[file] = nil
       switch end {
       case .exited(let code):
+        metrics?.noteEnd(file)
         ended(
           file, child.id, RunOutcome(exitCode: code), [("exit_code", .integer(Int64(code)))],
           "ended with \(code)")

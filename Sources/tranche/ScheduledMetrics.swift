@@ -1,3 +1,4 @@
+import Engine
 import Foundation
 import Logging
 import Reports
@@ -10,6 +11,8 @@ final class ScheduledMetrics {
   /// By the job's file.
   private var files: [String: MetricsFile] = [:]
   private var fileCount = 0
+  /// Of the job files that are faulty, the jobs' names.
+  private var faulty: [String: String] = [:]
 
   /// - Throws: ``CommandError`` where no folder can be made, or where nothing can listen.
   init(_ address: MetricsAddress) throws(CommandError) {
@@ -38,19 +41,37 @@ final class ScheduledMetrics {
 
   /// A job that is scheduled is shown before its first run, as its checkpoint knows it.
   func takeUp(_ jobFile: String, _ facts: () -> MetricFacts?) {
-    guard files[jobFile] == nil, let facts = facts() else { return }
-    update(file(jobFile)) { Metrics(facts, before: $0) }
+    let wasFaulty = faulty.removeValue(forKey: jobFile) != nil
+    guard files[jobFile] == nil || wasFaulty else { return }
+    update(file(jobFile)) { before in facts().map { Metrics($0, before: before) } ?? before }
+  }
+
+  /// A job whose file is faulty is shown as one whose run ended with 65: it runs no more.
+  ///
+  /// - Parameter job: Its name where nothing was exposed before.
+  func noteFault(_ jobFile: String, job: String) {
+    faulty[jobFile] = job
+    note(jobFile, job: job, exitCode: RunError.Code.data.exitCode)
+  }
+
+  /// The run that went on while the job file became faulty has told how it ended.
+  func noteEnd(_ jobFile: String) {
+    if let job = faulty[jobFile] { noteFault(jobFile, job: job) }
   }
 
   /// A job that is scheduled no more is not shown.
   func drop(_ jobFile: String) {
+    faulty[jobFile] = nil
     if let file = files.removeValue(forKey: jobFile) { unlink(file.path) }
   }
 
   /// A run was ended by a signal, and could not tell.
   func noteEnd(_ jobFile: String, job: String, exitCode: Int32) {
-    guard let file = files[jobFile] else { return }
-    update(file) { before in
+    if files[jobFile] != nil { note(jobFile, job: job, exitCode: exitCode) }
+  }
+
+  private func note(_ jobFile: String, job: String, exitCode: Int32) {
+    update(file(jobFile)) { before in
       var metrics = before
       metrics.note(exitCode: exitCode, job: job, now: nowMilliseconds())
       return metrics

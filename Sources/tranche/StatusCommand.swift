@@ -38,29 +38,35 @@ struct StatusCommand: ParsableCommand {
   func run() throws {
     try exiting(json: failureText(json, jobFile: nil)) {
       var worst: ExitCode?
-      var seen: [MetricFacts] = []
+      var seen: [MetricsLook] = []
+      var isOneUnknown = false
       for file in try jobs.isEmpty ? allJobs() : jobs {
-        // What another command has exposed stays where nothing can be read.
-        seen.append(MetricFacts(job: JobFile.fileName(file), now: nowMilliseconds()))
+        var look: MetricsLook?
         // One job's trouble does not hide the others.
         do {
           try exiting(json: failureText(json, jobFile: file)) {
             let job = try loadJob(file, allowsCode: code.allowCodeProperties)
+            look = MetricsLook(job: job)
             let words = Words(jobArguments: jobArguments(file, job, checkpoints, code))
             let folder = try checkpoints.folder(of: job, file: file)
-            seen[seen.count - 1] = MetricFacts(job: job.name, now: nowMilliseconds())
+            look?.folder = folder
             let found = try existingReader(of: job, folder: folder)?.status()
             let (lag, problem) = offline ? (nil, nil) : self.lag(of: job, found, words)
             let report = Report(job, folder: folder, found, lag, problem: problem, words)
-            seen[seen.count - 1] = metricFacts(job, folder: folder, status: found, lag)
+            look?.batch = found?.lastCommit?.batch
+            for found in lag?.partitions ?? [] { look?.lags[found.partition] = found.lag }
             if json { printExact(try jsonLine(report)) } else { printText(report.text) }
           }
         } catch let code as ExitCode {
           worst = worst ?? code
         }
+        if let look { seen.append(look) } else { isOneUnknown = true }
       }
       try metrics.file?.update { before in
-        seen.reduce(into: Metrics()) { $0.add(Metrics($1, before: before)) }
+        var metrics = Metrics()
+        for look in seen { metrics.add(Metrics(look.facts(), before: before)) }
+        if isOneUnknown { metrics.keep(before, exceptOf: seen.map(\.job.name)) }
+        return metrics
       }
       if let worst { throw worst }
     }
@@ -83,6 +89,25 @@ struct StatusCommand: ParsableCommand {
       throw CommandError(.data, "jobs/: no job file here. Name one: tranche status JOB")
     }
     return found
+  }
+}
+
+/// What is to be exposed of one job.
+private struct MetricsLook {
+  let job: Job
+  /// Nil where it is not known.
+  var folder: String?
+  /// The newest batch when the brokers were asked; nil where there was none.
+  var batch: Int64?
+  /// Nothing of partitions that no broker has told of.
+  var lags: [PartitionID: Int64] = [:]
+
+  /// The checkpoint is read anew, because a run may have exposed something newer meanwhile.
+  func facts() -> MetricFacts {
+    var facts = metricFacts(job, folder: folder)
+    // Lags before a newer batch are wrong.
+    if (facts.state?.batchCount ?? 0) == (batch ?? 0) { facts.lags = lags }
+    return facts
   }
 }
 

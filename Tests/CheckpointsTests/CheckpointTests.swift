@@ -682,6 +682,26 @@ extension CheckpointTests {
         == checkpoint.backfills)
   }
 
+  @Test("tells monitoring what status tells, though it looks at no object that is published")
+  func figures() throws {
+    let folder = try TemporaryFolder()
+    let checkpoint = try started(folder)
+    _ = try checkpoint.addBackfill([range(0, 4)], goesFirst: false, now: 0)
+    let reader = try CheckpointReader(path: checkpoint.path)
+    let (figures, status) = (try reader.figures(), try reader.status())
+    #expect(figures.lastCommit == status.lastCommit)
+    #expect(figures.recordCount == status.recordCount)
+    #expect(figures.rejectCounts == status.rejectCounts)
+    #expect(figures.dirtyCount == status.dirtyOutputs.count)
+    #expect(figures.incidents == status.incidents.map(\.kind))
+    #expect(figures.backfillLeft == 4)
+    #expect(
+      figures.newestTimestamps
+        == Dictionary(
+          uniqueKeysWithValues: status.partitions.map { ($0.partition, $0.newestTimestamp) }))
+    #expect(figures.waitingSince == (try reader.waitingSince()))
+  }
+
   @Test("cancels what is left of a request, its plan too, and keeps what was counted")
   func cancelled() throws {
     let folder = try TemporaryFolder()

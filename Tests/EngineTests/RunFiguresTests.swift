@@ -13,8 +13,12 @@ import Trials
 struct RunFiguresTests {
   private static let partition = PartitionID(source: "main", topic: "t", partition: 0)
 
-  /// Ten messages in batches of two. Every look at the clock takes a millisecond.
-  private func run(_ onFigures: @escaping @Sendable (RunFigures) -> Int64) throws -> RunSummary {
+  /// Ten messages in batches of two.
+  ///
+  /// - Parameter pace: Milliseconds that every look at the clock takes.
+  private func run(
+    pace: Int64 = 1, _ onFigures: @escaping @Sendable (RunFigures) -> Int64
+  ) throws -> RunSummary {
     let folder = try TemporaryFolder()
     let job = try JobFile.parse(
       text: """
@@ -36,7 +40,7 @@ struct RunFiguresTests {
       clock: { 0 },
       nanoseconds: {
         milliseconds.withLock {
-          $0 += 1
+          $0 += pace
           return $0 * 1_000_000
         }
       }, release: "test")
@@ -61,7 +65,7 @@ struct RunFiguresTests {
   @Test("are the lags and the steps so far, behind a commit, and not again before it is asked for")
   func pauses() throws {
     let told = Mutex<[RunFigures]>([])
-    _ = try run { figures in
+    _ = try run(pace: 1_000) { figures in
       told.withLock {
         $0.append(figures)
         return $0.count == 1 ? 0 : 3_600_000_000_000
@@ -70,6 +74,16 @@ struct RunFiguresTests {
     let all = told.withLock { $0 }
     #expect(all.map { $0.lags[Self.partition] } == [8, 6])
     #expect(all.map { count($0, .commit) } == [1, 2])
+  }
+
+  @Test("are nothing in its first 15 seconds: most runs have ended by then")
+  func short() throws {
+    let told = Mutex(0)
+    _ = try run { _ in
+      told.withLock { $0 += 1 }
+      return 0
+    }
+    #expect(told.withLock { $0 } == 0)
   }
 
   @Test("are, at its end, each step of each batch, and what no batch took")

@@ -1,6 +1,7 @@
 import Checkpoints
 import Engine
 import Foundation
+import Jobs
 import Offsets
 import Testing
 
@@ -80,11 +81,42 @@ struct MetricsTests {
     #expect(values == [seconds].compactMap(\.self))
   }
 
+  @Test(
+    "tell of records that are held back that they wait since the commit before them, and no longer",
+    arguments: [
+      (commit: 850_000, upToDate: 900_000, "150"), (950_000, 900_000, "100"),
+      // The delay was over: nothing was held back, and nothing unread.
+      (300_000, 900_000, "100"),
+    ] as [(commit: Int64, upToDate: Int64, String)])
+  func heldBack(commit: Int64, upToDate: Int64, seconds: String) throws {
+    let job = try JobFile.parse(
+      text: """
+        name: calls
+        source:
+          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [calls] }]
+          format: csv
+          fields: { v: int64 }
+        trigger: { min_offsets: 100, max_delay: 10m, max_offsets: 1000 }
+        window: global
+        aggregate: { by: [], measures: { n: count() } }
+        output: { to: "file:out", format: csv }
+        """, path: "x.yaml", environment: [:], readFile: { _ in nil })
+    let figures = CheckpointFigures(
+      lastCommit: nil, waitingSince: commit, recordCount: 0, rejectCounts: [:], dirtyCount: 0,
+      incidents: [], backfillLeft: 0, newestTimestamps: [first: nil])
+    var facts = facts()
+    facts.state = MetricFacts.State(figures, job.holdBack, upToDate: upToDate, byteCount: 0)
+    facts.lags = [first: 7]
+    let found = lines(Metrics(facts), "tranche_partition_lag_seconds{")
+    #expect(found.map { $0.split(separator: " ").last.map(String.init) } == [seconds])
+  }
+
   @Test("have each family's help and type once, before its samples, also of several jobs")
   func format() {
     var other = facts()
     other.run = MetricFacts.Run()
     other.run?.exitCode = 0
+    other.run?.startedAt = 990_000
     var metrics = Metrics(other)
     var third = MetricFacts(job: "b", now: 5)
     third.state = MetricFacts.State()
@@ -163,6 +195,74 @@ struct MetricsTests {
     #expect(lines(two, commits) == [commits + " 5"])
     #expect(
       lines(two, "tranche_last_exit_code") == [#"tranche_last_exit_code{job_name="calls"} 69"#])
+  }
+
+  @Test(
+    "of steps begin anew where what was exposed is no histogram, so that a damage does not last",
+    arguments: ["-1", "nan", "1e999", "7", nil])
+  func damagedHistogram(_ value: String?) {
+    let bucket = #"tranche_step_duration_seconds_bucket{job_name="calls",step="commit",le="0.1"}"#
+    let text = ended(0, commits: 3).text.replacing(
+      bucket + " 3\n", with: value.map { bucket + " \($0)\n" } ?? "")
+    let after = ended(0, commits: 2, Metrics(text: text))
+    #expect(lines(after, commits) == [commits + " 2"])
+    #expect(lines(after, bucket) == [bucket + " 2"])
+  }
+
+  @Test("of a run that begins are its start, and the lags as they were; the start stays")
+  func begun() {
+    var facts = facts()
+    facts.lags = [:]
+    facts.kept = [.lags]
+    facts.run = MetricFacts.Run()
+    facts.run?.startedAt = 2_000_000
+    let before = ended(69, commits: 3)
+    let began = Metrics(facts, before: before)
+    let start = [#"tranche_run_start_timestamp_seconds{job_name="calls"} 2000"#]
+    #expect(lines(began, "tranche_run_start") == start)
+    #expect(
+      lines(began, "tranche_partition_lag") == lines(before, "tranche_partition_lag")
+        && !lines(began, "tranche_partition_lag").isEmpty)
+    #expect(lines(ended(0, commits: 0, began), "tranche_run_start") == start)
+    var metrics = began
+    metrics.note(exitCode: 65, job: "calls", now: 3_000_000)
+    #expect(lines(metrics, "tranche_run_start") == start)
+  }
+
+  @Test("of what is not published stay while a run goes on, whose last batch never is")
+  func dirtyMeanwhile() {
+    var facts = facts()
+    facts.state?.dirtyCount = 0
+    let before = Metrics(facts)
+    facts.state?.dirtyCount = 1
+    facts.kept = [.dirtyOutputs]
+    let dirty = #"tranche_dirty_outputs{job_name="calls"} "#
+    #expect(lines(Metrics(facts, before: before), dirty) == [dirty + "0"])
+    facts.kept = []
+    #expect(lines(Metrics(facts, before: before), dirty) == [dirty + "1"])
+  }
+
+  @Test("of a job that has no checkpoint are 0, but for what was exposed before")
+  func withoutCheckpoint() {
+    var new = MetricFacts(job: "calls", now: 0)
+    new.isNew = true
+    let rejects = #"tranche_rejects_total{job_name="calls",reason="wrongType"} "#
+    #expect(lines(Metrics(new), rejects) == [rejects + "0"])
+    #expect(lines(Metrics(new, before: Metrics(facts())), rejects) == [rejects + "3"])
+  }
+
+  @Test("of jobs that nobody looked at are kept, but for the lags, and no others")
+  func keptOfOthers() {
+    var before = ended(0, commits: 1)
+    var other = MetricFacts(job: "callsB", now: 5)
+    other.state = MetricFacts.State()
+    other.lags = [first: 7]
+    before.add(Metrics(other))
+    var metrics = Metrics()
+    metrics.keep(before, exceptOf: ["calls"])
+    #expect(!metrics.text.contains(#"job_name="calls""#))
+    #expect(lines(metrics, "tranche_batches") == [#"tranche_batches_total{job_name="callsB"} 0"#])
+    #expect(lines(metrics, "tranche_partition_lag").isEmpty)
   }
 
   @Test("of a run stay while the next one goes on, and where it was not a run that looked")

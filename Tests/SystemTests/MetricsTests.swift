@@ -242,16 +242,19 @@ struct MetricsTests {
       scenario.stack.broker,
       [
         ["op": "create", "topic": scenario.topic, "partitions": 2],
-        scenario.samples(partitions: 2, count: 20_000, seed: 1),
+        scenario.samples(partitions: 2, count: 80_000, seed: 1),
       ])
     let path = scenario.folder.path + "/job.prom"
     let result = try scenario.tranche("run", "job.yaml", "--metrics-file", "job.prom") { pid in
       let deadline = ContinuousClock.now + .seconds(60)
-      while !FileManager.default.fileExists(atPath: path) && ContinuousClock.now < deadline {
-        usleep(10_000)
-      }
-      let text = try String(contentsOfFile: path, encoding: .utf8)
-      let going = try figures(scenario, text: text)
+      let began = #"tranche_batches_total{job_name="job"} 0"#
+      func text() -> String { (try? String(contentsOfFile: path, encoding: .utf8)) ?? "" }
+      while !text().contains("batches_total{"), ContinuousClock.now < deadline { usleep(1_000) }
+      // Zeros first, so that rate() sees what the first run rejects.
+      #expect(text().contains(began) && text().contains("tranche_run_start_timestamp_seconds{"))
+      while text().contains(began), ContinuousClock.now < deadline { usleep(10_000) }
+      let going = try figures(scenario, text: text())
+      #expect(going[#"tranche_dirty_outputs{job_name="job"}"#] == 0)
       #expect((going[#"tranche_batches_total{job_name="job"}"#] ?? 0) >= 1)
       #expect((sum(going, "tranche_partition_lag_offsets{") ?? 0) > 0)
       #expect(going[#"tranche_last_exit_code{job_name="job"}"#] == nil)
@@ -331,6 +334,25 @@ struct MetricsTests {
     #expect(run.errors.components(separatedBy: message).count == 2, "\(run.errors)")
     let status = try scenario.tranche("status", "job.yaml", "--metrics-file", "nowhere/job.prom")
     #expect(status.exitCode == 74 && status.errors.contains(message), "\(status.errors)")
+    for (path, reason) in [("fifo", "It is not a regular file"), ("dead", "No such file")] {
+      _ = mkfifo(scenario.folder.path + "/fifo", 0o600)
+      symlink("gone/job.prom", scenario.folder.path + "/dead")
+      let refused = try scenario.tranche("status", "job.yaml", "--metrics-file", path)
+      #expect(
+        refused.exitCode == 74 && refused.errors.contains("cannot be written: " + reason),
+        "\(refused.errors)")
+    }
+    try scenario.folder.write("", to: "real.prom")
+    symlink("real.prom", scenario.folder.path + "/link")
+    #expect(try scenario.tranche("status", "job.yaml", "--metrics-file", "link").exitCode == 0)
+    #expect(try figures(scenario, "real.prom")[#"tranche_batches_total{job_name="job"}"#] == 1)
+    var facts = stat()
+    #expect(lstat(scenario.folder.path + "/link", &facts) == 0 && facts.st_mode & S_IFMT == S_IFLNK)
+    // What nobody can say the name of is not taken from the file.
+    try scenario.folder.write("name: job\nnonsense: 1\n", to: "faulty.yaml")
+    #expect(
+      try scenario.tranche("status", "faulty.yaml", "--metrics-file", "real.prom").exitCode == 65)
+    #expect(try figures(scenario, "real.prom")[#"tranche_batches_total{job_name="job"}"#] == 1)
     let list = try scenario.tranche("backfill", "job.yaml", "--list", "--metrics-file", "job.prom")
     #expect(list.exitCode == 64 && list.errors.contains("--metrics-file belongs to"))
   }

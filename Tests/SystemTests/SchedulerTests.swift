@@ -432,17 +432,22 @@ struct SchedulerTests {
     try jobs.produce("victim", count: 20_000)
     try jobs.write("steady", "every: 1s")
     try jobs.write("victim", "every: 365d, max_offsets: 1")
+    // Monitoring learns of a job that was faulty from the start.
+    try "nonsense: 1\n".write(
+      toFile: jobs.folder + "/jobs/faulty.yaml", atomically: true, encoding: .utf8)
     let arguments = ["jobs", "--verbose", "--metrics", "127.0.0.1:0"]
     var scheduler = try Running(jobs, arguments, ["TMPDIR": jobs.folder])
     try scheduler.wait("a run") {
       scheduler.get().contains(#"tranche_records_read_total{job_name="steady"} 20"#)
     }
-    // Not run yet.
-    #expect(!scheduler.get().contains(#"job_name="victim""#))
+    // Not run yet: zeros, so that rate() sees what the first run counts.
+    #expect(scheduler.get().contains(#"tranche_batches_total{job_name="victim"} 0"#))
+    #expect(!scheduler.get().contains(#"tranche_last_run_timestamp_seconds{job_name="victim"}"#))
     try jobs.write("victim", "every: 1s, max_offsets: 1")
     try scheduler.wait("the long run's first figures") {
-      scheduler.get().contains(#"tranche_batches_total{job_name="victim"} "#)
+      scheduler.get().contains(#"tranche_run_start_timestamp_seconds{job_name="victim"} "#)
     }
+    #expect(scheduler.get().contains(#"tranche_last_exit_code{job_name="faulty"} 65"#))
     let answer = scheduler.get().components(separatedBy: "\r\n\r\n")
     #expect(answer.first?.hasPrefix("HTTP/1.1 200 OK\r\n") == true)
     try jobs.scenario.stack.python("SystemTests/metrics.py", [], input: answer.last ?? "")
