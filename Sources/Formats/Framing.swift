@@ -37,11 +37,18 @@ struct Framing {
         position += 1
         continue
       }
-      if case .json(let scanner) = source, beginsList(value, &position) {
-        let first = record
-        frameList(value, &position, message: index, &record, scanner, into: &scanned)
-        holdsEmptyList = holdsEmptyList || record == first
-        continue
+      if case .json(let scanner) = source {
+        var cursor = JSONCursor(bytes: value, position: position)
+        cursor.skipSpace()
+        position = cursor.position
+        if cursor.isAtEnd { break }
+        if cursor.take(UInt8(ascii: "[")) {
+          position = cursor.position
+          let first = record
+          frameList(value, &position, message: index, &record, scanner, into: &scanned)
+          holdsEmptyList = holdsEmptyList || record == first
+          continue
+        }
       }
       let start = position
       scanned.append(message: index, record: record, start..<start)
@@ -57,15 +64,6 @@ struct Framing {
     }
   }
 
-  /// Whether a JSON array begins here, behind blanks; then `position` is behind its bracket.
-  private func beginsList(_ value: UnsafeRawBufferPointer, _ position: inout Int) -> Bool {
-    var cursor = JSONCursor(bytes: value, position: position)
-    cursor.skipBlanks()
-    guard cursor.take(UInt8(ascii: "[")) else { return false }
-    position = cursor.position
-    return true
-  }
-
   /// The elements of an array, each a record. Where the array is malformed, the rest of the message
   /// is one record at fault: nothing tells where another begins.
   private func frameList(
@@ -73,10 +71,7 @@ struct Framing {
     _ scanner: JSONScanner, into scanned: inout ScannedRecords
   ) {
     var cursor = JSONCursor(bytes: value, position: position)
-    defer {
-      cursor.skipBlanks()
-      position = cursor.position
-    }
+    defer { position = cursor.position }
     cursor.skipSpace()
     if cursor.take(UInt8(ascii: "]")) { return }
     var isWhole = true

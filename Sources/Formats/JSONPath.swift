@@ -8,13 +8,23 @@ package struct JSONPath: Hashable, Sendable {
     case key(String)
     /// Of an array, from 0.
     case element(Int)
+
+    /// Keys are compared by their bytes, as values are.
+    package static func == (left: Step, right: Step) -> Bool {
+      switch (left, right) {
+      case (.key(let left), .key(let right)): left.utf8.elementsEqual(right.utf8)
+      case (.element(let left), .element(let right)): left == right
+      default: false
+      }
+    }
   }
 
   package let steps: [Step]
 
   package init(_ steps: [Step]) { self.steps = steps }
 
-  /// - Returns: Nil where the text is no such path, or names the record itself.
+  /// - Returns: Nil where the text is no such path, names the record itself, or begins with a
+  ///   position: each element of an array of records is a record.
   package init?(_ text: String) {
     var rest = Substring(text)
     guard rest.popFirst() == "$" else { return nil }
@@ -22,7 +32,7 @@ package struct JSONPath: Hashable, Sendable {
     while let opening = rest.popFirst() {
       switch opening {
       case ".":
-        let key = rest.prefix { !".[]'\"* \t\r\n".contains($0) }
+        let key = rest.prefix { !".[]'\"*".contains($0) && !$0.isWhitespace }
         guard !key.isEmpty else { return nil }
         steps.append(.key(String(key)))
         rest = rest[key.endIndex...]
@@ -32,7 +42,7 @@ package struct JSONPath: Hashable, Sendable {
       default: return nil
       }
     }
-    guard !steps.isEmpty, steps.count <= Self.stepLimit else { return nil }
+    guard case .key? = steps.first, steps.count <= Self.stepLimit else { return nil }
     self.steps = steps
   }
 

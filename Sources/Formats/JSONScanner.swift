@@ -21,7 +21,8 @@ struct JSONScanner: Sendable {
   ///
   /// The record is an object, of one line or of several. One that is malformed ends with its line
   /// if the fault lies there. If it lies in a later line, the record ends before the next line that
-  /// begins another object or list.
+  /// begins another object or list, but not behind a comma, a colon or an opening bracket: what
+  /// stands there is a part of it.
   ///
   /// - Parameters:
   ///   - tokens: ``JSONFieldTree/slotCount``.
@@ -54,13 +55,21 @@ struct JSONScanner: Sendable {
     while end < value.count {
       let next = end + 1
       if next < value.count,
-        value[next] == UInt8(ascii: "{") || value[next] == UInt8(ascii: "[")
+        value[next] == UInt8(ascii: "{") || value[next] == UInt8(ascii: "["),
+        !isContinued(value, start..<end)
       {
         return next
       }
       end = lineEnd(value, next)
     }
     return value.count
+  }
+
+  /// Whether a text ends with what must be followed by a value.
+  private func isContinued(_ value: UnsafeRawBufferPointer, _ range: Range<Int>) -> Bool {
+    var end = range.upperBound
+    while end > range.lowerBound, [0x20, 0x09, 0x0D, 0x0A].contains(value[end - 1]) { end -= 1 }
+    return end > range.lowerBound && ",:[".utf8.contains(value[end - 1])
   }
 
   private func lineEnd(_ value: UnsafeRawBufferPointer, _ start: Int) -> Int {
