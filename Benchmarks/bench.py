@@ -30,7 +30,7 @@ import confluent_kafka
 import growth
 import report
 import servers
-from programs import HERE, LARGE_QUEUES, RELEASE, TRANCHE, Stack, build, helper, median
+from programs import HERE, LARGE_QUEUES, PARTITIONS, RELEASE, TRANCHE, Stack, build, helper, median
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 RECORDS = int(os.environ.get("BENCH_RECORDS", "2000000"))
