@@ -1,9 +1,7 @@
 import Checkpoints
 import Foundation
 import Jobs
-import Logging
 import Offsets
-import Synchronization
 import TestSupport
 import Testing
 import Trials
@@ -60,20 +58,7 @@ private struct Backfilling {
   func run(onCommit: (RunProgress, inout Int64) -> Void = { _, _ in }) throws -> (
     summary: RunSummary, errors: [RunError]
   ) {
-    let seconds = Mutex<Int64>(0)
-    return try withoutActuallyEscaping(onCommit) { onCommit in
-      nonisolated(unsafe) let onCommit = onCommit
-      var options = RunOptions(
-        clock: { 0 }, nanoseconds: { seconds.withLock { $0 } * 1_000_000_000 }, release: "test")
-      options.publishingExecutor = { CallerExecutor() }
-      options.onProgress = { progress in seconds.withLock { onCommit(progress, &$0) } }
-      let places = MemoryPlaces()
-      let run = try Run(
-        job: job, checkpoint: try open(), sources: [MemorySource("main", cluster)],
-        storeAt: { places.store(at: $0.text) }, options: options,
-        logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-      return run.execute()
-    }
+    try runInMemory(job, try open(), [MemorySource("main", cluster)], onCommit: onCommit)
   }
 }
 

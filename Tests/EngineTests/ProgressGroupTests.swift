@@ -1,8 +1,6 @@
 import Checkpoints
 import Jobs
-import Logging
 import Offsets
-import Synchronization
 import TestSupport
 import Testing
 import Trials
@@ -103,21 +101,10 @@ private final class Shown {
     _ main: (any MessageSource)? = nil,
     onCommit: (RunProgress, inout Int64) -> Void = { _, _ in }
   ) throws -> (summary: RunSummary, errors: [RunError]) {
-    let seconds = Mutex<Int64>(0)
-    return try withoutActuallyEscaping(onCommit) { onCommit in
-      nonisolated(unsafe) let onCommit = onCommit
-      var options = RunOptions(
-        clock: { 0 }, nanoseconds: { seconds.withLock { $0 } * 1_000_000_000 }, release: "test")
-      options.publishingExecutor = { CallerExecutor() }
-      options.onProgress = { progress in seconds.withLock { onCommit(progress, &$0) } }
-      let places = MemoryPlaces()
-      let run = try Run(
-        job: job, checkpoint: try open(),
-        sources: [main ?? MemorySource("main", self.main), MemorySource("second", second)],
-        storeAt: { places.store(at: $0.text) }, options: options,
-        logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-      return run.execute()
-    }
+    try runInMemory(
+      job, try open(),
+      [main ?? MemorySource("main", self.main), MemorySource("second", second)],
+      onCommit: onCommit)
   }
 
   /// What the group of a cluster shows.

@@ -1,0 +1,30 @@
+import Checkpoints
+import Jobs
+import Logging
+import Synchronization
+import Trials
+
+@testable import Engine
+
+/// A run over sources in memory, which publishes on the caller's thread.
+///
+/// - Parameter onCommit: Gets the clock's seconds, and may move it.
+func runInMemory(
+  _ job: Job, _ checkpoint: Checkpoint, _ sources: [any MessageSource],
+  onCommit: (RunProgress, inout Int64) -> Void
+) throws -> (summary: RunSummary, errors: [RunError]) {
+  let seconds = Mutex<Int64>(0)
+  return try withoutActuallyEscaping(onCommit) { onCommit in
+    nonisolated(unsafe) let onCommit = onCommit
+    var options = RunOptions(
+      clock: { 0 }, nanoseconds: { seconds.withLock { $0 } * 1_000_000_000 }, release: "test")
+    options.publishingExecutor = { CallerExecutor() }
+    options.onProgress = { progress in seconds.withLock { onCommit(progress, &$0) } }
+    let places = MemoryPlaces()
+    let run = try Run(
+      job: job, checkpoint: checkpoint, sources: sources,
+      storeAt: { places.store(at: $0.text) }, options: options,
+      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    return run.execute()
+  }
+}
