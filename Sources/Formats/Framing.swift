@@ -31,12 +31,6 @@ struct Framing {
     var holdsEmptyList = false
     while position < value.count {
       // Blank lines between records are skipped.
-      if value[position] == UInt8(ascii: "\n")
-        || (value[position] == UInt8(ascii: "\r") && isLineEnd(value, position + 1))
-      {
-        position += 1
-        continue
-      }
       if case .json(let scanner) = source {
         var cursor = JSONCursor(bytes: value, position: position)
         cursor.skipSpace()
@@ -49,6 +43,11 @@ struct Framing {
           holdsEmptyList = holdsEmptyList || record == first
           continue
         }
+      } else if value[position] == UInt8(ascii: "\n")
+        || (value[position] == UInt8(ascii: "\r") && isLineEnd(value, position + 1))
+      {
+        position += 1
+        continue
       }
       let start = position
       scanned.append(message: index, record: record, start..<start)
