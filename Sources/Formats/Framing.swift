@@ -64,7 +64,8 @@ struct Framing {
   }
 
   /// The elements of an array, each a record. Where the array is malformed, the rest of the message
-  /// is one record at fault: nothing tells where another begins.
+  /// is one record at fault, as nothing tells where another begins; so is what stands behind the
+  /// array in its line.
   private func frameList(
     _ value: UnsafeRawBufferPointer, _ position: inout Int, message: Int, _ record: inout Int,
     _ scanner: JSONScanner, into scanned: inout ScannedRecords
@@ -72,30 +73,41 @@ struct Framing {
     var cursor = JSONCursor(bytes: value, position: position)
     defer { position = cursor.position }
     cursor.skipSpace()
-    if cursor.take(UInt8(ascii: "]")) { return }
-    var isWhole = true
-    repeat {
-      cursor.skipSpace()
-      let start = cursor.position
-      scanned.append(message: message, record: record, start..<start)
-      record += 1
-      var fault = scanned.withTokensOfLastRecord { tokens, unescaped in
-        let (fault, isElement) = scanner.scanElement(
-          value, &cursor.position, into: tokens, unescaped: &unescaped)
-        isWhole = isElement
-        return fault
-      }
-      if !isWhole { cursor.position = value.count }
-      scanned.closeRecord(at: cursor.position)
-      if cursor.position - start > recordByteLimit { fault = Fault(.recordTooLarge) }
-      if let fault { scanned.refuse(scanned.count - 1, fault) }
-      cursor.skipSpace()
-    } while cursor.take(UInt8(ascii: ","))
-    guard isWhole, !cursor.take(UInt8(ascii: "]")) else { return }
-    scanned.append(message: message, record: record, cursor.position..<value.count)
+    var isClosed = cursor.take(UInt8(ascii: "]"))
+    if !isClosed {
+      var isWhole = true
+      repeat {
+        cursor.skipSpace()
+        let start = cursor.position
+        scanned.append(message: message, record: record, start..<start)
+        record += 1
+        var fault = scanned.withTokensOfLastRecord { tokens, unescaped in
+          let (fault, isElement) = scanner.scanElement(
+            value, &cursor.position, into: tokens, unescaped: &unescaped)
+          isWhole = isElement
+          return fault
+        }
+        if !isWhole { cursor.position = value.count }
+        scanned.closeRecord(at: cursor.position)
+        if cursor.position - start > recordByteLimit { fault = Fault(.recordTooLarge) }
+        if let fault { scanned.refuse(scanned.count - 1, fault) }
+        cursor.skipSpace()
+      } while cursor.take(UInt8(ascii: ","))
+      guard isWhole else { return }
+      isClosed = cursor.take(UInt8(ascii: "]"))
+    }
+    let start = cursor.position
+    if isClosed {
+      cursor.skipBlanks()
+      if cursor.isAtEnd || cursor.take(UInt8(ascii: "\n")) { return }
+      while !cursor.isAtEnd, !cursor.take(UInt8(ascii: "\n")) { cursor.position += 1 }
+    } else {
+      cursor.position = value.count
+    }
+    scanned.append(message: message, record: record, start..<cursor.position)
+    scanned.closeRecord(at: trimmedEnd(value, start, cursor.position))
     scanned.refuse(scanned.count - 1, Fault(.malformed))
     record += 1
-    cursor.position = value.count
   }
 
   private func isLineEnd(_ value: UnsafeRawBufferPointer, _ position: Int) -> Bool {

@@ -161,6 +161,7 @@ struct ReaderFuzzer {
     #"{"a":"x","b":1,"c":2.5,"d":true}"#, #"{"b":-9223372036854775808,"c":1e-7,"a":null}"#,
     #"{"a":"\u00e9\n\"\\\/","z":[1,{"b":2},[]],"d":false}"#, #" { "c" : 0.1 , "q" : {"a":{}} } "#,
     #"{"a":"\ud83d\ude00","b":12345678901234567890}"#, #"{"b":1.0,"d":null}"#, #"[{"a":"x"}]"#,
+    #" [ {"b":1} , 2, {"c":3,"d":true},[{"a":"x"}] ] "#, "[]",
     #"{"a":"é漢😀","":0,"c":-0}"#, #"{"b":16.0}"#, #"{"b":1.5e3}"#,
     #"{"c":123456789012345678}"#, "{}"
   )
@@ -169,15 +170,29 @@ struct ReaderFuzzer {
     let bytes = random.mutated(Self.jsonCorpus)
     guard Self.isComparable(bytes) else { return nil }
     let batch = decoded(&jsonDecoder, [Sample(value: bytes)])
-    let object = (try? JSONSerialization.jsonObject(with: Data(bytes))) as? [String: Any]
-    let reason = batch.rejects.first?.reason
-    if (reason == .malformed) != (object == nil) {
-      return
-        "\(shown(bytes)) is \(reason.map { "\($0)" } ?? "a record"), and "
-        + "\(object == nil ? "no object" : "an object") by Foundation"
+    let value = try? JSONSerialization.jsonObject(with: Data(bytes))
+    guard let records = value as? [Any] ?? (value as? [String: Any]).map({ [$0] }) else {
+      return batch.rejects.contains { $0.reason == .malformed }
+        ? nil : "\(shown(bytes)) is read, and neither an object nor a list by Foundation"
     }
-    guard let object, reason == nil else { return nil }
-    return difference(object, batch).map { "\(shown(bytes)): \($0)" }
+    guard batch.rowCount + batch.rejects.count == records.count else {
+      return "\(shown(bytes)) is \(batch.rowCount) records and \(batch.rejects.count) rejects"
+    }
+    let rejects = Dictionary(uniqueKeysWithValues: batch.rejects.map { ($0.record, $0.reason) })
+    var row = 0
+    for (index, record) in records.enumerated() {
+      let object = record as? [String: Any]
+      if let reason = rejects[index] {
+        guard (reason == .malformed) == (object == nil) else {
+          return "record \(index) of \(shown(bytes)) is refused as \(reason)"
+        }
+        continue
+      }
+      guard let object else { return "record \(index) of \(shown(bytes)) is read" }
+      if let difference = difference(object, batch, row) { return "\(shown(bytes)): \(difference)" }
+      row += 1
+    }
+    return nil
   }
 
   /// Leaves out what the two are meant to differ in: our lines are UTF-8 without a mark and hold
@@ -195,32 +210,34 @@ struct ReaderFuzzer {
       && !lowercased.contains("\\ud") && !hasLargeExponent && !hasLongNumber && !hasLastComma
   }
 
-  private func difference(_ object: [String: Any], _ batch: RecordBatch) -> String? {
+  private func difference(
+    _ object: [String: Any], _ batch: RecordBatch, _ row: Int
+  ) -> String? {
     func isNull(_ name: String) -> Bool { object[name] == nil || object[name] is NSNull }
     for (column, name) in zip(batch.columns, ["a", "b", "c", "d"])
-    where column.isNull[0] != isNull(name) {
-      return "\(name) is \(column.isNull[0] ? "null" : "there")"
+    where column.isNull[row] != isNull(name) {
+      return "\(name) is \(column.isNull[row] ? "null" : "there")"
     }
     let (a, b, c, d) = (batch.columns[0], batch.columns[1], batch.columns[2], batch.columns[3])
-    if !a.isNull[0], let text = object["a"] as? String,
-      Array(text.utf8) != a.text.withBytes(of: 0, { [UInt8]($0) })
+    if !a.isNull[row], let text = object["a"] as? String,
+      Array(text.utf8) != a.text.withBytes(of: row, { [UInt8]($0) })
     {
-      return "a is \(a.text[0])"
+      return "a is \(a.text[row])"
     }
     // Where the text has a fraction or an exponent, Foundation has a double.
-    if !b.isNull[0], let number = object["b"] as? NSNumber, number.int64Value != b.integers[0],
-      number.doubleValue != Double(b.integers[0])
+    if !b.isNull[row], let number = object["b"] as? NSNumber, number.int64Value != b.integers[row],
+      number.doubleValue != Double(b.integers[row])
     {
-      return "b is \(b.integers[0])"
+      return "b is \(b.integers[row])"
     }
-    // Foundation rounds numbers of many digits to a neighbour; ValueFuzzer looks at every bit.
-    if !c.isNull[0], let number = object["c"] as? NSNumber,
-      abs(number.doubleValue - c.doubles[0]) > 4 * c.doubles[0].ulp
+    // Foundation rounds numbers of many digits to a near one; ValueFuzzer looks at every bit.
+    if !c.isNull[row], let number = object["c"] as? NSNumber,
+      abs(number.doubleValue - c.doubles[row]) > 1e-12 * abs(c.doubles[row])
     {
-      return "c is \(c.doubles[0]), and \(number.doubleValue) by Foundation"
+      return "c is \(c.doubles[row]), and \(number.doubleValue) by Foundation"
     }
-    if !d.isNull[0], let flag = object["d"] as? Bool, flag != (d.integers[0] == 1) {
-      return "d is \(d.integers[0])"
+    if !d.isNull[row], let flag = object["d"] as? Bool, flag != (d.integers[row] == 1) {
+      return "d is \(d.integers[row])"
     }
     return nil
   }
