@@ -118,8 +118,8 @@ let package = Package(
     .executableTarget(
       name: "hotloops",
       dependencies: [
-        "Checkpoints", "Engine", "Expressions", "Jobs", "MallocCounter", "TestSupport", "Trials",
-        logging,
+        "Checkpoints", "Engine", "Expressions", "Jobs", "MallocCounter", "Offsets", "TestSupport",
+        "Trials", logging,
       ],
       path: "Tests/HotLoops",
       swiftSettings: settings),

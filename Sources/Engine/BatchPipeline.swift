@@ -324,11 +324,13 @@ final class BatchPipeline {
 
   /// Whether the message's key may be why a row is refused.
   private func isKeyAtFault(_ refusal: Refusal) -> Bool {
-    let key = MessageField.key.rawValue
-    guard refusal.reason == .expressionFailed else { return refusal.field == key }
+    let ofKey = job.columnsOfKey
+    guard refusal.reason == .expressionFailed else {
+      return refusal.field.map { ofKey.contains($0.lowercased()) } ?? false
+    }
     let expressions =
       refusal.field == "where" ? [job.where].compactMap(\.self) : job.select.map(\.expression)
-    return expressions.contains { $0.columnNames.contains(key) }
+    return expressions.contains { !$0.columnNames.isDisjoint(with: ofKey) }
   }
 
   private func textAtFault(_ refusal: Refusal, of record: RecordBatch.RecordBytes) -> [UInt8] {
@@ -445,6 +447,11 @@ final class BatchPipeline {
 }
 
 extension Job {
+  /// The columns that hold the message's key or a part of it, in lower case.
+  fileprivate var columnsOfKey: Set<String> {
+    Set(fields.filter(\.isOfKey).map { $0.column.name.lowercased() } + [MessageField.key.rawValue])
+  }
+
   /// The message's own fields that the job reads anywhere.
   var messageFieldsRead: [MessageField] {
     let names = columnsRead

@@ -18,7 +18,9 @@ struct Conversion {
   ) {
     let unescaped = scanned.unescaped
     unescaped.withUnsafeBytes {
-      convert(index, Chunk(messages: messages, unescaped: $0), &scanned, to: &column)
+      convert(
+        index, Chunk(messages: messages, isOfKey: fields[index].isOfKey, unescaped: $0), &scanned,
+        to: &column)
     }
   }
 
@@ -109,8 +111,9 @@ struct Conversion {
   ) {
     let isNullable = fields[index].column.isNullable
     let slot = slots[index]
+    let nullTexts = fields[index].origin == .record ? nullTexts : nil
     for row in values.indices where !scanned.isRefused[row] {
-      let found = withoutBlanks(scanned.value(row, slot, in: chunk))
+      let found = withoutBlanks(scanned.value(row, slot, in: chunk), nullTexts)
       switch found {
       case .text(let text, let kind):
         // An unquoted empty CSV field is NULL where that may be.
@@ -138,7 +141,7 @@ struct Conversion {
   }
 
   @inline(__always)
-  private func withoutBlanks(_ value: ScannedValue) -> ScannedValue {
+  private func withoutBlanks(_ value: ScannedValue, _ nullTexts: NullTexts?) -> ScannedValue {
     guard case .text(let text, let kind) = value, let first = text.first, let last = text.last,
       isBlank(first) || isBlank(last), let nullTexts
     else { return value }
@@ -218,6 +221,8 @@ struct Conversion {
 /// Where the texts of a chunk's tokens lie.
 private struct Chunk {
   let messages: UnsafeBufferPointer<Message>
+  /// Whether tokens are places in the messages' keys, not in their values.
+  let isOfKey: Bool
   let unescaped: UnsafeRawBufferPointer
 }
 
@@ -246,7 +251,8 @@ extension ScannedRecords {
   fileprivate func value(_ row: Int, _ slot: Int, in chunk: Chunk) -> ScannedValue {
     let token = token(row, slot)
     @inline(__always) func text() -> UnsafeRawBufferPointer {
-      guard let value = chunk.messages[Int(records[row].message)].value else {
+      let message = chunk.messages[Int(records[row].message)]
+      guard let value = chunk.isOfKey ? message.key : message.value else {
         return UnsafeRawBufferPointer(start: nil, count: 0)
       }
       return UnsafeRawBufferPointer(rebasing: value[token.range])

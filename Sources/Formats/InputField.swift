@@ -13,24 +13,55 @@ package enum TimestampEncoding: String, Sendable, CaseIterable {
   case unixMicroseconds = "unix_microseconds"
 }
 
-/// A declared field of the input: in CSV found by position, in JSON by path or name.
+/// Where the value of a field lies.
+package enum FieldOrigin: Hashable, Sendable {
+  /// In the record: in CSV by position, in JSON by path or name.
+  case record
+  /// In the message's key.
+  case key(KeyForm)
+  /// In the last header of a name.
+  case header(String)
+}
+
+/// How a field reads a message's key.
+package enum KeyForm: String, Sendable, CaseIterable {
+  /// The key as a text, or its bytes as one.
+  case text, hex, base64
+  /// The key is a JSON value, of which the field is a part or the whole.
+  case json
+}
+
+/// A declared field of the input.
 package struct InputField: Hashable, Sendable {
   package let column: ColumnDefinition
+  package let origin: FieldOrigin
   /// Read only where the type is `timestamp`.
   package let timestampEncoding: TimestampEncoding
-  /// Where it lies in a JSON record; nil where it is the key of the column's name.
+  /// Where it lies in a JSON record, or in a JSON key; nil where it is the member of the column's
+  /// name in a record, or the whole key.
   package let path: JSONPath?
   /// Whether the column gets the JSON text of whatever stands there, quotes and all.
   package let isJSONText: Bool
 
   package init(
     _ column: ColumnDefinition, timestampEncoding: TimestampEncoding = .text,
-    path: JSONPath? = nil, isJSONText: Bool = false
+    origin: FieldOrigin = .record, path: JSONPath? = nil, isJSONText: Bool = false
   ) {
     self.column = column
+    self.origin = origin
     self.timestampEncoding = timestampEncoding
     self.path = path
     self.isJSONText = isJSONText
+  }
+}
+
+extension InputField {
+  /// Whether it reads the message's key.
+  package var isOfKey: Bool { if case .key = origin { true } else { false } }
+
+  /// From the record or the key to its place in it.
+  var steps: [JSONPath.Step] {
+    path?.steps ?? (origin == .record ? [.key(column.name)] : [])
   }
 }
 

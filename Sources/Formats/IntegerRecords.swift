@@ -18,14 +18,16 @@ struct IntegerRecords {
   /// The values of a run, record by record.
   private var values: [Int64] = []
 
-  /// Nil where the format or a field's type is another, or an integer may stand for NULL.
+  /// Nil where the format or a field's type or origin is another, or an integer may stand for NULL.
   init?(
     format: InputFormat, fields: [InputField], nullTexts: NullTexts, recordByteLimit: Int,
     messageByteLimit: Int,
     needsTimestamp: Bool, needsKey: Bool
   ) {
     guard format == .csv, !nullTexts.holdInteger,
-      fields.allSatisfy({ $0.column.type == .int32 || $0.column.type == .int64 })
+      fields.allSatisfy({
+        $0.origin == .record && ($0.column.type == .int32 || $0.column.type == .int64)
+      })
     else { return nil }
     fieldCount = fields.count
     isNarrow = fields.map { $0.column.type == .int32 }

@@ -7,12 +7,22 @@ internal import Tables
 /// table. Most writers, as ClickHouse's JSONEachRow, keep the order of keys, so the declared key
 /// behind the last one found is tried first.
 struct JSONFieldTree: Sendable {
+  /// A place in a record, of which the token is asked for.
+  struct Place {
+    /// None for the record itself.
+    let steps: [JSONPath.Step]
+    /// Named in faults.
+    let field: Int?
+    /// Whether the JSON text of whatever stands there is asked for.
+    var isJSONText = false
+  }
+
   struct Node {
     /// The token that gets what is found here; also where only fields below are declared.
     fileprivate(set) var slot: Int32
     /// The token that gets it as JSON text; -1 where none is asked for.
     fileprivate(set) var textSlot: Int32 = -1
-    /// The first declared field here or below, to be named in faults.
+    /// The first declared field here or below, to be named in faults; -1 for none.
     fileprivate(set) var field: Int32
     /// Its keys lie here in `keys`.
     fileprivate(set) var firstKey: Int32 = 0
@@ -23,6 +33,7 @@ struct JSONFieldTree: Sendable {
     fileprivate(set) var firstElement: Int32 = 0
     fileprivate(set) var elementEnd: Int32 = 0
 
+    var faultField: Int? { field < 0 ? nil : Int(field) }
     @inline(__always) var hasKeys: Bool { keyEnd > firstKey }
     @inline(__always) var hasElements: Bool { elementEnd > firstElement }
   }
@@ -42,7 +53,7 @@ struct JSONFieldTree: Sendable {
 
   /// The first is the record itself.
   private(set) var nodes: [Node] = []
-  /// Of each declared field, the token that gets it.
+  /// Of each place, the token that gets it.
   private(set) var slots: [Int] = []
   private(set) var slotCount = 0
   private var keys: [Key] = []
@@ -55,16 +66,14 @@ struct JSONFieldTree: Sendable {
   /// No node: nothing below is asked for.
   static let none = -1
 
-  init(_ fields: [InputField]) {
+  init(_ places: [Place]) {
     let root = Branch()
-    for (field, input) in fields.enumerated() {
+    for (index, place) in places.enumerated() {
       var branch = root
-      for step in (input.path ?? JSONPath([.key(input.column.name)])).steps {
-        branch = branch.child(step, field: field)
-      }
-      if input.isJSONText { branch.textFields.append(field) } else { branch.fields.append(field) }
+      for step in place.steps { branch = branch.child(step, field: place.field) }
+      if place.isJSONText { branch.textPlaces.append(index) } else { branch.places.append(index) }
     }
-    slots = Array(repeating: 0, count: fields.count)
+    slots = Array(repeating: 0, count: places.count)
     // Breadth first, so that a record of fields without paths has them in the declared order.
     var branches = [root]
     nodes.append(Node(slot: -1, field: -1))
@@ -76,13 +85,13 @@ struct JSONFieldTree: Sendable {
   }
 
   private mutating func place(_ branch: Branch, at index: Int, _ branches: inout [Branch]) {
-    if index != Self.root {
+    if index != Self.root || !branch.places.isEmpty || !branch.textPlaces.isEmpty {
       nodes[index].slot = Int32(slotCount)
       slotCount += 1
-      for field in branch.fields { slots[field] = Int(nodes[index].slot) }
-      if !branch.textFields.isEmpty {
+      for place in branch.places { slots[place] = Int(nodes[index].slot) }
+      if !branch.textPlaces.isEmpty {
         nodes[index].textSlot = Int32(slotCount)
-        for field in branch.textFields { slots[field] = slotCount }
+        for place in branch.textPlaces { slots[place] = slotCount }
         slotCount += 1
       }
     }
@@ -207,14 +216,14 @@ struct JSONFieldTree: Sendable {
 /// The tree while it is being made.
 private final class Branch {
   var children: [(step: JSONPath.Step, branch: Branch)] = []
-  var fields: [Int] = []
-  var textFields: [Int] = []
+  var places: [Int] = []
+  var textPlaces: [Int] = []
   private(set) var firstField = -1
 
-  func child(_ step: JSONPath.Step, field: Int) -> Branch {
+  func child(_ step: JSONPath.Step, field: Int?) -> Branch {
     if let found = children.first(where: { $0.step == step }) { return found.branch }
     let branch = Branch()
-    branch.firstField = field
+    branch.firstField = field ?? -1
     children.append((step, branch))
     return branch
   }

@@ -1,5 +1,3 @@
-internal import Tables
-
 /// What stands under some names in one JSON object, each value as it is written: of files that
 /// people write by hand, not of records.
 package struct JSONMembers {
@@ -17,7 +15,8 @@ package struct JSONMembers {
 
   /// Nil where the line is not one JSON object, or has a name twice. Other names may stand there.
   package init?(of line: [UInt8], names: [String]) {
-    let tree = JSONFieldTree(names.map { InputField(ColumnDefinition($0, .string)) })
+    let tree = JSONFieldTree(
+      names.enumerated().map { JSONFieldTree.Place(steps: [.key($1)], field: $0) })
     var tokens = [Token](repeating: .absent, count: tree.slotCount)
     var unescaped: [UInt8] = []
     var end = 0

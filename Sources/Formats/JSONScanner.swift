@@ -99,6 +99,26 @@ struct JSONScanner: Sendable {
     return (Fault(.malformed), isWhole)
   }
 
+  /// Reads what is one JSON value of any kind and nothing else.
+  ///
+  /// - Precondition: the tree has a place for the value itself.
+  /// - Returns: What is wrong with it, if something is.
+  func scanValue(
+    _ bytes: UnsafeRawBufferPointer, into tokens: UnsafeMutableBufferPointer<Token>,
+    unescaped: inout [UInt8]
+  ) -> Fault? {
+    for index in tokens.indices { tokens[index] = .absent }
+    var cursor = JSONCursor(bytes: bytes, position: 0)
+    var target = Target(tokens: tokens)
+    cursor.skipSpace()
+    guard
+      value(
+        &cursor, JSONFieldTree.root, &target, unescaped: &unescaped, depth: Self.depthLimit + 1)
+    else { return Fault(.malformed, field: target.fault?.field) }
+    cursor.skipSpace()
+    return cursor.isAtEnd ? target.fault : Fault(.malformed)
+  }
+
   /// - Returns: Whether it is JSON, and what is wrong with it besides.
   private func scanObject(
     _ cursor: inout JSONCursor, into tokens: UnsafeMutableBufferPointer<Token>,
@@ -175,12 +195,12 @@ struct JSONScanner: Sendable {
       let token = token(&cursor, index, node, &target, unescaped: &unescaped, depth: depth)
     else {
       if target.fault?.reason != .malformed {
-        target.fault = Fault(.malformed, field: Int(node.field))
+        target.fault = Fault(.malformed, field: node.faultField)
       }
       return false
     }
     if isRepeated {
-      target.fault = target.fault ?? Fault(.duplicateField, field: Int(node.field))
+      target.fault = target.fault ?? Fault(.duplicateField, field: node.faultField)
     }
     target.tokens[Int(node.slot)] = token
     if node.textSlot >= 0 {

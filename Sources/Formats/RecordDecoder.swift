@@ -23,14 +23,17 @@ package struct RecordDecoder {
   /// no such message is known of. Costs time.
   package var refusedMessages: Set<MessagePlace>?
   private let keyByteLimit: Int
+  private let readsKey: Bool
   private let framing: Framing
   private let source: ValueSource
+  /// Nil where all declared fields lie in the record.
+  private let beside: KeyAndHeaders?
   private let conversion: Conversion
   private var integers: IntegerRecords?
   private var scanned: ScannedRecords
 
   /// - Parameters:
-  ///   - fields: In CSV found by position, in JSON by path or name.
+  ///   - fields: All declared ones.
   ///   - nullTexts: What is NULL in CSV, without quotes.
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
@@ -51,13 +54,16 @@ package struct RecordDecoder {
     self.requiredTimeColumn = requiredTimeColumn.flatMap(schema.index)
     self.futureLimitMilliseconds = futureLimitMilliseconds
     self.keyByteLimit = keyByteLimit
+    readsKey = messageFields.contains(.key) || fields.contains(where: \.isOfKey)
     framing = Framing(recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit)
     let nullTexts = NullTexts(nullTexts)
     source = ValueSource(format, fields: fields, nullTexts: nullTexts)
-    let slots = source.slots(fieldCount: fields.count)
+    beside = KeyAndHeaders(fields)
+    var slots = source.slots(fields)
+    for (field, slot) in beside?.slots ?? [] { slots.ofFields[field] = slots.count + slot }
     conversion = Conversion(
       fields: fields, slots: slots.ofFields, nullTexts: format == .csv ? nullTexts : nil)
-    scanned = ScannedRecords(slotCount: slots.count)
+    scanned = ScannedRecords(slotCount: slots.count, besideCount: beside?.slotCount ?? 0)
     integers =
       takesShortcuts
       ? IntegerRecords(
@@ -116,7 +122,15 @@ package struct RecordDecoder {
     into batch: inout RecordBatch
   ) {
     scanned.removeAllKeepingCapacity()
-    for index in messages.indices { framing.frame(messages[index], index, source, into: &scanned) }
+    for index in messages.indices {
+      let first = scanned.count
+      framing.frame(messages[index], index, source, into: &scanned)
+      if let beside {
+        scanned.setTokensBesideValue(of: first..<scanned.count) {
+          beside.find(in: messages[index], into: $0, &$1)
+        }
+      }
+    }
 
     let first = batch.rowCount
     for index in 0..<fieldCount {
@@ -191,7 +205,7 @@ package struct RecordDecoder {
         RecordBatch.RecordBytes(
           record: Int(record.number),
           bytes: context.message.value.map { [UInt8]($0[record.range]) } ?? [],
-          key: messageFields.contains(.key) ? context.key : nil,
+          key: readsKey ? context.key : nil,
           timestampMilliseconds: context.message.timestampMilliseconds,
           headers: context.headers))
       last = context
@@ -222,7 +236,7 @@ package struct RecordDecoder {
     let field = fault.field.map { schema.columns[$0].name }
     // A message may be too large because of its key, and a tombstone has nothing else.
     let keepsKey =
-      field == MessageField.key.rawValue || message.byteCount > framing.messageByteLimit
+      fault.field.map(isOfKey) ?? false || message.byteCount > framing.messageByteLimit
       || fault.reason == .nullValue
     return Reject(
       partitionIndex: partitionIndex, offset: message.offset, record: Int(record.number),
@@ -233,8 +247,17 @@ package struct RecordDecoder {
       text: textAtFault(row, fault, of: message))
   }
 
+  /// - Parameter field: The position of a column.
+  private func isOfKey(_ field: Int) -> Bool {
+    field < fieldCount
+      ? conversion.fields[field].isOfKey : messageFields[field - fieldCount] == .key
+  }
+
   private func textAtFault(_ row: Int, _ fault: Fault, of message: Message) -> [UInt8]? {
     guard let value = message.value else { return nil }
+    if let field = fault.field, isOfKey(field) {
+      return message.key.map { [UInt8]($0.prefix(Reject.textByteLimit)) }
+    }
     let record = value[scanned.records[row].range].prefix(Reject.textByteLimit)
     switch fault.reason {
     // Found before the record's fields were.
@@ -243,12 +266,9 @@ package struct RecordDecoder {
     case .wrongType, .outOfRange, .notNullable, .invalidText, .notFinite, .missingTimestamp,
       .futureTimestamp, .keyTooLong, .expressionFailed:
       guard let field = fault.field else { return [UInt8](record) }
-      if field < fieldCount {
-        return scanned.firstBytes(
-          row, conversion.slots[field], in: value, atMost: Reject.textByteLimit)
-      }
-      return messageFields[field - fieldCount] == .key
-        ? message.key.map { [UInt8]($0.prefix(Reject.textByteLimit)) } : nil
+      guard field < fieldCount else { return nil }
+      return scanned.firstBytes(
+        row, conversion.slots[field], in: value, atMost: Reject.textByteLimit)
     }
   }
 }

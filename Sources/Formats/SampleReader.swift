@@ -86,7 +86,7 @@ struct SampleReader {
   /// All records with these fields.
   private func scan(_ fields: [InputField]) -> Scan {
     let source = ValueSource(format, fields: fields, nullTexts: nullTexts)
-    let slots = source.slots(fieldCount: fields.count)
+    let slots = source.slots(fields)
     let framing = Framing(recordByteLimit: .max, messageByteLimit: .max)
     var scanned = ScannedRecords(slotCount: slots.count)
     for index in messages.indices {

@@ -30,14 +30,22 @@ struct ScannedRecords {
   private(set) var isRefused: [Bool] = []
   /// The first fault of each refused record, in no order.
   private(set) var faults: [(row: Int, fault: Fault)] = []
-  /// `slotCount` tokens a record; longer than needed.
+  /// `slotCount + besideCount` tokens a record; longer than needed.
   private var tokens: [Token] = []
   private let slotCount: Int
+  private let besideCount: Int
   /// The bytes of texts that had escapes, of the whole chunk.
   private(set) var unescaped: [UInt8] = []
 
-  /// - Parameter slotCount: The tokens that the value source finds of a record.
-  init(slotCount: Int) { self.slotCount = slotCount }
+  /// - Parameters:
+  ///   - slotCount: The tokens that the value source finds of a record.
+  ///   - besideCount: The tokens behind them, of what lies beside the message's value.
+  init(slotCount: Int, besideCount: Int = 0) {
+    self.slotCount = slotCount
+    self.besideCount = besideCount
+  }
+
+  private var stride: Int { slotCount + besideCount }
 
   var count: Int { records.count }
 
@@ -52,7 +60,7 @@ struct ScannedRecords {
   mutating func append(message: Int, record: Int, _ range: Range<Int>) {
     records.append(FramedRecord(message: message, number: record, range))
     isRefused.append(false)
-    let needed = records.count * slotCount
+    let needed = records.count * stride
     if needed > tokens.count {
       tokens.append(contentsOf: repeatElement(.absent, count: max(needed, 1_024)))
     }
@@ -78,14 +86,34 @@ struct ScannedRecords {
   mutating func withTokensOfLastRecord(
     _ body: (UnsafeMutableBufferPointer<Token>, inout [UInt8]) -> Fault?
   ) -> Fault? {
-    let first = (records.count - 1) * slotCount
+    let first = (records.count - 1) * stride
     return tokens.withUnsafeMutableBufferPointer {
       body(UnsafeMutableBufferPointer(rebasing: $0[first..<first + slotCount]), &unescaped)
     }
   }
 
   @inline(__always)
-  func token(_ row: Int, _ slot: Int) -> Token { tokens[row * slotCount + slot] }
+  func token(_ row: Int, _ slot: Int) -> Token { tokens[row * stride + slot] }
+
+  /// Gives the records of one message the tokens of what lies beside its value.
+  ///
+  /// - Parameter rows: Of the message.
+  mutating func setTokensBesideValue(
+    of rows: Range<Int>,
+    _ body: (UnsafeMutableBufferPointer<Token>, inout [UInt8]) -> Fault?
+  ) {
+    guard let row = rows.first else { return }
+    let first = row * stride + slotCount
+    let fault = tokens.withUnsafeMutableBufferPointer {
+      body(UnsafeMutableBufferPointer(rebasing: $0[first..<first + besideCount]), &unescaped)
+    }
+    for row in rows {
+      if let fault { refuse(row, fault) }
+      for index in 0..<besideCount {
+        tokens[row * stride + slotCount + index] = tokens[first + index]
+      }
+    }
+  }
 
   /// A field as it came, without its quotes and escapes; nil where the record does not hold it.
   ///

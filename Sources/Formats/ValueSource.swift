@@ -6,22 +6,31 @@ internal import Tables
 /// One case a format. It reports tokens, not values, and copies bytes only where a text has
 /// escapes. A declared field's token lies at its slot.
 enum ValueSource {
-  case csv(NullTexts)
+  /// With the declared fields by their position in a record.
+  case csv(NullTexts, fields: [Int])
   case json(JSONScanner)
 
+  /// - Parameter fields: All declared ones; those that do not lie in the record are passed over.
   init(_ format: InputFormat, fields: [InputField], nullTexts: NullTexts) {
+    let own = fields.indices.filter { fields[$0].origin == .record }
     switch format {
-    case .csv: self = .csv(nullTexts)
-    case .json: self = .json(JSONScanner(JSONFieldTree(fields)))
+    case .csv: self = .csv(nullTexts, fields: own)
+    case .json: self = .json(JSONScanner(JSONFieldTree(own.map { fields[$0].place($0) })))
     }
   }
 
-  /// Of each declared field the slot that gets its token, and how many slots there are.
-  func slots(fieldCount: Int) -> (ofFields: [Int], count: Int) {
-    switch self {
-    case .csv: (Array(0..<fieldCount), fieldCount)
-    case .json(let scanner): (scanner.tree.slots, scanner.tree.slotCount)
-    }
+  /// Of each declared field that lies in the record the slot that gets its token, and how many
+  /// slots there are.
+  func slots(_ fields: [InputField]) -> (ofFields: [Int], count: Int) {
+    let own = fields.indices.filter { fields[$0].origin == .record }
+    let (ofOwn, count) =
+      switch self {
+      case .csv: (Array(own.indices), own.count)
+      case .json(let scanner): (scanner.tree.slots, scanner.tree.slotCount)
+      }
+    var slots = Array(repeating: 0, count: fields.count)
+    for (field, slot) in zip(own, ofOwn) { slots[field] = slot }
+    return (slots, count)
   }
 
   /// Reads one record from `position` on, and leaves `position` behind its end.
@@ -36,11 +45,20 @@ enum ValueSource {
     into tokens: UnsafeMutableBufferPointer<Token>, _ unescaped: inout [UInt8]
   ) -> Fault? {
     switch self {
-    case .csv(let nullTexts):
-      return scanCSVRecord(value, &position, nullTexts, into: tokens, unescaped: &unescaped)
+    case .csv(let nullTexts, let fields):
+      let fault = scanCSVRecord(value, &position, nullTexts, into: tokens, unescaped: &unescaped)
+      guard let fault, let position = fault.field else { return fault }
+      return Fault(fault.reason, field: fields[position])
     case .json(let scanner):
       return scanner.scanRecord(value, &position, into: tokens, unescaped: &unescaped)
     }
+  }
+}
+
+extension InputField {
+  /// - Parameter field: Its position among the declared ones.
+  func place(_ field: Int) -> JSONFieldTree.Place {
+    JSONFieldTree.Place(steps: steps, field: field, isJSONText: isJSONText)
   }
 }
 

@@ -18,7 +18,7 @@ enum FieldType {
       "json",
       """
       The JSON text of whatever stands there, as it stands: a text in its quotes, a number, an \
-      object, an array. Only for fields, with `format: json`.
+      object, an array. Only for fields in JSON.
       """
     ),
     ("timestamp(unix_seconds)", "A time as seconds since 1970. Only for fields."),
@@ -80,7 +80,10 @@ enum FieldType {
   }
 
   /// - Parameter text: `timestamp(unix_seconds)?`
-  static func field(_ text: String, named name: String, path: JSONPath?) -> InputField? {
+  static func field(
+    _ text: String, named name: String, origin: FieldOrigin = .record,
+    path: JSONPath? = nil
+  ) -> InputField? {
     let isNullable = text.hasSuffix("?")
     let type = text.dropLast(isNullable ? 1 : 0).filter { $0 != " " }
     func field(
@@ -88,7 +91,7 @@ enum FieldType {
     ) -> InputField {
       InputField(
         ColumnDefinition(name, type, isNullable: isNullable), timestampEncoding: encoding,
-        path: path, isJSONText: isJSONText)
+        origin: origin, path: path, isJSONText: isJSONText)
     }
     if type == "json" { return field(.string, isJSONText: true) }
     if let type = columnType(type) { return field(type) }

@@ -40,9 +40,18 @@ extension Job {
 }
 
 extension InputField {
-  /// `time_taken int64?`, `user string from $.payload.user`
+  /// `time_taken int64?`, `user string from $.payload.user`, `id int64 from key json $.id`,
+  /// `trace string from header trace-id`
   var spelling: String {
-    "\(column.name) \(typeSpelling)" + (path.map { " from \($0)" } ?? "")
+    var place: [String] = []
+    switch origin {
+    case .record: break
+    case .key(let form): place = ["key", form.rawValue]
+    case .header(let name): place = ["header", name]
+    }
+    if let path { place.append("\(path)") }
+    let from = place.isEmpty ? "" : " from " + place.joined(separator: " ")
+    return "\(column.name) \(typeSpelling)\(from)"
   }
 
   /// `timestamp(unix_seconds)?`

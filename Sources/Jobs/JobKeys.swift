@@ -253,8 +253,9 @@ package enum JobKeys {
     JobKey(
       "source.fields.*", .textOrObject, .refuse, example: "\"decimal(9,2)?\"",
       """
-      The field's type, where a trailing `?` allows NULL, or `{ type: TYPE, path: PATH }`. A \
-      string also takes a JSON number, `true`, object or array, as its text.
+      The field's type, where a trailing `?` allows NULL, or `{ type: TYPE, path: PATH }`, or with \
+      `header` or `key` for what lies beside the record. A string also takes a JSON number, \
+      `true`, object or array, as its text.
       """),
     JobKey(
       "source.fields.*.type", .text, .refuse, isRequired: true, example: "\"string?\"",
@@ -265,7 +266,21 @@ package enum JobKeys {
       """
       Where the field lies in a JSON record: keys behind dots, in `['...']` where they hold dots \
       or blanks, and positions of array elements, as in `$.tags[0]`. A path that leads nowhere \
-      is NULL.
+      is NULL. With `key: json` it leads into the key.
+      """),
+    JobKey(
+      "source.fields.*.header", .text, .refuse, takesReferences: false,
+      default: .words("the field lies in the record"), example: "trace-id",
+      """
+      The field is the text of the message's last header of this name. It is NULL where there is \
+      none, or a null value.
+      """),
+    JobKey(
+      "source.fields.*.key", choice(KeyForm.self), .refuse,
+      default: .words("the field lies in the record"), example: "hex",
+      """
+      The field is the message's key: `text` as it stands, `hex` or `base64` for a binary key, \
+      `json` for a JSON key or what `path` finds in it. It is NULL where there is no key.
       """),
   ]
 

@@ -161,33 +161,66 @@ extension JobParser {
     _ name: String, _ entry: YAMLReader.Entry, _ format: InputFormat
   ) -> InputField? {
     var typeEntry: YAMLReader.Entry? = entry
+    var origin = FieldOrigin.record
     var path: JSONPath?
     if entry.word == nil {
       let object = reader.object(entry)
       typeEntry = object.entry("type")
-      if let entry = object.entry("path") { path = self.path(entry, of: name, format) }
+      origin = self.origin(object)
+      if let entry = object.entry("path") { path = self.path(entry, of: name, origin, format) }
     }
     guard let typeEntry, let text = reader.string(typeEntry) else { return nil }
-    guard let field = FieldType.field(text, named: name, path: path) else {
+    guard let field = FieldType.field(text, named: name, origin: origin, path: path) else {
       let fault = FieldType.fault(of: text, ofFields: true)
       reader.fail(typeEntry, value: text, fault.problem, fault.remedy)
       return nil
     }
-    if field.isJSONText && format != .json {
-      reader.fail(typeEntry, value: text, "is a type of format: json", "Write string")
+    if field.isJSONText && !isJSON(origin, format) {
+      reader.fail(
+        typeEntry, value: text, "is a type of fields in a JSON record or key", "Write string")
     }
     return field
   }
 
+  private func isJSON(_ origin: FieldOrigin, _ format: InputFormat) -> Bool {
+    origin == .record ? format == .json : origin == .key(.json)
+  }
+
+  private func origin(_ field: YAMLReader.Object) -> FieldOrigin {
+    let key = field.entry("key").flatMap(reader.choice).flatMap(KeyForm.init)
+    guard let entry = field.entry("header") else { return key.map { .key($0) } ?? .record }
+    if field.entry("key") != nil {
+      reader.fail(entry, "stands beside key", "Leave one of them out: a field lies in one place")
+    }
+    guard let header = reader.string(entry) else { return .record }
+    if header.isEmpty || header.utf8.count > JobKeys.nameByteLimit
+      || header.unicodeScalars.contains(where: { $0.value < 0x20 })
+    {
+      reader.fail(
+        entry, value: header, "is not a valid name of a header",
+        "Use up to \(JobKeys.nameByteLimit) bytes without control characters")
+    }
+    return .header(header)
+  }
+
   /// - Returns: Nil as well where the path is the name's own.
   private func path(
-    _ entry: YAMLReader.Entry, of name: String, _ format: InputFormat
+    _ entry: YAMLReader.Entry, of name: String, _ origin: FieldOrigin, _ format: InputFormat
   ) -> JSONPath? {
     guard let text = reader.string(entry) else { return nil }
-    if format != .json {
-      reader.fail(
-        entry, "has no effect with source.format: \(format.rawValue)",
-        "Leave it out: \(format.rawValue) finds fields by their order")
+    if !isJSON(origin, format) {
+      switch origin {
+      case .record:
+        reader.fail(
+          entry, "has no effect with source.format: \(format.rawValue)",
+          "Leave it out: \(format.rawValue) finds fields by their order")
+      case .key(let form):
+        reader.fail(
+          entry, "has no effect with key: \(form.rawValue)",
+          "Write key: json for a part of a JSON key, or leave it out")
+      case .header:
+        reader.fail(entry, "has no effect beside header", "Leave it out: a header is a text")
+      }
     }
     guard let path = JSONPath(text) else {
       reader.fail(
@@ -195,6 +228,6 @@ extension JobParser {
         "Write $.user.id, or $['user.id'] where a key holds a dot, or $.tags[0]")
       return nil
     }
-    return path == JSONPath([.key(name)]) ? nil : path
+    return origin == .record && path == JSONPath([.key(name)]) ? nil : path
   }
 }

@@ -101,7 +101,8 @@ package enum JobReference {
       title: "source: where records come from",
       intro: """
         A job reads one or more topics of one or more Kafka clusters, all in one format. Besides its
-        declared fields, every record has \(messageFields).
+        declared fields, every record has \(messageFields). A declared field lies in the record,
+        unless `header` or `key` says otherwise.
         """,
       parts: ["source"]),
     Section(

@@ -238,29 +238,27 @@ private func view(_ handle: UnsafeMutablePointer<rd_kafka_message_t>) -> Message
     headers: MessageHeaders(of: handle, readHeaders))
 }
 
-/// librdkafka parses a message's headers when it is asked for them first, which few messages are.
-private func readHeaders(_ message: UnsafeRawPointer, into target: UnsafeMutableRawPointer) {
-  let target = target.assumingMemoryBound(to: [MessageHeaders.Header].self)
+/// librdkafka parses a message's headers when it is asked for them first; most jobs never ask.
+private func readHeaders(
+  _ message: UnsafeRawPointer, at position: Int, into target: UnsafeMutableRawPointer
+) -> Bool {
   var headers: OpaquePointer?
+  var name: UnsafePointer<CChar>?
+  var value: UnsafeRawPointer?
+  var count = 0
   guard
     rd_kafka_message_headers(
       message.assumingMemoryBound(to: rd_kafka_message_t.self), &headers)
       == RD_KAFKA_RESP_ERR_NO_ERROR,
-    let headers
-  else { return }
-  var index = 0
-  var name: UnsafePointer<CChar>?
-  var value: UnsafeRawPointer?
-  var count = 0
-  while rd_kafka_header_get_all(headers, index, &name, &value, &count)
-    == RD_KAFKA_RESP_ERR_NO_ERROR
-  {
-    target.pointee.append(
-      MessageHeaders.Header(
-        name: name.map { String(cString: $0) } ?? "",
-        value: value.map { [UInt8](UnsafeRawBufferPointer(start: $0, count: count)) }))
-    index += 1
-  }
+    let headers,
+    rd_kafka_header_get_all(headers, position, &name, &value, &count)
+      == RD_KAFKA_RESP_ERR_NO_ERROR,
+    let name
+  else { return false }
+  target.assumingMemoryBound(to: MessageHeaders.Lent?.self).pointee = MessageHeaders.Lent(
+    name: UnsafeRawBufferPointer(start: name, count: strlen(name)),
+    value: value.map { UnsafeRawBufferPointer(start: $0, count: count) })
+  return true
 }
 
 /// What one call of librdkafka brought: messages, or errors in their place. Used again and again.

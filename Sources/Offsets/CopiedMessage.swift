@@ -46,13 +46,14 @@ package struct CopiedMessage: Sendable, Equatable {
 }
 
 extension Array<CopiedMessage> {
-  /// Lends the messages as a source does, without their headers.
+  /// Lends the messages as a source does.
   package func withMessages<Result>(
     _ body: (UnsafeBufferPointer<Message>) throws -> Result
   ) rethrows -> Result {
     let byteCount = reduce(0) { $0 + $1.byteCount }
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 1)
     defer { bytes.deallocate() }
+    let headers = HeaderStore()
     var used = 0
     func placed(_ part: [UInt8]) -> UnsafeRawBufferPointer {
       let range = used..<used + part.count
@@ -63,8 +64,9 @@ extension Array<CopiedMessage> {
     let messages = map { message in
       Message(
         offset: message.offset, timestampMilliseconds: message.timestampMilliseconds,
-        key: message.key.map(placed), value: message.value.map(placed))
+        key: message.key.map(placed), value: message.value.map(placed),
+        headers: headers.keep(message.headers))
     }
-    return try messages.withUnsafeBufferPointer(body)
+    return try withExtendedLifetime(headers) { try messages.withUnsafeBufferPointer(body) }
   }
 }

@@ -8,19 +8,13 @@ package final class MemoryLog {
   private var messages: ContiguousArray<Message> = []
   /// Own the messages' bytes.
   private var buffers: [UnsafeMutableRawBufferPointer] = []
-  private var headers: [UnsafeMutablePointer<[MessageHeaders.Header]>] = []
+  private let headers = HeaderStore()
   package private(set) var low: Offset = 0
   package private(set) var end: Offset = 0
 
   package init() {}
 
-  deinit {
-    for buffer in buffers { buffer.deallocate() }
-    for pointer in headers {
-      pointer.deinitialize(count: 1)
-      pointer.deallocate()
-    }
-  }
+  deinit { for buffer in buffers { buffer.deallocate() } }
 
   /// - Parameter value: Nil for a null value.
   package func append(
@@ -30,19 +24,8 @@ package final class MemoryLog {
     messages.append(
       Message(
         offset: end, timestampMilliseconds: timestampMilliseconds, key: key.map(copy),
-        value: value.map(copy),
-        headers: headers.isEmpty ? nil : kept(headers)))
+        value: value.map(copy), headers: self.headers.keep(headers)))
     end += 1
-  }
-
-  private func kept(_ headers: [MessageHeaders.Header]) -> MessageHeaders {
-    let pointer = UnsafeMutablePointer<[MessageHeaders.Header]>.allocate(capacity: 1)
-    pointer.initialize(to: headers)
-    self.headers.append(pointer)
-    return MessageHeaders(of: pointer) { message, target in
-      target.assumingMemoryBound(to: [MessageHeaders.Header].self).pointee =
-        message.assumingMemoryBound(to: [MessageHeaders.Header].self).pointee
-    }
   }
 
   /// Offsets that no reader ever sees: compacted, aborted, or a transaction's marker.

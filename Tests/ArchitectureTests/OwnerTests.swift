@@ -33,7 +33,9 @@ struct Owner: Sendable, CustomStringConvertible {
       #"\btrimmedEnd\(|\bcloseRecord\(at: end\)"#),
     Owner(
       "which format a value comes from",
-      in: ["Formats/ValueSource.swift", "Formats/JSONMembers.swift"],
+      in: [
+        "Formats/ValueSource.swift", "Formats/KeyAndHeaders.swift", "Formats/JSONMembers.swift",
+      ],
       #"\bJSONScanner\(|return scanCSVRecord\("#),
     Owner(
       "text to typed values", in: ["Formats/Conversion.swift", "Formats/NumberText.swift"],

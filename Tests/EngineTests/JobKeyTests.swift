@@ -409,6 +409,12 @@ extension KeyChange {
         "source.fields.*.path", "name: string", "name: { type: string, path: $.who.name }",
         .refused(naming: "name string from $.who.name"),
         also: [("format: csv\n  fields", "format: json\n  fields")]),
+      KeyChange(
+        "source.fields.*.header", "name: string", "name: { type: string, header: who }",
+        .refused(naming: "name string from header who")),
+      KeyChange(
+        "source.fields.*.key", "name: string", "name: { type: string, key: hex }",
+        .refused(naming: "name string from key hex")),
     ]
   }()
 

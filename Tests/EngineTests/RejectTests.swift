@@ -223,6 +223,34 @@ struct RejectTests {
     }
   }
 
+  @Test("holds the key where an expression that fails, or a group, reads a part of it")
+  func partOfKey() throws {
+    let world = try World(
+      fields: "{ n: int64, region: { type: string, key: json, path: $.region } }",
+      """
+      where: abs(n) > 5 OR region = 'x'
+      window: global
+      aggregate: { by: [region], measures: { calls: count() } }
+      limits: { key_bytes: 18 }
+      rejects: { max_share: 100% }
+      """)
+    let keys = [#"{"region":"eu"}"#, #"{"region":"\#(String(repeating: "z", count: 20))"}"#]
+    for key in keys {
+      for record in [Array("10".utf8), Self.least] {
+        world.log.append(record, key: Array(key.utf8))
+      }
+    }
+    #expect(try world.run() == nil)
+    let found = try world.rejects()
+    #expect(
+      found.map { $0["reason"] as? String } == [
+        "expressionFailed", "keyTooLong", "expressionFailed",
+      ])
+    #expect(
+      found.map { $0["record_key"] as? String }
+        == [keys[0], String(keys[1].prefix(18)), String(keys[1].prefix(18))])
+  }
+
   @Test("holds its record and headers wherever it is refused, by where or by the fold behind it")
   func refusedInTurn() throws {
     let world = try World(

@@ -70,8 +70,9 @@ struct RecordDecoderTests {
       let values = ["1,2", "3,4\nx\n5,6", "7,8"].map { Array($0.utf8) }
       for (index, value) in values.enumerated() {
         let headers = MessageHeaders(of: UnsafeRawPointer(counts.baseAddress! + index)) {
-          count, _ in
+          count, _, _ in
           UnsafeMutablePointer(mutating: count.assumingMemoryBound(to: Int.self)).pointee += 1
+          return false
         }
         value.withUnsafeBytes { bytes in
           let message = Message(

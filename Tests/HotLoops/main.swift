@@ -14,6 +14,7 @@ import Glibc
 import Jobs
 import Logging
 import MallocCounter
+import Offsets
 import Synchronization
 import TestSupport
 import Trials
@@ -48,14 +49,15 @@ func windows(by: String) -> String {
 /// The least that one of the last batches of a run allocates, from one commit to the next: the
 /// buffers of the first ones stand then.
 func allocations(
-  _ job: Job, recordsPerBatch: Int, value: (Int) -> String
+  _ job: Job, recordsPerBatch: Int, hasBeside: Bool, value: (Int) -> String
 ) throws -> Int {
   let job = job.with(maxOffsets: Int64(recordsPerBatch))
   let cluster = MemoryCluster(identifier: "memory")
   cluster.create("t", partitionCount: partitionCount)
   for index in 0..<recordsPerBatch * batchCount {
     cluster.topics["t"]?[index % partitionCount].append(
-      Array(value(index).utf8), timestampMilliseconds: Int64(index % 60_000))
+      Array(value(index).utf8), key: hasBeside ? Array("{\"id\":\(index % 200)}".utf8) : nil,
+      timestampMilliseconds: Int64(index % 60_000), headers: hasBeside ? headers : [])
   }
   let folder = try TemporaryFolder()
   let counts = Mutex([Int]())
@@ -85,20 +87,26 @@ func allocations(
   return zip(all.dropFirst(), all).map { $0 - $1 }.suffix(3).min() ?? .max
 }
 
+let headers = [
+  MessageHeaders.Header(name: "trace-id", value: Array("0af7651916cd43dd8448eb211c80319c".utf8)),
+  MessageHeaders.Header(name: "tenant", value: Array("a".utf8)),
+]
+
 var hasFailed = false
 
 /// - Parameters:
 ///   - limit: For a batch, however many records it has.
 ///   - slack: How much more the large batch may take: buffers that double now and then.
 @MainActor func measure(
-  _ name: String, _ job: Job, atMost limit: Int, slack: Int, _ value: (Int) -> String
+  _ name: String, _ job: Job, atMost limit: Int, slack: Int, hasBeside: Bool = false,
+  _ value: (Int) -> String
 ) throws {
   guard let expression = job.where, try Predicate(expression, schema: job.recordSchema).isNative
   else {
     fatalError("\(name) is filtered in SQLite")
   }
-  let small = try allocations(job, recordsPerBatch: few, value: value)
-  let large = try allocations(job, recordsPerBatch: many, value: value)
+  let small = try allocations(job, recordsPerBatch: few, hasBeside: hasBeside, value: value)
+  let large = try allocations(job, recordsPerBatch: many, hasBeside: hasBeside, value: value)
   let isWithin = small <= limit && large - small <= slack
   print(
     "\(name): \(small) allocations for a batch of \(few) records (\(limit) allowed), "
@@ -124,6 +132,15 @@ try measure(
   "{\"name\":\"a \\\"long\\\" name of an API \($0 % 200)\",\"ratio\":0.\($0),\"time_taken\":\($0),"
     + "\"other\":[1,{}]}\n"
 }
+try measure(
+  "Key and headers",
+  job(
+    "json",
+    """
+    { id: { type: int64, key: json, path: $.id }, raw: { type: string, key: hex },
+      tenant: { type: string, header: tenant }, time_taken: int64 }
+    """, windows(by: "id, tenant")), atMost: 1600, slack: 20, hasBeside: true
+) { "{\"time_taken\":\($0)}" }
 try measure(
   "Rows as Parquet",
   job(

@@ -325,6 +325,38 @@ struct JobFileTests {
         "source.csv: has no effect with source.format: json. Leave it out"))
   }
 
+  @Test("lets a field lie in a header or in the key, and says what cannot be there")
+  func fieldsBesideTheRecord() throws {
+    func text(_ field: String, format: String = "csv") -> String {
+      example.replacing("format: csv\n", with: "format: \(format)\n")
+        .replacing("api_id: int32", with: "api_id: int32, more: \(field)")
+    }
+    func spelled(_ field: String, format: String = "csv") throws -> String {
+      let settings = try parse(text(field, format: format)).canonicalSettings["source.fields"] ?? ""
+      return settings.components(separatedBy: ", ")[1]
+    }
+    #expect(
+      try spelled("{ type: string?, header: trace-id }") == "more string? from header trace-id")
+    #expect(try spelled("{ type: string, key: hex }") == "more string from key hex")
+    #expect(
+      try spelled("{ type: int64, key: json, path: $.more }")
+        == "more int64 from key json $.more")
+    #expect(try spelled("{ type: json, key: json }") == "more json from key json")
+    for (field, format, problem) in [
+      ("{ type: string, header: a, key: text }", "csv", "more.header: stands beside key"),
+      ("{ type: string, header: \"\" }", "csv", "more.header: \"\" is not a valid name"),
+      ("{ type: string, header: \"a\\n\" }", "csv", "is not a valid name of a header"),
+      ("{ type: string, header: a, path: $.a }", "json", "more.path: has no effect beside header"),
+      ("{ type: string, key: hex, path: $.a }", "json", "more.path: has no effect with key: hex"),
+      ("{ type: string, key: jsn }", "csv", "is not one of the values. Did you mean json?"),
+      ("{ type: json, key: text }", "json", "\"json\" is a type of fields in a JSON record or key"),
+      ("{ type: json, header: a }", "json", "\"json\" is a type of fields in a JSON record or key"),
+    ] {
+      let found = faults(text(field, format: format))
+      #expect(found.contains(problem), "\(found)")
+    }
+  }
+
   @Test("tells of several faults at a time, in the order of their lines")
   func several() {
     let found = faults(

@@ -35,6 +35,9 @@ private enum Document {
     case "source.fields.*.path":
       settings["source.format"] = "json"
       settings["source.fields"] = fields(with: ", more: { type: string, path: \(value) }")
+    case "source.fields.*.header", "source.fields.*.key":
+      settings["source.fields"] = fields(
+        with: ", more: { type: string, \(path.split(separator: ".")[3]): \(value) }")
     case "source.fields.*": settings["source.fields"] = fields(with: ", more: \(value)")
     case "aggregate.measures.*": settings["aggregate.measures"] = "{ calls: \(value) }"
     case "select.*": settings["select"] = "{ more: \(value) }"

@@ -3,7 +3,8 @@ one JSON operation a line on standard input.
 
 {"op": "create", "topic": T, "partitions": N}        {"op": "grow", "topic": T, "partitions": N}
 {"op": "produce", "topic": T, "partition": P, "value": TEXT or null, "hex": BYTES,
- "key": TEXT, "timestamp": MILLISECONDS, "headers": {NAME: TEXT or null}}
+ "key": TEXT, "key_hex": BYTES, "timestamp": MILLISECONDS,
+ "headers": {NAME: TEXT or null} or [[NAME, TEXT or null], ...]}
 {"op": "samples", "topic": T, "partitions": N, "count": C, "seed": S,
  "from": MILLISECONDS, "span": MILLISECONDS}
 {"op": "begin"}, {"op": "commit"}, {"op": "abort"}, {"op": "leave_open"}: a transaction around what
@@ -224,6 +225,10 @@ for line in sys.stdin:
         value = bytes.fromhex(operation["hex"]) if "hex" in operation else operation.get("value")
         optional = ("key", "timestamp", "headers")
         extra = {name: operation[name] for name in optional if name in operation}
+        if "key_hex" in operation:
+            extra["key"] = bytes.fromhex(operation["key_hex"])
+        if isinstance(extra.get("headers"), list):
+            extra["headers"] = [tuple(header) for header in extra["headers"]]
         send(topic, partition=operation["partition"], value=value, **extra)
     elif kind == "produce_damaged":
         plain.flush(30)

@@ -74,3 +74,57 @@ struct InputTests {
     }
   }
 }
+
+@Suite("What a message has beside its value", .serialized)
+struct BesideValueTests {
+  @Test("is read from a broker: the last header of a name, binary keys and JSON keys")
+  func keysAndHeaders() throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      format: "json",
+      fields: """
+        { tenant: { type: "string?", header: tenant },
+          id: { type: "int64?", key: json, path: $.id }, bytes: { type: "string?", key: hex },
+          n: int64 }
+        """,
+      rest: "where: bytes IS NOT NULL OR tenant = 'c'", more: "rejects: { max_share: 100% }")
+    func message(_ value: String, _ more: [String: any Sendable]) -> [String: any Sendable] {
+      [
+        "op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start,
+        "value": value,
+      ].merging(more) { $1 }
+    }
+    let none: String? = nil
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [
+        ["op": "create", "topic": scenario.topic, "partitions": 1],
+        message(
+          "{\"n\":1}\n{\"n\":2}",
+          ["key": #"{"id":7}"#, "headers": [["tenant", "old"], ["x", "y"], ["tenant", "a"]]]),
+        message(#"{"n":3}"#, ["key": #"{"id":8,"region":"eu"}"#]),
+        message(#"{"n":4}"#, ["headers": [["tenant", "c"]]]),
+        message(#"{"n":5}"#, ["key": #"{"id":9}"#, "headers": [["tenant", none]]]),
+        message(#"{"n":6}"#, ["key_hex": "00ff"]),
+      ])
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    #expect(run.summary["rejected"] as? Int == 1)
+    #expect(
+      try scenario.objects().filter { !$0.key.hasPrefix("_tranche") }
+        .map { String(decoding: $0.value, as: UTF8.self) } == [
+          """
+          tenant,id,bytes,n
+          a,7,7b226964223a377d,1
+          a,7,7b226964223a377d,2
+          \\N,8,7b226964223a382c22726567696f6e223a226575227d,3
+          c,\\N,\\N,4
+          \\N,9,7b226964223a397d,5
+
+          """
+        ])
+    let peek = try scenario.tranche("peek", "job.yaml", "--records", "3")
+    #expect(peek.output.contains("malformed"), "\(peek.output)")
+    #expect(peek.output.contains("7b226964223a397d"), "\(peek.output)")
+  }
+}
