@@ -3,7 +3,7 @@ Benchmarks/results.md. Claims are the ratios.
 
 Usage: bench.py [SECTION ...]
 
-Sections: cold, catch_up, backfill, volume, growth, parquet, debian. Without a name all of them run;
+Sections: cold, catch_up, backfill, volume, json, growth, parquet, debian. Without a name all of them run;
 with names those run, and are only printed.
 
 BENCH_ROUNDS (5) and BENCH_RECORDS (2000000, from 200000 on) make it shorter; BENCH_RELEASE names
@@ -36,6 +36,7 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 RECORDS = int(os.environ.get("BENCH_RECORDS", "2000000"))
 BATCHES = RECORDS // 1000
 PEER_RECORDS = min(RECORDS, 500_000)
+WIDE_RECORDS, SHUFFLED_RECORDS = min(RECORDS, 300_000), min(RECORDS, 100_000)
 DEBIAN_RECORDS = min(RECORDS, 300_000)
 
 # Names of figures that ratios and expectations ask for.
@@ -52,6 +53,8 @@ IDLE = "nothing new, Tranche"
 ONE, ONE_S3 = "one window, files", "one window, S3"
 NEW, SEVERAL = "a new window per batch, files", "four or five windows per batch, files"
 CSV, JSON, C_CSV, C_JSON = "Tranche, CSV", "Tranche, JSON", "C limit, CSV", "C limit, bytes of JSON"
+WIDE, SHUFFLED = "25 fields, 4 declared", "100 fields in any order, 4 declared"
+BY_NAME, BY_PATH = "two fields by name", "the same message, two fields by path"
 CAUGHT_UP, BACKFILLED = "a catch-up", "a backfill of the same offsets"
 SYNCS = "syncs of the checkpoint per batch"
 
@@ -69,6 +72,10 @@ def wall(run):
 
 def cpu(run):
     return run.cpu
+
+
+def decoding(run):
+    return run.step("decode")
 
 
 # Each section takes its measures into `figures` and returns its part of results.md.
@@ -292,6 +299,78 @@ def volume(stack, figures):
     ]
 
 
+def peers_of(name):
+    return [f"{name}, confluent-kafka + {kind}" for kind in ("pyarrow", "duckdb")]
+
+
+def wide_json(stack, figures):
+    topics = {
+        WIDE: stack.topic("events", "wide", WIDE_RECORDS, "25", "ordered"),
+        SHUFFLED: stack.topic("events", "shuffled", SHUFFLED_RECORDS, "100", "shuffled"),
+    }
+    counts = {WIDE: WIDE_RECORDS, SHUFFLED: SHUFFLED_RECORDS}
+
+    def job(name, topic, fields, measures="calls: count(), time_taken: sum(time_taken)"):
+        return stack.job(name, topic, 100_000, format="json", fields=fields, measures=measures)
+
+    jobs = {
+        name: job(
+            topic,
+            topic,
+            "api_id: int32, time_taken: int32, bytes_sent: int64, duration: double",
+            "calls: count(), time_taken: sum(time_taken), bytes_sent: sum(bytes_sent), "
+            "duration: sum(duration)",
+        )
+        for name, topic in topics.items()
+    }
+    jobs[BY_NAME] = job("by-name", topics[WIDE], "api_id: int32, time_taken: int32")
+    jobs[BY_PATH] = job(
+        "by-path",
+        topics[WIDE],
+        "api_id: { type: int32, path: $.call.api_id }, "
+        "time_taken: { type: int32, path: $.call.time_taken }",
+    )
+    measures = {
+        name: lambda name=name: stack.tranche(jobs[name], counts.get(name, WIDE_RECORDS))
+        for name in jobs
+    }
+    for name, topic in topics.items():
+        for peer, kind in zip(peers_of(name), ("pyarrow", "duckdb")):
+            measures[peer] = lambda kind=kind, topic=topic, name=name: stack.peer(
+                kind, topic, counts[name], 100_000, format="json"
+            )
+    in_turn(figures, ROUNDS, measures)
+    for name, topic in topics.items():
+        outputs = [jobs[name].output, *(stack.peer_output(k, topic) for k in ("pyarrow", "duckdb"))]
+        if name == WIDE:
+            outputs += [jobs[BY_NAME].output, jobs[BY_PATH].output]
+        helper("check.py", "alike", *outputs)
+    return [
+        "## JSON of many fields",
+        "",
+        f"{WIDE_RECORDS:,} records of 25 fields in one order, and {SHUFFLED_RECORDS:,} of 100 "
+        f"fields in another order each time; a job declares 4 and sums 3 of them. Batches of "
+        f"100,000 offsets. Rounds: {ROUNDS}.",
+        "",
+        *report.figures_table(figures, measures),
+        *report.ratios_table(
+            [
+                *(
+                    (f"CPU, {peer} : Tranche", report.ratios(figures, peer, name, cpu))
+                    for name in topics
+                    for peer in peers_of(name)
+                ),
+                ("CPU, by path : by name", report.ratios(figures, BY_PATH, BY_NAME, cpu)),
+                (
+                    "decoding, by path : by name",
+                    report.ratios(figures, BY_PATH, BY_NAME, decoding),
+                ),
+            ]
+        ),
+        *report.steps_table(figures, jobs),
+    ]
+
+
 def grow(stack, figures):
     rounds = min(3, ROUNDS)
 
@@ -410,6 +489,7 @@ SECTIONS = {
     "catch_up": catch_up,
     "backfill": backfill,
     "volume": volume,
+    "json": wide_json,
     "growth": grow,
     "parquet": parquet,
     "debian": debian,
@@ -476,6 +556,14 @@ def expectations(figures):
             "",
             ratio(C_JSON, JSON, wall),
         ),
+        *(
+            (f"JSON of {name}, CPU, {peer.split(' + ')[1]} peer : Tranche", "over", 2, "",
+             ratio(peer, name, cpu))
+            for name in (WIDE, SHUFFLED)
+            for peer in peers_of(name)
+        ),
+        ("... decoding, fields by path : by name", "under", 1.2, "",
+         ratio(BY_PATH, BY_NAME, decoding)),
         ("largest peak memory of all of the above", "under", 64, " MiB", largest_peak),
         *growth.expectations(figures),
     ]

@@ -2,6 +2,7 @@
 
 Usage: check.py agree SUMS.csv FOLDER ...         the objects in each folder hold, over all
                                                   windows, the C program's sums
+       check.py alike FOLDER ...                  ... hold the same sums
        check.py holds FOLDER GROUPS CALLS         ... hold so many groups and calls
        check.py parquet PARQUET_BENCHMARK PATH    our encoder and pyarrow's write the same table to
                                                   PATH, each on one core; prints JSON
@@ -32,20 +33,28 @@ def objects(folder):
     )
 
 
+def sums_of(folder):
+    rows = objects(folder).group_by("api_id").aggregate([("calls", "sum"), ("time_taken", "sum")])
+    return (
+        rows.select(["api_id", "calls_sum", "time_taken_sum"])
+        .rename_columns(COLUMNS)
+        .sort_by("api_id")
+        .to_pylist()
+    )
+
+
 def agree(sums, *folders):
     expected = pyarrow.csv.read_csv(sums).to_pylist()
     for folder in folders:
-        rows = (
-            objects(folder).group_by("api_id").aggregate([("calls", "sum"), ("time_taken", "sum")])
-        )
-        if (
-            rows.select(["api_id", "calls_sum", "time_taken_sum"])
-            .rename_columns(COLUMNS)
-            .sort_by("api_id")
-            .to_pylist()
-            != expected
-        ):
+        if sums_of(folder) != expected:
             sys.exit(f"{folder} and the C program disagree")
+
+
+def alike(first, *folders):
+    expected = sums_of(first)
+    for folder in folders:
+        if sums_of(folder) != expected:
+            sys.exit(f"{folder} and {first} disagree")
 
 
 def holds(folder, groups, calls):
@@ -78,4 +87,4 @@ def parquet(program, path):
 
 
 if __name__ == "__main__":
-    {"agree": agree, "holds": holds, "parquet": parquet}[sys.argv[1]](*sys.argv[2:])
+    {"agree": agree, "alike": alike, "holds": holds, "parquet": parquet}[sys.argv[1]](*sys.argv[2:])

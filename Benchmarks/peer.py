@@ -3,7 +3,9 @@ output, a checkpoint of offsets and sums in JSON.
 
 Prints how many records it read.
 
-Usage: peer.py pyarrow|duckdb BROKER TOPIC PARTITIONS FOLDER BATCH_OFFSETS MAX_BATCHES
+Usage: peer.py pyarrow|duckdb csv|json BROKER TOPIC PARTITIONS FOLDER BATCH_OFFSETS MAX_BATCHES
+
+From JSON it reads four fields, and sums three of them.
 """
 
 import json
@@ -12,7 +14,7 @@ import sys
 
 from confluent_kafka import Consumer, TopicPartition
 
-kind, broker, topic, partitions, folder, size, most = sys.argv[1:]
+kind, format, broker, topic, partitions, folder, size, most = sys.argv[1:]
 partitions, size, most = int(partitions), int(size), int(most)
 fetch = {
     "fetch.wait.max.ms": 10,
@@ -46,6 +48,7 @@ records = 0
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet as pq
 
 if kind == "duckdb":
@@ -55,25 +58,53 @@ if kind == "duckdb":
     database.execute("SET threads = 1")
 
 
+summed = ["time_taken"] if format == "csv" else ["time_taken", "bytes_sent", "duration"]
+
+
+def table(values):
+    if format == "csv":
+        options = pyarrow.csv.ReadOptions(column_names=["api_id", "time_taken"], use_threads=False)
+        return pyarrow.csv.read_csv(pa.BufferReader(b"".join(values)), read_options=options)
+    if kind == "duckdb":
+        return pa.table({"message": pa.array(values, pa.string())})
+    types = [("api_id", pa.int32()), ("time_taken", pa.int32()), ("bytes_sent", pa.int64())]
+    return pyarrow.json.read_json(
+        pa.BufferReader(b"\n".join(values)),
+        read_options=pyarrow.json.ReadOptions(use_threads=False),
+        parse_options=pyarrow.json.ParseOptions(
+            explicit_schema=pa.schema([*types, ("duration", pa.float64())]),
+            unexpected_field_behavior="ignore",
+        ),
+    )
+
+
 def fold(values):
-    options = pyarrow.csv.ReadOptions(column_names=["api_id", "time_taken"], use_threads=False)
-    table = pyarrow.csv.read_csv(pa.BufferReader(b"".join(values)), read_options=options)
+    batch = table(values)
     if kind == "pyarrow":
-        groups = table.group_by("api_id", use_threads=False).aggregate(
-            [("time_taken", "count"), ("time_taken", "sum")]
+        groups = batch.group_by("api_id", use_threads=False).aggregate(
+            [("time_taken", "count"), *((name, "sum") for name in summed)]
         )
-        rows = zip(
-            *(groups[name].to_pylist() for name in ("api_id", "time_taken_count", "time_taken_sum"))
-        )
+        names = ["api_id", "time_taken_count", *(f"{name}_sum" for name in summed)]
+        rows = zip(*(groups[name].to_pylist() for name in names))
     else:
-        database.register("batch", table)
+        database.register("batch", batch)
+        records = "batch"
+        if format == "json":
+            types = (
+                '{"api_id":"INTEGER","time_taken":"INTEGER","bytes_sent":"BIGINT",'
+                '"duration":"DOUBLE"}'
+            )
+            records = f"(SELECT unnest(from_json(message, '{types}')) FROM batch)"
+        sums_of = ", ".join(
+            f"sum({name})" + ("" if name == "duration" else "::BIGINT") for name in summed
+        )
         rows = database.execute(
-            "SELECT api_id, count(*), sum(time_taken)::BIGINT FROM batch GROUP BY api_id"
+            f"SELECT api_id, count(*), {sums_of} FROM {records} GROUP BY api_id"
         ).fetchall()
-    for key, count, total in rows:
-        held = sums.setdefault(key, [0, 0])
-        held[0] += count
-        held[1] += total
+    for key, *counted in rows:
+        held = sums.setdefault(key, [0] * len(counted))
+        for index, number in enumerate(counted):
+            held[index] += number
 
 
 def publish():

@@ -122,6 +122,8 @@ class Stack:
         publish="batch",
         start="earliest",
         to_s3=False,
+        fields="api_id: int32, time_taken: int32",
+        measures="calls: count(), time_taken: sum(time_taken)",
     ):
         # The limit of groups is far from what any job holds: at the limit, each batch counts them
         # all.
@@ -138,10 +140,10 @@ source:
   kafka: [{{ name: main, properties: {{ bootstrap.servers: "{self.broker}" }}, topics: [{topic}] }}]
   start: {start}
   format: {format}
-  fields: {{ api_id: int32, time_taken: int32 }}
+  fields: {{ {fields} }}
 trigger: {{ max_offsets: {max_offsets} }}
 window: {window}
-aggregate: {{ by: [api_id], measures: {{ calls: count(), time_taken: sum(time_taken) }} }}
+aggregate: {{ by: [api_id], measures: {{ {measures} }} }}
 select: {{ percentage_time: 100.0 * time_taken / sum(time_taken) OVER () }}
 output: {{ {to}, format: parquet, publish: {publish} }}
 limits: {{ groups_per_window: 4000000 }}
@@ -244,7 +246,7 @@ limits: {{ groups_per_window: 4000000 }}
         """Where the C limit writes what it makes of a topic."""
         return os.path.join(self.folder, f"{topic}.csv")
 
-    def peer(self, kind, topic, records, size):
+    def peer(self, kind, topic, records, size, format="csv"):
         folder = self.peer_output(kind, topic)
         shutil.rmtree(folder, ignore_errors=True)
         return self.counted(
@@ -252,6 +254,7 @@ limits: {{ groups_per_window: 4000000 }}
                 sys.executable,
                 os.path.join(HERE, "peer.py"),
                 kind,
+                format,
                 self.broker,
                 topic,
                 str(self.topics[topic]),

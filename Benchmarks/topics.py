@@ -3,10 +3,14 @@
 Usage:
        topics.py BROKER calls TOPIC PARTITIONS COUNT csv|json    COUNT calls of 200 APIs
        topics.py BROKER groups TOPIC PARTITIONS COUNT            each of COUNT ids once, shuffled
+       topics.py BROKER events TOPIC PARTITIONS COUNT FIELDS ordered|shuffled
+                                                                 COUNT calls as JSON objects of
+                                                                 FIELDS fields
        topics.py BROKER touches TOPIC PARTITIONS COUNT BATCHES   appends 1,000 records a batch, of
                                                                  200 ids chosen out of COUNT
 """
 
+import json
 import random
 import sys
 
@@ -18,6 +22,35 @@ def calls(numbers, count, format):
     row = b"%d,%d\n" if format == "csv" else b'{"api_id":%d,"time_taken":%d}\n'
     for _ in range(count):
         yield row % (int(numbers.paretovariate(1.2)) % 200 + 1, int(numbers.lognormvariate(4, 1)))
+
+
+def events(numbers, count, fields, order):
+    """Calls as a service logs them: four fields that a job wants, the call once more as an object,
+    and others of every type. In each record in the same order, or in another."""
+    for _ in range(count):
+        api_id = int(numbers.paretovariate(1.2)) % 200 + 1
+        time_taken = int(numbers.lognormvariate(4, 1))
+        event = {
+            "api_id": api_id,
+            "call": {"api_id": api_id, "time_taken": time_taken, "is_retried": False},
+            "time_taken": time_taken,
+            "bytes_sent": numbers.randrange(1_000_000),
+            "duration": round(numbers.random(), 6),
+        }
+        for index in range(len(event), fields):
+            event[f"attribute_{index}"] = (
+                f"value {numbers.randrange(1_000_000)} of a service",
+                numbers.randrange(1_000_000_000),
+                round(numbers.random() * 1000, 3),
+                None,
+                {"id": numbers.randrange(1000), "tags": ["a", "b"]},
+                index % 2 == 0,
+            )[index % 6]
+        if order == "shuffled":
+            names = list(event)
+            numbers.shuffle(names)
+            event = {name: event[name] for name in names}
+        yield json.dumps(event, separators=(",", ":")).encode()
 
 
 def groups(numbers, count):
@@ -69,6 +102,8 @@ def main(broker, kind, topic, partitions, count, *more):
     match kind:
         case "calls":
             send(broker, topic, partitions, calls(numbers, count, more[0]), count)
+        case "events":
+            send(broker, topic, partitions, events(numbers, count, int(more[0]), more[1]), count)
         case "groups":
             send(broker, topic, partitions, groups(numbers, count), count)
         case "touches":
