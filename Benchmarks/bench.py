@@ -3,8 +3,8 @@ Benchmarks/results.md. Claims are the ratios.
 
 Usage: bench.py [SECTION ...]
 
-Sections: cold, catch_up, backfill, volume, json, growth, parquet, debian. Without a name all of them run;
-with names those run, and are only printed.
+Sections: cold, catch_up, backfill, volume, json, growth, parquet, debian. Without a name all of
+them run; with names those run, and are only printed.
 
 BENCH_ROUNDS (5) and BENCH_RECORDS (2000000, from 200000 on) make it shorter; BENCH_RELEASE names
 another folder with the binaries.

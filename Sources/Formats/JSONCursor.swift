@@ -43,29 +43,21 @@ struct JSONCursor {
     return true
   }
 
-  mutating func word(_ word: StaticString, _ kind: Token.Kind) -> Token? {
-    let start = position
-    guard end - position >= word.utf8CodeUnitCount else { return nil }
-    for index in 0..<word.utf8CodeUnitCount where bytes[position + index] != word.utf8Start[index] {
-      return nil
-    }
-    position += word.utf8CodeUnitCount
-    return Token(kind, start..<position)
-  }
-
-  mutating func number() -> Token? {
-    let start = position
+  /// Passes over a number; false where there is none.
+  @inline(__always)
+  fileprivate mutating func skipNumber() -> Bool {
     _ = take(UInt8(ascii: "-"))
-    if !take(UInt8(ascii: "0")) { guard skipDigits() else { return nil } }
-    if take(UInt8(ascii: ".")) { guard skipDigits() else { return nil } }
+    if !take(UInt8(ascii: "0")) { guard skipDigits() else { return false } }
+    if take(UInt8(ascii: ".")) { guard skipDigits() else { return false } }
     if position < end, bytes[position] | 0x20 == UInt8(ascii: "e") {
       position += 1
       if !take(UInt8(ascii: "-")) { _ = take(UInt8(ascii: "+")) }
-      guard skipDigits() else { return nil }
+      guard skipDigits() else { return false }
     }
-    return Token(.number, start..<position)
+    return true
   }
 
+  @inline(__always)
   private mutating func skipDigits() -> Bool {
     let start = position
     while position < end, decimalDigit(bytes[position]) != nil { position += 1 }
@@ -93,16 +85,15 @@ struct JSONCursor {
     }
   }
 
-  /// The same of a text that nobody reads.
-  mutating func skipString() -> Token? {
-    guard take(UInt8(ascii: "\"")) else { return nil }
-    let start = position
+  /// Passes over a text that nobody reads; false where there is none.
+  @inline(__always)
+  fileprivate mutating func skipString() -> Bool {
+    guard take(UInt8(ascii: "\"")) else { return false }
     skipPlainText()
-    guard position < end else { return nil }
-    if take(UInt8(ascii: "\"")) { return Token(.quoted, start..<position - 1) }
+    guard position < end else { return false }
+    if take(UInt8(ascii: "\"")) { return true }
     var unescaped: [UInt8] = []
-    guard skipEscapedText(unescaped: &unescaped, keeps: false) != nil else { return nil }
-    return Token(.quoted, start..<position - 1)
+    return skipEscapedText(unescaped: &unescaped, keeps: false) != nil
   }
 
   /// Goes on to the next quote, backslash or control character, or to the end.
@@ -222,5 +213,97 @@ struct JSONCursor {
       }
     }
     return number
+  }
+}
+
+extension JSONCursor {
+  /// Passes over a value of which nothing is read, and checks it.
+  ///
+  /// - Parameter depth: How many values may lie in one another, this one included; at most 64.
+  /// - Returns: Where it stands, or nil where there is none.
+  mutating func skipValue(depth: Int) -> Token? {
+    guard !isAtEnd, depth > 0 else { return nil }
+    let start = position
+    switch current {
+    case UInt8(ascii: "\""):
+      return skipString() ? Token(.quoted, start + 1..<position - 1) : nil
+    case UInt8(ascii: "t"): return skipTrue() ? Token(.isTrue, start..<position) : nil
+    case UInt8(ascii: "f"): return skipFalse() ? Token(.isFalse, start..<position) : nil
+    case UInt8(ascii: "n"): return skipNull() ? Token(.null, start..<position) : nil
+    case UInt8(ascii: "{"), UInt8(ascii: "["):
+      return skipBrackets(depth: depth) ? Token(.composite, start..<position) : nil
+    default: return skipNumber() ? Token(.number, start..<position) : nil
+    }
+  }
+
+  private mutating func skipTrue() -> Bool { skipWord(0x6575_7274) }
+  private mutating func skipNull() -> Bool { skipWord(0x6C6C_756E) }
+  private mutating func skipFalse() -> Bool {
+    position += 1
+    return skipWord(0x6573_6C61)
+  }
+
+  /// - Parameter word: The bytes, the first one lowest.
+  @inline(__always)
+  private mutating func skipWord(_ word: UInt32) -> Bool {
+    guard position + 4 <= bytes.count,
+      UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self)) == word
+    else { return false }
+    position += 4
+    return true
+  }
+
+  /// An object or an array, without a call for what lies in it.
+  private mutating func skipBrackets(depth limit: Int) -> Bool {
+    // Of each bracket that is open whether it is an object's, the innermost lowest.
+    var objects: UInt64 = 0
+    var depth = 0
+    while true {
+      // A value.
+      guard !isAtEnd, depth < limit else { return false }
+      let byte = current
+      switch byte {
+      case UInt8(ascii: "{"), UInt8(ascii: "["):
+        position += 1
+        skipSpace()
+        let isObject = byte == UInt8(ascii: "{")
+        // In ASCII each closing bracket is the opening one and two.
+        if !take(byte + 2) {
+          objects = objects << 1 | (isObject ? 1 : 0)
+          depth += 1
+          if isObject { guard skipKey() else { return false } }
+          continue
+        }
+      case UInt8(ascii: "\""): guard skipString() else { return false }
+      case UInt8(ascii: "t"): guard skipTrue() else { return false }
+      case UInt8(ascii: "f"): guard skipFalse() else { return false }
+      case UInt8(ascii: "n"): guard skipNull() else { return false }
+      default: guard skipNumber() else { return false }
+      }
+      // What stands behind a value.
+      while true {
+        if depth == 0 { return true }
+        skipSpace()
+        let isObject = objects & 1 == 1
+        if take(UInt8(ascii: ",")) {
+          skipSpace()
+          if isObject { guard skipKey() else { return false } }
+          break
+        }
+        guard take(isObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) else { return false }
+        objects >>= 1
+        depth -= 1
+      }
+    }
+  }
+
+  /// A key and its colon, up to its value.
+  @inline(__always)
+  private mutating func skipKey() -> Bool {
+    guard skipString() else { return false }
+    skipSpace()
+    guard take(UInt8(ascii: ":")) else { return false }
+    skipSpace()
+    return true
   }
 }

@@ -30,6 +30,8 @@ struct JSONFieldTree: Sendable {
     /// Its hash table lies here in `table`, which has `mask + 1` entries for it.
     fileprivate(set) var firstEntry: Int32 = 0
     fileprivate(set) var mask: Int32 = 0
+    /// Bit n: it has a key of n bytes; the last bit: of 63 or more.
+    fileprivate(set) var keyLengths: UInt64 = 0
     fileprivate(set) var firstElement: Int32 = 0
     fileprivate(set) var elementEnd: Int32 = 0
 
@@ -105,6 +107,7 @@ struct JSONFieldTree: Sendable {
       case .element(let position): elements.append(Element(position: Int32(position), node: node))
       case .key(let key):
         let bytes = Array(key.utf8)
+        nodes[index].keyLengths |= Self.lengthBit(bytes.count)
         let word = bytes.withUnsafeBytes { Self.word($0, 0, $0.count) }
         keys.append(
           Key(word: word, start: Int32(names.count), count: Int32(bytes.count), node: node))
@@ -143,6 +146,7 @@ struct JSONFieldTree: Sendable {
     of parent: Int, _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, expected: inout Int
   ) -> Int {
     let node = nodes[parent]
+    guard node.keyLengths & Self.lengthBit(range.count) != 0 else { return Self.none }
     let word = Self.word(bytes, range.lowerBound, range.count)
     if expected < Int(node.keyEnd), isKey(expected, word, bytes, range) {
       expected += 1
@@ -182,6 +186,9 @@ struct JSONFieldTree: Sendable {
     }
     return Self.none
   }
+
+  @inline(__always)
+  private static func lengthBit(_ byteCount: Int) -> UInt64 { 1 << UInt64(min(byteCount, 63)) }
 
   /// The first eight bytes of a text, the first one lowest; zeros behind a shorter one.
   @inline(__always)

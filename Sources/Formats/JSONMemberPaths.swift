@@ -37,7 +37,7 @@ struct JSONMemberPaths {
       if let name, isObject, steps.count < Self.depthLimit {
         guard addMembers(&cursor, below: steps + [.key(name)]) else { return false }
       } else {
-        guard JSONScanner.skip(&cursor, depth: 64) != nil else { return false }
+        guard cursor.skipValue(depth: 64) != nil else { return false }
         if let name { add(steps + [.key(name)]) }
       }
       cursor.skipSpace()

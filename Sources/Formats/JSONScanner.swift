@@ -94,7 +94,7 @@ struct JSONScanner: Sendable {
       return result
     }
     for index in tokens.indices { tokens[index] = .absent }
-    let isWhole = Self.skip(&cursor, depth: Self.depthLimit) != nil
+    let isWhole = cursor.skipValue(depth: Self.depthLimit) != nil
     position = cursor.position
     return (Fault(.malformed), isWhole)
   }
@@ -156,7 +156,7 @@ struct JSONScanner: Sendable {
       cursor.skipSpace()
       let child = child(of: node, key, cursor.bytes, unescaped, expected: &expected)
       guard child != JSONFieldTree.none else {
-        guard Self.skip(&cursor, depth: depth - 1) != nil else { return false }
+        guard cursor.skipValue(depth: depth - 1) != nil else { return false }
         cursor.skipSpace()
         continue
       }
@@ -225,7 +225,7 @@ struct JSONScanner: Sendable {
     case UInt8(ascii: "[") where node.hasElements:
       let isWhole = array(&cursor, index, &target, unescaped: &unescaped, depth: depth)
       return isWhole ? Token(.composite, start..<cursor.position) : nil
-    default: return Self.skip(&cursor, depth: depth)
+    default: return cursor.skipValue(depth: depth)
     }
   }
 
@@ -242,7 +242,7 @@ struct JSONScanner: Sendable {
       let element = tree.element(of: node, at: position)
       position += 1
       if element == JSONFieldTree.none {
-        guard Self.skip(&cursor, depth: depth - 1) != nil else { return false }
+        guard cursor.skipValue(depth: depth - 1) != nil else { return false }
       } else {
         guard value(&cursor, element, &target, unescaped: &unescaped, depth: depth - 1) else {
           return false
@@ -251,38 +251,5 @@ struct JSONScanner: Sendable {
       cursor.skipSpace()
     } while cursor.take(UInt8(ascii: ","))
     return cursor.take(UInt8(ascii: "]"))
-  }
-
-  /// Any value of which nothing is declared below; nil where there is none.
-  static func skip(_ cursor: inout JSONCursor, depth: Int) -> Token? {
-    guard !cursor.isAtEnd, depth > 0 else { return nil }
-    let start = cursor.position
-    let closing: UInt8
-    switch cursor.current {
-    case UInt8(ascii: "\""): return cursor.skipString()
-    case UInt8(ascii: "t"): return cursor.word("true", .isTrue)
-    case UInt8(ascii: "f"): return cursor.word("false", .isFalse)
-    case UInt8(ascii: "n"): return cursor.word("null", .null)
-    case UInt8(ascii: "{"): closing = UInt8(ascii: "}")
-    case UInt8(ascii: "["): closing = UInt8(ascii: "]")
-    default: return cursor.number()
-    }
-    cursor.position += 1
-    cursor.skipSpace()
-    if !cursor.take(closing) {
-      repeat {
-        cursor.skipSpace()
-        if closing == UInt8(ascii: "}") {
-          guard cursor.skipString() != nil else { return nil }
-          cursor.skipSpace()
-          guard cursor.take(UInt8(ascii: ":")) else { return nil }
-          cursor.skipSpace()
-        }
-        guard Self.skip(&cursor, depth: depth - 1) != nil else { return nil }
-        cursor.skipSpace()
-      } while cursor.take(UInt8(ascii: ","))
-      guard cursor.take(closing) else { return nil }
-    }
-    return Token(.composite, start..<cursor.position)
   }
 }

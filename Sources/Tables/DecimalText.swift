@@ -10,7 +10,7 @@ package enum DecimalText {
 }
 
 /// The value of an ASCII digit.
-@inline(__always) package func decimalDigit(_ byte: UInt8) -> Int64? {
+@inlinable package func decimalDigit(_ byte: UInt8) -> Int64? {
   let value = byte &- 0x30
   return value < 10 ? Int64(value) : nil
 }

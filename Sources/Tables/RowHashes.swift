@@ -43,7 +43,7 @@ package func hash(of bytes: UnsafeRawBufferPointer, seed: UInt64 = 0) -> UInt64 
 
 /// The finaliser of MurmurHash3 for 64 bits: every bit of the input changes every bit of the
 /// output.
-@inline(__always) package func mixedHash(_ value: UInt64) -> UInt64 {
+@inlinable package func mixedHash(_ value: UInt64) -> UInt64 {
   var value = value
   value = (value ^ (value >> 33)) &* 0xFF51_AFD7_ED55_8CCD
   value = (value ^ (value >> 33)) &* 0xC4CE_B9FE_1A85_EC53
