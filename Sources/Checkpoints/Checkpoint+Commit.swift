@@ -16,6 +16,10 @@ package struct BatchCommit {
   package var rejectCounts: [Reject.Reason: Int64]
   /// Of the rejects, those that a person has accepted: they are not judged again.
   package var acceptedCount: Int64
+  /// Of the messages.
+  package var byteCount: Int64
+  /// What each step took until now, for the history.
+  package var steps: [BatchStep]
   /// For window jobs.
   package var delta: Delta?
   /// For batch windows and row jobs: the object rendered from this batch.
@@ -38,6 +42,8 @@ package struct BatchCommit {
     countedCount = 0
     rejectCounts = [:]
     acceptedCount = 0
+    byteCount = 0
+    steps = []
     fingerprints = Array(repeating: nil, count: plan.ranges.count)
     rejects = []
     marks = []
@@ -97,17 +103,7 @@ extension Checkpoint {
       }
       try keep(batch.rejects, of: batch.plan, in: database)
       try count(batch.rejectCounts, in: database)
-      try database.cachedStatement(
-        sql: """
-          INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges,
-            accepted, backfill) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-          """
-      ).execute(arguments: [
-        batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount,
-        batch.recordCount, batch.countedCount,
-        batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
-        batch.plan.backfill,
-      ])
+      try note(batch, in: database)
       if hasOpenRejects {
         try closeRejectIncidents(now: batch.now, in: database) { ledger(of: $0, after: batch.plan) }
       }

@@ -228,9 +228,7 @@ extension Checkpoint {
         history.rejectedCount += judged
         return true
       }
-      history.hasDecoded =
-        try Bool.fetchOne(database, sql: "SELECT EXISTS (SELECT 1 FROM batches WHERE records > 0)")
-        ?? false
+      history.hasDecoded = try Self.totals(of: .all, in: database).recordCount > 0
       return history
     }
   }

@@ -36,6 +36,9 @@ extension Checkpoint {
     migrator.registerMigration("9") { database in
       try database.execute(sql: schemaVersion9)
     }
+    migrator.registerMigration("10") { database in
+      try database.execute(sql: schemaVersion10)
+    }
     return migrator
   }
 
@@ -417,6 +420,52 @@ extension Checkpoint {
       rejects INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     INSERT INTO reject_totals \(Checkpoint.rejectTotalsBefore9);
+    """
+
+  /// Rows of batches go after a while, and what is asked of all of them is kept as sums.
+  private static let schemaVersion10 = """
+    ALTER TABLE batches ADD COLUMN bytes INTEGER
+      /* Of the messages that were read; NULL where an older release read them. */;
+    ALTER TABLE batches ADD COLUMN steps TEXT
+      /* JSON: the microseconds that each step took until the commit began; NULL as above. */;
+    CREATE INDEX batches_of_new_messages ON batches (batch) WHERE backfill IS NULL;
+
+    CREATE TABLE batch_totals (
+      -- Sums over batches: 'all' that were ever committed, and those 'pruned', whose rows are gone
+      -- (checkpoint.history). The rows of batches make the difference.
+      of TEXT PRIMARY KEY CHECK (of IN ('all', 'pruned')),
+      batches INTEGER NOT NULL,
+      offsets INTEGER NOT NULL,
+      records INTEGER NOT NULL,
+      counted INTEGER NOT NULL,
+      rejected INTEGER NOT NULL,
+      accepted INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO batch_totals SELECT 'all', \(Checkpoint.batchSums) FROM batches;
+    INSERT INTO batch_totals VALUES ('pruned', 0, 0, 0, 0, 0, 0);
+
+    ALTER TABLE checkpoint ADD COLUMN window_count INTEGER NOT NULL DEFAULT 0
+      /* How many windows have an object: rows of outputs. */;
+    UPDATE checkpoint SET window_count = (SELECT count(*) FROM outputs WHERE kind = 'window');
+    CREATE TRIGGER outputs_one_window_more AFTER INSERT ON outputs WHEN NEW.kind = 'window'
+      BEGIN UPDATE checkpoint SET window_count = window_count + 1; END;
+    CREATE TRIGGER outputs_one_window_less AFTER DELETE ON outputs WHEN OLD.kind = 'window'
+      BEGIN UPDATE checkpoint SET window_count = window_count - 1; END;
+    -- Holds what no release writes, so that it is found without a look at each object.
+    CREATE INDEX outputs_unsound ON outputs (object_key)
+      WHERE (\(Checkpoint.isSoundOutput)) IS NOT TRUE;
+    """
+
+  /// As the columns of `batch_totals`.
+  static let batchSums = """
+    count(*), coalesce(sum(offsets), 0), coalesce(sum(records), 0), coalesce(sum(counted), 0),
+    coalesce(sum(rejected), 0), coalesce(sum(accepted), 0)
+    """
+
+  /// Part of the schema: a change of it is a new index.
+  static let isSoundOutput = """
+    typeof(revision) = 'integer' AND typeof(published_revision) = 'integer' AND revision >= 1
+    AND published_revision BETWEEN 0 AND revision AND checks_left IN (0, 1, 2)
     """
 
   /// Reason and number of rejects, as far as a file without `reject_totals` tells: rejects that

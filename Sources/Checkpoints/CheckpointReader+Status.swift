@@ -89,7 +89,7 @@ extension CheckpointReader {
       return CheckpointFigures(
         lastCommit: try lastCommit(in: database),
         waitingSince: try Checkpoint.waitingSince(in: database),
-        recordCount: try totals(in: database).records,
+        recordCount: try Checkpoint.totals(of: .all, in: database).recordCount,
         rejectCounts: try rejectCounts(in: database),
         dirtyCount: dirtyCount ?? 0,
         incidents: try Checkpoint.openIncidents(in: database, partitions).map(\.kind),
@@ -119,11 +119,8 @@ extension CheckpointReader {
       var gaps: [StoredPartitions.Gap] = []
       var partitions = try StoredPartitions(in: database, job: job) { gaps.append($0) }
       let backfills = try Checkpoint.openBackfills(in: database, &partitions)
-      let totals = try totals(in: database)
+      let totals = try Checkpoint.totals(of: .all, in: database)
       try confirmOutputs(in: database)
-      let windowCount =
-        try Int64.fetchOne(
-          database, sql: "SELECT count(*) FROM outputs WHERE kind = 'window'") ?? 0
       return CheckpointStatus(
         job: try Checkpoint.jobName(in: database), lastCommit: last,
         nextBatch: try Checkpoint.nextBatch(in: database),
@@ -137,36 +134,14 @@ extension CheckpointReader {
         }
         .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
         backfills: backfills,
-        windowCount: windowCount,
-        recordCount: totals.records, rejectedCount: totals.rejected,
+        windowCount: try windowCount(in: database),
+        recordCount: totals.recordCount, rejectedCount: totals.rejectedCount,
         rejectCounts: try rejectCounts(in: database),
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),
         unsettledOutputs: try objectKeys(where: "checks_left > 0", in: database),
         inFlight: try Checkpoint.plannedBatch(in: database),
         incidents: try Checkpoint.openIncidents(in: database, partitions),
         keptOffsets: try Checkpoint.keptPartitions(in: database, partitions))
-    }
-  }
-
-  /// Over all batches. SQLite would add up whatever is there, and its sum may be of another type.
-  private func totals(in database: Database) throws -> (records: Int64, rejected: Int64) {
-    let sums = "SELECT sum(records), sum(rejected) FROM batches"
-    let isWhole =
-      "typeof(records) = 'integer' AND records >= 0 "
-      + "AND typeof(rejected) = 'integer' AND rejected >= 0"
-    try database.forEachRow(
-      of: "batches", "SELECT batch, records, rejected FROM batches WHERE NOT (\(isWhole)) LIMIT 1",
-      identifiedBy: 1
-    ) { row in _ = (try row.count(1), try row.count(2)) }
-    do {
-      return try database.checkedRow(of: "batches", sums, identifiedBy: 0) { row in
-        row.isNull(0) ? (0, 0) : (try row.count(0), try row.count(1))
-      } ?? (0, 0)
-    } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
-      // sqlite.org/lang_aggfunc.html#sumunc: "sum() will throw an integer overflow exception".
-      throw RowFault(
-        table: "batches", row: "of all batches",
-        problem: "the counts have no sum (\(error.message ?? ""))")
     }
   }
 
@@ -187,22 +162,29 @@ extension CheckpointReader {
     return counts
   }
 
-  /// An edited revision could hide that an object is to be published, so all of them are looked at;
-  /// a run finds those to publish by an index, and does not.
+  /// An edited revision could hide that an object is to be published, so that no index of dirty
+  /// ones tells of it.
   private func confirmOutputs(in database: Database) throws {
-    let isWhole =
-      "typeof(revision) = 'integer' AND typeof(published_revision) = 'integer' AND revision >= 1 "
-      + "AND published_revision BETWEEN 0 AND revision AND checks_left IN (0, 1, 2)"
     try database.forEachRow(
       of: "outputs",
       """
       SELECT object_key, revision, published_revision, checks_left FROM outputs
-      WHERE (\(isWhole)) IS NOT TRUE LIMIT 1
+      WHERE (\(Checkpoint.isSoundOutput)) IS NOT TRUE LIMIT 1
       """, identifiedBy: 1
     ) { row in
       _ = try row.integer(2, in: 0...(try row.number(1)))
       _ = try row.integer(3, in: 0...2)
     }
+  }
+
+  private func windowCount(in database: Database) throws -> Int64 {
+    guard try Checkpoint.keepsTotals(database) else {
+      return try Int64.fetchOne(
+        database, sql: "SELECT count(*) FROM outputs WHERE kind = 'window'") ?? 0
+    }
+    return try database.checkedRow(
+      of: "checkpoint", "SELECT id, window_count FROM checkpoint", identifiedBy: 1
+    ) { try $0.count(1) } ?? 0
   }
 
   private func objectKeys(where condition: String, in database: Database) throws -> [String] {

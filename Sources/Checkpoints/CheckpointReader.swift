@@ -10,10 +10,10 @@ package import Windows
 package final class CheckpointReader {
   package let path: String
   let job: Job?
-  private var queue: DatabaseQueue
+  private(set) var queue: DatabaseQueue
   /// The file's version where it is read without locks; see ``open(_:)``.
   private var unlockedVersion: FileVersion?
-  private var partitions: [Int64: PartitionID] = [:]
+  private(set) var partitions: [Int64: PartitionID] = [:]
 
   /// - Parameter job: Whose checkpoint it must be; nil inside a run, which has made sure.
   /// - Throws: ``CheckpointError`` with code `noCheckpoint` when there is no file, else as for
@@ -337,7 +337,7 @@ package final class CheckpointReader {
   }
 
   /// The names of a partition never change, so they are read where one is new.
-  private func loadPartitions(_ database: Database) throws {
+  func loadPartitions(_ database: Database) throws {
     let count =
       try Int.fetchOne(database.cachedStatement(sql: "SELECT count(*) FROM partitions")) ?? 0
     guard count != partitions.count else { return }
@@ -353,24 +353,11 @@ package final class CheckpointReader {
     let rejects = try database.checkedRows(
       of: "rejects",
       """
-      SELECT partition_id, offset, record, reason, field, raw, record_key, record_timestamp,
-        record_headers
-      FROM rejects WHERE batch = ? ORDER BY partition_id, offset, record
-      """, arguments: [batch], identifiedBy: 3
-    ) { row in
-      let partition = try row.partition(0, in: partitions)
-      let reason = try row.text(3)
-      guard Reject.Reason(rawValue: reason) != nil else {
-        throw row.fault(3, "is not a known reason")
-      }
-      return StoredReject(
-        partition: partition, offset: try row.count(1),
-        record: Int(try row.integer(2, in: 0...Int64(Int32.max))), reason: reason,
-        field: try row.optionalText(4), raw: try row.optionalBytes(5),
-        key: try row.optionalBytes(6),
-        timestampMilliseconds: row.isNull(7) ? nil : try row.integer(7),
-        headers: try row.optionalText(8))
-    }.sorted { ($0.partition, $0.offset, $0.record) < ($1.partition, $1.offset, $1.record) }
+      SELECT \(Self.rejectColumns) FROM rejects WHERE batch = ?
+      ORDER BY partition_id, offset, record
+      """,
+      arguments: [batch], identifiedBy: 3, reject
+    ).sorted { ($0.partition, $0.offset, $0.record) < ($1.partition, $1.offset, $1.record) }
     guard !rejects.isEmpty else {
       throw RowFault(table: "rejects", row: "of batch \(batch)", problem: "is gone")
     }
@@ -462,6 +449,7 @@ package struct Lineage: Sendable, Equatable {
 }
 
 package struct StoredReject: Sendable, Equatable {
+  package let batch: Int64
   package let partition: PartitionID
   package let offset: Offset
   package let record: Int

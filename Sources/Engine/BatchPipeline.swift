@@ -19,6 +19,8 @@ final class BatchPipeline {
     var rejects: [Reject] = []
     /// Of them, those that a person has accepted.
     var acceptedCount: Int64 = 0
+    /// Of the messages.
+    var byteCount: Int64 = 0
     /// For window jobs.
     var delta: Delta?
     /// For batch windows and row jobs.
@@ -186,6 +188,7 @@ final class BatchPipeline {
     if batch.rejects.count > decodedCount { sortRejects() }
     outcome.acceptedCount = try judgeRejects(plan, recordCount: outcome.recordCount)
     outcome.rejects = batch.rejects
+    outcome.byteCount = parts.byteCount
     outcome.fingerprints = parts.fingerprints
     return outcome
   }

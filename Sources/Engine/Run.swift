@@ -132,6 +132,7 @@ package final class Run {
       }
     }
     errors += published.errors
+    if errors.isEmpty && !summary.isStopped { collectingErrors { try pruneHistory(pieces: 100) } }
     collectingErrors { summary.dirtyCount = try reader.dirtyOutputs().count }
     summary.lag = lag
     // The ends were asked for later: whatever is unread or unpublished then has come since.
@@ -384,6 +385,7 @@ package final class Run {
           if publisher.tell(.committed(nanoseconds: options.nanoseconds())) { executor.wake() }
           if plan.backfill == nil && display?.isDue == true { showProgress() }
           stopwatch.observe(in: &summary.figures.durations)
+          if summary.batchCount % Int(Checkpoint.prunedAtOnce) == 0 { try pruneHistory(pieces: 1) }
           tellFigures(publisher)
           offsetLimit = min(job.maxOffsets, offsetLimit * 2)
         } catch is StopRequested {
@@ -448,6 +450,7 @@ package final class Run {
   }
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
+    let timesBefore = stopwatch.times
     let next = stopwatch.measure(.plan) { planAfter(plan, facts) }
     try stopwatch.measure(.read) { () throws in
       for plan in [plan, next].compactMap(\.self) {
@@ -474,6 +477,10 @@ package final class Run {
     commit.countedCount = batch.countedCount
     for reject in batch.rejects { commit.rejectCounts[reject.reason, default: 0] += 1 }
     commit.acceptedCount = batch.acceptedCount
+    commit.byteCount = batch.byteCount
+    commit.steps = stopwatch.times.microseconds(since: timesBefore).map {
+      BatchStep(name: $0.step.rawValue, microseconds: $0.microseconds)
+    }
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.window(Window(plan.batch), of: job), $0) }
     // Under the policy fail only those come here that a person has accepted.
@@ -505,6 +512,13 @@ package final class Run {
       RunProgress(
         batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag,
         backfilledCount: summary.backfilledCount, backfillLeft: backfillLeft))
+  }
+
+  /// - Parameter count: Most transactions.
+  private func pruneHistory(pieces count: Int) throws {
+    try stopwatch.measure(.commit) {
+      for _ in 0..<count where try !checkpoint.pruneHistory() { return }
+    }
   }
 
   private func tellFigures(_ publisher: Publisher) {

@@ -27,6 +27,14 @@ package struct StepTimes: Sendable, Equatable {
     set { nanoseconds[step.index] = newValue }
   }
 
+  /// What was spent since an earlier look, in whole microseconds; nothing of steps that took none.
+  func microseconds(since earlier: StepTimes) -> [(step: Step, microseconds: Int64)] {
+    Step.allCases.compactMap { step in
+      let spent = (self[step] - earlier[step]) / 1_000
+      return spent > 0 ? (step, spent) : nil
+    }
+  }
+
   package mutating func add(_ other: StepTimes) {
     for index in nanoseconds.indices { nanoseconds[index] += other.nanoseconds[index] }
   }

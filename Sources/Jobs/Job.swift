@@ -31,6 +31,8 @@ package struct Job: Sendable {
   package let output: Output
   package let rejects: RejectRules
   package let limits: Limits
+  /// How many batches of new messages, and of backfills, the checkpoint tells of; at least 1.
+  package let history: Int64
 
   /// Whether batches of old messages can be counted after newer ones. Where one object shows the
   /// newest batch, it would show an old one then.
@@ -242,7 +244,8 @@ extension Job {
       commitGroup: commitGroup, format: self.format, nullTexts: nullTexts, fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
       window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,
-      output: output, rejects: rejects ?? self.rejects, limits: limits)
+      output: output, rejects: rejects ?? self.rejects, limits: limits,
+      history: history)
   }
 
   /// The job as it is tried on some messages: all of them are read, every reject is kept and stops

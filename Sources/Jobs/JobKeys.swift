@@ -144,7 +144,9 @@ package enum JobKeys {
   /// Properties of librdkafka whose values are no secrets.
   private static let openProperties = ["bootstrap.servers", isolationLevel]
 
-  package static let all = top + source + computation + output + rejects + limits
+  package static let all =
+    top + source + computation + output + rejects + limits
+    + checkpoint
 
   private static let top = [
     JobKey(
@@ -499,6 +501,18 @@ package enum JobKeys {
       """
       How far the field of `window.time` may be ahead of `record_timestamp`, the message's own \
       time. A record further ahead is a reject. A message without a time decides nothing.
+      """),
+  ]
+
+  private static let checkpoint = [
+    JobKey(
+      "checkpoint", .object, example: "{ history: 100000 }", "What the checkpoint file keeps."),
+    JobKey(
+      "checkpoint.history", .integer(1...1_000_000_000), default: .value("10000"),
+      example: "100000",
+      """
+      How many batches of new messages, and of backfills, `tranche history` can list. Totals are \
+      kept of all. `rejects.max_share_over` judges no batch that is not kept.
       """),
   ]
 

@@ -53,7 +53,8 @@ struct JobParser {
       holdBack: holdBack, schedule: schedule,
       window: window, where: filter(root, schema), aggregate: aggregate, select: [],
       output: output, rejects: rejects(reader.object(root, "rejects")),
-      limits: limits(reader.object(root, "limits")))
+      limits: limits(reader.object(root, "limits")),
+      history: reader.integer(reader.object(root, "checkpoint"), "history"))
 
     if let entry = root.entry("aggregate") { checkStateColumns(entry, base) }
     let (select, selectEntries) = select(root, base)

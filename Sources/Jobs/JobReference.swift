@@ -144,6 +144,12 @@ package enum JobReference {
         says otherwise.
         """,
       parts: ["limits"]),
+    Section(
+      title: "checkpoint: what the state file keeps",
+      intro: """
+        The state of windows is kept for ever. These keys bound what is kept beside it.
+        """,
+      parts: ["checkpoint"]),
   ]
 
   private static var messageFields: String {

@@ -40,11 +40,16 @@ enum StandardStreams {
   }
 
   static func writeOutput(_ text: String) {
+    var text = text
+    text.withUTF8 { writeOutput(bytes: UnsafeRawBufferPointer($0)) }
+  }
+
+  static func writeOutput(bytes: UnsafeRawBufferPointer) {
     let failure = outputFailure.withLock { failure -> Int32? in
       // After the first failure nothing more is tried: half of an output would look like another
       // one.
       if failure != nil { return nil }
-      failure = write(text, to: STDOUT_FILENO)
+      failure = write(bytes, to: STDOUT_FILENO)
       return failure
     }
     if let failure, failure != EPIPE {
@@ -57,30 +62,30 @@ enum StandardStreams {
   }
 
   static func writeError(_ text: String) {
-    errorLock.withLock { _ in _ = write(text, to: STDERR_FILENO) }
+    var text = text
+    text.withUTF8 { bytes in
+      errorLock.withLock { _ in _ = write(UnsafeRawBufferPointer(bytes), to: STDERR_FILENO) }
+    }
   }
 
   /// Nil when all of it was written, else the error's number.
-  private static func write(_ text: String, to descriptor: Int32) -> Int32? {
-    var text = text
-    return text.withUTF8 { bytes -> Int32? in
-      var rest = UnsafeRawBufferPointer(bytes)
-      while let start = rest.baseAddress, !rest.isEmpty {
-        let count = Glibc.write(descriptor, start, rest.count)
-        if count > 0 {
-          rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-        } else if count == 0 {
-          return EIO
-        } else if errno == EAGAIN {
-          // Someone made it non-blocking, as shells and supervisors do with pipes.
-          var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-          if poll(&wanted, 1, -1) < 0 && errno != EINTR { return errno }
-        } else if errno != EINTR {
-          return errno
-        }
+  static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32) -> Int32? {
+    var rest = bytes
+    while let start = rest.baseAddress, !rest.isEmpty {
+      let count = Glibc.write(descriptor, start, rest.count)
+      if count > 0 {
+        rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+      } else if count == 0 {
+        return EIO
+      } else if errno == EAGAIN {
+        // Someone made it non-blocking, as shells and supervisors do with pipes.
+        var wanted = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        if poll(&wanted, 1, -1) < 0 && errno != EINTR { return errno }
+      } else if errno != EINTR {
+        return errno
       }
-      return nil
     }
+    return nil
   }
 }
 
@@ -92,6 +97,11 @@ func printText(_ text: String) {
 /// What a program reads, such as JSON, byte by byte.
 func printExact(_ text: String, terminator: String = "\n") {
   StandardStreams.writeOutput(text + terminator)
+}
+
+/// What a program reads, such as a record as it came.
+func printExact(_ bytes: [UInt8]) {
+  bytes.withUnsafeBytes { StandardStreams.writeOutput(bytes: $0) }
 }
 
 /// The line that a terminal shows while a run goes on; its control sequences are ours.

@@ -34,7 +34,7 @@ struct Tranche: ParsableCommand {
     version: release,
     subcommands: [
       RunCommand.self, ScheduleCommand.self, BackfillCommand.self, PlanCommand.self,
-      StatusCommand.self, ShowCommand.self,
+      StatusCommand.self, ShowCommand.self, HistoryCommand.self, RejectsCommand.self,
       InitCommand.self, PeekCommand.self,
       ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
       ResolveCommand.self, ResetCommand.self,

@@ -296,12 +296,13 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         windows_per_batch: 10000
         key_bytes: 1KiB
         future: 1d
+      checkpoint: { history: 1000 }
       """
   }
 }
 
 extension KeyChange {
-  static let all = source + computation + output + limits
+  static let all = source + computation + output + limits + checkpoint
 
   private static func seen(
     _ isSeen: @escaping @Sendable (_ with: Outcome, _ without: Outcome) -> Bool
@@ -620,6 +621,15 @@ extension KeyChange {
       KeyChange("limits.future", "future: 1d", "future: 1ms", in: .fieldTimes, isFelt),
     ]
   }()
+
+  private static let checkpoint = [
+    KeyChange(
+      "checkpoint", "checkpoint: { history: 1000 }", "checkpoint: { history: 5 }",
+      seen { $0.historyCount == 5 && $1.historyCount > 10 }),
+    KeyChange(
+      "checkpoint.history", "history: 1000", "history: 5",
+      seen { $0.historyCount == 5 && $1.historyCount > 10 }),
+  ]
 }
 
 // MARK: - The bench
@@ -638,6 +648,8 @@ struct Outcome: CustomStringConvertible {
   var publishedCount = 0
   var resultCount = 0
   var heldBackUntil: Int64?
+  /// Batches that the checkpoint can list.
+  var historyCount = 0
   /// Consumer groups of the main cluster.
   var groups: [String] = []
 
@@ -748,6 +760,7 @@ final class Bench {
       outcome.lostOffsetCount = summary.lostOffsetCount
       outcome.publishedCount = summary.publishedCount
       outcome.heldBackUntil = summary.heldBackUntil
+      try reader.forEachBatch(newest: nil) { _ in outcome.historyCount += 1 }
     } catch {
       let error = RunError(wrapping: error)
       outcome.error = words.text(of: error)

@@ -403,6 +403,14 @@ package struct Account {
         return "batch \(batch.number) names a partition twice"
       }
     }
+    let sums = claim.batches.reduce(into: [Int64](repeating: 0, count: 5)) { sums, batch in
+      let counts = [
+        1, batch.offsetCount, batch.recordCount, batch.countedCount, batch.rejectedCount,
+      ]
+      for (index, count) in counts.enumerated() { sums[index] += count }
+    }
+    let kept = claim.totals.isEmpty ? sums : zip(claim.totals[0], claim.totals[1]).map { $0 - $1 }
+    if kept != sums { return "the totals of batches are \(kept), and their rows make \(sums)" }
     return nil
   }
 
@@ -469,6 +477,8 @@ package struct Claim {
   package var backfills: [Backfill] = []
   /// Whose log was replaced, and about which nobody has decided.
   var undecided: Set<PartitionID> = []
+  /// Sums over all batches, and over those whose rows are gone.
+  var totals: [[Int64]] = []
 
   /// 0 before the first.
   package var newestBatch: Int64 { batches.last?.number ?? 0 }

@@ -7,7 +7,8 @@ extension Claim {
     var configuration = Configuration()
     configuration.readonly = true
     let queue = try DatabaseQueue(path: path, configuration: configuration)
-    (partitions, gaps, batches, backfilled, backfills, undecided) = try queue.read { database in
+    (partitions, gaps, batches, backfilled, backfills, undecided, totals) = try queue.read {
+      database in
       var partitions: [PartitionID: Progress] = [:]
       let names = "source, topic, partition, incarnation"
       for row in try Row.fetchAll(
@@ -67,7 +68,13 @@ extension Claim {
           WHERE kind = 'log_replaced' AND resolved_at IS NULL
           """
       ).map(Self.partition)
-      return (partitions, gaps, batches, backfilled, backfills, Set(undecided))
+      let totals = try Row.fetchAll(
+        database,
+        sql: """
+          SELECT batches, offsets, records, counted, rejected FROM batch_totals ORDER BY of
+          """
+      ).map { row in (0..<5).map { row[$0] as Int64 } }
+      return (partitions, gaps, batches, backfilled, backfills, Set(undecided), totals)
     }
   }
 
