@@ -32,6 +32,7 @@ struct JSONFieldTree: Sendable {
     fileprivate(set) var mask: Int32 = 0
     /// Bit n: it has a key of n bytes; the last bit: of 63 or more.
     fileprivate(set) var keyLengths: UInt64 = 0
+    /// Its elements lie here in `elements`, by their position.
     fileprivate(set) var firstElement: Int32 = 0
     fileprivate(set) var elementEnd: Int32 = 0
 
@@ -116,6 +117,7 @@ struct JSONFieldTree: Sendable {
     }
     nodes[index].keyEnd = Int32(keys.count)
     nodes[index].elementEnd = Int32(elements.count)
+    elements[Int(nodes[index].firstElement)...].sort { $0.position < $1.position }
     hashKeys(of: index)
   }
 
@@ -177,14 +179,17 @@ struct JSONFieldTree: Sendable {
     }
   }
 
-  /// The node of an array's element.
-  func element(of parent: Int, at position: Int) -> Int {
-    let node = nodes[parent]
-    for index in Int(node.firstElement)..<Int(node.elementEnd)
-    where Int(elements[index].position) == position {
-      return Int(elements[index].node)
-    }
-    return Self.none
+  /// - Parameters:
+  ///   - position: Of an array's element; they are asked for one after the other.
+  ///   - expected: Begins as the node's `firstElement`; then the element behind what was found.
+  /// - Returns: The node of the element; ``none`` where nothing of it is declared.
+  @inline(__always)
+  func element(of parent: Int, at position: Int, expected: inout Int) -> Int {
+    guard expected < Int(nodes[parent].elementEnd),
+      Int(elements[expected].position) == position
+    else { return Self.none }
+    expected += 1
+    return Int(elements[expected - 1].node)
   }
 
   @inline(__always)

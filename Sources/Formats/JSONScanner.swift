@@ -237,9 +237,10 @@ struct JSONScanner: Sendable {
     cursor.skipSpace()
     if cursor.take(UInt8(ascii: "]")) { return true }
     var position = 0
+    var expected = Int(tree.nodes[node].firstElement)
     repeat {
       cursor.skipSpace()
-      let element = tree.element(of: node, at: position)
+      let element = tree.element(of: node, at: position, expected: &expected)
       position += 1
       if element == JSONFieldTree.none {
         guard cursor.skipValue(depth: depth - 1) != nil else { return false }

@@ -114,6 +114,26 @@ struct JSONPathTests {
     }
   }
 
+  @Test("finds elements of an array in whatever order they are declared, however long it is")
+  func manyElements() {
+    var random = SeededRandom(seed: 9)
+    for count in [1, 20, 300] {
+      let positions = [299, 0, 7, 6, 40, 41, 19].shuffled(using: &random)
+      let fields = positions.map { position in
+        InputField(
+          ColumnDefinition("f\(position)", .int64, isNullable: true),
+          path: JSONPath([.key("a"), .element(position), .element(0)]))
+      }
+      let elements = (0..<count).map { "[\($0 * 3)]" }.joined(separator: ",")
+      let batch = decode(.json, fields, "{\"b\":[1,2],\"a\":[\(elements)]}")
+      #expect(batch.rejects.isEmpty)
+      for (column, position) in zip(batch.columns, positions) {
+        #expect(column.isNull == [position >= count])
+        #expect(column.integers == [position < count ? Int64(position * 3) : 0])
+      }
+    }
+  }
+
   @Test("names a key by its bytes, as a record does")
   func equivalentKeys() {
     let (composed, decomposed) = ("caf\u{E9}", "cafe\u{301}")
