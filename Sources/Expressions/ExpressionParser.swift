@@ -105,7 +105,8 @@ struct ExpressionParser {
       } else if keyword() == "COLLATE" {
         guard Precedence.collation >= least else { break }
         position += 1
-        left = try node(.collate(left, try name().lowercased()), from: start)
+        let collation = try name().lowercased()
+        left = try node(.collate(left, collation), from: start)
       } else if least <= Precedence.equality, let form = try test(of: left) {
         left = try node(form, from: start)
       } else {
@@ -168,11 +169,14 @@ struct ExpressionParser {
     guard position < tokens.count else { throw Unknown() }
     let start = tokens[position].range.lowerBound
     if take("NOT") {
-      return try node(.unary(.not, try expression(Precedence.not)), from: start)
+      // The operand first: the node ends where it does.
+      let operand = try expression(Precedence.not)
+      return try node(.unary(.not, operand), from: start)
     }
     if case .symbol(let symbol) = tokens[position].kind, let unary = Node.Unary(rawValue: symbol) {
       position += 1
-      return try node(.unary(unary, try expression(Precedence.unary)), from: start)
+      let operand = try expression(Precedence.unary)
+      return try node(.unary(unary, operand), from: start)
     }
     return try operand()
   }

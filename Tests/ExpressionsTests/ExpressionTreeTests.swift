@@ -51,6 +51,18 @@ struct ExpressionTreeTests {
     #expect(try parsed(sql) == expected)
   }
 
+  @Test("knows the text of each of its parts")
+  func ranges() throws {
+    for (sql, part) in [
+      ("- 5 < a", "- 5"), ("NOT a = b OR b", "NOT a = b"),
+      ("city COLLATE NOCASE = 'x'", "city COLLATE NOCASE"),
+      ("(a + b) * r", "a + b"), ("b IS NULL", "b"), ("abs(a) + 1", "abs(a)"),
+    ] {
+      let node = try #require(try Expression(sql, schema: schema).root.children.first)
+      #expect(String(decoding: Array(sql.utf8)[node.range], as: UTF8.self) == part)
+    }
+  }
+
   @Test("says where a fault is, by line and column of the expression")
   func positions() throws {
     for (sql, line, column) in [
