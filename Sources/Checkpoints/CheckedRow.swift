@@ -245,7 +245,7 @@ struct CheckedRow {
     case .int32, .date: return Int64(Int32.min)...Int64(Int32.max)
     case .decimal(let precision, _):
       return PowersOfTen.unscaledValues(precision: precision)
-    case .int64, .timestamp, .timestampMicroseconds: return .min ... .max
+    case .int64, .uint64, .timestamp, .timestampMicroseconds: return .min ... .max
     case .double, .string, .bytes: preconditionFailure("\(type) is not stored as integers")
     }
   }

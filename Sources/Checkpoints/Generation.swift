@@ -103,8 +103,8 @@ struct Generation {
       sql: """
         CREATE TABLE \(table) (
           -- The measures of each group of each pane. A timestamp is in milliseconds since 1970 UTC,
-          -- a decimal in units of its last digit, a NULL key is 0 or '' with its _is_null column at
-          -- 1.
+          -- a decimal in units of its last digit, a uint64 less 9223372036854775808, a NULL key is
+          -- 0 or '' with its _is_null column at 1.
         \(columns.joined(separator: ",\n"))
         ) STRICT, WITHOUT ROWID
         """)

@@ -4,14 +4,16 @@ package import Tables
 ///
 /// A column of type int32, int64, bool, timestamp or date is an INTEGER inside an expression (a
 /// timestamp in milliseconds since 1970 UTC), a decimal and a double are REAL, a string is TEXT
-/// compared by its bytes. x / 0 is NULL; the division of two integers drops the fraction. Used from
-/// one thread at a time.
+/// compared by its bytes; of a uint64 see ``UnsignedForm``. x / 0 is NULL; the division of two
+/// integers drops the fraction. Used from one thread at a time.
 package final class DerivedColumns {
   package typealias Item = (name: String, expression: Expression, type: ColumnType)
 
   private let items: [Item]
   private let sandbox: Sandbox
   private let statement: Sandbox.Statement
+  /// For each item whether SQLite's value is what is kept of a uint64.
+  private let isKept: [Bool]
   /// What SQLite reads of the schema, in lower case.
   var columnNamesRead: Set<String> { statement.columnNames }
 
@@ -59,14 +61,19 @@ package final class DerivedColumns {
       }
     }
     statement = try Self.compile(items, in: sandbox)
+    isKept = Self.forms(items, schema).map(\.isKept)
+  }
+
+  private static func forms(_ items: [Item], _ schema: Schema) -> [UnsignedForm] {
+    items.map { UnsignedForm($0.expression, for: $0.type, in: schema) }
   }
 
   private static func compile(
     _ items: [Item], in sandbox: Sandbox
   ) throws(ExpressionError) -> Sandbox.Statement {
-    let expressions = items.map(\.expression)
     do throws(Fault) {
-      return try sandbox.prepare(select(expressions), work: WorkBound(expressions))
+      return try sandbox.prepare(
+        select(forms(items, sandbox.schema).map(\.sql)), work: WorkBound(items.map(\.expression)))
     } catch {
       throw Self.error(error, items)
     }
@@ -79,8 +86,8 @@ package final class DerivedColumns {
       sql: items.map(\.expression.sql).joined(separator: ", "))
   }
 
-  private static func select(_ expressions: [Expression]) -> String {
-    let list = expressions.map { "(\($0.sql)\n)" } + [Sandbox.rowNumberName]
+  private static func select(_ expressions: [String]) -> String {
+    let list = expressions.map { "(\($0)\n)" } + [Sandbox.rowNumberName]
     return "SELECT \(list.joined(separator: ", ")) FROM \(Sandbox.tableName)"
   }
 
@@ -88,7 +95,7 @@ package final class DerivedColumns {
   /// with some.
   private static func check(_ expression: Expression, in sandbox: Sandbox) throws(Fault) {
     let statement = try sandbox.prepare(
-      select([expression]), work: WorkBound([expression]),
+      select([expression.sql]), work: WorkBound([expression]),
       around: (expression, at: "SELECT (".utf8.count))
     for rowCount in [0, 3] {
       var seen = 0
@@ -151,7 +158,11 @@ package final class DerivedColumns {
       swap(&taken, &values[index])
       for row in taken.indices {
         do throws(Fault) {
-          try column.append(taken[row], row: row)
+          if isKept[index], case .integer(let kept) = taken[row] {
+            column.append(integer: kept)
+          } else {
+            try column.append(taken[row], row: row)
+          }
         } catch {
           throw ExpressionError(error, item: item.name, sql: item.expression.sql)
         }
@@ -173,7 +184,11 @@ func probe(_ schema: Schema, rowCount: Int) -> [Column] {
       } else {
         switch definition.type.storage {
         case .integers:
-          column.append(integer: definition.type == .bool ? Int64(row % 2) : Int64(row))
+          switch definition.type {
+          case .bool: column.append(integer: Int64(row % 2))
+          case .uint64: column.append(integer: Int64(keeping: UInt64(row)))
+          default: column.append(integer: Int64(row))
+          }
         case .doubles: column.append(double: Double(row))
         case .text: column.append(string: "a\(row)")
         }
@@ -217,6 +232,15 @@ extension Column {
 
   private func integer(_ value: SQLValue) -> Int64? {
     let whole: Int64?
+    if type == .uint64 {
+      let number: UInt64? =
+        switch value {
+        case .integer(let number): UInt64(exactly: number)
+        case .real(let number): UInt64(exactly: number)
+        case .null, .blob, .text: nil
+        }
+      return number.map(Int64.init(keeping:))
+    }
     if case .decimal(let precision, let scale) = type {
       guard let unscaled = value.scaled(by: scale),
         unscaled.magnitude < PowersOfTen.integers[precision].magnitude

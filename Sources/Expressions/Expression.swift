@@ -32,7 +32,9 @@ package struct Expression: Sendable, Equatable {
     for token in tokens {
       switch token.kind {
       case .word(let name), .quotedName(let name):
-        if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased()) {
+        if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased())
+          || name.lowercased().hasPrefix(Sandbox.keptPrefix)
+        {
           throw Fault(
             .unknownColumn(name: name, candidates: schema.columns.map(\.name)),
             at: token.range.lowerBound)

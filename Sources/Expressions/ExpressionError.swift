@@ -26,6 +26,8 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case tableTooLong(limit: Int64)
     /// A value that does not convert to the declared type without loss.
     case conversion(value: String, type: ColumnType, row: Int)
+    /// A uint64 above 2^63 - 1 that is not only compared or handed on.
+    case tooLargeForSQL(column: String)
     case evaluation(String)
   }
   package let code: Code
@@ -103,6 +105,10 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
     case .conversion(let value, let type, let row):
       "the value \(value) of row \(row) is not a valid \(type). Declare another type, or "
         + "convert it with CAST or round()"
+    case .tooLargeForSQL(let column):
+      "computes with a value of \(column) above 9223372036854775807, SQL's greatest integer. "
+        + "Only compare \(column) with whole numbers and other uint64 columns, or declare it as a "
+        + "double or string"
     case .evaluation("integer overflow"):
       "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
     case .evaluation(let message): "cannot be computed: \(ForeignText.quoted(message))"

@@ -157,7 +157,7 @@ extension Node {
 }
 
 extension Node.Binary {
-  fileprivate var isComparison: Bool {
+  var isComparison: Bool {
     switch self {
     case .equal, .notEqual, .isSame, .isOther, .less, .lessOrEqual, .greater, .greaterOrEqual: true
     default: false
@@ -174,7 +174,7 @@ extension Node.Binary {
 
 extension Node.Call {
   /// The arguments that the value is made from; neither offsets, as of lag(), nor conditions.
-  fileprivate var valueArguments: [Node] {
+  var valueArguments: [Node] {
     guard case .list(let list, _) = arguments else { return [] }
     if ["lag", "lead"].contains(name) { return Array(list.prefix(1)) + list.dropFirst(2) }
     guard case .arguments(let range) = SQLFunction.all[name] else { return list }

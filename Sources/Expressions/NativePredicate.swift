@@ -169,7 +169,7 @@ private struct Compiler {
       return .or(left, right)
     case .binary(let binary, let left, let right):
       guard let comparison = Self.comparison(binary) else { return nil }
-      return switch (try operand(left), try operand(right)) {
+      return switch (try operand(left, beside: right), try operand(right, beside: left)) {
       case (.column(let column), .literal(let value)): test(column, comparison, value)
       case (.literal(let value), .column(let column)):
         test(column, Self.mirrored(comparison), value)
@@ -209,7 +209,12 @@ private struct Compiler {
 
   private enum Operand { case column(Int), literal(SQLValue) }
 
-  private func operand(_ node: Node) throws(Fault) -> Operand? {
+  private func operand(_ node: Node, beside other: Node) throws(Fault) -> Operand? {
+    if case .column(let name) = other.form, let index = schema.index(of: name),
+      schema.columns[index].type == .uint64, node.form != .null
+    {
+      return node.keptNumber.map { .literal($0) }
+    }
     switch node.form {
     case .column(let name): return schema.index(of: name).map { .column($0) }
     case .null: return .literal(.null)

@@ -15,9 +15,13 @@ package final class Predicate {
     do throws(Fault) {
       let sandbox = try Sandbox(schema)
       let head = "SELECT \(Sandbox.rowNumberName) FROM \(Sandbox.tableName) WHERE ("
-      let statement = try sandbox.prepare(
+      var statement = try sandbox.prepare(
         "\(head)\(sql)\n)", work: WorkBound([expression]),
         around: (expression, at: head.utf8.count))
+      let form = UnsignedForm(expression, for: nil, in: schema)
+      if form.sql != sql {
+        statement = try sandbox.prepare("\(head)\(form.sql)\n)", work: WorkBound([expression]))
+      }
       try sandbox.run(statement, over: probe(schema, rowCount: 3), rows: 0..<3) { _ in }
       native = try NativePredicate(expression, schema: schema, sandbox: sandbox)
       self.sandbox = sandbox

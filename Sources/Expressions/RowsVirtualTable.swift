@@ -2,7 +2,7 @@ internal import GRDBSQLite
 internal import Tables
 
 /// Columns that SQLite may read in place, as a virtual table with one column per column of the
-/// schema and a hidden row number.
+/// schema, a hidden row number, and for each uint64 column a hidden one of what is kept of it.
 ///
 /// - SeeAlso: sqlite.org/vtab.html. The table is eponymous: it exists without being created, in the
 ///   main schema, and cannot be written.
@@ -11,8 +11,14 @@ final class RowsVirtualTable {
   var columns: [Column] = []
   /// Those of the columns that are lent.
   var rows = 0..<0
+  /// The uint64 column, if one was read where its value is above any INTEGER.
+  var columnTooLarge: String?
+  private let unsignedColumns: [Int]
 
-  init(_ schema: Schema) { self.schema = schema }
+  init(_ schema: Schema) {
+    self.schema = schema
+    unsignedColumns = schema.columns.indices.filter { schema.columns[$0].type == .uint64 }
+  }
 
   /// - Precondition: the rows outlive the connection.
   static func register(_ rows: RowsVirtualTable, in database: OpaquePointer, as name: String)
@@ -30,18 +36,31 @@ final class RowsVirtualTable {
         case .string: "TEXT"
         default: "INTEGER"
         }
-      return "\"\(column.name.replacing("\"", with: "\"\""))\" \(type)"
+      return "\(SQLText.name(column.name)) \(type)"
     }
-    return
-      "CREATE TABLE "
-      + "x(\((columns + ["\(Sandbox.rowNumberName) INTEGER HIDDEN"]).joined(separator: ", ")))"
+    let hidden =
+      ([Sandbox.rowNumberName] + unsignedColumns.map { Sandbox.keptName($0) }).map {
+        "\(SQLText.name($0)) INTEGER HIDDEN"
+      }
+    return "CREATE TABLE x(\((columns + hidden).joined(separator: ", ")))"
   }
 
   fileprivate func give(_ context: OpaquePointer?, column index: Int, row: Int) {
     if index == columns.count { return sqlite3_result_int64(context, Int64(row)) }
+    if index > columns.count {
+      let column = columns[unsignedColumns[index - columns.count - 1]]
+      return column.isNull[row]
+        ? sqlite3_result_null(context) : sqlite3_result_int64(context, column.integers[row])
+    }
     let column = columns[index]
     if column.isNull[row] { return sqlite3_result_null(context) }
     switch column.type {
+    case .uint64:
+      guard let integer = Int64(exactly: UInt64(kept: column.integers[row])) else {
+        columnTooLarge = schema.columns[index].name
+        return sqlite3_result_error(context, "integer overflow", -1)
+      }
+      sqlite3_result_int64(context, integer)
     case .double: sqlite3_result_double(context, column.doubles[row])
     case .decimal(_, let scale):
       sqlite3_result_double(context, decimalValue(column.integers[row], scale: scale))

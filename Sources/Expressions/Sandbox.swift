@@ -12,6 +12,9 @@ final class Sandbox {
   /// Names of our own that no expression may speak of.
   static let tableName = "tranche_rows"
   static let rowNumberName = "tranche_row_number"
+  static let keptPrefix = "tranche_row_kept "
+  /// The hidden column that holds what a uint64 column keeps.
+  static func keptName(_ index: Int) -> String { keptPrefix + String(index) }
 
   let schema: Schema
   private let database: OpaquePointer
@@ -101,7 +104,12 @@ final class Sandbox {
       }
       throw Fault(explain(message), at: isInside ? offset : nil)
     }
-    return Statement(statement, columnNames: authorizer.columnNames, work: work)
+    let columnNames = authorizer.columnNames.map { name in
+      name.hasPrefix(Self.keptPrefix)
+        ? Int(name.dropFirst(Self.keptPrefix.count)).map { schema.columns[$0].name.lowercased() }
+          ?? name : name
+    }
+    return Statement(statement, columnNames: Set(columnNames), work: work)
   }
 
   /// Whether what SQLite does not take is a column's name that is a keyword, or what follows one.
@@ -175,6 +183,7 @@ final class Sandbox {
     lent.rows = rows
     authorizer.reset(operationCount: statement.work.operationCount(forRows: rows.count))
     format.hasRefused = false
+    lent.columnTooLarge = nil
     defer {
       sqlite3_reset(statement.handle)
       lent.columns = []
@@ -189,7 +198,10 @@ final class Sandbox {
         throw Fault(
           format.hasRefused
             ? .valueTooLong(limit: valueByteLimit) : .workTooLong(limit: Self.workByteLimit))
-      default: throw Fault(.evaluation(String(cString: sqlite3_errmsg(database))))
+      default:
+        throw Fault(
+          lent.columnTooLarge.map { .tooLargeForSQL(column: $0) }
+            ?? .evaluation(String(cString: sqlite3_errmsg(database))))
       }
     }
   }

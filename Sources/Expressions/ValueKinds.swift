@@ -99,7 +99,7 @@ extension ColumnDefinition {
       case .double, .decimal: .real
       case .string: .text
       case .bytes: .blob
-      case .int32, .int64, .bool, .timestamp, .timestampMicroseconds, .date: .integer
+      case .int32, .int64, .uint64, .bool, .timestamp, .timestampMicroseconds, .date: .integer
       }
     return isNullable ? [kind, .null] : kind
   }

@@ -37,6 +37,8 @@ struct Conversion {
       }
     case .int64:
       convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseInteger(text) }
+    case .uint64:
+      convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseUnsigned(text) }
     case .bool: convertIntegers(index, chunk, &scanned, to: &column) { text, _ in parseBool(text) }
     case .decimal(let precision, let scale):
       let values = PowersOfTen.unscaledValues(precision: precision)

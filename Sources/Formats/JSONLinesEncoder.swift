@@ -36,7 +36,7 @@ package enum JSONLinesEncoder {
       bytes.append(UInt8(ascii: "\""))
       bytes.append(contentsOf: column.plainText(row).utf8)
       bytes.append(UInt8(ascii: "\""))
-    case .int32, .int64, .double, .bool, .decimal, .bytes:
+    case .int32, .int64, .uint64, .double, .bool, .decimal, .bytes:
       bytes.append(contentsOf: column.plainText(row).utf8)
     }
   }

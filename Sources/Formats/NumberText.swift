@@ -15,8 +15,20 @@ enum Parsed<Value> {
 /// `-12`, `+7`, `0012`, and what is exactly a whole number: `16.0`, `1.2e3`.
 @inline(__always) func parseInteger(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
   if let number = plainInteger(text) { return .value(number) }
-  return switch units(of: text, scale: 0) {
+  let units: Units<Int64> = units(of: text, scale: 0)
+  return switch units {
   case .exactly(let number): .value(number)
+  case .tooLarge: .outOfRange
+  case .about, .notANumber: .wrongType
+  }
+}
+
+/// As ``parseInteger(_:)``, for a uint64, as a column keeps it.
+@inline(__always) func parseUnsigned(_ text: UnsafeRawBufferPointer) -> Parsed<Int64> {
+  if let number = plainInteger(text), number >= 0 { return .value(Int64(keeping: UInt64(number))) }
+  let units: Units<UInt64> = units(of: text, scale: 0)
+  return switch units {
+  case .exactly(let number): .value(Int64(keeping: number))
   case .tooLarge: .outOfRange
   case .about, .notANumber: .wrongType
   }
@@ -44,7 +56,8 @@ enum Parsed<Value> {
 func parseDecimal(
   _ text: UnsafeRawBufferPointer, scale: Int, _ values: ClosedRange<Int64>
 ) -> Parsed<Int64> {
-  switch units(of: text, scale: scale) {
+  let units: Units<Int64> = units(of: text, scale: scale)
+  return switch units {
   case .exactly(let number): values.contains(number) ? .value(number) : .outOfRange
   case .about, .tooLarge: .outOfRange
   case .notANumber: .wrongType
@@ -58,7 +71,8 @@ func parseDecimal(
 /// 50,000 years beyond.
 func parseUnixTime(_ text: UnsafeRawBufferPointer, scale: Int) -> Parsed<Int64> {
   let plain = scale == 0 ? plainInteger(text) : nil
-  return switch plain.map(Units.exactly) ?? units(of: text, scale: scale) {
+  let units: Units<Int64> = plain.map(Units.exactly) ?? units(of: text, scale: scale)
+  return switch units {
   case .exactly(let number), .about(let number):
     TimestampText.instants.contains(number) ? .value(number) : .outOfRange
   case .tooLarge: .outOfRange
@@ -67,10 +81,10 @@ func parseUnixTime(_ text: UnsafeRawBufferPointer, scale: Int) -> Parsed<Int64> 
 }
 
 /// What a decimal number is in units of some power of ten.
-private enum Units {
-  case exactly(Int64)
+private enum Units<Number> {
+  case exactly(Number)
   /// Without the digits beyond one unit, of which some are not zeros.
-  case about(Int64)
+  case about(Number)
   case tooLarge
   case notANumber
 }
@@ -78,7 +92,9 @@ private enum Units {
 /// Reads a decimal number with optional sign, fraction and exponent, in units of 10^-`scale`.
 ///
 /// Its work is bounded by the text's length, whatever the exponent is.
-private func units(of text: UnsafeRawBufferPointer, scale: Int) -> Units {
+private func units<Number: FixedWidthInteger>(
+  of text: UnsafeRawBufferPointer, scale: Int
+) -> Units<Number> {
   let isNegative = !text.isEmpty && text[0] == UInt8(ascii: "-")
   let first = isNegative || (!text.isEmpty && text[0] == UInt8(ascii: "+")) ? 1 : 0
   var end = first
@@ -96,18 +112,17 @@ private func units(of text: UnsafeRawBufferPointer, scale: Int) -> Units {
   }
   // So many digits, from the first on, make whole units.
   let wholeCount = (point ?? end) - first + exponent + scale
-  // Built up as a negative number, which reaches one further.
-  var number: Int64 = 0
+  var magnitude: UInt64 = 0
   var isExact = true
-  func append(_ digit: Int64) -> Bool {
-    let (product, overflow) = number.multipliedReportingOverflow(by: 10)
-    let (difference, overflows) = product.subtractingReportingOverflow(digit)
-    number = difference
+  func append(_ digit: UInt64) -> Bool {
+    let (product, overflow) = magnitude.multipliedReportingOverflow(by: 10)
+    let (sum, overflows) = product.addingReportingOverflow(digit)
+    magnitude = sum
     return !overflow && !overflows
   }
   var place = 0
   for index in first..<end where index != point {
-    let digit = Int64(text[index] &- UInt8(ascii: "0"))
+    let digit = UInt64(text[index] &- UInt8(ascii: "0"))
     if place < wholeCount {
       guard append(digit) else { return .tooLarge }
     } else if digit != 0 {
@@ -116,13 +131,13 @@ private func units(of text: UnsafeRawBufferPointer, scale: Int) -> Units {
     }
     place += 1
   }
-  while number != 0, place < wholeCount {
+  while magnitude != 0, place < wholeCount {
     guard append(0) else { return .tooLarge }
     place += 1
   }
-  if !isNegative {
-    guard number != .min else { return .tooLarge }
-    number = -number
+  let number = Number(truncatingIfNeeded: isNegative ? 0 &- magnitude : magnitude)
+  guard number.magnitude == magnitude, (number < 0) == (isNegative && magnitude != 0) else {
+    return .tooLarge
   }
   return isExact ? .exactly(number) : .about(number)
 }

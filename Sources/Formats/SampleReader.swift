@@ -252,10 +252,14 @@ struct SampleReader {
   ) -> SampleShape.Field? {
     if 2 * writing.composites > writing.present { return nil }
     let (type, encoding) = chosen(index, field.column.name, writing, scanned)
+    let isQuotedInteger =
+      type == .string && writing.present > 0 && writing.quoted == writing.present
+      && writing.integers == writing.present
+    let quotedInteger =
+      isQuotedInteger
+      ? [.int64, .uint64].first { trial(index, $0, .text, scanned).refused == 0 } : nil
     return described(
-      field, trial(index, type, encoding, scanned), encoding,
-      isQuotedInteger: type == .string && writing.present > 0
-        && writing.quoted == writing.present && writing.integers == writing.present, scanned)
+      field, trial(index, type, encoding, scanned), encoding, quotedInteger: quotedInteger, scanned)
   }
 
   /// How the values of a field are written.
@@ -343,9 +347,9 @@ struct SampleReader {
     let numberCount = writing.integers + writing.fractions + writing.exponents
     if !writing.isText, writing.leadingZeros == 0, writing.isMost(numberCount) {
       if let encoding = unixEncoding(index, name, scanned) { types.append((.timestamp, encoding)) }
-      if writing.isMost(writing.integers) { types.append((.int64, .text)) }
+      if writing.isMost(writing.integers) { types += [(.int64, .text), (.uint64, .text)] }
       if let scale = scale(writing) { types.append((.decimal(precision: 18, scale: scale), .text)) }
-      // Digits beyond an integer's are an identifier.
+      // Digits beyond a uint64's are an identifier.
       if writing.fractions + writing.exponents > 0 { types.append((.double, .text)) }
     }
     if format == .json ? writing.bools > 0 : writing.integers == 0 { types.append((.bool, .text)) }
@@ -448,8 +452,8 @@ struct SampleReader {
   }
 
   private func described(
-    _ field: InputField, _ trial: Trial, _ encoding: TimestampEncoding, isQuotedInteger: Bool,
-    _ scanned: Scan
+    _ field: InputField, _ trial: Trial, _ encoding: TimestampEncoding,
+    quotedInteger: ColumnType?, _ scanned: Scan
   ) -> SampleShape.Field {
     let column = trial.column
     let distances =
@@ -459,7 +463,7 @@ struct SampleReader {
       name: field.column.name, path: field.path, type: column.type, timestampEncoding: encoding,
       valueCount: trial.taken,
       nullCount: trial.nulls, misfitCount: trial.refused,
-      distinctCount: distinctCount(trial), isQuotedInteger: isQuotedInteger,
+      distinctCount: distinctCount(trial), quotedInteger: quotedInteger,
       isPossibleEventTime: column.type == .timestamp && trial.taken > 0 && trial.nulls == 0
         && trial.refused == 0 && distances.allSatisfy { $0.map { $0 <= 86_400_000 } ?? true },
       typicalDelayMilliseconds: known.isEmpty ? nil : known[known.count / 2])

@@ -21,8 +21,8 @@ package struct SampleShape: Sendable, Equatable {
     package let misfitCount: Int
     /// Different values.
     package let distinctCount: Int
-    /// Whether all values are whole numbers that stand in quotes, and are read as texts.
-    package let isQuotedInteger: Bool
+    /// What would read all values of a string: whole numbers that stand in quotes. Else nil.
+    package let quotedInteger: ColumnType?
     /// Whether every record has it, and none is a day or more ahead of its message's own time.
     package let isPossibleEventTime: Bool
     /// The median distance from the messages' own times; nil where one of both is missing.

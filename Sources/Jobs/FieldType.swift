@@ -7,6 +7,7 @@ enum FieldType {
   static let all: [(spelling: String, meaning: String)] = [
     ("int32", "A whole number from -2147483648 to 2147483647."),
     ("int64", "A whole number from -9223372036854775808 to 9223372036854775807."),
+    ("uint64", "A whole number from 0 to 18446744073709551615."),
     ("double", "A 64-bit floating-point number. NaN and infinities are rejects."),
     ("bool", "`true` or `false`; in CSV also `1` or `0`."),
     ("string", "UTF-8 text without U+0000, compared by bytes."),
@@ -71,7 +72,7 @@ enum FieldType {
   /// `int64`, `decimal(9, 2)`; nil for anything else.
   static func columnType(_ text: String) -> ColumnType? {
     let name = text.filter { $0 != " " }
-    let plain: [ColumnType] = [.int32, .int64, .double, .bool, .string, .timestamp]
+    let plain: [ColumnType] = [.int32, .int64, .uint64, .double, .bool, .string, .timestamp]
     if let type = plain.first(where: { $0.description == name }) { return type }
     guard let (precision, scale) = decimal(name), JobKeys.decimalPrecisions.contains(precision),
       (0...precision).contains(scale)

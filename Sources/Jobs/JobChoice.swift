@@ -96,7 +96,7 @@ struct JobChoice: Equatable {
         return left == right ? $0.offset < $1.offset : isBefore(left, right)
       }.map(\.element)
     }
-    return of(.string, >) + of(.int64, <) + of(.bool, >)
+    return of(.string, >) + of(.int64, <) + of(.uint64, <) + of(.bool, >)
   }
 
   /// Those that can be added up: one that is called like an amount first, then the one with the

@@ -263,7 +263,9 @@ private struct Content {
     if field.misfitCount > 0 {
       parts.append("\(field.misfitCount) would be \(rejects(field.misfitCount))")
     }
-    if field.isQuotedInteger { parts.append("whole numbers in quotes, which int64 reads as well") }
+    if let type = field.quotedInteger {
+      parts.append("whole numbers in quotes, which \(type) reads as well")
+    }
     if case .decimal = field.type { parts.append("double if other digits may come") }
     return parts.joined(separator: "; ")
   }

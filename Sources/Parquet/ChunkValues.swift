@@ -80,19 +80,22 @@ enum ChunkValues {
 
   /// The least and the greatest value, PLAIN without lengths; nil where there is none, or the texts
   /// are too long to be of use.
-  func extremes() -> (min: [UInt8], max: [UInt8])? {
+  ///
+  /// - Parameter isUnsigned: Whether integers of 8 bytes are ordered without a sign.
+  func extremes(isUnsigned: Bool) -> (min: [UInt8], max: [UInt8])? {
     switch self {
     case .integers(let values, let byteCount):
       guard let first = values.first else { return nil }
-      var (least, greatest) = (first, first)
+      let sign: Int64 = isUnsigned ? .min : 0
+      var (least, greatest) = (first ^ sign, first ^ sign)
       for value in values {
-        least = Swift.min(least, value)
-        greatest = Swift.max(greatest, value)
+        least = Swift.min(least, value ^ sign)
+        greatest = Swift.max(greatest, value ^ sign)
       }
       func plain(_ value: Int64) -> [UInt8] {
         withUnsafeBytes(of: value.littleEndian) { Array($0.prefix(byteCount)) }
       }
-      return (plain(least), plain(greatest))
+      return (plain(least ^ sign), plain(greatest ^ sign))
     case .bits(let values):
       guard !values.isEmpty else { return nil }
       return ([values.contains(0) ? 0 : 1], [values.contains(1) ? 1 : 0])

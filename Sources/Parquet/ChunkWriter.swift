@@ -24,6 +24,14 @@ struct ChunkWriter {
     chunk.statistics.nullCount = Int64(nullCount)
     do {
       switch column.type.storage {
+      case .integers where column.type == .uint64:
+        try Self.withPresent(column.integers, column, rows, nullCount) {
+          kept throws(Compressor.Failure) in
+          let values = kept.map { Int64(bitPattern: UInt64(kept: $0)) }
+          try values.withUnsafeBufferPointer { values throws(Compressor.Failure) in
+            try write(.integers(values, byteCount: 8), column, rows, &compressor, &output)
+          }
+        }
       case .integers:
         try Self.withPresent(column.integers, column, rows, nullCount) {
           values throws(Compressor.Failure) in
@@ -81,7 +89,9 @@ struct ChunkWriter {
     _ values: ChunkValues, _ column: Column, _ rows: Range<Int>, _ compressor: inout Compressor,
     _ output: inout Output
   ) throws(Compressor.Failure) {
-    if let extremes = values.extremes() { (chunk.statistics.min, chunk.statistics.max) = extremes }
+    if let extremes = values.extremes(isUnsigned: definition.type == .uint64) {
+      (chunk.statistics.min, chunk.statistics.max) = extremes
+    }
     let choice = chooseEncoding(values)
     chunk.encodings = [.plain, .rle]
     switch choice {

@@ -16,7 +16,7 @@ enum PhysicalType: Int {
       switch type {
       case .bool: .boolean
       case .int32, .date: .int32
-      case .int64, .timestamp, .timestampMicroseconds: .int64
+      case .int64, .uint64, .timestamp, .timestampMicroseconds: .int64
       case .double: .double
       case .string, .bytes: .byteArray
       // LogicalTypes.md, DECIMAL: up to 9 digits fit into an INT32, up to 18 into an INT64.
@@ -157,6 +157,7 @@ private func writeSchemaElement(_ column: ColumnDefinition, to writer: inout Thr
     case .date: 6
     case .timestamp: 9
     case .timestampMicroseconds: 10
+    case .uint64: 14
     case .int32: 17
     case .int64: 18
     case .bool, .double, .bytes: nil
@@ -178,10 +179,10 @@ private func writeLogicalType(_ type: ColumnType, to writer: inout ThriftWriter)
       writer.field(2) { $0.field(unit, structure: { _ in }) }
     }
   }
-  func integer(bitWidth: Int8) {
+  func integer(bitWidth: Int8, isSigned: Bool = true) {
     writer.field(10) { writer in
       writer.field(1, byte: bitWidth)
-      writer.field(2, bool: true)
+      writer.field(2, bool: isSigned)
     }
   }
   switch type {
@@ -196,6 +197,7 @@ private func writeLogicalType(_ type: ColumnType, to writer: inout ThriftWriter)
   case .timestampMicroseconds: timestamp(unit: 2)
   case .int32: integer(bitWidth: 32)
   case .int64: integer(bitWidth: 64)
+  case .uint64: integer(bitWidth: 64, isSigned: false)
   case .bool, .double, .bytes: preconditionFailure("\(type) has no logical type")
   }
 }

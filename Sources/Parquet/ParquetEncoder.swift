@@ -169,7 +169,8 @@ package enum ParquetEncoder {
     case .int32, .date: return Int64(Int32.min)...Int64(Int32.max)
     case .bool: return 0...1
     case .decimal(let precision, _): return PowersOfTen.unscaledValues(precision: precision)
-    case .int64, .timestamp, .timestampMicroseconds, .double, .string, .bytes: return nil
+    case .int64, .uint64, .timestamp, .timestampMicroseconds, .double, .string, .bytes:
+      return nil
     }
   }
 }

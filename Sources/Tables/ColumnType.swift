@@ -2,6 +2,8 @@
 package enum ColumnType: Hashable, Sendable {
   case int32
   case int64
+  /// Kept less 2^63: ``Swift/Int64/init(keeping:)``.
+  case uint64
   case double
   /// 0 or 1.
   case bool
@@ -25,7 +27,8 @@ package enum ColumnType: Hashable, Sendable {
     switch self {
     case .double: .doubles
     case .string, .bytes: .text
-    case .int32, .int64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal: .integers
+    case .int32, .int64, .uint64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal:
+      .integers
     }
   }
 }
@@ -36,6 +39,7 @@ extension ColumnType: CustomStringConvertible {
     switch self {
     case .int32: "int32"
     case .int64: "int64"
+    case .uint64: "uint64"
     case .double: "double"
     case .bool: "bool"
     case .string: "string"

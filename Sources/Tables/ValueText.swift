@@ -8,6 +8,7 @@ extension Column {
   package func plainText(_ row: Int) -> String {
     switch type {
     case .int32, .int64: String(integers[row])
+    case .uint64: String(UInt64(kept: integers[row]))
     case .bool: integers[row] == 0 ? "false" : "true"
     case .double: doubles[row].isFinite ? doubles[row].description : "null"
     case .timestamp: TimestampText.format(milliseconds: integers[row])

@@ -1,13 +1,13 @@
 package import Tables
 
-/// `sum(f)`: NULL where no value has come. Sums of integers are int64, those of decimals have 18
-/// digits.
+/// `sum(f)`: NULL where no value has come. Sums of integers are int64, those of uint64 are uint64,
+/// and those of decimals have 18 digits.
 package struct Sum: OneColumnFunction {
   package static let name = "sum"
   package static let usages = ["sum(f)"]
-  package static let takes = "int32, int64, double, decimal"
+  package static let takes = "int32, int64, uint64, double, decimal"
   package static let gives =
-    "int64, double or decimal(18,s). A sum that does not fit is an error."
+    "int64, uint64, double or decimal(18,s). A sum that does not fit is an error."
 
   package let result: ResultType
 
@@ -16,11 +16,13 @@ package struct Sum: OneColumnFunction {
     let type: ColumnType
     switch argument.type {
     case .int32, .int64: type = .int64
+    case .uint64: type = .uint64
     case .double: type = .double
     case .decimal(_, let scale): type = .decimal(precision: 18, scale: scale)
     case .bool, .string, .timestamp, .timestampMicroseconds, .date, .bytes:
       throw MeasureFault(
-        "adds up a \(argument.type)", "Use a field of type int32, int64, double or decimal")
+        "adds up a \(argument.type)",
+        "Use a field of type int32, int64, uint64, double or decimal")
     }
     result = ResultType(type, isNullable: argument.isNullable)
   }
@@ -96,7 +98,11 @@ package struct Average: MeasureFunction {
         result.appendNull()
       } else {
         let total =
-          sum.type.storage == .doubles ? sum.doubles[row] : Double(sum.integers[row]) / unit
+          switch sum.type {
+          case .double: sum.doubles[row]
+          case .uint64: Double(UInt64(kept: sum.integers[row]))
+          default: Double(sum.integers[row]) / unit
+          }
         result.append(double: total / Double(count.integers[row]))
       }
     }
@@ -108,8 +114,28 @@ package struct Average: MeasureFunction {
 
 /// The sum of each group's values, of a type; NULL where there is none.
 func addedUp(_ values: Column, _ type: ColumnType, _ groups: RowGroups) throws(Misfit) -> Column {
-  type.storage == .doubles
-    ? try addedUpDoubles(values, groups) : try addedUpIntegers(values, type, groups)
+  switch type {
+  case .double: try addedUpDoubles(values, groups)
+  case .uint64: try addedUpUnsigned(values, groups)
+  default: try addedUpIntegers(values, type, groups)
+  }
+}
+
+private func addedUpUnsigned(_ values: Column, _ groups: RowGroups) throws(Misfit) -> Column {
+  var sums = [UInt64](repeating: 0, count: groups.count)
+  var isNull = [Bool](repeating: true, count: groups.count)
+  for row in groups.ofRow.indices {
+    let group = Int(groups.ofRow[row])
+    if group < 0 || values.isNull[row] { continue }
+    let (sum, overflow) = sums[group].addingReportingOverflow(UInt64(kept: values.integers[row]))
+    guard !overflow else { throw Misfit(row: row, .overflow) }
+    sums[group] = sum
+    isNull[group] = false
+  }
+  var result = Column(.uint64)
+  result.integers = zip(sums, isNull).map { $1 ? 0 : Int64(keeping: $0) }
+  result.isNull = isNull
+  return result
 }
 
 private func addedUpIntegers(
@@ -153,9 +179,13 @@ private func addedUpDoubles(_ values: Column, _ groups: RowGroups) throws(Misfit
 
 /// The sum of two values that are not null. SQLite turns an integer sum that overflows into a REAL;
 /// such a sum, a decimal of more than 18 digits or an infinite one becomes a text instead, which a
-/// STRICT table refuses.
+/// STRICT table refuses. Of two uint64, which are kept less 2^63, the lesser gets 2^63 back: it has
+/// to be one that is kept below 0.
 func sumSQL(_ held: String, _ added: String, _ type: ColumnType) -> String {
-  let sum = "\(held) + \(added)"
+  let sum =
+    type == .uint64
+    ? "max(\(held), \(added)) + (min(\(held), \(added)) + 9223372036854775807 + 1)"
+    : "\(held) + \(added)"
   let fits =
     switch type {
     case .double: "abs(\(sum)) <= 1.7976931348623157e308"

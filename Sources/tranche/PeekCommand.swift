@@ -167,7 +167,7 @@ struct PeekCommand: ParsableCommand {
     switch column.type {
     case .string, .bytes: return JSONText.quoted(column.text[row])
     case .timestamp, .timestampMicroseconds, .date: return JSONText.quoted(column.plainText(row))
-    case .int32, .int64, .double, .bool, .decimal: return column.plainText(row)
+    case .int32, .int64, .uint64, .double, .bool, .decimal: return column.plainText(row)
     }
   }
 

@@ -226,7 +226,7 @@ struct TablePrinter {
     return switch column.type {
     case .double: String(format: "%.4f", column.doubles[row])
     case .string, .bytes: ForeignText.escaped(column.text[row])
-    case .int32, .int64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal:
+    case .int32, .int64, .uint64, .bool, .timestamp, .timestampMicroseconds, .date, .decimal:
       column.plainText(row)
     }
   }

@@ -104,6 +104,12 @@ private struct Records {
         values.append(
           integer: isLarge
             ? Int64(400_000_000_000_000_000) : Int64.random(in: low...1_000, using: &random))
+      case .uint64:
+        let ends: [UInt64] = [0, 1, 1 << 62, 1 << 63 - 1, 1 << 63, .max / 2]
+        values.append(
+          integer: Int64(
+            keeping: isLarge
+              ? .max / 3 : (ends + Array(0..<100)).randomElement(using: &random) ?? 0))
       case .int64:
         values.append(
           integer: isLarge ? Int64.max / 3 : Int64.random(in: low...1_000, using: &random))
@@ -149,6 +155,12 @@ private func expected(_ function: String, _ rows: [Int], _ values: Column, hasAr
     if rows.isEmpty { return "NULL" }
     return function == "sum" ? "\(sum)" : "\(sum / Double(rows.count))"
   }
+  if values.type == .uint64 {
+    let sum = rows.reduce(Int128(0)) { $0 + Int128(UInt64(kept: values.integers[$1])) }
+    guard let sum = UInt64(exactly: sum) else { return nil }
+    if rows.isEmpty { return "NULL" }
+    return function == "sum" ? "\(sum)" : "\(Double(sum) / Double(rows.count))"
+  }
   let sum = rows.reduce(Int128(0)) { $0 + Int128(values.integers[$1]) }
   let limit: Int128 = unit == 1 ? 1 << 63 : 1_000_000_000_000_000_000
   guard sum < limit && sum > -limit else { return nil }
@@ -169,7 +181,8 @@ struct MeasureTests {
   /// Every function with every argument that it takes.
   static let measures: [(measure: Measure, argument: ColumnDefinition)] = {
     let types: [ColumnType] = [
-      .int32, .int64, .double, .bool, .string, .timestamp, .decimal(precision: 18, scale: 2),
+      .int32, .int64, .uint64, .double, .bool, .string, .timestamp,
+      .decimal(precision: 18, scale: 2),
     ]
     var measures: [(Measure, ColumnDefinition)] = []
     for function in Measure.functions + [BitCount.self] {
@@ -187,7 +200,7 @@ struct MeasureTests {
 
   @Test("take what they can add up, and say what they cannot")
   func arguments() throws {
-    #expect(Self.measures.count == 7 * 2 * 3 + 4 * 2 * 2 + 2 + 1)
+    #expect(Self.measures.count == 8 * 2 * 3 + 5 * 2 * 2 + 2 + 1)
     #expect(throws: MeasureFault("needs a field", "Write avg(FIELD)")) { try Average(nil) }
     #expect(throws: MeasureFault("needs a field", "Write min(FIELD)")) { try Minimum(nil) }
     #expect {
@@ -316,6 +329,46 @@ struct MeasureTests {
     } throws: {
       ($0 as? DatabaseError)?.message == "test_bits: the state is damaged"
     }
+  }
+
+  @Test("keep groups by uint64 apart, and in the order of the numbers, NULL first")
+  func unsignedKeys() throws {
+    let count = Measure("n", Count(), argument: nil)
+    let layout = StateLayout(
+      keys: [ColumnDefinition("key", .uint64, isNullable: true)], measures: [count])
+    let generation = Generation(1, layout)
+    var random = SeededRandom(seed: 64)
+    let ends: [UInt64] = [0, 1, 1 << 63 - 1, 1 << 63, 1 << 63 + 1, .max]
+    var expected: [UInt64?: Int64] = [:]
+    let table = try DatabaseQueue().write { database in
+      try generation.create(in: database)
+      for _ in 0..<20 {
+        var keys = Column(.uint64)
+        for _ in 0..<50 {
+          let key = Bool.random(using: &random) ? ends.randomElement(using: &random) : random.next()
+          let isNull = Int.random(in: 0..<9, using: &random) == 0
+          if let key, !isNull {
+            keys.append(integer: Int64(keeping: key))
+          } else {
+            keys.appendNull()
+          }
+          expected[isNull ? nil : key, default: 0] += 1
+        }
+        var grouping = Grouping(keyColumns: [keys], panes: .same(0))
+        grouping.assign([Bool](repeating: true, count: keys.count))
+        var delta = Delta()
+        delta.keys = [keys.selecting(grouping.firstRows)]
+        delta.groupPanes = grouping.firstRows.map { _ in Pane(0) }
+        try count.function.accumulate(nil, grouping.groups, into: &delta.state)
+        try generation.merge(delta, in: database)
+      }
+      return try generation.table(
+        of: [Pane(0)], Schema(layout.keys + [count.result]), in: database)
+    }
+    let numbers = expected.keys.compactMap { $0 }.sorted()
+    #expect(table[0].isNull == [true] + numbers.map { _ in false })
+    #expect((1..<table.rowCount).map { table[0].plainText($0) } == numbers.map { "\($0)" })
+    #expect(table[1].integers == [expected[nil] ?? 0] + numbers.map { expected[$0] ?? 0 })
   }
 
   @Test("a window of several panes is their groups put together, sorted by key")

@@ -40,9 +40,11 @@ struct SampleShapeTests {
       (["\"2026-11-23 10:00:00.5\"", "\"2026-11-23\""], "timestamp"),
       // Digits in quotes were put there on purpose; beside numbers they were not.
       (["\"12\"", "\"7\""], "string"), (["\"12\"", "7"], "int64"),
-      // Beyond 64 bits.
+      // What one kind of 64-bit integer takes, and what none does.
       (["9223372036854775807", "-9223372036854775808"], "int64"),
-      (["9223372036854775808"], "string"), (["1", "\"x\""], "string"),
+      (["0", "9223372036854775808", "18446744073709551615"], "uint64"),
+      (["18446744073709551616"], "string"), (["9223372036854775808", "-1"], "string"),
+      (["1", "\"x\""], "string"),
       // A time by its size, near to the message's own or not.
       (["1795428000123", "1600000000000"], "timestamp(unix_milliseconds)"),
       (["1795428000123456"], "timestamp(unix_microseconds)"),
@@ -71,12 +73,25 @@ struct SampleShapeTests {
       (["\"2026-11-23 10:00:00\""], "timestamp"), (["\"17\"", "\"18\""], "string"),
       // Identifiers, which a number would spoil.
       (["007", "12"], "string"), (["+491234567", "12"], "string"),
-      (["12345678901234567890"], "string"), (["nan", "1.5"], "string"),
+      (["12345678901234567890"], "uint64"), (["123456789012345678901"], "string"),
+      (["nan", "1.5"], "string"),
     ] as [([String], String)])
   func csvTypes(values: [String], type: String) throws {
     let shape = try SampleShape(of: sample(values.map { "\($0),x\n" }))
     #expect(shape.format == .csv && shape.fields.map(spelling) == [type, "string"])
     #expect(shape.fields.map(\.name) == ["field_1", "field_2"] && !shape.hasNames)
+  }
+
+  @Test("says which integers whole numbers in quotes could be read as")
+  func quotedIntegers() throws {
+    for (values, type) in [
+      (["1", "-2"], ColumnType.int64), (["1", "18446744073709551615"], .uint64),
+      (["1", "18446744073709551616"], nil), (["1", "x"], nil),
+    ] as [([String], ColumnType?)] {
+      let shape = try SampleShape(of: sample(values.map { "{\"x\":\"\($0)\"}" }))
+      #expect(shape.fields.map(spelling) == ["string"])
+      #expect(shape.fields.map(\.quotedInteger) == [type])
+    }
   }
 
   @Test("takes quotes around every CSV field for no sign of a text")

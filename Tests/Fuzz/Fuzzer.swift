@@ -34,6 +34,7 @@ struct Fuzzer {
     }
     let types: [ColumnType] = [
       .int32, .int64, .double, .bool, .string, .timestamp, .decimal(precision: 9, scale: 2),
+      .uint64,
     ]
     let fields = types.enumerated().flatMap { index, type in
       [

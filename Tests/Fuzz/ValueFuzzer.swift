@@ -9,7 +9,8 @@ import TestSupport
 /// library's numbers, the C library's calendar, decimals by cutting the text.
 struct ValueFuzzer {
   private enum Kind: CaseIterable {
-    case int32, int64, double, decimal, bool, unixSeconds, unixMilliseconds, unixMicroseconds
+    case int32, int64, uint64, double, decimal, bool, unixSeconds, unixMilliseconds,
+      unixMicroseconds
   }
   private var decoders: [Kind: RecordDecoder] = [:]
   private static let (precision, scale) = (9, 3)
@@ -20,6 +21,7 @@ struct ValueFuzzer {
         switch kind {
         case .int32: .int32
         case .int64: .int64
+        case .uint64: .uint64
         case .double: .double
         case .decimal: .decimal(precision: Self.precision, scale: Self.scale)
         case .bool: .bool
@@ -42,6 +44,7 @@ struct ValueFuzzer {
   /// whether it was too large for the type is.
   private enum Reading: Equatable {
     case integer(Int64)
+    case unsigned(UInt64)
     case double(UInt64)
     case outOfRange, wrongType
   }
@@ -57,7 +60,8 @@ struct ValueFuzzer {
     "-0.0005", "000000000000000000000000001", "0.000000000000000000000000001",
     "17976931348623157e292", "16.0", "1.79E9", "1795600000000123", "9223372036854775807.0",
     "92233720368547758.08e2", " 7", "1.5\t", "1e999999999", "0e999999999999999999999",
-    "1e-99999999999999999999")
+    "1e-99999999999999999999", "18446744073709551615", "18446744073709551616", "-1", "-0.0",
+    "18446744073709551615.0", "1.8446744073709551615e19", "-9223372036854775808.5")
 
   mutating func number(_ random: inout SeededRandom) -> String? {
     var bytes: [UInt8]
@@ -88,6 +92,7 @@ struct ValueFuzzer {
       decoders[kind] = decoder
       let ours: Reading =
         switch batch.rejects.first?.reason {
+        case nil where kind == .uint64: .unsigned(UInt64(kept: batch.columns[0].integers[0]))
         case nil:
           kind == .double
             ? .double(batch.columns[0].doubles[0].bitPattern)
@@ -116,6 +121,7 @@ struct ValueFuzzer {
         return .outOfRange
       }
       return reading
+    case .uint64: return decimal(text, scale: 0, extraDigits: .wrongType, isUnsigned: true)
     case .bool:
       let values: [String: Int64] = ["0": 0, "1": 1, "true": 1, "false": 0]
       return values[text].map { .integer($0) } ?? .wrongType
@@ -172,7 +178,9 @@ struct ValueFuzzer {
   /// By cutting the text at its point, moved by the exponent and the scale.
   ///
   /// - Parameter extraDigits: What digits behind the point come to; nil where they are dropped.
-  private static func decimal(_ text: String, scale: Int, extraDigits: Reading?) -> Reading {
+  private static func decimal(
+    _ text: String, scale: Int, extraDigits: Reading?, isUnsigned: Bool = false
+  ) -> Reading {
     let halves = text.split(
       omittingEmptySubsequences: false, whereSeparator: { $0 == "e" || $0 == "E" })
     guard halves.count <= 2, isDecimal(String(halves[0])),
@@ -195,10 +203,13 @@ struct ValueFuzzer {
     let point = parts[0].count + shift + (shift < 0 ? zeros.count : 0)
     let padded = shift < 0 ? zeros + digits : digits + zeros
     let (whole, extra) = (padded.prefix(point).drop { $0 == "0" }, padded.dropFirst(point))
-    guard let number = Int64((text.hasPrefix("-") ? "-" : "") + (whole.isEmpty ? "0" : whole))
-    else { return .outOfRange }
+    let digitsOfWhole = (text.hasPrefix("-") ? "-" : "") + (whole.isEmpty ? "0" : whole)
+    let number: Reading? =
+      isUnsigned
+      ? UInt64(digitsOfWhole).map { .unsigned($0) } : Int64(digitsOfWhole).map { .integer($0) }
+    guard let number else { return .outOfRange }
     let isExact = extra.allSatisfy { $0 == "0" }
-    return isExact ? .integer(number) : extraDigits ?? .integer(number)
+    return isExact ? number : extraDigits ?? number
   }
 
   // MARK: - Instants

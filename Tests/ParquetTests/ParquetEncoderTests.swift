@@ -18,13 +18,16 @@ struct ParquetEncoderTests {
       createdBy: "tranche version test")
   }
 
-  /// What the readers must find, in JSON: integers as they are kept, doubles by their bits.
+  /// What the readers must find, in JSON: integers as they are kept, but for the numbers of a
+  /// uint64; doubles by their bits.
   private func expectation(_ table: Table, rowGroupRowCount: Int) throws -> Data {
     let columns = zip(table.schema.columns, table.columns).map {
       definition, column -> [String: Any] in
       let values = (0..<column.count).map { row -> Any in
         if column.isNull[row] { return NSNull() }
         switch column.type.storage {
+        case .integers where column.type == .uint64:
+          return NSNumber(value: UInt64(kept: column.integers[row]))
         case .integers: return NSNumber(value: column.integers[row])
         case .doubles: return String(column.doubles[row].bitPattern)
         case .text: return column.text[row]

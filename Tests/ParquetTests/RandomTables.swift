@@ -11,7 +11,7 @@ struct RandomTables {
     .bool, .int32, .int64, .double, .string, .timestamp, .timestampMicroseconds, .date,
     .decimal(precision: 5, scale: 2),
     .decimal(precision: 9, scale: 0), .decimal(precision: 18, scale: 6),
-    .decimal(precision: 18, scale: 18),
+    .decimal(precision: 18, scale: 18), .uint64,
   ]
 
   mutating func next(maxRowCount: Int) -> Table {
@@ -81,7 +81,7 @@ struct RandomTables {
     switch type {
     case .bool: return integer(0...1)
     case .int32: return integer(Int64(Int32.min)...Int64(Int32.max))
-    case .int64: return integer(Int64.min...Int64.max)
+    case .int64, .uint64: return integer(Int64.min...Int64.max)
     // ClickHouse's dates and times reach from 1900 to 2299, pyarrow's nanoseconds to 2262.
     case .timestamp: return integer(-2_208_988_800_000...9_214_646_400_000)
     case .timestampMicroseconds: return integer(-2_208_988_800_000_000...9_214_646_400_000_000)

@@ -33,6 +33,7 @@ def arrow_type(name):
     return {
         "int32": pa.int32(),
         "int64": pa.int64(),
+        "uint64": pa.uint64(),
         "double": pa.float64(),
         "bool": pa.bool_(),
         "string": pa.string(),
@@ -154,6 +155,8 @@ def check_footer(path, columns, expected):
             low, high = statistics.min_raw, statistics.max_raw
             if kind == "string":
                 low, high = (v.encode() if isinstance(v, str) else v for v in (low, high))
+            if kind == "uint64":
+                low, high = (v % 2**64 for v in (low, high))
             if (low, high) != (min(present), max(present)):
                 fail(
                     path,
@@ -171,6 +174,7 @@ def check_types(path, columns):
         return {
             "int32": "INTEGER",
             "int64": "BIGINT",
+            "uint64": "UBIGINT",
             "double": "DOUBLE",
             "bool": "BOOLEAN",
             "string": "VARCHAR",
@@ -184,6 +188,7 @@ def check_types(path, columns):
         plain = {
             "int32": "Int32",
             "int64": "Int64",
+            "uint64": "UInt64",
             "double": "Float64",
             "bool": "Bool",
             "string": "String",
@@ -200,6 +205,7 @@ def check_types(path, columns):
         return {
             "int32": polars.Int32,
             "int64": polars.Int64,
+            "uint64": polars.UInt64,
             "double": polars.Float64,
             "bool": polars.Boolean,
             "string": polars.String,
@@ -238,6 +244,7 @@ def check_filters(path, columns):
         if kind not in (
             "int32",
             "int64",
+            "uint64",
             "string",
             "double",
             "date",
@@ -315,8 +322,9 @@ def check_filters(path, columns):
                 "polars",
                 f"{column['name']} == or < {value!r}: {found}, {below} for {equal}, {less}",
             )
+        scalar = pa.scalar(value, pa.uint64()) if kind == "uint64" else value
         found, below = (
-            pq.read_table(path, filters=[(column["name"], sign, value)]).num_rows
+            pq.read_table(path, filters=[(column["name"], sign, scalar)]).num_rows
             for sign in ("=", "<")
         )
         if (found, below) != (equal, less):

@@ -30,6 +30,7 @@ spark.sparkContext.setLogLevel("ERROR")
 types = {
     "int32": "int",
     "int64": "bigint",
+    "uint64": "decimal(20,0)",
     "double": "double",
     "bool": "boolean",
     "string": "string",

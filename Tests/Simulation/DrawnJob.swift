@@ -4,7 +4,7 @@ import TestSupport
 /// A value of a field, a key or a measure: integers also stand for booleans, milliseconds and a
 /// decimal's units.
 enum Value: Hashable, Sendable {
-  case null, integer(Int64), double(Double)
+  case null, integer(Int64), unsigned(UInt64), double(Double)
   /// UTF-8, because Swift's `String` takes canonically equal texts for one.
   case text([UInt8])
 
@@ -14,7 +14,7 @@ enum Value: Hashable, Sendable {
 }
 
 enum ValueType: Hashable, Sendable {
-  case int32, int64, bool, double, string, timestamp
+  case int32, int64, uint64, bool, double, string, timestamp
   case decimal(precision: Int, scale: Int)
 }
 
@@ -134,7 +134,7 @@ struct DrawnJob: Sendable {
     if chance(35, &random) { return }
     let others: [(String, ValueType)] = [
       ("s", .string), ("b", .bool), ("x", .double), ("d", .decimal(precision: 9, scale: 2)),
-      ("t", .timestamp),
+      ("t", .timestamp), ("u", .uint64),
     ]
     for (name, type) in others where chance(60, &random) {
       fields.append(Definition(name: name, type: type, isNullable: chance(50, &random)))
@@ -286,6 +286,7 @@ struct DrawnJob: Sendable {
       switch field.type {
       case .int32: "int32"
       case .int64: "int64"
+      case .uint64: "uint64"
       case .bool: "bool"
       case .double: "double"
       case .string: "string"

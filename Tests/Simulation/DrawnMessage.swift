@@ -73,6 +73,8 @@ struct DrawnMessage: Sendable {
     switch field.type {
     case .int32 where field.name == "k": .integer(Int64.random(in: 0...3, using: &random))
     case .int32, .int64: .integer(Int64.random(in: -2...9, using: &random))
+    case .uint64:
+      .unsigned([0, 1, 1 << 63 - 1, 1 << 63, .max].randomElement(using: &random) ?? 0)
     case .bool: .integer(Int64.random(in: 0...1, using: &random))
     // Quarters: their sums are exact in any order.
     case .double: .double(Double(Int64.random(in: -12...12, using: &random)) / 4)
@@ -152,6 +154,7 @@ struct DrawnMessage: Sendable {
       case .milliseconds: return "\(milliseconds)"
       }
     case (.integer(let number), _): return "\(number)"
+    case (.unsigned(let number), _): return "\(number)"
     case (.null, _), (.text, _): preconditionFailure("\(value) has no plain text")
     }
   }

@@ -315,6 +315,7 @@ struct Expectation {
       case (.null, _): return true
       case (_, .null): return false
       case (.integer(let one), .integer(let other)): return one < other
+      case (.unsigned(let one), .unsigned(let other)): return one < other
       case (.double(let one), .double(let other)): return one < other
       case (.text(let one), .text(let other)): return one.lexicographicallyPrecedes(other)
       default: preconditionFailure("\(one) beside \(other) in one column")

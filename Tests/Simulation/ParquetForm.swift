@@ -16,6 +16,7 @@ extension Expectation.Object {
         switch value {
         case .null: columns[index].appendNull()
         case .integer(let integer): columns[index].append(integer: integer)
+        case .unsigned(let number): columns[index].append(integer: Int64(keeping: number))
         case .double(let double): columns[index].append(double: double)
         case .text(let text): text.withUnsafeBytes { columns[index].append(utf8: $0) }
         }
@@ -36,6 +37,7 @@ extension Expectation.Object {
     switch type {
     case .int32: .int32
     case .int64: .int64
+    case .uint64: .uint64
     case .bool: .bool
     case .double: .double
     case .string: .string

@@ -95,6 +95,7 @@ struct ResultTable {
     case (.integer(let units), .decimal(_, let scale)): Texts.decimal(units, scale: scale)
     case (.integer(let milliseconds), .timestamp): Texts.time(milliseconds)
     case (.integer(let number), _): "\(number)"
+    case (.unsigned(let number), _): "\(number)"
     case (.null, _), (.text, _): preconditionFailure("\(value) has no plain text")
     }
   }
