@@ -20,6 +20,8 @@ package struct BatchCommit {
   package var byteCount: Int64
   /// What each step took until now, for the history.
   package var steps: [BatchStep]
+  /// Messages without a value that were passed over.
+  package var tombstoneCount: Int64
   /// For window jobs.
   package var delta: Delta?
   /// For batch windows and row jobs: the object rendered from this batch.
@@ -44,6 +46,7 @@ package struct BatchCommit {
     acceptedCount = 0
     byteCount = 0
     steps = []
+    tombstoneCount = 0
     fingerprints = Array(repeating: nil, count: plan.ranges.count)
     rejects = []
     marks = []

@@ -26,6 +26,8 @@ package struct CommittedBatch: Sendable, Equatable {
   package let countedCount: Int64
   package let rejectedCount: Int64
   package let acceptedCount: Int64
+  /// Messages without a value that were passed over.
+  package let tombstoneCount: Int64
   /// Of its messages; nil where an older release read them.
   package let byteCount: Int64?
   /// Until its commit began; empty where an older release took it.
@@ -40,6 +42,7 @@ package struct BatchTotals: Sendable, Equatable {
   package var countedCount: Int64 = 0
   package var rejectedCount: Int64 = 0
   package var acceptedCount: Int64 = 0
+  package var tombstoneCount: Int64 = 0
 }
 
 /// The history: a row of each batch for a while, and the sums for ever.
@@ -64,25 +67,27 @@ extension Checkpoint {
     try database.cachedStatement(
       sql: """
         INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges,
-          accepted, backfill, bytes, steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          accepted, backfill, bytes, steps, tombstones)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """
     ).execute(arguments: [
       batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount,
       batch.recordCount, batch.countedCount,
       batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
       batch.plan.backfill, batch.byteCount, Self.text(batch.steps),
+      batch.tombstoneCount,
     ])
     let sums = try BoundStatement(
       database,
       sql: """
         UPDATE batch_totals SET batches = batches + 1, offsets = offsets + ?1,
           records = records + ?2, counted = counted + ?3, rejected = rejected + ?4,
-          accepted = accepted + ?5
+          accepted = accepted + ?5, tombstones = tombstones + ?6
         WHERE of = 'all'
         """)
     let added = [
       batch.plan.offsetCount, batch.recordCount, batch.countedCount, batch.rejectedCount,
-      batch.acceptedCount,
+      batch.acceptedCount, batch.tombstoneCount,
     ]
     for (index, count) in added.enumerated() { try sums.bind(count, at: Int32(index + 1)) }
     try sums.execute()
@@ -128,19 +133,20 @@ extension Checkpoint {
         LIMIT \(Self.prunedAtOnce))
       """
     let sums = try database.checkedRow(
-      of: "batches", "SELECT \(Self.batchSums) \(rows)", arguments: [last], identifiedBy: 0,
+      of: "batches", "SELECT \(Self.batchSums), coalesce(sum(tombstones), 0) \(rows)",
+      arguments: [last], identifiedBy: 0,
       Self.totals)
     guard let sums else { return }
     try database.execute(
       sql: """
         UPDATE batch_totals SET batches = batches + ?, offsets = offsets + ?,
           records = records + ?, counted = counted + ?, rejected = rejected + ?,
-          accepted = accepted + ?
+          accepted = accepted + ?, tombstones = tombstones + ?
         WHERE of = 'pruned'
         """,
       arguments: [
         sums.batchCount, sums.offsetCount, sums.recordCount, sums.countedCount,
-        sums.rejectedCount, sums.acceptedCount,
+        sums.rejectedCount, sums.acceptedCount, sums.tombstoneCount,
       ])
     try database.execute(sql: "DELETE \(rows)", arguments: [last])
   }
@@ -149,10 +155,15 @@ extension Checkpoint {
     guard try keepsTotals(database) else {
       return which == .pruned ? BatchTotals() : try totalsBefore10(in: database)
     }
+    let hasTombstones = try database.columns(in: "batch_totals").contains {
+      $0.name == "tombstones"
+    }
     let totals = try database.checkedRow(
       of: "batch_totals",
       """
-      SELECT batches, offsets, records, counted, rejected, accepted FROM batch_totals WHERE of = ?
+      SELECT batches, offsets, records, counted, rejected, accepted,
+        \(hasTombstones ? "tombstones" : "0")
+      FROM batch_totals WHERE of = ?
       """,
       arguments: [which.rawValue], identifiedBy: 0, Self.totals)
     guard let totals else {
@@ -165,7 +176,7 @@ extension Checkpoint {
     BatchTotals(
       batchCount: try row.count(0), offsetCount: try row.count(1), recordCount: try row.count(2),
       countedCount: try row.count(3), rejectedCount: try row.count(4),
-      acceptedCount: try row.count(5))
+      acceptedCount: try row.count(5), tombstoneCount: try row.count(6))
   }
 
   /// Of a file without sums. SQLite would add up whatever is there, and its sum may be of another
@@ -183,7 +194,7 @@ extension Checkpoint {
         of: "batches",
         """
         SELECT count(*), coalesce(sum(offsets), 0), coalesce(sum(records), 0),
-          coalesce(sum(counted), 0), coalesce(sum(rejected), 0), 0
+          coalesce(sum(counted), 0), coalesce(sum(rejected), 0), 0, 0
         FROM batches
         """, identifiedBy: 0, totals) ?? BatchTotals()
     } catch let error as DatabaseError where error.resultCode == .SQLITE_ERROR {
@@ -253,7 +264,7 @@ extension CheckpointReader {
   ) throws(CheckpointError) -> [CommittedBatch] {
     try read { database in
       let known = Set(try database.columns(in: "batches").map(\.name))
-      let newer = ["accepted", "backfill", "bytes", "steps"].map {
+      let newer = ["accepted", "backfill", "bytes", "steps", "tombstones"].map {
         known.contains($0) ? $0 : "NULL AS \($0)"
       }
       return try database.checkedRows(
@@ -274,6 +285,7 @@ extension CheckpointReader {
           offsetCount: try row.count(2), recordCount: try row.count(3),
           countedCount: try row.count(4), rejectedCount: try row.count(5),
           acceptedCount: row.isNull(7) ? 0 : try row.count(7),
+          tombstoneCount: row.isNull(11) ? 0 : try row.count(11),
           byteCount: row.isNull(9) ? nil : try row.count(9), steps: steps)
       }
     }

@@ -39,6 +39,9 @@ extension Checkpoint {
     migrator.registerMigration("10") { database in
       try database.execute(sql: schemaVersion10)
     }
+    migrator.registerMigration("11") { database in
+      try database.execute(sql: schemaVersion11)
+    }
     return migrator
   }
 
@@ -456,7 +459,13 @@ extension Checkpoint {
       WHERE (\(Checkpoint.isSoundOutput)) IS NOT TRUE;
     """
 
-  /// As the columns of `batch_totals`.
+  private static let schemaVersion11 = """
+    ALTER TABLE batches ADD COLUMN tombstones INTEGER NOT NULL DEFAULT 0
+      /* Messages without a value that source.tombstones: skip passed over. */;
+    ALTER TABLE batch_totals ADD COLUMN tombstones INTEGER NOT NULL DEFAULT 0;
+    """
+
+  /// As the columns of `batch_totals` in schema 10.
   static let batchSums = """
     count(*), coalesce(sum(offsets), 0), coalesce(sum(records), 0), coalesce(sum(counted), 0),
     coalesce(sum(rejected), 0), coalesce(sum(accepted), 0)

@@ -34,6 +34,8 @@ package struct CheckpointStatus: Sendable {
   package let windowCount: Int64
   package let recordCount: Int64
   package let rejectedCount: Int64
+  /// Messages without a value that were passed over.
+  package let tombstoneCount: Int64
   /// By `Reject.Reason`, and `unknown` for those that an older release has dropped.
   package let rejectCounts: [String: Int64]
   package let dirtyOutputs: [String]
@@ -52,6 +54,8 @@ package struct CheckpointFigures: Sendable {
   /// As `CheckpointReader.waitingSince()`.
   package let waitingSince: Int64
   package let recordCount: Int64
+  /// Messages without a value that were passed over.
+  package let tombstoneCount: Int64
   /// As ``CheckpointStatus/rejectCounts``.
   package let rejectCounts: [String: Int64]
   package let dirtyCount: Int
@@ -63,12 +67,14 @@ package struct CheckpointFigures: Sendable {
 
   package init(
     lastCommit: CheckpointStatus.Commit?, waitingSince: Int64, recordCount: Int64,
-    rejectCounts: [String: Int64], dirtyCount: Int, incidents: [Incident.Kind],
+    tombstoneCount: Int64, rejectCounts: [String: Int64], dirtyCount: Int,
+    incidents: [Incident.Kind],
     backfillLeft: Int64, newestTimestamps: [PartitionID: Int64?]
   ) {
     self.lastCommit = lastCommit
     self.waitingSince = waitingSince
     self.recordCount = recordCount
+    self.tombstoneCount = tombstoneCount
     self.rejectCounts = rejectCounts
     self.dirtyCount = dirtyCount
     self.incidents = incidents
@@ -86,10 +92,11 @@ extension CheckpointReader {
       let backfills = try Checkpoint.openBackfills(in: database, &partitions)
       let dirtyCount = try Int.fetchOne(
         database, sql: "SELECT count(*) FROM outputs WHERE revision > published_revision")
+      let totals = try Checkpoint.totals(of: .all, in: database)
       return CheckpointFigures(
         lastCommit: try lastCommit(in: database),
         waitingSince: try Checkpoint.waitingSince(in: database),
-        recordCount: try Checkpoint.totals(of: .all, in: database).recordCount,
+        recordCount: totals.recordCount, tombstoneCount: totals.tombstoneCount,
         rejectCounts: try rejectCounts(in: database),
         dirtyCount: dirtyCount ?? 0,
         incidents: try Checkpoint.openIncidents(in: database, partitions).map(\.kind),
@@ -136,6 +143,7 @@ extension CheckpointReader {
         backfills: backfills,
         windowCount: try windowCount(in: database),
         recordCount: totals.recordCount, rejectedCount: totals.rejectedCount,
+        tombstoneCount: totals.tombstoneCount,
         rejectCounts: try rejectCounts(in: database),
         dirtyOutputs: try objectKeys(where: "revision > published_revision", in: database),
         unsettledOutputs: try objectKeys(where: "checks_left > 0", in: database),

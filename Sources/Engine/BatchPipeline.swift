@@ -21,6 +21,7 @@ final class BatchPipeline {
     var acceptedCount: Int64 = 0
     /// Of the messages.
     var byteCount: Int64 = 0
+    var tombstoneCount: Int64 = 0
     /// For window jobs.
     var delta: Delta?
     /// For batch windows and row jobs.
@@ -189,6 +190,7 @@ final class BatchPipeline {
     outcome.acceptedCount = try judgeRejects(plan, recordCount: outcome.recordCount)
     outcome.rejects = batch.rejects
     outcome.byteCount = parts.byteCount
+    outcome.tombstoneCount = batch.tombstoneCount
     outcome.fingerprints = parts.fingerprints
     return outcome
   }
@@ -467,7 +469,8 @@ extension RecordDecoder {
   init(_ job: Job) {
     self.init(
       format: job.format, fields: job.fields, nullTexts: job.nullTexts,
-      messageFields: job.messageFieldsRead, requiredTimeColumn: job.window.timeColumn,
+      tombstones: job.tombstones, messageFields: job.messageFieldsRead,
+      requiredTimeColumn: job.window.timeColumn,
       futureLimitMilliseconds: job.limits.futureMilliseconds,
       recordByteLimit: Int(job.limits.recordBytes), messageByteLimit: Int(job.limits.batchBytes),
       keyByteLimit: Int(job.limits.keyBytes))

@@ -25,6 +25,8 @@ package struct PeekedRecords {
   package let table: Table
   /// The newest first.
   package let records: [Record]
+  /// Messages without a value that `source.tombstones: skip` passes over.
+  package let tombstoneCount: Int64
 
   /// As a job would: also what `where`, the window and, in a row job, `select` refuse.
   ///
@@ -84,6 +86,7 @@ package struct PeekedRecords {
     for reject in batch.rejects + refused {
       contents[Place(reject.partitionIndex, reject.offset, reject.record)] = .reject(reject)
     }
+    tombstoneCount = batch.tombstoneCount
     table = Table(
       Schema(Array(batch.schema.columns.prefix(fieldCount))),
       columns: Array(batch.columns.prefix(fieldCount)))

@@ -481,6 +481,7 @@ package final class Run {
     commit.steps = stopwatch.times.microseconds(since: timesBefore).map {
       BatchStep(name: $0.step.rawValue, microseconds: $0.microseconds)
     }
+    commit.tombstoneCount = batch.tombstoneCount
     commit.delta = batch.delta
     commit.result = batch.result.map { (ObjectKeys.window(Window(plan.batch), of: job), $0) }
     // Under the policy fail only those come here that a person has accepted.
@@ -501,12 +502,14 @@ package final class Run {
     summary.recordCount += batch.recordCount
     summary.countedCount += batch.countedCount
     summary.rejectedCount += Int64(batch.rejects.count)
+    summary.tombstoneCount += batch.tombstoneCount
     logger.debug(
       "batch committed",
       metadata: [
         "batch": .stringConvertible(plan.batch), "offsets": .stringConvertible(plan.offsetCount),
         "records": .stringConvertible(batch.recordCount),
         "rejected": .stringConvertible(batch.rejects.count),
+        "tombstones": .stringConvertible(batch.tombstoneCount),
       ])
     options.onProgress?(
       RunProgress(

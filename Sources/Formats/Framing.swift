@@ -6,11 +6,13 @@ internal import Tables
 /// A message holds one or more records, each ended by a newline or by the message's end; `\r\n`
 /// will do. The value source says where a record ends, as a quoted CSV field or a JSON object may
 /// hold line ends. Of a JSON array each element is a record. A message without any record, an empty
-/// one and one without a value are faults of one record; an empty array is none.
+/// one and one without a value are faults of one record; an empty array is none. Tombstones, the
+/// messages without a value, may be passed over.
 struct Framing {
   /// A longer record is a fault, and so is a longer message, without a look at its records.
   let recordByteLimit: Int
   let messageByteLimit: Int
+  let tombstones: TombstonePolicy
 
   /// Appends the records of a message, with the fields that the value source finds in them.
   ///
@@ -19,7 +21,11 @@ struct Framing {
     _ message: Message, _ index: Int, _ source: ValueSource, into scanned: inout ScannedRecords
   ) {
     guard let value = message.value else {
-      return scanned.appendFault(message: index, 0..<0, Fault(.nullValue))
+      switch tombstones {
+      case .skip: scanned.tombstoneCount += 1
+      case .reject: scanned.appendFault(message: index, 0..<0, Fault(.nullValue))
+      }
+      return
     }
     if message.byteCount > messageByteLimit {
       return scanned.appendFault(message: index, 0..<value.count, Fault(.recordTooLarge))

@@ -4,6 +4,14 @@ package import Tables
 /// How a message's bytes hold records.
 package enum InputFormat: String, Sendable, CaseIterable { case csv, json }
 
+/// What becomes of a message without a value, as log-compacted topics have them.
+package enum TombstonePolicy: String, Sendable, CaseIterable {
+  /// It holds no record, and is counted.
+  case skip
+  /// It is a reject.
+  case reject
+}
+
 /// How a timestamp is written in the input.
 package enum TimestampEncoding: String, Sendable, CaseIterable {
   /// ISO 8601, or ClickHouse's `YYYY-MM-DD hh:mm:ss[.fraction]`, which is read as UTC.

@@ -35,6 +35,7 @@ package struct RecordDecoder {
   /// - Parameters:
   ///   - fields: All declared ones.
   ///   - nullTexts: What is NULL in CSV, without quotes.
+  ///   - tombstones: What becomes of messages without a value.
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
   ///   - futureLimitMilliseconds: A window's time that is further ahead of the message's own makes
@@ -44,7 +45,8 @@ package struct RecordDecoder {
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
     format: InputFormat, fields: [InputField], nullTexts: [String] = NullTexts.standard,
-    messageFields: [MessageField], requiredTimeColumn: String?,
+    tombstones: TombstonePolicy = .reject, messageFields: [MessageField],
+    requiredTimeColumn: String?,
     futureLimitMilliseconds: Int64 = .max, recordByteLimit: Int,
     messageByteLimit: Int = .max, keyByteLimit: Int = .max, takesShortcuts: Bool = true
   ) {
@@ -55,7 +57,8 @@ package struct RecordDecoder {
     self.futureLimitMilliseconds = futureLimitMilliseconds
     self.keyByteLimit = keyByteLimit
     readsKey = messageFields.contains(.key) || fields.contains(where: \.isOfKey)
-    framing = Framing(recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit)
+    framing = Framing(
+      recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit, tombstones: tombstones)
     let nullTexts = NullTexts(nullTexts)
     source = ValueSource(format, fields: fields, nullTexts: nullTexts)
     beside = KeyAndHeaders(fields)
@@ -131,6 +134,7 @@ package struct RecordDecoder {
         }
       }
     }
+    batch.tombstoneCount += Int64(scanned.tombstoneCount)
 
     let first = batch.rowCount
     for index in 0..<fieldCount {

@@ -87,7 +87,8 @@ struct SampleReader {
   private func scan(_ fields: [InputField]) -> Scan {
     let source = ValueSource(format, fields: fields, nullTexts: nullTexts)
     let slots = source.slots(fields)
-    let framing = Framing(recordByteLimit: .max, messageByteLimit: .max)
+    let framing = Framing(
+      recordByteLimit: .max, messageByteLimit: .max, tombstones: .reject)
     var scanned = ScannedRecords(slotCount: slots.count)
     for index in messages.indices {
       framing.frame(messages[index], index, source, into: &scanned)

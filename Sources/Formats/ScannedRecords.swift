@@ -34,6 +34,8 @@ struct ScannedRecords {
   private var tokens: [Token] = []
   private let slotCount: Int
   private let besideCount: Int
+  /// Messages without a value that were passed over.
+  var tombstoneCount = 0
   /// The bytes of texts that had escapes, of the whole chunk.
   private(set) var unescaped: [UInt8] = []
 
@@ -54,6 +56,7 @@ struct ScannedRecords {
     isRefused.removeAll(keepingCapacity: true)
     faults.removeAll(keepingCapacity: true)
     unescaped.removeAll(keepingCapacity: true)
+    tombstoneCount = 0
   }
 
   @inline(__always)

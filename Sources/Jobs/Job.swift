@@ -16,6 +16,7 @@ package struct Job: Sendable {
   package let format: InputFormat
   /// What is NULL in a CSV field without quotes.
   package let nullTexts: [String]
+  package let tombstones: TombstonePolicy
   package let fields: [InputField]
   /// At least 1.
   package let maxOffsets: Int64
@@ -241,7 +242,8 @@ extension Job {
       publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
     return Job(
       name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
-      commitGroup: commitGroup, format: self.format, nullTexts: nullTexts, fields: fields,
+      commitGroup: commitGroup, format: self.format, nullTexts: nullTexts, tombstones: tombstones,
+      fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
       window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,
       output: output, rejects: rejects ?? self.rejects, limits: limits,

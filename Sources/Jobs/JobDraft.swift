@@ -37,6 +37,7 @@ package struct JobDraft {
     Self.add(source, to: &file, isPlaceholder: shape == nil)
     file.add("  format: \(content.format.rawValue)", content.formatComment)
     for remark in content.remarks { file.comment(remark, indent: 2) }
+    if let comment = content.tombstonesComment { file.add("  tombstones: skip", comment) }
     file.add("  fields:", "NAME: TYPE; TYPE? allows NULL")
     for field in content.fields {
       file.add("    \(yamlKey(field.name)): \(field.type)", field.comment)
@@ -130,6 +131,8 @@ private struct Content {
   var format: InputFormat
   var formatComment: String
   var remarks: [String] = []
+  /// Nil where all messages have a value.
+  var tombstonesComment: String?
   var fields: [(name: String, type: String, comment: String?)]
   var leftOut: [(name: String, why: String)] = []
   var window: String
@@ -234,9 +237,8 @@ private struct Content {
           + (shape.format == .json ? "no JSON object." : "another number of fields."))
     }
     if shape.nullValueCount > 0 {
-      remarks.append(
-        "\(counted(shape.nullValueCount, "message")) without a value would be "
-          + "\(rejects(shape.nullValueCount)).")
+      tombstonesComment =
+        "or reject: \(counted(shape.nullValueCount, "message")) without a value"
     }
     if shape.format == .csv {
       remarks.append(#"csv: { null: ["\\N", "NULL"] } would say which texts are NULL."#)

@@ -249,6 +249,12 @@ package enum JobKeys {
             ]
         })),
     JobKey(
+      "source.tombstones", choice(TombstonePolicy.self), default: .value("reject"), example: "skip",
+      """
+      What becomes of a message without a value, which compacted topics and Debezium have for what \
+      is deleted. `skip` passes over it and counts it; `reject` makes it a reject.
+      """),
+    JobKey(
       "source.fields", .map(most: 500), .refuse, isRequired: true,
       example: "{ api_id: int32, time_taken: \"int64?\" }", "The fields of a record, in order.",
       canonical: { $0.fields.map(\.spelling).joined(separator: ", ") }),

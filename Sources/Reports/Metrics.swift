@@ -22,7 +22,8 @@ package struct MetricFamily: Sendable {
 
   /// All that is exposed, in this order; docs/monitoring.md lists the same.
   package static let all = [
-    recordsRead, rejects, batches, lastCommit, upToDate, dirtyOutputs, openIncidents, backfillLeft,
+    recordsRead, rejects, tombstones, batches, lastCommit, upToDate, dirtyOutputs, openIncidents,
+    backfillLeft,
     checkpointSize, newestRecord, lagOffsets, lagSeconds, stepDuration, runStart, lastExitCode,
     lastRun,
   ]
@@ -31,6 +32,9 @@ package struct MetricFamily: Sendable {
     "tranche_records_read_total", "Records that were decoded, in all committed batches.")
   static let rejects = counter(
     "tranche_rejects_total", "Records that were rejected, in all committed batches.", ["reason"])
+  static let tombstones = counter(
+    "tranche_tombstones_total",
+    "Messages without a value that were skipped, in all committed batches.")
   static let batches = counter("tranche_batches_total", "Committed batches.")
   static let lastCommit = gauge(
     "tranche_last_commit_timestamp_seconds", "When the newest batch was committed.")
@@ -109,6 +113,7 @@ package struct MetricFacts: Sendable {
       }
     }
     package var recordCount: Int64 = 0
+    package var tombstoneCount: Int64 = 0
     package var batchCount: Int64 = 0
     /// By reason.
     package var rejectCounts: [String: Int64] = [:]
@@ -174,6 +179,7 @@ extension MetricFacts.State {
     _ figures: CheckpointFigures, _ rule: Job.HoldBack, upToDate: Int64?, byteCount: Int64
   ) {
     recordCount = figures.recordCount
+    tombstoneCount = figures.tombstoneCount
     batchCount = figures.lastCommit?.batch ?? 0
     rejectCounts = figures.rejectCounts
     lastCommitAt = figures.lastCommit.flatMap { TimestampText.parse($0.committedAt) }
@@ -273,6 +279,7 @@ package struct Metrics: Sendable, Equatable {
     for reason in reasons.sorted() {
       add(.rejects, job + [("reason", reason)], state.rejectCounts[reason] ?? 0)
     }
+    add(.tombstones, job, state.tombstoneCount)
     add(.batches, job, state.batchCount)
     add(.lastCommit, job, timestamp: state.lastCommitAt)
     add(.upToDate, job, timestamp: state.upToDateAt)

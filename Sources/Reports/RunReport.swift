@@ -2,6 +2,11 @@ package import Engine
 package import Offsets
 internal import Tables
 
+/// `1 tombstone skipped`, `2 tombstones skipped`
+package func skippedTombstones(_ count: Int64) -> String {
+  "\(grouped(count)) tombstone\(count == 1 ? "" : "s") skipped"
+}
+
 extension RunSummary {
   package var didAnything: Bool {
     batchCount > 0 || publishedCount > 0 || lostOffsetCount > 0 || !unheld.isEmpty
@@ -22,6 +27,7 @@ extension RunSummary {
       parts.append("\(grouped(recordCount - countedCount)) left out by where")
     }
     if rejectedCount > 0 { parts.append("\(grouped(rejectedCount)) rejected") }
+    if tombstoneCount > 0 { parts.append(skippedTombstones(tombstoneCount)) }
     if lostOffsetCount > 0 {
       parts.append("\(grouped(lostOffsetCount)) offsets lost and passed over")
     }
@@ -63,7 +69,8 @@ extension RunSummary {
     var fields: [LogLine.Field] = [
       ("batches", .integer(Int64(batchCount))), ("offsets", .integer(offsetCount)),
       ("records", .integer(recordCount)), ("counted", .integer(countedCount)),
-      ("rejected", .integer(rejectedCount)), ("lost_offsets", .integer(lostOffsetCount)),
+      ("rejected", .integer(rejectedCount)), ("tombstones", .integer(tombstoneCount)),
+      ("lost_offsets", .integer(lostOffsetCount)),
       ("published", .integer(Int64(publishedCount))), ("dirty", .integer(Int64(dirtyCount))),
       ("lag", .integer(lag)), ("backfilled", .integer(backfilledCount)),
       ("backfill_left", .integer(backfillLeft)),
@@ -90,7 +97,7 @@ extension RunSummary {
       /// Nil where the job file could not be read.
       let job: String?
       let batches: Int
-      let offsets, records, counted, rejected, lost_offsets: Int64
+      let offsets, records, counted, rejected, tombstones, lost_offsets: Int64
       let published, dirty: Int
       let lag, backfilled, backfill_left: Int64
       let not_held: [RangeReport]?
@@ -108,7 +115,7 @@ extension RunSummary {
       Report(
         job: job.isEmpty ? nil : job, batches: batchCount, offsets: offsetCount,
         records: recordCount,
-        counted: countedCount, rejected: rejectedCount,
+        counted: countedCount, rejected: rejectedCount, tombstones: tombstoneCount,
         lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag,
         backfilled: backfilledCount, backfill_left: backfillLeft,
         not_held: unheld.isEmpty ? nil : unheld.map(RangeReport.init),

@@ -66,7 +66,7 @@ extension Words {
       case .keyTooLong: "Raise limits.key_bytes"
       case .recordTooLarge: "Raise limits.record_bytes or limits.batch_bytes"
       case .expressionFailed: "Correct \(stop.field ?? "the expression")"
-      case .nullValue: "If the topic holds tombstones, raise rejects.max_share"
+      case .nullValue: "If the topic holds tombstones, write source.tombstones: skip"
       case .futureTimestamp:
         "Correct the unit of \(stop.field ?? "the time") in source.fields, or raise limits.future"
       default: "Correct source.format or source.fields"

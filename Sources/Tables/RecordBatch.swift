@@ -15,6 +15,8 @@ package struct RecordBatch: Sendable {
   /// Ascending by partition; a partition without rows has no slice.
   package private(set) var slices: [Slice] = []
   package var rejects: [Reject] = []
+  /// Messages without a value that were passed over: neither a record nor a reject.
+  package var tombstoneCount: Int64 = 0
   /// Where records are kept as they came: one entry per row, nil for one that is not kept. Else
   /// empty.
   package var records: [RecordBytes?] = []
@@ -88,6 +90,7 @@ package struct RecordBatch: Sendable {
           rows: first + slice.rows.lowerBound..<first + slice.rows.upperBound))
     }
     rejects += other.rejects
+    tombstoneCount += other.tombstoneCount
     records += other.records
   }
 
@@ -96,6 +99,7 @@ package struct RecordBatch: Sendable {
     offsets.removeAll(keepingCapacity: true)
     slices.removeAll(keepingCapacity: true)
     rejects.removeAll()
+    tombstoneCount = 0
     records.removeAll()
   }
 }

@@ -110,7 +110,7 @@ private struct Line: Encodable {
   let batch: Int64
   let committed_at: String
   let backfill: Int64?
-  let offsets, records, counted, rejected, accepted: Int64
+  let offsets, records, counted, rejected, accepted, tombstones: Int64
   let bytes: Int64?
   /// In seconds, as in the report of a run.
   let steps: [String: Double]
@@ -125,6 +125,7 @@ private struct Line: Encodable {
     counted = batch.countedCount
     rejected = batch.rejectedCount
     accepted = batch.acceptedCount
+    tombstones = batch.tombstoneCount
     bytes = batch.byteCount
     steps = Dictionary(
       batch.steps.map { ($0.name, Double($0.microseconds) / 1e6) }, uniquingKeysWith: +)

@@ -112,6 +112,9 @@ struct PeekCommand: ParsableCommand {
   private func show(_ peeked: PeekedRecords, _ places: PlaceColumns) {
     let shown = peeked.records.prefix(records)
     let columns = peeked.table.schema.columns
+    if peeked.tombstoneCount > 0 {
+      printError("tranche: \(skippedTombstones(peeked.tombstoneCount)), as source.tombstones says.")
+    }
     if json {
       for record in shown { printExact(jsonText(record, peeked.table)) }
       return

@@ -132,7 +132,7 @@ private struct Report: Encodable {
   let running: String?
   let last_batch: Int64?
   let last_commit: String?
-  let records, rejected, windows: Int64
+  let records, rejected, tombstones, windows: Int64
   let lag: Int64?
   let lag_unknown: String?
   let dirty, unsettled: [String]
@@ -144,8 +144,8 @@ private struct Report: Encodable {
   private let incidentTexts: [String]
 
   private enum CodingKeys: String, CodingKey {
-    case job, running, last_batch, last_commit, records, rejected, windows, lag, lag_unknown, dirty,
-      unsettled
+    case job, running, last_batch, last_commit, records, rejected, tombstones, windows, lag
+    case lag_unknown, dirty, unsettled
     case in_flight, partitions, gaps, backfills, incidents
   }
 
@@ -164,6 +164,7 @@ private struct Report: Encodable {
     last_commit = status?.lastCommit?.committedAt
     records = status?.recordCount ?? 0
     rejected = status?.rejectedCount ?? 0
+    tombstones = status?.tombstoneCount ?? 0
     windows = status?.windowCount ?? 0
     lag = preview?.lag
     lag_unknown = problem
@@ -203,7 +204,10 @@ private struct Report: Encodable {
     } else {
       add("last commit", "none yet")
     }
-    add("records", "\(grouped(records)), \(grouped(rejected)) rejected")
+    add(
+      "records",
+      "\(grouped(records)), \(grouped(rejected)) rejected"
+        + (tombstones > 0 ? ", \(skippedTombstones(tombstones))" : ""))
     add("windows", grouped(windows))
     add("lag", lag.map(grouped) ?? "unknown" + (lag_unknown.map { ": \($0)" } ?? ""))
     add("unpublished", dirty.isEmpty ? "nothing" : summary(dirty))

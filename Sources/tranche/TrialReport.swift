@@ -72,6 +72,7 @@ struct TrialReport {
       parts.append("\(grouped(summary.recordCount - summary.countedCount)) left out by where")
     }
     parts.append("\(grouped(summary.rejectedCount)) rejected")
+    if summary.tombstoneCount > 0 { parts.append(skippedTombstones(summary.tombstoneCount)) }
     return parts.joined(separator: ", ") + ". Nothing is kept."
       + (isCutBySize ? " Older messages were left out, because these are large." : "")
   }
@@ -108,7 +109,7 @@ struct TrialReport {
     struct Report: Encodable {
       let job: String
       let messages: Int
-      let records, counted, rejected: Int64
+      let records, counted, rejected, tombstones: Int64
       let rejects: [RejectGroup]
       let would_stop: String?
       let exit_code: Int32
@@ -119,7 +120,8 @@ struct TrialReport {
     let line = try jsonLine(
       Report(
         job: job.name, messages: messageCount, records: summary.recordCount,
-        counted: summary.countedCount, rejected: summary.rejectedCount, rejects: rejectGroups,
+        counted: summary.countedCount, rejected: summary.rejectedCount,
+        tombstones: summary.tombstoneCount, rejects: rejectGroups,
         would_stop: stop, exit_code: exitCode,
         error: failures.isEmpty ? nil : failures.map(\.message).joined(separator: "\n"),
         errors: failures.isEmpty ? nil : failures))

@@ -428,6 +428,7 @@ struct CheckpointTests {
     #expect(before.keptOffsets == [partition: 20])
     #expect(before.partitions.map(\.ledger.nextOffset) == [20, 10, 30])
     #expect(before.rejectCounts == ["malformed": 3])
+    #expect(before.recordCount == 15 && before.rejectedCount == 3 && before.tombstoneCount == 0)
     do {
       let checkpoint = try open(folder, job())
       #expect(checkpoint.ledgers.count == 3)
@@ -439,6 +440,7 @@ struct CheckpointTests {
     let after = try reader.status()
     #expect(after.gaps == before.gaps && after.partitions == before.partitions)
     #expect(after.rejectCounts == before.rejectCounts)
+    #expect(after.recordCount == 15 && after.rejectedCount == 3 && after.tombstoneCount == 0)
     #expect(after.incidents.isEmpty && after.keptOffsets.count == 2)
     let output = try #require(try reader.dirtyOutputs().first)
     guard case .rejects(let rejects) = try reader.content(of: output, job: job()).content else {

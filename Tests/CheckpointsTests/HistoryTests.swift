@@ -64,11 +64,13 @@ private func seed(_ folder: String, _ count: Int) throws {
     try database.execute(
       sql: """
         WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < \(count))
-        INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges)
+        INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges,
+            tombstones)
           SELECT n, '1970-01-01T00:00:00.000Z', 10, 7, 5, 3,
-            '[{"source":"main","topic":"t","ranges":[[0,0,10]]}]' FROM number;
+            '[{"source":"main","topic":"t","ranges":[[0,0,10]]}]', 2 FROM number;
         UPDATE batch_totals SET batches = \(count), offsets = \(10 * count),
-          records = \(7 * count), counted = \(5 * count), rejected = \(3 * count)
+          records = \(7 * count), counted = \(5 * count), rejected = \(3 * count),
+          tombstones = \(2 * count)
           WHERE of = 'all';
         UPDATE checkpoint SET next_batch = \(count + 1);
         """)
@@ -91,7 +93,9 @@ private func sums(_ folder: String) throws -> (difference: [Int64], rows: [Int64
       let row = try #require(try Row.fetchOne(database, sql: sql))
       return row.databaseValues.map { Int64.fromDatabaseValue($0) ?? -1 }
     }
-    let columns = ["batches", "offsets", "records", "counted", "rejected", "accepted"]
+    let columns = [
+      "batches", "offsets", "records", "counted", "rejected", "accepted", "tombstones",
+    ]
     let differences = columns.map {
       "sum(CASE of WHEN 'all' THEN \($0) ELSE -\($0) END)"
     }.joined(separator: ", ")

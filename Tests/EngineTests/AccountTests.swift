@@ -31,7 +31,7 @@ struct AccountTests {
         return Claim.Batch(
           number: Int64(index + 1), ranges: ranges, offsetCount: count, recordCount: 0,
           countedCount: 0,
-          rejectedCount: 0)
+          rejectedCount: 0, tombstoneCount: 0)
       })
   }
 
@@ -228,7 +228,7 @@ struct AccountTests {
     claim.batches.append(
       Claim.Batch(
         number: 2, ranges: [Self.range(1, 4)], offsetCount: 3, recordCount: 0, countedCount: 0,
-        rejectedCount: 0))
+        rejectedCount: 0, tombstoneCount: 0))
     #expect(account.difference(from: claim, maxOffsets: 9) == nil)
     claim.batches[1].ranges = [Self.range(5, 8)]
     #expect(account.difference(from: claim, maxOffsets: 9) != nil)

@@ -393,6 +393,15 @@ extension KeyChange {
         "format: csv\n  csv: { null: [\"\\\\N\"] }\n  fields", .nothing,
         exception: "it is what holds without it"),
       KeyChange(
+        "source.tombstones", "format: csv\n  fields",
+        "format: csv\n  tombstones: skip\n  fields",
+        .from(after: { $0.comeTombstone() }) {
+          $0.error == nil && $1.error == nil && $0.rejectedCount == 0 && $1.rejectedCount == 1
+        }),
+      KeyChange(
+        "source.tombstones", "format: csv\n  fields",
+        "format: csv\n  tombstones: reject\n  fields", .nothing),
+      KeyChange(
         "source.fields", "name: string }", "name: string, more: \"int32?\" }",
         .refused(naming: "source.fields")),
       KeyChange("source.fields.*", "v: int64", "v: int32", .refused(naming: "v int64")),
@@ -706,6 +715,8 @@ final class Bench {
   func comeMalformed(messageCount: Int) {
     for _ in 0..<messageCount { main.topics["u"]?[0].append(Array("oops\n".utf8)) }
   }
+
+  func comeTombstone() { main.topics["u"]?[0].append(nil) }
 
   /// More records, of which the broker then removes the first, unread.
   func loseUnread() {

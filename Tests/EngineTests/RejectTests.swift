@@ -21,7 +21,9 @@ struct RejectTests {
     private let folder: TemporaryFolder
     private let job: Job
 
-    init(format: String = "csv", fields: String, _ rest: String) throws {
+    init(
+      format: String = "csv", fields: String, _ rest: String, source: String = ""
+    ) throws {
       folder = try TemporaryFolder()
       cluster.topics["t"] = [log]
       job = try JobFile.parse(
@@ -31,6 +33,7 @@ struct RejectTests {
             kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
             format: \(format)
             fields: \(fields)
+            \(source)
           output: { to: "file:out", format: csv }
           \(rest)
           """, path: "rejects.yaml", environment: [:], readFile: { _ in nil })
@@ -38,6 +41,18 @@ struct RejectTests {
 
     /// - Returns: What the run ended with, in words.
     func run() throws -> String? {
+      let words = Words(.init(checkpointFolder: "FOLDER", fileMode: "MODE") { "<\($0)>" })
+      let errors = try execute().errors
+      return errors.first.map { words.text(of: $0) }
+    }
+
+    func summary() throws -> RunSummary { try execute().summary }
+
+    func status() throws -> CheckpointStatus {
+      try CheckpointReader(path: "\(folder.path)/rejects.sqlite", job: job).status()
+    }
+
+    private func execute() throws -> (summary: RunSummary, errors: [RunError]) {
       let checkpoint = try Checkpoint(
         job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
       var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
@@ -46,8 +61,7 @@ struct RejectTests {
         job: job, checkpoint: checkpoint, sources: [MemorySource("main", cluster)],
         storeAt: { [places] _ in places.store(at: "out") }, options: options,
         logger: Logger(label: "rejects") { _ in SwiftLogNoOpLogHandler() })
-      let words = Words(.init(checkpointFolder: "FOLDER", fileMode: "MODE") { "<\($0)>" })
-      return run.execute().errors.first.map(words.text)
+      return run.execute()
     }
 
     /// Every result, by its key.
@@ -296,6 +310,48 @@ struct RejectTests {
     #expect(found[1]["record_key"] is NSNull)
   }
 
+  @Test(
+    "is not made of a tombstone under source.tombstones: skip, which is counted; an empty value is")
+  func skippedTombstones() throws {
+    let world = try World(
+      fields: "{ a: int32 }",
+      """
+      trigger: { max_offsets: 3 }
+      window: global
+      aggregate: { by: [a], measures: { n: count() } }
+      rejects: { max_share: 100% }
+      """, source: "tombstones: skip")
+    // The second batch holds nothing else.
+    for value in ["1", nil, "1", nil, nil, nil, "", "2", nil] as [String?] {
+      world.log.append(value.map { Array($0.utf8) }, key: Array("user-7".utf8))
+    }
+    let summary = try world.summary()
+    #expect(summary.batchCount == 3 && summary.offsetCount == 9)
+    #expect(summary.recordCount == 3 && summary.rejectedCount == 1 && summary.tombstoneCount == 5)
+    #expect(try world.rejects().map { $0["reason"] as? String } == ["malformed"])
+    #expect(world.results.values.map { String(decoding: $0, as: UTF8.self) } == ["a,n\n1,2\n2,1\n"])
+    let status = try world.status()
+    #expect(status.tombstoneCount == 5 && status.recordCount == 3 && status.rejectedCount == 1)
+    #expect(status.partitions.first?.ledger.nextOffset == 9)
+    #expect(summary.text(seconds: 1, place: "out").contains(", 1 rejected, 5 tombstones skipped,"))
+    let json = try summary.jsonText(seconds: 1, failures: [], exitCode: 0)
+    #expect(json.contains(#""rejected":1,"#) && json.contains(#""tombstones":5}"#), "\(json)")
+  }
+
+  @Test("is made of no tombstone, so that a topic of tombstones alone stops no job that skips them")
+  func onlyTombstones() throws {
+    func world(_ source: String) throws -> World {
+      let world = try World(
+        fields: "{ a: int32 }",
+        "window: global\naggregate: { by: [a], measures: { n: count() } }", source: source)
+      for _ in 0..<200 { world.log.append(nil) }
+      return world
+    }
+    #expect(try world("tombstones: skip").run() == nil)
+    #expect(try world("tombstones: reject").run()?.contains("No record of this job") == true)
+    #expect(try world("").run()?.contains("No record of this job") == true)
+  }
+
   @Test("that is a null value is called one, and one that is empty is not")
   func nullValue() throws {
     let world = try World(
@@ -306,7 +362,7 @@ struct RejectTests {
     #expect(
       message.hasPrefix("main/t[0] offset 0, record 0: nullValue (null value: a tombstone). 1 of"),
       "\(message)")
-    #expect(message.contains("If the topic holds tombstones, raise rejects.max_share"))
+    #expect(message.contains("If the topic holds tombstones, write source.tombstones: skip"))
     let empty = try World(
       fields: "{ a: int32 }",
       "window: global\naggregate: { by: [a], measures: { n: count() } }\nrejects: { policy: fail }")

@@ -7,12 +7,14 @@ import Testing
 /// Decodes messages of one partition, each given as bytes or nil for a null value.
 func decode(
   _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?],
-  nullTexts: [String] = ["\\N"], messageFields: [MessageField] = [], time: String? = nil,
+  nullTexts: [String] = ["\\N"], tombstones: TombstonePolicy = .reject,
+  messageFields: [MessageField] = [], time: String? = nil,
   future: Int64 = .max, timestamp: Int64? = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
 ) -> RecordBatch {
   var decoder = RecordDecoder(
-    format: format, fields: fields, nullTexts: nullTexts, messageFields: messageFields,
-    requiredTimeColumn: time, futureLimitMilliseconds: future, recordByteLimit: limit)
+    format: format, fields: fields, nullTexts: nullTexts, tombstones: tombstones,
+    messageFields: messageFields, requiredTimeColumn: time, futureLimitMilliseconds: future,
+    recordByteLimit: limit)
   var batch = RecordBatch(decoder.schema)
   for (offset, value) in values.enumerated() {
     (value ?? []).withUnsafeBytes { bytes in
@@ -285,6 +287,25 @@ struct RecordDecoderTests {
     #expect(decode(.csv, [field("d", .double)], "1e999").rejects.map(\.reason) == [.outOfRange])
     let zero = decode(.csv, [field("d", .double)], "-0.0")
     #expect(zero.columns[0].doubles.first?.sign == .plus)
+  }
+
+  @Test("passes over tombstones where it is told to, and counts them; an empty value is none")
+  func tombstones() {
+    for format in InputFormat.allCases {
+      let record: [UInt8]? = Array((format == .csv ? "7,8" : #"{"n":7,"v":8}"#).utf8)
+      let fields = [field("n", .int32), field("v", .int64)]
+      let batch = decode(format, fields, [nil, record, nil, [], record, nil], tombstones: .skip)
+      #expect(batch.tombstoneCount == 3 && batch.offsets == [1, 4])
+      #expect(batch.rejects.map(\.offset) == [3])
+      var all = RecordBatch(batch.schema)
+      all.append(batch)
+      all.append(batch)
+      #expect(all.tombstoneCount == 6)
+      all.removeAllKeepingCapacity()
+      #expect(all.tombstoneCount == 0)
+      let rejected = decode(format, fields, [nil, record, nil])
+      #expect(rejected.tombstoneCount == 0 && rejected.rejects.count == 2)
+    }
   }
 
   @Test(

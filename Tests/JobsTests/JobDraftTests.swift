@@ -41,6 +41,7 @@ private func decoded(_ messages: [CopiedMessage], by job: Job) -> RecordBatch {
   let names = job.columnsRead
   var decoder = RecordDecoder(
     format: job.format, fields: job.fields, nullTexts: job.nullTexts,
+    tombstones: job.tombstones,
     messageFields: MessageField.allCases.filter { names.contains($0.rawValue) },
     requiredTimeColumn: job.window.timeColumn,
     futureLimitMilliseconds: job.limits.futureMilliseconds,
@@ -238,6 +239,22 @@ struct JobDraftTests {
     let job = try parsed(draft(named))
     #expect(job.fields.map(\.column.name) == ["order_id", "field_2", "no", "field_4"])
     #expect(draft(named).contains("which 2 records repeat. A header counts as a reject"))
+  }
+
+  @Test("skips the tombstones of a compacted topic, and says how many there were")
+  func tombstones() throws {
+    var sample = drawnMessages([#"{"id":1}"#, #"{"id":2}"#, #"{"id":3}"#])
+    #expect(try !draft(SampleShape(of: sample)).contains("tombstones"))
+    sample.append(
+      CopiedMessage(
+        partition: PartitionID(source: "main", topic: "calls", partition: 0), offset: 200,
+        timestampMilliseconds: now, key: [0x31], value: nil))
+    let text = try draft(SampleShape(of: sample))
+    #expect(text.contains("# or reject: 1 message without a value"), "\(text)")
+    let job = try parsed(text)
+    #expect(job.tombstones == .skip)
+    let batch = decoded(sample, by: job)
+    #expect(batch.rowCount == 3 && batch.rejects.isEmpty && batch.tombstoneCount == 1)
   }
 
   @Test("without a sample is a template, which is valid as it stands")

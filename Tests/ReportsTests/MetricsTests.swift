@@ -15,6 +15,7 @@ private func facts() -> MetricFacts {
   var facts = MetricFacts(job: "calls", now: 1_000_000)
   var state = MetricFacts.State()
   state.recordCount = 1_234
+  state.tombstoneCount = 5
   state.batchCount = 12
   state.rejectCounts = ["wrongType": 3]
   state.lastCommitAt = 940_500
@@ -41,6 +42,7 @@ struct MetricsTests {
     "are the job's figures, times in seconds since 1970",
     arguments: [
       #"tranche_records_read_total{job_name="calls"} 1234"#,
+      #"tranche_tombstones_total{job_name="calls"} 5"#,
       #"tranche_rejects_total{job_name="calls",reason="wrongType"} 3"#,
       #"tranche_rejects_total{job_name="calls",reason="malformed"} 0"#,
       #"tranche_batches_total{job_name="calls"} 12"#,
@@ -102,8 +104,8 @@ struct MetricsTests {
         output: { to: "file:out", format: csv }
         """, path: "x.yaml", environment: [:], readFile: { _ in nil })
     let figures = CheckpointFigures(
-      lastCommit: nil, waitingSince: commit, recordCount: 0, rejectCounts: [:], dirtyCount: 0,
-      incidents: [], backfillLeft: 0, newestTimestamps: [first: nil])
+      lastCommit: nil, waitingSince: commit, recordCount: 0, tombstoneCount: 0, rejectCounts: [:],
+      dirtyCount: 0, incidents: [], backfillLeft: 0, newestTimestamps: [first: nil])
     var facts = facts()
     facts.state = MetricFacts.State(figures, job.holdBack, upToDate: upToDate, byteCount: 0)
     facts.lags = [first: 7]

@@ -403,9 +403,10 @@ package struct Account {
         return "batch \(batch.number) names a partition twice"
       }
     }
-    let sums = claim.batches.reduce(into: [Int64](repeating: 0, count: 5)) { sums, batch in
+    let sums = claim.batches.reduce(into: [Int64](repeating: 0, count: 6)) { sums, batch in
       let counts = [
         1, batch.offsetCount, batch.recordCount, batch.countedCount, batch.rejectedCount,
+        batch.tombstoneCount,
       ]
       for (index, count) in counts.enumerated() { sums[index] += count }
     }
@@ -457,6 +458,7 @@ package struct Claim {
     var recordCount: Int64
     var countedCount: Int64
     var rejectedCount: Int64
+    var tombstoneCount: Int64
     /// The request that it was of.
     package var backfill: Int64?
   }

@@ -26,7 +26,8 @@ extension Claim {
       let batches = try Row.fetchAll(
         database,
         sql: """
-          SELECT batch, ranges, offsets, records, counted, rejected, backfill FROM batches
+          SELECT batch, ranges, offsets, records, counted, rejected, tombstones,
+            backfill FROM batches
           ORDER BY batch
           """
       ).map { row in
@@ -34,7 +35,7 @@ extension Claim {
         return Batch(
           number: row[0], ranges: ranges, offsetCount: row[2], recordCount: row[3],
           countedCount: row[4],
-          rejectedCount: row[5], backfill: row[6])
+          rejectedCount: row[5], tombstoneCount: row[6], backfill: row[7])
       }
       let backfilled = try Row.fetchAll(
         database,
@@ -71,9 +72,10 @@ extension Claim {
       let totals = try Row.fetchAll(
         database,
         sql: """
-          SELECT batches, offsets, records, counted, rejected FROM batch_totals ORDER BY of
+          SELECT batches, offsets, records, counted, rejected, tombstones FROM batch_totals
+          ORDER BY of
           """
-      ).map { row in (0..<5).map { row[$0] as Int64 } }
+      ).map { row in (0..<6).map { row[$0] as Int64 } }
       return (partitions, gaps, batches, backfilled, backfills, Set(undecided), totals)
     }
   }

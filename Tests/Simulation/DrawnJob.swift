@@ -75,6 +75,8 @@ struct DrawnJob: Sendable {
   /// `keep: each`, for batch windows and row jobs.
   var keepsEach = false
   var rejects = RejectRule()
+  /// Else a message without a value is a reject.
+  var skipsTombstones = false
   /// `limits`; nil for the default, which no record here reaches.
   var recordByteLimit: Int?
   var keyByteLimit: Int?
@@ -109,6 +111,7 @@ struct DrawnJob: Sendable {
     if chance(30, &random) { keyByteLimit = Int.random(in: 2...8, using: &random) }
     if chance(15, &random) { batchByteLimit = Int.random(in: 40...200, using: &random) }
     keepsEach = (window == nil || window == .batch) && chance(50, &random)
+    skipsTombstones = chance(30, &random)
   }
 
   private static func drawTopics(_ random: inout SeededRandom) -> [Topic] {
@@ -255,6 +258,7 @@ struct DrawnJob: Sendable {
       "  format: \(input.rawValue)", "  fields:",
     ]
     lines += fields.map { "    \($0.name): \(spelling($0))" }
+    if skipsTombstones { lines.append("  tombstones: skip") }
     switch window {
     case nil: break
     case .global: lines.append("window: global")

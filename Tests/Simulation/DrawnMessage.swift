@@ -35,6 +35,10 @@ struct DrawnMessage: Sendable {
       bytes = chance(50, &random) ? nil : []
       return
     }
+    // A compacted topic is full of them.
+    if job.skipsTombstones && chance(15, &random) {
+      return
+    }
     var text: [UInt8] = []
     let count = chance(88, &random) ? 1 : Int.random(in: 2...3, using: &random)
     for number in 0..<count {

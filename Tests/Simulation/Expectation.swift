@@ -59,6 +59,7 @@ struct Expectation {
     var all: [Row] = []
     for batch in batches {
       var recordCount = 0
+      var tombstoneCount = 0
       var counted: [Row] = []
       let rejectsBefore = rejects
       var byteCount = 0
@@ -66,6 +67,11 @@ struct Expectation {
         let messages = log(range.partition, batch.number)
         for offset in range.from..<range.to where offset < messages.count {
           guard let message = messages[Int(offset)] else { continue }
+          if message.bytes == nil && job.skipsTombstones {
+            tombstoneCount += 1
+            byteCount += message.byteCount
+            continue
+          }
           let rows = rows(of: message, batch.number, range.partition, offset)
           recordCount += rows.count
           counted += rows.filter { isCounted($0) }
@@ -87,10 +93,16 @@ struct Expectation {
       if let limit = job.batchByteLimit, byteCount > limit, problem == nil {
         problem = "batch \(batch.number): holds \(byteCount) bytes of at most \(limit)"
       }
-      let claimed = [batch.recordCount, batch.countedCount, batch.rejectedCount].map(Int.init)
-      let known = [recordCount, counted.count, rejects.count - rejectsBefore.count]
+      let claimed = [
+        batch.recordCount, batch.countedCount, batch.rejectedCount, batch.tombstoneCount,
+      ].map(Int.init)
+      let known = [
+        recordCount, counted.count, rejects.count - rejectsBefore.count, tombstoneCount,
+      ]
       if claimed != known && problem == nil {
-        problem = "batch \(batch.number): \(claimed) for \(known) records, counted, rejected"
+        problem =
+          "batch \(batch.number): \(claimed) for \(known) records, counted, "
+          + "rejected, tombstones"
       }
       if job.window == nil || job.window == .batch {
         add(batch.number, counted)

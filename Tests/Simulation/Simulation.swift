@@ -366,7 +366,7 @@ package final class Simulation {
     let count = stopped.reduce(0) { $0 + $1.count }
     let batch = Claim.Batch(
       number: Int64(claim.batches.count + 1), ranges: stopped, offsetCount: count, recordCount: 0,
-      countedCount: 0, rejectedCount: 0,
+      countedCount: 0, rejectedCount: 0, tombstoneCount: 0,
       backfill: stopped.contains {
         $0.from < claim.partitions[account.current($0.partition)]?.next ?? 0
       } ? 0 : nil)

@@ -4,10 +4,10 @@ import Testing
 
 @Suite("A job that meets a fault")
 struct FaultTests {
-  private func produce(_ scenario: Scenario, _ values: [String?]) throws {
+  private func produce(_ scenario: Scenario, _ values: [String?], isNew: Bool = true) throws {
     try scenario.stack.kafka(
       scenario.stack.broker,
-      [["op": "create", "topic": scenario.topic, "partitions": 1]]
+      (isNew ? [["op": "create", "topic": scenario.topic, "partitions": 1]] : [])
         + values.map { value in
           var operation: [String: any Sendable] = [
             "op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start,
@@ -42,6 +42,39 @@ struct FaultTests {
     #expect(
       String(decoding: window, as: UTF8.self).hasPrefix(
         "api_id,calls,time_taken,percentage_time,percent_rank\n1,2,30,30.0,0.0\n3,2,70,70.0,1.0\n"))
+  }
+
+  @Test(
+    """
+    that are tombstones stop a job until source.tombstones says skip, which needs no other change; \
+    summary, status, metrics and peek count them
+    """)
+  func tombstones() throws {
+    let scenario = try Scenario()
+    try scenario.write()
+    try produce(scenario, ["1,10\n", nil, "2,x\n", nil, "1,20\n", nil, nil])
+    let stopped = try scenario.run()
+    #expect(stopped.exitCode == 0, "fewer than 100 records stop nothing: \(stopped.errors)")
+    #expect(stopped.summary["rejected"] as? Int == 5)
+    #expect(stopped.summary["tombstones"] as? Int == 0)
+    try produce(scenario, ["1,30\n"] + Array(repeating: nil, count: 200), isNew: false)
+    let refused = try scenario.run()
+    #expect(refused.exitCode == 65 && refused.errors.contains("write source.tombstones: skip"))
+
+    try scenario.write(format: "csv\n  tombstones: skip")
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    #expect(run.summary["tombstones"] as? Int == 200 && run.summary["rejected"] as? Int == 0)
+    #expect(run.summary["records"] as? Int == 1 && run.summary["offsets"] as? Int == 201)
+    let status = try scenario.tranche("status", "job.yaml")
+    #expect(status.output.contains("records       3, 5 rejected, 200 tombstones skipped"))
+    let json = try scenario.tranche("status", "job.yaml", "--json").output
+    #expect(json.contains(#""tombstones":200"#), "\(json)")
+    let peek = try scenario.tranche("peek", "job.yaml", "--records", "300")
+    #expect(peek.errors.contains("204 tombstones skipped, as source.tombstones says"))
+    #expect(peek.output.split(separator: "\n").count == 5, "\(peek.output)")
+    let trial = try scenario.tranche("try", "job.yaml", "--records", "300")
+    #expect(trial.output.contains("1 rejected, 204 tombstones skipped"), "\(trial.output)")
   }
 
   @Test("with too many rejects fails before the commit, names the first, and `skip` frees it")

@@ -49,6 +49,7 @@ struct MetricsTests {
     try expect(figures["tranche_records_read_total\(job)"], "records")
     try expect(figures["tranche_batches_total\(job)"], "last_batch")
     try expect(sum(figures, "tranche_rejects_total{"), "rejected")
+    try expect(figures["tranche_tombstones_total\(job)"], "tombstones")
     try expect(figures["tranche_dirty_outputs\(job)"], "dirty")
     try expect(sum(figures, "tranche_open_incidents{"), "incidents")
     try expect(sum(figures, "tranche_partition_lag_offsets{"), "lag")
