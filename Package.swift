@@ -183,7 +183,8 @@ let package = Package(
         "Wiring", logging,
       ],
       exclude: [
-        "release-0.1", "oracle.py", "unsigned.py", "clickhouse.py", "metrics.py", "full_disk.sh",
+        "release-0.1", "Corpus", "corpus.py", "oracle.py", "unsigned.py", "clickhouse.py",
+        "metrics.py", "full_disk.sh",
         "filling_disk.sh",
       ]),
   ]

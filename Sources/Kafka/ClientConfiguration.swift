@@ -141,12 +141,21 @@ struct FetchSizes: Equatable {
   /// Of messages that are handed over before their range is read.
   let aheadBytesPerPartition: Int
 
-  init(maxOffsetsPerBatch: Int64, partitionCount: Int) {
+  static let shortMessageBytes: Int64 = 64
+  private static let longestFetchBytes: Int64 = 8 << 20
+
+  /// - Parameter messageBytes: Of a message with its key, about; the first fetches are fitted to
+  ///   short ones.
+  init(
+    maxOffsetsPerBatch: Int64, partitionCount: Int, messageBytes: Int64 = Self.shortMessageBytes
+  ) {
     let partitionCount = Int64(partitionCount)
-    fetchBytes = min(max(maxOffsetsPerBatch, 1_024), 2_048) * 64
+    fetchBytes = min(
+      min(max(maxOffsetsPerBatch, 1_024), 2_048) * messageBytes, Self.longestFetchBytes)
     // Not below what producers put into a batch: a broker sends a batch that is larger only where
     // it is the first of an answer.
-    fetchBytesPerPartition = min(fetchBytes, max(32_768, 1_048_576 / partitionCount))
+    let fetchBytesOfAll = min(16_384 * messageBytes, Self.longestFetchBytes)
+    fetchBytesPerPartition = min(fetchBytes, max(32_768, fetchBytesOfAll / partitionCount))
     // This batch's share and the next one's.
     let share = 2 * (maxOffsetsPerBatch / partitionCount + 1)
     queuedMessagesPerPartition = min(max(share, 1_000), max(100, 12_000 / partitionCount))

@@ -22,7 +22,10 @@ package final class KafkaCluster {
   private let maxOffsetsPerBatch: Int64
   private var client: ClientHandle
   /// What the client's queues and fetches are fitted to.
-  private var sizes: FetchSizes
+  private(set) var sizes: FetchSizes
+  /// Of a message of the last read, on the average of some.
+  private var readMessageBytes: Int64 = 0
+  private var messageBytes = FetchSizes.shortMessageBytes
   private var partitionCount = 0
   /// What is fitted to before the number of partitions is known, and for fewer.
   private static let fewPartitions = 6
@@ -82,10 +85,21 @@ package final class KafkaCluster {
   private func fit() throws(KafkaError) {
     let fitting = FetchSizes(
       maxOffsetsPerBatch: maxOffsetsPerBatch,
-      partitionCount: max(partitionCount, Self.fewPartitions))
+      partitionCount: max(partitionCount, Self.fewPartitions), messageBytes: messageBytes)
     guard readers.isEmpty, fitting != sizes else { return }
     client = try Self.connect(properties, fitting, events, place: place)
     sizes = fitting
+  }
+
+  /// Replaces the client where messages are so much longer than what its fetches are fitted to that
+  /// each would bring but few. What is queued is fetched again.
+  ///
+  /// - Parameter bytes: Of a message that was read, on the average.
+  private func fit(toMessagesOf bytes: Int64) throws(KafkaError) {
+    guard bytes >= 4 * messageBytes else { return }
+    messageBytes = bytes
+    readers = [:]
+    try fit()
   }
 
   // MARK: - Metadata
@@ -332,6 +346,7 @@ package final class KafkaCluster {
     _ ranges: [PartitionRange], silenceMilliseconds: Int64,
     body: (LentMessages) throws -> Void
   ) throws -> Int64 {
+    try fit(toMessagesOf: readMessageBytes)
     if ranges.contains(where: { readers[$0.partition] == nil }) { try prepare(ranges) }
     let active = ranges.map { range -> PartitionReader in
       guard let reader = readers[range.partition] else {
@@ -340,12 +355,21 @@ package final class KafkaCluster {
       return reader
     }
     var current = 0
+    var sample: (bytes: Int64, count: Int64) = (0, 0)
+    func lend(_ messages: UnsafeBufferPointer<Message>, ofRange index: Int) throws {
+      if let first = messages.first {
+        sample.bytes += Int64(first.byteCount)
+        sample.count += 1
+      }
+      try body(.ofRange(index, messages))
+    }
+    defer { if sample.count > 0 { readMessageBytes = sample.bytes / sample.count } }
     do {
       var count: Int64 = 0
       var open: [Int] = []
       for (index, range) in ranges.enumerated() {
         current = index
-        count += try active[index].begin(range.range) { try body(.ofRange(index, $0)) }
+        count += try active[index].begin(range.range) { try lend($0, ofRange: index) }
         if !active[index].isComplete(range.range) { open.append(index) }
       }
       var lastHeard = monotonicMilliseconds()
@@ -357,7 +381,7 @@ package final class KafkaCluster {
         for index in open {
           current = index
           let polled = try active[index].poll(ranges[index].range, chunk) {
-            try body(.ofRange(index, $0))
+            try lend($0, ofRange: index)
           }
           count += polled.count
           wasQueued = wasQueued || polled.wasQueued

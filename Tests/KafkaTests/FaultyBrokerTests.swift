@@ -154,6 +154,48 @@ struct FaultyBrokerTests {
     #expect(Set(values).count == 3_000 && values.count == 3_000)
   }
 
+  @Test("of long messages takes larger fetches from the second read on, and reads the same")
+  func longMessages() throws {
+    try mock.tell("create long 2")
+    let producer = try KafkaProducer(
+      source: "test", properties: ["bootstrap.servers": mock.brokers])
+    for index in 0..<2_000 {
+      try producer.send(
+        topic: "long", partition: Int32(index % 2), key: nil,
+        value: Array("\(index) ".utf8) + [UInt8](repeating: 0x78, count: 3_000),
+        timestampMilliseconds: nil)
+    }
+    try producer.flush(timeoutMilliseconds: 20_000)
+    let cluster = try cluster()
+    #expect(try cluster.partitionCounts(of: ["long"], timeoutMilliseconds: 10_000) == ["long": 2])
+    let first = cluster.sizes.fetchBytes
+    var numbers: [[Int]] = [[], []]
+    func read(_ offsets: Range<Int64>, next: Range<Int64>) throws {
+      func ranges(_ offsets: Range<Int64>) -> [PartitionRange] {
+        (0..<2).map {
+          PartitionRange(
+            PartitionID(source: "main", topic: "long", partition: $0),
+            OffsetRange(from: offsets.lowerBound, to: offsets.upperBound))
+        }
+      }
+      try cluster.prepare(ranges(next))
+      _ = try cluster.read(ranges(offsets), silenceMilliseconds: 20_000) { lent in
+        guard case .ofRange(let index, let messages) = lent else { return }
+        for message in messages {
+          let text = message.value.map { String(decoding: $0.prefix(10), as: UTF8.self) } ?? ""
+          numbers[index].append(Int(text.prefix { $0 != " " }) ?? -1)
+        }
+      }
+    }
+    try read(0..<100, next: 0..<100)
+    #expect(cluster.sizes.fetchBytes == first)
+    try read(100..<600, next: 100..<600)
+    #expect(cluster.sizes.fetchBytes > 32 * first)
+    try read(600..<1_000, next: 600..<1_000)
+    #expect(numbers[0] == Array(stride(from: 0, to: 2_000, by: 2)))
+    #expect(numbers[1] == Array(stride(from: 1, to: 2_000, by: 2)))
+  }
+
   @Test("fits what is fetched ahead to the batch and to the number of partitions")
   func fetchSizes() {
     for maxOffsets: Int64 in [1, 100, 1_000, 100_000, 10_000_000] {
@@ -168,6 +210,12 @@ struct FaultyBrokerTests {
           sizes.queuedMessagesPerPartition * Int64(partitions)
             <= max(12_000, 100 * Int64(partitions)))
         #expect(sizes.queuedKilobytesPerPartition * Int64(partitions) <= 65_536)
+        let long = FetchSizes(
+          maxOffsetsPerBatch: maxOffsets, partitionCount: partitions, messageBytes: 4_096)
+        #expect((4_194_304...8_388_608).contains(long.fetchBytes))
+        #expect(
+          long.fetchBytesPerPartition * Int64(partitions)
+            <= max(8_388_608, 32_768 * Int64(partitions)))
         #expect(sizes.queuedMessagesPerPartition >= 100)
       }
     }
