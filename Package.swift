@@ -137,7 +137,7 @@ let package = Package(
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(
       "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"],
-      exclude: ["json_records.py", "json_verdicts.py"]
+      exclude: ["change-events.jsonl", "change_events.py", "json_records.py", "json_verdicts.py"]
     ),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),
     tests(

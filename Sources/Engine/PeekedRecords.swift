@@ -51,11 +51,15 @@ package struct PeekedRecords {
   }
 
   /// Without a job: by fields alone.
-  package init(of messages: [CopiedMessage], format: InputFormat, fields: [InputField]) {
+  package init(
+    of messages: [CopiedMessage], format: InputFormat, envelope: Envelope? = nil,
+    fields: [InputField]
+  ) {
     self.init(
       Parts(messages),
       RecordDecoder(
-        format: format, fields: fields, messageFields: [], requiredTimeColumn: nil,
+        format: format, envelope: envelope, fields: fields, messageFields: [],
+        requiredTimeColumn: nil,
         recordByteLimit: .max),
       fieldCount: fields.count, refused: [])
   }

@@ -10,7 +10,7 @@ struct JSONFieldTree: Sendable {
   /// A place in a record, of which the token is asked for.
   struct Place {
     /// None for the record itself.
-    let steps: [JSONPath.Step]
+    var steps: [JSONPath.Step]
     /// Named in faults.
     let field: Int?
     /// Whether the JSON text of whatever stands there is asked for.

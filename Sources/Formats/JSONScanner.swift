@@ -6,10 +6,39 @@ internal import Tables
 /// Keys of fields that are not declared are skipped; their values are checked all the same.
 struct JSONScanner: Sendable {
   let tree: JSONFieldTree
+  /// Nil where each field lies in one place.
+  private let envelope: EnvelopeSlots?
+  /// Of each field, the token that gets it.
+  let slots: [Int]
+  let slotCount: Int
   /// Deepest nesting of a value.
   private static let depthLimit = 64
 
-  init(_ tree: JSONFieldTree) { self.tree = tree }
+  /// - Parameters:
+  ///   - fields: All declared ones.
+  ///   - indexes: Which of them are looked for.
+  ///   - isWhole: For ``scanValue(_:into:unescaped:)``, of what need not be an object.
+  init(
+    _ fields: [InputField], at indexes: [Int], _ envelope: Envelope?, isWhole: Bool = false
+  ) {
+    var places =
+      envelope.map { EnvelopeSlots.places(of: fields, at: indexes, $0) }
+      ?? indexes.map { fields[$0].place($0) }
+    if isWhole { places.append(JSONFieldTree.Place(steps: [], field: indexes.first)) }
+    let tree = JSONFieldTree(places)
+    let slots = envelope.map {
+      EnvelopeSlots($0, fieldCount: indexes.count, tree, takesAnyPayload: isWhole)
+    }
+    self.tree = tree
+    self.envelope = slots
+    self.slots = slots.map { Array($0.own) } ?? Array(tree.slots[..<indexes.count])
+    slotCount = slots?.own.upperBound ?? tree.slotCount
+  }
+
+  /// Of what people write by hand.
+  init(_ tree: JSONFieldTree) {
+    (self.tree, envelope, slots, slotCount) = (tree, nil, tree.slots, tree.slotCount)
+  }
 
   /// Where the fields that are found go.
   private struct Target {
@@ -25,7 +54,7 @@ struct JSONScanner: Sendable {
   /// stands there is a part of it.
   ///
   /// - Parameters:
-  ///   - tokens: ``JSONFieldTree/slotCount``.
+  ///   - tokens: ``slotCount``.
   ///   - unescaped: Receives the bytes of texts that had escapes.
   /// - Returns: What is wrong with the record, if something is.
   func scanRecord(
@@ -101,7 +130,7 @@ struct JSONScanner: Sendable {
 
   /// Reads what is one JSON value of any kind and nothing else.
   ///
-  /// - Precondition: the tree has a place for the value itself.
+  /// - Precondition: the scanner is made for the whole of a value.
   /// - Returns: What is wrong with it, if something is.
   func scanValue(
     _ bytes: UnsafeRawBufferPointer, into tokens: UnsafeMutableBufferPointer<Token>,
@@ -116,7 +145,8 @@ struct JSONScanner: Sendable {
         &cursor, JSONFieldTree.root, &target, unescaped: &unescaped, depth: Self.depthLimit + 1)
     else { return Fault(.malformed, field: target.fault?.field) }
     cursor.skipSpace()
-    return cursor.isAtEnd ? target.fault : Fault(.malformed)
+    guard cursor.isAtEnd else { return Fault(.malformed) }
+    return target.fault ?? envelope?.settle(tokens, bytes, unescaped)
   }
 
   /// - Returns: Whether it is JSON, and what is wrong with it besides.
@@ -135,7 +165,7 @@ struct JSONScanner: Sendable {
       let field = target.fault.flatMap { $0.reason == .malformed ? $0.field : nil }
       return (Fault(.malformed, field: field), false)
     }
-    return (target.fault, true)
+    return (target.fault ?? envelope?.settle(tokens, cursor.bytes, unescaped), true)
   }
 
   /// - Returns: False where it is malformed; the fault then names the declared field, if it is of

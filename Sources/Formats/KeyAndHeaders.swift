@@ -18,7 +18,9 @@ struct KeyAndHeaders {
   let slotCount: Int
 
   /// Nil where all fields lie in the record.
-  init?(_ fields: [InputField]) {
+  ///
+  /// - Parameter envelope: A JSON key is wrapped as Kafka Connect wraps it where records are.
+  init?(_ fields: [InputField], _ envelope: Envelope?) {
     var slots: [(field: Int, slot: Int)] = []
     var headers: [(name: [UInt8], slot: Int)] = []
     var texts: [(form: KeyForm, slot: Int)] = []
@@ -42,11 +44,10 @@ struct KeyAndHeaders {
       scanner = nil
       slotCount = slots.count
     } else {
-      let whole = JSONFieldTree.Place(steps: [], field: parts.first)
-      let tree = JSONFieldTree(parts.map { fields[$0].place($0) } + [whole])
-      scanner = JSONScanner(tree)
-      slotCount = first + tree.slotCount
-      slots += zip(parts, tree.slots).map { (field: $0, slot: first + $1) }
+      let scanner = JSONScanner(fields, at: parts, envelope.map { _ in .connect }, isWhole: true)
+      self.scanner = scanner
+      slotCount = first + scanner.slotCount
+      slots += zip(parts, scanner.slots).map { (field: $0, slot: first + $1) }
     }
     if slots.isEmpty { return nil }
     self.slots = slots

@@ -33,6 +33,7 @@ package struct RecordDecoder {
   private var scanned: ScannedRecords
 
   /// - Parameters:
+  ///   - envelope: What is wrapped around JSON records.
   ///   - fields: All declared ones.
   ///   - nullTexts: What is NULL in CSV, without quotes.
   ///   - tombstones: What becomes of messages without a value.
@@ -44,9 +45,9 @@ package struct RecordDecoder {
   ///   - keyByteLimit: Of a key at fault so many bytes are kept.
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
-    format: InputFormat, fields: [InputField], nullTexts: [String] = NullTexts.standard,
-    tombstones: TombstonePolicy = .reject, messageFields: [MessageField],
-    requiredTimeColumn: String?,
+    format: InputFormat, envelope: Envelope? = nil, fields: [InputField],
+    nullTexts: [String] = NullTexts.standard, tombstones: TombstonePolicy = .reject,
+    messageFields: [MessageField], requiredTimeColumn: String?,
     futureLimitMilliseconds: Int64 = .max, recordByteLimit: Int,
     messageByteLimit: Int = .max, keyByteLimit: Int = .max, takesShortcuts: Bool = true
   ) {
@@ -60,8 +61,8 @@ package struct RecordDecoder {
     framing = Framing(
       recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit, tombstones: tombstones)
     let nullTexts = NullTexts(nullTexts)
-    source = ValueSource(format, fields: fields, nullTexts: nullTexts)
-    beside = KeyAndHeaders(fields)
+    source = ValueSource(format, fields: fields, nullTexts: nullTexts, envelope: envelope)
+    beside = KeyAndHeaders(fields, envelope)
     var slots = source.slots(fields)
     for (field, slot) in beside?.slots ?? [] { slots.ofFields[field] = slots.count + slot }
     conversion = Conversion(

@@ -6,6 +6,7 @@ struct SampleReader {
   struct Result {
     var fields: [SampleShape.Field] = []
     var leftOut: [SampleShape.LeftOut] = []
+    var envelope: Envelope?
     var recordCount = 0
     var otherCount = 0
     var headerCount = 0
@@ -32,12 +33,13 @@ struct SampleReader {
     let fields: [InputField]
     switch format {
     case .json:
-      (fields, result.leftOut) = try members()
+      result.envelope = envelope()
+      (fields, result.leftOut) = try members(result.envelope)
       result.hasNames = true
     case .csv:
       fields = (1...(try fieldCount())).map { InputField(ColumnDefinition("field_\($0)", .string)) }
     }
-    var scanned = scan(fields)
+    var scanned = scan(fields, result.envelope)
     result.otherCount = scanned.records.isRefused.count { $0 }
     var found = self.found(fields, scanned)
     if format == .csv, let header = header(of: scanned, found) {
@@ -84,8 +86,8 @@ struct SampleReader {
   }
 
   /// All records with these fields.
-  private func scan(_ fields: [InputField]) -> Scan {
-    let source = ValueSource(format, fields: fields, nullTexts: nullTexts)
+  private func scan(_ fields: [InputField], _ envelope: Envelope? = nil) -> Scan {
+    let source = ValueSource(format, fields: fields, nullTexts: nullTexts, envelope: envelope)
     let slots = source.slots(fields)
     let framing = Framing(
       recordByteLimit: .max, messageByteLimit: .max, tombstones: .reject)
@@ -103,29 +105,77 @@ struct SampleReader {
     return UnsafeRawBufferPointer(rebasing: value[record.range])
   }
 
-  private func members() throws(SampleFault) -> ([InputField], [SampleShape.LeftOut]) {
+  /// The objects that stand at a path, of the records that have one there.
+  private func objects(at path: String, _ envelope: Envelope?) -> [Int: UnsafeRawBufferPointer] {
+    let part = InputField(ColumnDefinition("part", .string), path: JSONPath(path))
+    let scanned = scan([part], envelope)
+    var objects: [Int: UnsafeRawBufferPointer] = [:]
+    for (row, record) in scanned.records.records.enumerated()
+    where !scanned.records.isRefused[row] {
+      let token = scanned.token(row, 0)
+      guard token.kind == .composite, let value = messages[Int(record.message)].value,
+        value[token.range.lowerBound] == UInt8(ascii: "{")
+      else { continue }
+      objects[row] = UnsafeRawBufferPointer(rebasing: value[token.range])
+    }
+    return objects
+  }
+
+  /// What more than half of the objects are wrapped in.
+  private func envelope() -> Envelope? {
+    let objectCount = scan([]).records.isRefused.count { !$0 }
+    // An event of Debezium's says where it comes from.
+    if 2 * objects(at: "$.source", .debezium).count > objectCount { return .debezium }
+    let payloads = objects(at: "$.payload", nil)
+    let schemas = objects(at: "$.schema", nil)
+    return 2 * payloads.keys.count { schemas[$0] != nil } > objectCount ? .connect : nil
+  }
+
+  private func members(
+    _ envelope: Envelope?
+  ) throws(SampleFault) -> ([InputField], [SampleShape.LeftOut]) {
     let scanned = scan([]).records
     var paths = JSONMemberPaths()
-    for (record, isRefused) in zip(scanned.records, scanned.isRefused) where !isRefused {
-      paths.add(bytes(record))
+    let rows =
+      switch envelope {
+      case nil: [:] as [Int: UnsafeRawBufferPointer]
+      case .connect: objects(at: "$.payload", nil)
+      case .debezium:
+        objects(at: "$.before", envelope).merging(objects(at: "$.after", envelope)) { $1 }
+      }
+    for (row, record) in scanned.records.enumerated() where !scanned.isRefused[row] {
+      if let object = rows[row] {
+        paths.add(object)
+      } else if envelope != .debezium {
+        paths.add(bytes(record))
+      }
     }
     let objectCount = scanned.isRefused.count { !$0 }
     guard 2 * objectCount >= scanned.count, !paths.all.isEmpty else { throw .malformedJSON }
     var taken: Set<String> = []
     var fields: [InputField] = []
-    for path in paths.all.prefix(SampleShape.fieldLimit) {
-      let name = name(of: path)
+    func append(_ name: String, _ path: (String) -> JSONPath?) {
       var free = name
       var number = 2
       while !taken.insert(free.lowercased()).inserted {
         free = "\(name)_\(number)"
         number += 1
       }
-      fields.append(InputField(ColumnDefinition(free, .string), path: path))
+      fields.append(InputField(ColumnDefinition(free, .string), path: path(free)))
     }
+    let ofEvent = envelope == .debezium ? ["$.op", "$.source.ts_ms"].compactMap(JSONPath.init) : []
+    let limit = SampleShape.fieldLimit - ofEvent.count
+    for path in paths.all.prefix(limit) {
+      append(name(of: path)) { name in
+        guard envelope == .debezium else { return path }
+        // Of a row, by its name alone it is found in a deletion, too.
+        return path == JSONPath([.key(name)]) ? nil : JSONPath([.key("after")] + path.steps)
+      }
+    }
+    for path in ofEvent { append(name(of: path)) { _ in path } }
     return (
       fields,
-      paths.all.dropFirst(SampleShape.fieldLimit).map {
+      paths.all.dropFirst(limit).map {
         SampleShape.LeftOut(name: name(of: $0), reason: .tooMany)
       }
     )

@@ -11,7 +11,7 @@ package struct SampleShape: Sendable, Equatable {
   package struct Field: Sendable, Equatable {
     /// Unlike any other, whatever the case of letters: of a JSON member, the keys of its path.
     package let name: String
-    /// Of a JSON member.
+    /// Of a JSON member, in what it is wrapped in; nil for a column of a change event's row.
     package let path: JSONPath?
     package let type: ColumnType
     package let timestampEncoding: TimestampEncoding
@@ -46,6 +46,8 @@ package struct SampleShape: Sendable, Equatable {
   }
 
   package let format: InputFormat
+  /// What is wrapped around most records.
+  package let envelope: Envelope?
   package let fields: [Field]
   package let leftOut: [LeftOut]
   /// Records that have these fields, without headers.
@@ -84,6 +86,7 @@ package struct SampleShape: Sendable, Equatable {
     }
     let read = try result.get()
     self.format = format
+    envelope = read.envelope
     fields = read.fields
     leftOut = read.leftOut
     recordCount = read.recordCount

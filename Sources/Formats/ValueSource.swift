@@ -11,11 +11,13 @@ enum ValueSource {
   case json(JSONScanner)
 
   /// - Parameter fields: All declared ones; those that do not lie in the record are passed over.
-  init(_ format: InputFormat, fields: [InputField], nullTexts: NullTexts) {
+  init(
+    _ format: InputFormat, fields: [InputField], nullTexts: NullTexts, envelope: Envelope? = nil
+  ) {
     let own = fields.indices.filter { fields[$0].origin == .record }
     switch format {
     case .csv: self = .csv(nullTexts, fields: own)
-    case .json: self = .json(JSONScanner(JSONFieldTree(own.map { fields[$0].place($0) })))
+    case .json: self = .json(JSONScanner(fields, at: own, envelope))
     }
   }
 
@@ -26,7 +28,7 @@ enum ValueSource {
     let (ofOwn, count) =
       switch self {
       case .csv: (Array(own.indices), own.count)
-      case .json(let scanner): (scanner.tree.slots, scanner.tree.slotCount)
+      case .json(let scanner): (scanner.slots, scanner.slotCount)
       }
     var slots = Array(repeating: 0, count: fields.count)
     for (field, slot) in zip(own, ofOwn) { slots[field] = slot }

@@ -14,6 +14,8 @@ package struct Job: Sendable {
   /// The consumer group that shows the job's progress; nil for none.
   package let commitGroup: String?
   package let format: InputFormat
+  /// What is wrapped around JSON records.
+  package let envelope: Envelope?
   /// What is NULL in a CSV field without quotes.
   package let nullTexts: [String]
   package let tombstones: TombstonePolicy
@@ -242,7 +244,8 @@ extension Job {
       publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
     return Job(
       name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
-      commitGroup: commitGroup, format: self.format, nullTexts: nullTexts, tombstones: tombstones,
+      commitGroup: commitGroup, format: self.format, envelope: envelope, nullTexts: nullTexts,
+      tombstones: tombstones,
       fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
       window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,

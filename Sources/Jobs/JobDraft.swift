@@ -36,6 +36,9 @@ package struct JobDraft {
     file.add("")
     Self.add(source, to: &file, isPlaceholder: shape == nil)
     file.add("  format: \(content.format.rawValue)", content.formatComment)
+    if let envelope = content.envelope {
+      file.add("  envelope: \(envelope.rawValue)", Self.comment(envelope))
+    }
     for remark in content.remarks { file.comment(remark, indent: 2) }
     if let comment = content.tombstonesComment { file.add("  tombstones: skip", comment) }
     file.add("  fields:", "NAME: TYPE; TYPE? allows NULL")
@@ -54,6 +57,13 @@ package struct JobDraft {
     file.add(
       "rejects: { policy: quarantine, max_share: 10% }", "what becomes of records that do not fit")
     text = file.text
+  }
+
+  private static func comment(_ envelope: Envelope) -> String {
+    switch envelope {
+    case .connect: "Kafka Connect's: fields lie in payload"
+    case .debezium: "change events: a field without a path is a column of the row"
+    }
   }
 
   private static func introduce(
@@ -129,6 +139,7 @@ package struct JobDraft {
 private struct Content {
   var question: String
   var format: InputFormat
+  var envelope: Envelope?
   var formatComment: String
   var remarks: [String] = []
   /// Nil where all messages have a value.
@@ -173,10 +184,11 @@ private struct Content {
   init(_ shape: SampleShape, _ choice: JobChoice) {
     let recordCount = shape.recordCount
     fields = choice.columns.map { column in
-      (column.name, Self.type(of: column), Self.comment(column.field, recordCount))
+      (column.name, Self.type(of: column, shape.envelope), Self.comment(column.field, recordCount))
     }
     leftOut = choice.leftOut.map { ($0.name, $0.why) }
     format = shape.format
+    envelope = shape.envelope
     let all = shape.recordCount + shape.otherCount + shape.headerCount
     formatComment =
       "\(recordCount) of \(counted(all, "record")) "
@@ -210,11 +222,19 @@ private struct Content {
   }
 
   /// `"int64?"`, `{ type: int64, path: "$.user.id" }`
-  private static func type(of column: JobChoice.Column) -> String {
-    let type = column.field.inputField.typeSpelling
-    guard let path = column.field.path, path != JSONPath([.key(column.name)]) else {
-      return yamlType(type)
+  private static func type(of column: JobChoice.Column, _ envelope: Envelope?) -> String {
+    var type = column.field.inputField.typeSpelling
+    var path = column.field.path
+    if envelope == .debezium {
+      if path == nil && column.name != column.field.name {
+        path = JSONPath([.key("after"), .key(column.field.name)])
+        // Where it does not look for a deletion's row.
+        if !type.hasSuffix("?") { type += "?" }
+      }
+    } else if path == JSONPath([.key(column.name)]) {
+      path = nil
     }
+    guard let path else { return yamlType(type) }
     let text = path.description.replacing("${", with: "$${")
     return "{ type: \(JSONText.quoted(type)), path: \(JSONText.quoted(text)) }"
   }
@@ -234,7 +254,9 @@ private struct Content {
     if shape.otherCount > 0 {
       remarks.append(
         "\(counted(shape.otherCount, "record")) would be \(rejects(shape.otherCount)): "
-          + (shape.format == .json ? "no JSON object." : "another number of fields."))
+          + (shape.format == .csv
+            ? "another number of fields."
+            : shape.envelope == .debezium ? "no change event." : "no JSON object."))
     }
     if shape.nullValueCount > 0 {
       tombstonesComment =

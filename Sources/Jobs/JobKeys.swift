@@ -228,6 +228,18 @@ package enum JobKeys {
       """,
       canonical: { $0.format.rawValue }),
     JobKey(
+      "source.envelope", choice(Envelope.self), .refuse, example: "debezium",
+      """
+      What a connector wraps around JSON records. `connect`: Kafka Connect's `schema` and \
+      `payload`, of which fields lie in `payload`; a record without them is read as it is. \
+      `debezium`: a change event, with or without that wrapping. A field without a path is one of \
+      the changed row: of `after`, and of `before` in a deletion. A path leads into the event, as \
+      `$.op` and `$.before.amount` do.
+      """,
+      setting: JobKey.Setting(
+        pattern: "source.envelope", effect: .refuse, effectOfAdding: .refuse,
+        values: { job in job.envelope.map { ["source.envelope": $0.rawValue] } ?? [:] })),
+    JobKey(
       "source.csv", .object, .refuse, example: #"{ null: ["\\N", NA] }"#,
       "How CSV is read. Only with `format: csv`."),
     JobKey(

@@ -105,6 +105,14 @@ extension JobParser {
     }
   }
 
+  func envelope(_ source: YAMLReader.Object, _ format: InputFormat) -> Envelope? {
+    guard let entry = source.entry("envelope") else { return nil }
+    if format != .json {
+      reader.fail(entry, "has no effect with source.format: \(format.rawValue)", "Leave it out")
+    }
+    return reader.choice(entry).flatMap(Envelope.init)
+  }
+
   func nullTexts(_ source: YAMLReader.Object, _ format: InputFormat) -> [String] {
     let csv = reader.object(source, "csv")
     if let entry = csv.entry, format != .csv {
@@ -136,7 +144,9 @@ extension JobParser {
     return texts
   }
 
-  func fields(_ source: YAMLReader.Object, _ format: InputFormat) -> ([InputField], [Named]) {
+  func fields(
+    _ source: YAMLReader.Object, _ format: InputFormat, _ envelope: Envelope?
+  ) -> ([InputField], [Named]) {
     guard let entry = source.entry("fields") else { return ([], []) }
     var fields: [InputField] = []
     var entries: [Named] = []
@@ -149,7 +159,7 @@ extension JobParser {
           "Give the field another name")
         continue
       }
-      guard let field = field(name, entry, format) else { continue }
+      guard let field = field(name, entry, format, envelope) else { continue }
       fields.append(field)
       entries.append((name, entry))
     }
@@ -158,7 +168,7 @@ extension JobParser {
   }
 
   private func field(
-    _ name: String, _ entry: YAMLReader.Entry, _ format: InputFormat
+    _ name: String, _ entry: YAMLReader.Entry, _ format: InputFormat, _ envelope: Envelope?
   ) -> InputField? {
     var typeEntry: YAMLReader.Entry? = entry
     var origin = FieldOrigin.record
@@ -167,7 +177,9 @@ extension JobParser {
       let object = reader.object(entry)
       typeEntry = object.entry("type")
       origin = self.origin(object)
-      if let entry = object.entry("path") { path = self.path(entry, of: name, origin, format) }
+      path = object.entry("path").flatMap { self.path($0, of: name, origin, format) }
+      // A change event has members of its own beside those of its row.
+      if origin == .record && envelope != .debezium && path == JSONPath([.key(name)]) { path = nil }
     }
     guard let typeEntry, let text = reader.string(typeEntry) else { return nil }
     guard let field = FieldType.field(text, named: name, origin: origin, path: path) else {
@@ -203,7 +215,6 @@ extension JobParser {
     return .header(header)
   }
 
-  /// - Returns: Nil as well where the path is the name's own.
   private func path(
     _ entry: YAMLReader.Entry, of name: String, _ origin: FieldOrigin, _ format: InputFormat
   ) -> JSONPath? {
@@ -228,6 +239,6 @@ extension JobParser {
         "Write $.user.id, or $['user.id'] where a key holds a dot, or $.tags[0]")
       return nil
     }
-    return origin == .record && path == JSONPath([.key(name)]) ? nil : path
+    return path
   }
 }

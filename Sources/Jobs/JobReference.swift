@@ -321,7 +321,11 @@ package enum JobReference {
 
   private static func meaning(_ reason: Reject.Reason) -> String {
     switch reason {
-    case .malformed: "is not a record of the format: broken quotes, not an object, an empty value."
+    case .malformed:
+      """
+      is not a record of the format: broken quotes, not an object, an empty value, no change event \
+      (`source.envelope`), a broken JSON key.
+      """
     case .nullValue: "is not there: the message has a null value, as a tombstone does."
     case .wrongType: "has a value that is not of the field's type."
     case .outOfRange: "has a number or time that the field's type cannot hold."

@@ -99,7 +99,8 @@ struct PeekCommand: ParsableCommand {
     do {
       let shape = try SampleShape(of: messages, as: format)
       return PeekedRecords(
-        of: messages, format: format, fields: shape.fields.map(\.inputField))
+        of: messages, format: format, envelope: shape.envelope,
+        fields: shape.fields.map(\.inputField))
     } catch {
       throw CommandError(
         .data,

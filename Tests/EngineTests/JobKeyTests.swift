@@ -382,6 +382,10 @@ extension KeyChange {
         "source.format", "format: csv\n  fields", "format: json\n  fields",
         .refused(naming: "source.format")),
       KeyChange(
+        "source.envelope", "format: csv\n  fields",
+        "format: json\n  envelope: connect\n  fields",
+        .refused(naming: "source.envelope: was not there, is connect")),
+      KeyChange(
         "source.csv", "format: csv\n  fields", "format: csv\n  csv: { null: [NA] }\n  fields",
         .refused(naming: "source.csv.null: was not there, is \"NA\"")),
       KeyChange(

@@ -12,10 +12,10 @@ struct Beside {
 /// Decodes messages, all of them as one chunk.
 func decode(
   _ format: InputFormat, _ fields: [InputField], _ messages: [(value: String?, beside: Beside)],
-  messageFields: [MessageField] = []
+  envelope: Envelope? = nil
 ) -> RecordBatch {
   var decoder = RecordDecoder(
-    format: format, fields: fields, messageFields: messageFields, requiredTimeColumn: nil,
+    format: format, envelope: envelope, fields: fields, messageFields: [], requiredTimeColumn: nil,
     recordByteLimit: 1 << 20)
   var batch = RecordBatch(decoder.schema)
   let place = PartitionID(source: "main", topic: "calls", partition: 3)
@@ -34,7 +34,7 @@ private func header(_ name: String, _ value: String?) -> MessageHeaders.Header {
   MessageHeaders.Header(name: name, value: value.map { Array($0.utf8) })
 }
 
-private func field(
+func field(
   _ name: String, _ type: ColumnType, from origin: FieldOrigin, path: String? = nil,
   nullable: Bool = false, isJSONText: Bool = false
 ) -> InputField {
@@ -43,7 +43,8 @@ private func field(
     path: path.flatMap { JSONPath($0) }, isJSONText: isJSONText)
 }
 
-private func texts(_ batch: RecordBatch, _ column: Int) -> [String?] {
+/// The values of a column as texts.
+func texts(_ batch: RecordBatch, _ column: Int) -> [String?] {
   let column = batch.columns[column]
   return (0..<batch.rowCount).map { row in
     if column.isNull[row] { return nil }

@@ -6,12 +6,11 @@ import Offsets
 import Tables
 import TestSupport
 
-/// Mutates a small corpus and feeds it to one parser after the other. The first five must not
-/// crash;
+/// Mutates a small corpus and feeds it to one parser after the other. The first six must not crash;
 /// the others must also agree with another way to the same value.
 struct Fuzzer {
   enum Parser: String, CaseIterable {
-    case csv, json, jobFile, expression, timestamp
+    case csv, json, changeEvent, jobFile, expression, timestamp
     /// The short way of decoding integers, and the native way of a `where`, against the general
     /// ones.
     case integerRecords, predicate
@@ -23,6 +22,7 @@ struct Fuzzer {
   private let jobCorpus: [[UInt8]]
   private var csv: RecordDecoder
   private var json: RecordDecoder
+  private var changeEvent: RecordDecoder
   private var shortcuts = ShortcutFuzzer()
   private var values = ValueFuzzer()
   private var readers = ReaderFuzzer()
@@ -49,13 +49,28 @@ struct Fuzzer {
     }
     csv = decoder(.csv, fields)
     json = decoder(.json, fields)
+    changeEvent = RecordDecoder(
+      format: .json, envelope: .debezium,
+      fields: fields + [
+        InputField(ColumnDefinition("k", .int64, isNullable: true), origin: .key(.json)),
+        InputField(
+          ColumnDefinition("id", .string), origin: .key(.json), path: JSONPath("$.id")),
+        InputField(ColumnDefinition("hex", .string), origin: .key(.hex)),
+        InputField(ColumnDefinition("base64", .string), origin: .key(.base64)),
+        InputField(ColumnDefinition("text", .string, isNullable: true), origin: .key(.text)),
+        InputField(ColumnDefinition("h", .string, isNullable: true), origin: .header("h")),
+      ], messageFields: MessageField.allCases, requiredTimeColumn: nil, recordByteLimit: 10_000)
   }
 
   /// - Returns: What is wrong, or nil.
   mutating func feed(_ parser: Parser) -> String? {
     switch parser {
-    case .csv: return misaligned(&csv, random.mutated(Self.csvCorpus))
-    case .json: return misaligned(&json, random.mutated(Self.jsonCorpus))
+    case .csv: return misaligned(&csv, Sample(value: random.mutated(Self.csvCorpus)))
+    case .json: return misaligned(&json, Sample(value: random.mutated(Self.jsonCorpus)))
+    case .changeEvent:
+      return misaligned(
+        &changeEvent,
+        Sample(value: random.mutated(Self.eventCorpus), key: random.mutated(Self.keyCorpus)))
     case .jobFile:
       let text = String(decoding: random.mutated(jobCorpus), as: UTF8.self)
       do throws(JobFileErrors) {
@@ -90,6 +105,13 @@ struct Fuzzer {
     #"{"f0":1,"f1":-2,"f2":1.5e-7,"f3":true,"f4":"a\n\u00e9\ud83d\ude00","#
       + #""f5":"2026-11-23T10:05:00Z","f6":12.34}"#,
     #"{"a":[1,{"b":null},[]],"c":{"d":"\\\"\/\b\f"},"n0":null}"#, "{}", #"{"":""}"#, #"[1e5]"#)
+  private static let eventCorpus = texts(
+    #"{"before":null,"after":{"f0":1,"f1":-2,"f2":1.5,"f3":true,"f4":"a","f5":"2026-11-23","#
+      + #""f6":1.2},"op":"c"}"#,
+    #"{"schema":{},"payload":{"op":"d","before":{"f0":1,"n4":"\u00e9"},"after":null}}"#,
+    #"[{"payload":{"op":"\u0064"},"schema":null},{"op":"t"}]"#)
+  private static let keyCorpus = texts(
+    #"{"id":"x"}"#, #"{"schema":{},"payload":{"id":"\u0041"}}"#, "17", #""k""#, "")
   private static let sqlCorpus = texts(
     "a >= 0 AND (b <> 'x' OR c IS NOT NULL)", "100.0 * a / sum(a) OVER ()",
     "percent_rank() OVER (ORDER BY a DESC)", "CASE WHEN a THEN abs(b) END",
@@ -133,8 +155,8 @@ func decoded(_ decoder: inout RecordDecoder, _ samples: [Sample]) -> RecordBatch
 }
 
 /// Decodes one message and looks whether its columns stay aligned.
-private func misaligned(_ decoder: inout RecordDecoder, _ bytes: [UInt8]) -> String? {
-  let batch = decoded(&decoder, [Sample(value: bytes)])
+private func misaligned(_ decoder: inout RecordDecoder, _ sample: Sample) -> String? {
+  let batch = decoded(&decoder, [sample])
   let isAligned = batch.columns.allSatisfy { $0.count == batch.rowCount }
-  return isAligned ? nil : "columns of different lengths for \(shown(bytes))"
+  return isAligned ? nil : "columns of different lengths for \(shown(sample.value ?? []))"
 }

@@ -142,6 +142,16 @@ try measure(
     """, windows(by: "id, tenant")), atMost: 1600, slack: 20, hasBeside: true
 ) { "{\"time_taken\":\($0)}" }
 try measure(
+  "Change events",
+  job(
+    "json\n  envelope: debezium",
+    "{ id: int32, op: { type: string, path: $.op }, time_taken: int64 }",
+    windows(by: "id, op")), atMost: 1600, slack: 20
+) {
+  "{\"schema\":{},\"payload\":{\"before\":null,\"op\":\"c\",\"after\":{\"id\":\($0 % 200),"
+    + "\"time_taken\":\($0)}}}"
+}
+try measure(
   "Rows as Parquet",
   job(
     "csv", "{ api_id: int32, time_taken: int64 }",

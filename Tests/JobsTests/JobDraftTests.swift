@@ -40,7 +40,7 @@ private func parsed(_ text: String, environment: [String: String] = [:]) throws 
 private func decoded(_ messages: [CopiedMessage], by job: Job) -> RecordBatch {
   let names = job.columnsRead
   var decoder = RecordDecoder(
-    format: job.format, fields: job.fields, nullTexts: job.nullTexts,
+    format: job.format, envelope: job.envelope, fields: job.fields, nullTexts: job.nullTexts,
     tombstones: job.tombstones,
     messageFields: MessageField.allCases.filter { names.contains($0.rawValue) },
     requiredTimeColumn: job.window.timeColumn,
@@ -184,6 +184,42 @@ struct JobDraftTests {
     let text = try draft(SampleShape(of: drawnMessages(values)))
     #expect(!secrets.contains(where: text.contains) && !text.contains("kind1x"))
     #expect(text.contains("200 different values") && text.contains("3 different values"))
+  }
+
+  @Test(
+    "sees through what a connector wraps around records, and reads the rows of change events",
+    arguments: [Envelope.connect, .debezium], [false, true])
+  func envelopes(envelope: Envelope, isWrapped: Bool) throws {
+    let values = (0..<60).map { index in
+      let row = #"{"id":\#(index),"status":"s\#(index % 3)","unit price":"1.5\#(index % 10)"}"#
+      let isDeletion = index % 5 == 0
+      let event =
+        envelope == .connect
+        ? row
+        : """
+        {"before":\(isDeletion ? row : "null"),"after":\(isDeletion ? "null" : row),\
+        "source":{"ts_ms":\(now - Int64(index) * 100),"db":"shop","table":"t"},\
+        "op":"\(isDeletion ? "d" : "u")","ts_ms":\(now)}
+        """
+      return isWrapped ? #"{"schema":{"type":"struct","fields":[]},"payload":\#(event)}"# : event
+    }
+    let messages = drawnMessages(values)
+    let text = try draft(SampleShape(of: messages))
+    let job = try parsed(text)
+    #expect(job.envelope == (isWrapped || envelope == .debezium ? envelope : nil))
+    let spelled = job.canonicalSettings["source.fields"]
+    if envelope == .connect {
+      #expect(
+        spelled
+          == "id int64, status string, unit_price string from $['unit price']")
+    } else {
+      #expect(spelled?.hasPrefix("id int64, status string, unit_price ") == true, "\(text)")
+      #expect(spelled?.contains("? from $.after['unit price'], op string from $.op") == true)
+      #expect(spelled?.hasSuffix("timestamp(unix_milliseconds) from $.source.ts_ms") == true)
+    }
+    let batch = decoded(messages, by: job)
+    #expect(batch.rejects.isEmpty && batch.rowCount == 60, "\(batch.rejects)")
+    #expect(Set(batch.columns[0].integers) == Set(0..<60))
   }
 
   @Test("of access logs shares what the route takes, by the time of the event")

@@ -357,6 +357,35 @@ struct JobFileTests {
     }
   }
 
+  @Test("says what is wrapped around JSON records, and takes nothing of the kind for CSV")
+  func envelopes() throws {
+    func text(_ format: String, _ envelope: String) -> String {
+      example.replacing(
+        "format: csv\n  fields", with: "format: \(format)\n  envelope: \(envelope)\n  fields")
+    }
+    #expect(try parse(example).envelope == nil)
+    #expect(try parse(example).canonicalSettings["source.envelope"] == nil)
+    for envelope in Envelope.allCases {
+      let job = try parse(text("json", envelope.rawValue))
+      #expect(job.envelope == envelope)
+      #expect(job.canonicalSettings["source.envelope"] == envelope.rawValue)
+    }
+    // A path leads into the change event, and a name without one into its row.
+    for (envelope, spelling) in [("connect", "op string"), ("debezium", "op string from $.op")] {
+      let job = try parse(
+        text("json", envelope).replacing(
+          "api_id: int32", with: "api_id: int32, op: { type: string, path: $.op }"))
+      #expect(
+        job.canonicalSettings["source.fields"]?.components(separatedBy: ", ")[1] == spelling)
+    }
+    #expect(
+      faults(text("json", "debzium")).contains(
+        "source.envelope: \"debzium\" is not one of the values. Did you mean debezium?"))
+    #expect(
+      faults(text("csv", "connect")).contains(
+        "source.envelope: has no effect with source.format: csv. Leave it out"))
+  }
+
   @Test("tells of several faults at a time, in the order of their lines")
   func several() {
     let found = faults(

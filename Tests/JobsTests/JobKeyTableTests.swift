@@ -47,6 +47,7 @@ private enum Document {
     case "source", "output": break
     default:
       if path.hasPrefix("window.") { settings["window.tumbling"] = "5m" }
+      if path == "source.envelope" { settings["source.format"] = "json" }
       if path == "trigger.time_zone" { settings["trigger.cron"] = "\"@daily\"" }
       if path == "trigger.max_delay" { settings["trigger.min_offsets"] = "1" }
       if path == "trigger.min_offsets" { settings["trigger.max_offsets"] = "10000000" }

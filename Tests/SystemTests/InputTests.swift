@@ -127,4 +127,81 @@ struct BesideValueTests {
     #expect(peek.output.contains("malformed"), "\(peek.output)")
     #expect(peek.output.contains("7b226964223a397d"), "\(peek.output)")
   }
+
+  @Test("and in it is read of a change event, beside tombstones and what is no change")
+  func changeEvents() throws {
+    let scenario = try Scenario()
+    try scenario.write(
+      format: "json\n  envelope: debezium\n  tombstones: skip",
+      fields: """
+        { id: { type: int64, key: json, path: $.id }, status: "string?",
+          op: { type: string, path: $.op }, lane: { type: "string?", header: lane },
+          at: { type: timestamp(unix_milliseconds), path: $.source.ts_ms } }
+        """,
+      rest: """
+        window: { tumbling: 5m, time: at }
+        aggregate: { by: [id, op, status, lane], measures: { changes: count(), last: max(at) } }
+        """, more: "rejects: { max_share: 100% }")
+    let times = [0, 1_000, 299_000, 300_000, 301_000].map { Scenario.start + $0 }
+    func event(_ op: String, _ rows: String, _ time: Int) -> String {
+      """
+      {\(rows),"source":{"connector":"postgresql","ts_ms":\(time),"table":"orders"},"op":"\(op)",\
+      "ts_ms":\(time + 900),"transaction":null}
+      """
+    }
+    func wrapped(_ text: String) -> String {
+      #"{"schema":{"type":"struct","fields":[],"optional":false},"payload":\#(text)}"#
+    }
+    let none: String? = nil
+    let values: [(key: String, value: String?)] = [
+      (#"{"id":1}"#, event("c", #""before":null,"after":{"id":1,"status":"new"}"#, times[0])),
+      (
+        wrapped(#"{"id":1}"#),
+        wrapped(event("u", #""before":null,"after":{"id":1,"status":"paid"}"#, times[1]))
+      ),
+      (#"{"id":2}"#, event("r", #""before":null,"after":{"id":2,"status":"new"}"#, times[2])),
+      (
+        wrapped(#"{"id":1}"#),
+        wrapped(event("d", #""before":{"id":1,"status":"paid"},"after":null"#, times[3]))
+      ),
+      (wrapped(#"{"id":1}"#), none),
+      (#"{"id":2}"#, event("d", #""before":{"id":2,"status":null},"after":null"#, times[4])),
+      (#"{"serverName":"shop"}"#, "{\"ts_ms\":\(times[4])}"),
+    ]
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1]]
+        + values.map { key, value in
+          [
+            "op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start,
+            "key": key, "value": value, "headers": [["lane", "a"], ["lane", "b"]],
+          ]
+        })
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    #expect(run.summary["records"] as? Int == 5 && run.summary["rejected"] as? Int == 1)
+    #expect(run.summary["tombstones"] as? Int == 1)
+    let objects = try scenario.objects().filter { !$0.key.hasPrefix("_tranche") }
+      .sorted { $0.key < $1.key }
+    #expect(
+      objects.map { String($0.key.prefix(33)) } == [
+        "window_start=2026-11-23T10-00-00Z", "window_start=2026-11-23T10-05-00Z",
+      ])
+    #expect(
+      objects.map { String(decoding: $0.value, as: UTF8.self) } == [
+        """
+        id,op,status,lane,changes,last
+        1,c,new,b,1,2026-11-23T10:00:00.000Z
+        1,u,paid,b,1,2026-11-23T10:00:01.000Z
+        2,r,new,b,1,2026-11-23T10:04:59.000Z
+
+        """,
+        """
+        id,op,status,lane,changes,last
+        1,d,paid,b,1,2026-11-23T10:05:00.000Z
+        2,d,\\N,b,1,2026-11-23T10:05:01.000Z
+
+        """,
+      ])
+  }
 }
