@@ -388,12 +388,14 @@ extension Checkpoint {
     }
   }
 
-  /// An object at a former place that is deleted, or not ours any more.
-  package func forgetRetired(_ object: RetiredObject) throws(CheckpointError) {
+  /// Objects at a former place that are deleted, or not ours any more.
+  package func forgetRetired(_ objects: [RetiredObject]) throws(CheckpointError) {
     try write { database in
-      try database.execute(
-        sql: "DELETE FROM retired_objects WHERE place = ? AND object_key = ?",
-        arguments: [object.place, object.objectKey])
+      for object in objects {
+        try database.execute(
+          sql: "DELETE FROM retired_objects WHERE place = ? AND object_key = ?",
+          arguments: [object.place, object.objectKey])
+      }
     }
   }
 }

@@ -43,9 +43,18 @@ extension Checkpoint {
   /// A person said that the place is this job's whatever stands there: the token seen there becomes
   /// one of ours, and every window's object is published again.
   ///
-  /// - Parameter token: Empty where the place has no marker.
-  package func takeOver(token: String) throws(CheckpointError) {
+  /// - Parameters:
+  ///   - token: Empty where the place has no marker.
+  ///   - keys: Of objects at the place that a run is to delete.
+  package func takeOver(
+    token: String, retiring keys: [String] = []
+  ) throws(CheckpointError) {
     try write { database in
+      for key in keys {
+        try database.execute(
+          sql: "INSERT OR IGNORE INTO retired_objects (place, object_key) VALUES (?, ?)",
+          arguments: [job.output.destination.text, key])
+      }
       try database.execute(
         sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING",
         arguments: [token])
@@ -60,6 +69,14 @@ extension Checkpoint {
     try write { database in
       try database.execute(sql: "DELETE FROM owner_tokens WHERE token = ''")
     }
+  }
+
+  /// For a copy that was made beside a run: what the run writes behind the copy bears this token,
+  /// and the copy must not take it for its own. A release before 0.2 knew no tokens.
+  static func forgetNewestToken(in database: Database) throws {
+    guard try database.tableExists("owner_tokens") else { return }
+    try database.execute(
+      sql: "DELETE FROM owner_tokens WHERE number = (SELECT max(number) FROM owner_tokens)")
   }
 
   package func ownerTokens() throws(CheckpointError) -> Set<String> {

@@ -58,9 +58,7 @@ extension Checkpoint {
     }
     let lock = try RunLock(path: lockPath(ofJob: job.name, folder: folder), holder: holder)
     defer { withExtendedLifetime(lock) {} }
-    let time = TimestampText.format(milliseconds: now).replacing(":", with: "-")
-    // No job's checkpoint can be called so.
-    let aside = "\(path).reset-\(time)"
+    let aside = aside(path, "reset", now: now)
 
     var old: (heritage: Heritage, place: String, objectCount: Int)?
     do {
@@ -68,26 +66,45 @@ extension Checkpoint {
     } catch {
       guard case .corrupt = error.code else { throw error }
     }
+    if let old, !deletesObjects, job.output.keep == .each, old.objectCount > 0,
+      old.place == job.output.destination.text
+    {
+      throw CheckpointError(.objectsStay(count: old.objectCount, place: old.place), path: path)
+    }
     try make(
       path, job, mode: facts.st_mode & 0o666, now: now, release: release,
       heritage: old?.heritage ?? Heritage()
     ) { () throws(CheckpointError) in
       try lock.confirmInPlace()
-      step()
-      guard link(path, aside) == 0 else { throw CheckpointError(errno: errno, path: aside) }
-      // Empty where the file could be read: its log was merged.
-      for ending in ["-wal", "-journal", "-shm"] {
-        step()
-        if isMissingOrEmpty(path + ending) || ending == "-shm" {
-          unlink(path + ending)
-        } else if rename(path + ending, aside + ending) != 0 {
-          throw CheckpointError(errno: errno, path: path + ending)
-        }
-      }
+      try nameAside(path, aside, step)
       step()
     }
     step()
     return ResetState(path: aside, place: old?.place, objectCount: old?.objectCount ?? 0)
+  }
+
+  /// What a checkpoint is called that was put aside: no job's can be called so.
+  static func aside(_ path: String, _ why: String, now: Int64) -> String {
+    "\(path).\(why)-\(TimestampText.format(milliseconds: now).replacing(":", with: "-"))"
+  }
+
+  /// Gives a file a second name, under which it stays when another one takes its place.
+  ///
+  /// - Parameter path: Its log must be merged, if it can be read at all.
+  static func nameAside(
+    _ path: String, _ aside: String, _ step: () -> Void
+  ) throws(CheckpointError) {
+    step()
+    guard link(path, aside) == 0 else { throw CheckpointError(errno: errno, path: aside) }
+    // Empty where the file could be read: its log was merged.
+    for ending in ["-wal", "-journal", "-shm"] {
+      step()
+      if isMissingOrEmpty(path + ending) || ending == "-shm" {
+        unlink(path + ending)
+      } else if rename(path + ending, aside + ending) != 0 {
+        throw CheckpointError(errno: errno, path: path + ending)
+      }
+    }
   }
 
   /// What is taken along of a file, all of whose log is merged into it then.

@@ -95,7 +95,7 @@ package final class Checkpoint {
 
   /// SQLite would take the log of a checkpoint that was moved away for the new one's. Runs leave an
   /// empty one behind, which holds nothing.
-  private static func clearLeftovers(_ path: String) throws(CheckpointError) {
+  static func clearLeftovers(_ path: String) throws(CheckpointError) {
     for ending in ["-wal", "-journal"] where !isMissingOrEmpty(path + ending) {
       throw CheckpointError(.leftover, path: path + ending)
     }
@@ -441,6 +441,12 @@ package final class Checkpoint {
   /// Notes for monitors that the run which began then left nothing to read or publish. This is no
   /// commit, and no result depends on it.
   package func noteUpToDate(at milliseconds: Int64) { lock.noteUpToDate(at: milliseconds) }
+
+  /// When a run last made a backup, in milliseconds since 1970 UTC; nil where that is not known.
+  package var backedUpAt: Int64? { lock.backedUp }
+
+  /// Notes that a backup was made of what is committed. No result depends on it.
+  package func noteBackup(at milliseconds: Int64) { lock.noteBackup(at: milliseconds) }
 
   /// Closes the file, its log merged, for a process that ends without unwinding. The lock is held
   /// on.

@@ -16,6 +16,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
     /// A file of this run is not where it was.
     case removed
     case noCheckpoint
+    /// A checkpoint stands where another one is to be put.
+    case exists
     /// Not a database, or a damaged one.
     case corrupt(reason: String)
     /// A log of SQLite's without its database.
@@ -27,6 +29,8 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case jobChanged([JobChange])
     /// The format changed while rendered results wait for the store in the old one.
     case resultsWait(count: Int, format: String)
+    /// Objects of single batches would stay beside those of a state that numbers its batches anew.
+    case objectsStay(count: Int, place: String)
     case wrongCluster(source: String, stored: String, found: String)
     case full(reason: String)
     /// A read or write that the disk refused. A full one shows like this too, where SQLite cannot
@@ -65,6 +69,7 @@ package struct CheckpointError: Error, CustomStringConvertible {
     case .notRegular(let kind): "is \(kind), not a regular file"
     case .removed: "was removed or replaced while this run had it open"
     case .noCheckpoint: "there is no checkpoint yet"
+    case .exists: "there is a checkpoint already"
     case .corrupt(let reason): "is damaged (\(reason))"
     case .leftover: "belongs to a checkpoint that was moved or deleted without this file"
     case .foreign(let reason): "is not a checkpoint of Tranche (\(reason))"
@@ -75,6 +80,9 @@ package struct CheckpointError: Error, CustomStringConvertible {
         + changes.map(\.description).joined(separator: "; ")
     case .resultsWait(let count, let format):
       "output.format changed while \(count) results wait to be published as \(format)"
+    case .objectsStay(let count, let place):
+      "\(count) \(count == 1 ? "object" : "objects") of single batches at \(place) would stay, and "
+        + "the new state numbers its batches anew: rows would be there twice"
     case .wrongCluster(let source, let stored, let found):
       "source \(source) is another cluster than before: its cluster id is \(found), and the stored "
         + "offsets belong to \(stored)"

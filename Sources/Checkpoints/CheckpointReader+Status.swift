@@ -108,6 +108,16 @@ extension CheckpointReader {
     }
   }
 
+  /// When the newest batch was committed, in milliseconds since 1970 UTC; nil without any.
+  package func lastCommitTime() throws(CheckpointError) -> Int64? {
+    try read { database in
+      try database.checkedRow(
+        of: "batches", "SELECT batch, committed_at FROM batches ORDER BY batch DESC LIMIT 1",
+        identifiedBy: 1
+      ) { try $0.instant(1) }
+    }
+  }
+
   private func lastCommit(in database: Database) throws -> CheckpointStatus.Commit? {
     try database.checkedRow(
       of: "batches",
@@ -153,7 +163,7 @@ extension CheckpointReader {
     }
   }
 
-  private func rejectCounts(in database: Database) throws -> [String: Int64] {
+  func rejectCounts(in database: Database) throws -> [String: Int64] {
     let isCounted = try database.tableExists("reject_totals")
     var counts: [String: Int64] = [:]
     try database.forEachRow(

@@ -15,13 +15,19 @@ package final class CheckpointReader {
   private var unlockedVersion: FileVersion?
   private(set) var partitions: [Int64: PartitionID] = [:]
 
-  /// - Parameter job: Whose checkpoint it must be; nil inside a run, which has made sure.
+  /// - Parameters:
+  ///   - job: Whose checkpoint it must be; nil inside a run, which has made sure.
+  ///   - leavesNoFiles: Whether a file without the log's two beside it, as a copy is, is read
+  ///     without making them.
   /// - Throws: ``CheckpointError`` with code `noCheckpoint` when there is no file, else as for
   ///   ``Checkpoint``.
-  package init(path: String, job: Job? = nil) throws(CheckpointError) {
+  package init(
+    path: String, job: Job? = nil, leavesNoFiles: Bool = false
+  ) throws(CheckpointError) {
     self.path = path
     self.job = job
-    (queue, unlockedVersion) = try Self.open(path)
+    (queue, unlockedVersion) =
+      leavesNoFiles && Self.isAlone(path) ? try Self.openUnlocked(path) : try Self.open(path)
     try read { database in
       guard try Int32.fetchOne(database, sql: "PRAGMA application_id") == applicationID else {
         throw CheckpointError(.foreign(reason: "its application_id is different"), path: path)
@@ -54,15 +60,32 @@ package final class CheckpointReader {
       for ending in ["", "-wal", "-shm"] where access(path + ending, R_OK) != 0 && errno == EACCES {
         throw CheckpointError(errno: EACCES, path: path + ending)
       }
-      guard let version = FileVersion(path: path), isMissingOrEmpty(path + "-wal") else {
+      guard isMissingOrEmpty(path + "-wal") else {
         throw CheckpointError(wrapping: error, path: path)
       }
-      do {
-        let queue = try DatabaseQueue(path: unlockedURI(path), configuration: configuration)
-        return (queue, version)
-      } catch {
-        throw CheckpointError(wrapping: error, path: path)
-      }
+      return try openUnlocked(path)
+    }
+  }
+
+  private static func isAlone(_ path: String) -> Bool {
+    ["-wal", "-shm"].allSatisfy { FileIdentity(path: path + $0) == nil }
+  }
+
+  /// As a file that nobody changes.
+  private static func openUnlocked(
+    _ path: String
+  ) throws(CheckpointError) -> (DatabaseQueue, unlockedVersion: FileVersion?) {
+    guard try isRegularFile(path), let version = FileVersion(path: path) else {
+      throw CheckpointError(.noCheckpoint, path: path)
+    }
+    var configuration = Configuration()
+    configuration.readonly = true
+    do {
+      return (
+        try DatabaseQueue(path: unlockedURI(path), configuration: configuration), version
+      )
+    } catch {
+      throw CheckpointError(wrapping: error, path: path)
     }
   }
 
@@ -124,28 +147,30 @@ package final class CheckpointReader {
   }
 
   private func outputs(where condition: String) throws(CheckpointError) -> [Output] {
-    try read { database in
-      try database.checkedRows(
-        of: "outputs",
-        """
-        SELECT object_key, kind, number, revision, published_revision, etag, checks_left
-        FROM outputs WHERE \(condition) ORDER BY object_key
-        """, identifiedBy: 1
-      ) { row in
-        let kindName = try row.text(1)
-        guard let kind = Output.Kind(rawValue: kindName) else {
-          throw row.fault(1, "is not a kind of object")
-        }
-        let revision = try row.number(3)
-        _ = try row.integer(6, in: 0...2)
-        let (key, number) = (try row.objectKey(0), try number(row, 2, kind))
-        guard Self.isKey(key, of: kind, number: number) else {
-          throw row.fault(2, "is \(number), whose object has another key")
-        }
-        return Output(
-          objectKey: key, kind: kind, number: number, revision: revision,
-          publishedRevision: try row.integer(4, in: 0...revision), etag: try row.optionalText(5))
+    try read { try outputs(where: condition, in: $0) }
+  }
+
+  func outputs(where condition: String, in database: Database) throws -> [Output] {
+    try database.checkedRows(
+      of: "outputs",
+      """
+      SELECT object_key, kind, number, revision, published_revision, etag, checks_left
+      FROM outputs WHERE \(condition) ORDER BY object_key
+      """, identifiedBy: 1
+    ) { row in
+      let kindName = try row.text(1)
+      guard let kind = Output.Kind(rawValue: kindName) else {
+        throw row.fault(1, "is not a kind of object")
       }
+      let revision = try row.number(3)
+      _ = try row.integer(6, in: 0...2)
+      let (key, number) = (try row.objectKey(0), try number(row, 2, kind))
+      guard Self.isKey(key, of: kind, number: number) else {
+        throw row.fault(2, "is \(number), whose object has another key")
+      }
+      return Output(
+        objectKey: key, kind: kind, number: number, revision: revision,
+        publishedRevision: try row.integer(4, in: 0...revision), etag: try row.optionalText(5))
     }
   }
 
@@ -258,6 +283,11 @@ package final class CheckpointReader {
     return bytes
   }
 
+  /// The number that the next committed batch gets.
+  package func nextBatch() throws(CheckpointError) -> Int64 {
+    try read(Checkpoint.nextBatch)
+  }
+
   /// The keys of every object of the job.
   package func objectKeys() throws(CheckpointError) -> [String] {
     try read { database in
@@ -348,7 +378,7 @@ package final class CheckpointReader {
   }
 
   /// An object of rejects has at least one.
-  private func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
+  func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
     try loadPartitions(database)
     let rejects = try database.checkedRows(
       of: "rejects",

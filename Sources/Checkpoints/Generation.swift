@@ -25,7 +25,7 @@ struct Generation {
     stored = layout.storedColumns
   }
 
-  private static func table(_ number: Int64) -> String {
+  static func table(_ number: Int64) -> String {
     number == 1 ? "groups" : "groups_\(number)"
   }
 

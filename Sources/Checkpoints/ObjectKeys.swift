@@ -19,6 +19,20 @@ package enum ObjectKeys {
 
   /// `_tranche/rejects/batch=000000042.ndjson`
   package static func rejects(batch: Int64) -> String {
-    "\(ownFolder)/rejects/batch=\(batchText(batch)).ndjson"
+    "\(rejectsPrefix)\(batchText(batch)).ndjson"
+  }
+
+  /// What the keys of single batches' results begin with.
+  package static let batchPrefix = "batch="
+  /// What the keys of single batches' rejects begin with.
+  package static let rejectsPrefix = "\(ownFolder)/rejects/\(batchPrefix)"
+
+  /// The batch whose result or rejects stand at a key; nil for any other key.
+  package static func batch(ofKey key: String) -> Int64? {
+    let name = key.split(separator: "/").first { $0.hasPrefix(batchPrefix) }
+    let isOfBatch = key.hasPrefix(batchPrefix) || key.hasPrefix(rejectsPrefix)
+    guard isOfBatch, let digits = name?.dropFirst(batchPrefix.count).prefix(while: \.isNumber)
+    else { return nil }
+    return Int64(digits)
   }
 }

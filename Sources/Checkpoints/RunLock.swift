@@ -4,9 +4,10 @@ internal import Tables
 /// The exclusive right to run a job: `flock` on `NAME.lock`, held from open to exit and released by
 /// the kernel however the process ends.
 ///
-/// The file's first line tells who holds it, the second when a run last had nothing left to read or
-/// to publish. That is no part of the checkpoint, so that a run with nothing new need not commit;
-/// where it is lost, a monitor goes by the last commit.
+/// The file's first line tells who holds it. Others tell when a run last had nothing left to read
+/// or to publish, and when a run last made a backup. They are no part of the checkpoint, so that a
+/// run with nothing new need not commit. Where they are lost, a monitor goes by the last commit,
+/// and the next run makes a backup.
 ///
 /// The file is never removed: unlinking it would let two processes hold locks on two files of one
 /// name.
@@ -14,6 +15,7 @@ internal import Tables
 package final class RunLock {
   private let path: String
   private let holder: String
+  private var notes: Notes
   private let descriptor: Int32
   private let identity: FileIdentity?
 
@@ -33,14 +35,15 @@ package final class RunLock {
       close(descriptor)
       throw CheckpointError(.locked(holder: current), path: path)
     }
-    let upToDate = Self.upToDate(Self.lines(descriptor))
-    guard Self.write(holder, upToDate: upToDate, to: descriptor) else {
+    let notes = Notes(Self.lines(descriptor))
+    guard Self.write(holder, notes, to: descriptor) else {
       let number = errno
       close(descriptor)
       throw CheckpointError(errno: number, path: path)
     }
     self.path = path
     self.holder = holder
+    self.notes = notes
     self.descriptor = descriptor
     identity = FileIdentity(descriptor: descriptor)
   }
@@ -98,7 +101,7 @@ package final class RunLock {
   /// When the last run began that left nothing to read or to publish, in milliseconds since 1970
   /// UTC; nil where that is not known.
   package static func upToDate(path: String) -> Int64? {
-    reading(path) { upToDate(lines($0)) }
+    reading(path) { Notes(lines($0)).upToDate }
   }
 
   /// - Returns: Nil as well where there is no such file.
@@ -114,26 +117,49 @@ package final class RunLock {
   /// A file that cannot be written keeps the older time, or none: a monitor is told too much then,
   /// never too little.
   func noteUpToDate(at milliseconds: Int64) {
-    _ = Self.write(holder, upToDate: milliseconds, to: descriptor)
+    notes.upToDate = milliseconds
+    _ = Self.write(holder, notes, to: descriptor)
   }
 
-  private static let upToDateStart = "up to date at "
+  /// When a run last made a backup; nil where that is not known.
+  var backedUp: Int64? { notes.backedUp }
 
-  private static func write(_ holder: String, upToDate: Int64?, to descriptor: Int32) -> Bool {
-    var text = holder + "\n"
-    if let upToDate {
-      text += "\(upToDateStart)\(TimestampText.format(milliseconds: upToDate))\n"
+  func noteBackup(at milliseconds: Int64) {
+    notes.backedUp = milliseconds
+    _ = Self.write(holder, notes, to: descriptor)
+  }
+
+  /// Instants in milliseconds since 1970 UTC, a line each.
+  private struct Notes {
+    var upToDate, backedUp: Int64?
+
+    private static let upToDateStart = "up to date at "
+    private static let backedUpStart = "backed up at "
+
+    init(_ lines: [Substring]) {
+      func time(_ start: String) -> Int64? {
+        lines.dropFirst().first { $0.hasPrefix(start) }.flatMap {
+          TimestampText.parse($0.dropFirst(start.count))
+        }
+      }
+      upToDate = time(Self.upToDateStart)
+      backedUp = time(Self.backedUpStart)
     }
+
+    var text: String {
+      [(Self.upToDateStart, upToDate), (Self.backedUpStart, backedUp)].map { start, time in
+        time.map { "\(start)\(TimestampText.format(milliseconds: $0))\n" } ?? ""
+      }.joined()
+    }
+  }
+
+  private static func write(_ holder: String, _ notes: Notes, to descriptor: Int32) -> Bool {
+    var text = "\(holder)\n\(notes.text)"
     // Cut afterwards: whoever reads meanwhile finds a holder.
     return text.withUTF8 {
       pwrite(descriptor, $0.baseAddress, $0.count, 0) == $0.count
         && ftruncate(descriptor, $0.count) == 0
     }
-  }
-
-  private static func upToDate(_ lines: [Substring]) -> Int64? {
-    guard let line = lines.dropFirst().first, line.hasPrefix(upToDateStart) else { return nil }
-    return TimestampText.parse(line.dropFirst(upToDateStart.count))
   }
 
   private static func read(_ descriptor: Int32) -> String {

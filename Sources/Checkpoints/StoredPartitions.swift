@@ -150,6 +150,16 @@ struct StoredPartitions {
     return database.lastInsertedRowID
   }
 
+  /// Partitions whose topic was made anew while the job read it.
+  static func renewed(in database: Database) throws -> Set<PartitionID> {
+    guard try hasIncarnations(database) else { return [] }
+    return Set(
+      try database.checkedRows(
+        of: "partitions",
+        "SELECT source, topic, partition FROM partitions WHERE incarnation > 1", identifiedBy: 3
+      ) { try $0.partition(at: 0) })
+  }
+
   func isNewest(_ identifier: Int64) -> Bool {
     names[identifier].map { identifiers[$0] == identifier } ?? false
   }

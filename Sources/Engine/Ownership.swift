@@ -131,9 +131,11 @@ final class DestinationClaim: @unchecked Sendable {
   private let job: String
   private let checkpoint: String
   private let remember: (_ token: String, _ seen: String?) throws -> Void
+  private let deleteRetired: (CheckpointReader) throws -> Void
   private let token: String
   private var tokens: Set<String>
   private var state = State.notAsked
+  private var hasDeletedRetired = false
   /// Ours, as the place bore it before this run.
   private var seen: String?
   /// Whether the place is another's, or another process holds it.
@@ -144,9 +146,12 @@ final class DestinationClaim: @unchecked Sendable {
   ///   - tokens: The checkpoint's when the run began.
   ///   - remember: Commits this run's token, and keeps the one that was seen at the place. Called
   ///     from another thread than the run's.
+  ///   - deleteRetired: Called once, when the place is known to be ours and before anything else is
+  ///     put there; see ``ObjectsAhead``.
   init(
     _ store: any ObjectStore, job: String, checkpoint: String, token: String, tokens: Set<String>,
-    remember: @escaping (_ token: String, _ seen: String?) throws -> Void
+    remember: @escaping (_ token: String, _ seen: String?) throws -> Void,
+    deleteRetired: @escaping (CheckpointReader) throws -> Void
   ) {
     self.store = store
     self.job = job
@@ -154,6 +159,7 @@ final class DestinationClaim: @unchecked Sendable {
     self.token = token
     self.tokens = tokens
     self.remember = remember
+    self.deleteRetired = deleteRetired
   }
 
   /// Asks whose the place is, and marks it where it is ours. Does so once.
@@ -179,10 +185,16 @@ final class DestinationClaim: @unchecked Sendable {
   /// - Parameter reader: Knows what was published and what is to be.
   func finish(_ reader: CheckpointReader) throws {
     switch state {
-    case .claimed: return
+    case .claimed: break
     case .notAsked: preconditionFailure("an object is put before the place was asked for")
-    case .unmarked: break
+    case .unmarked: try markUnmarked(reader)
     }
+    if hasDeletedRetired { return }
+    try deleteRetired(reader)
+    hasDeletedRetired = true
+  }
+
+  private func markUnmarked(_ reader: CheckpointReader) throws {
     var facts = DestinationFacts(marker: .none, checkpoint: checkpoint, tokens: tokens)
     let published = try reader.publishedOutputs()
     for output in published where output.revision == output.publishedRevision {
@@ -210,6 +222,14 @@ final class DestinationClaim: @unchecked Sendable {
     guard state == .claimed else { return false }
     try check(try marker())
     return true
+  }
+
+  /// Without a mark of this run: makes sure that the place is not another's.
+  ///
+  /// - Throws: ``DestinationFault``, or what the store throws.
+  func confirmOwner() throws {
+    let facts = DestinationFacts(marker: try marker(), checkpoint: checkpoint, tokens: tokens)
+    if case .refused(let refusal) = ownership(byMarker: facts) { throw error(refusal) }
   }
 
   /// Puts this run's token and reads it back.
@@ -251,30 +271,41 @@ final class DestinationClaim: @unchecked Sendable {
 /// A person's decision that a place is this checkpoint's, whatever stands there: what its marker
 /// says now is accepted, and every object is to be written again.
 ///
-/// - Parameter isRestored: The checkpoint was restored or copied: only its own marker is taken.
-/// - Returns: The marker that stands there.
+/// - Parameters:
+///   - isRestored: The checkpoint was restored or copied: only its own marker is taken.
+///   - deletes: Whether the next run is to delete objects of batches that the checkpoint has not
+///     committed, once it has marked the place and before it puts anything; see ``ObjectsAhead``.
+/// - Returns: The marker that stands there, and the objects that are to be deleted.
 /// - Throws: `DestinationFault` where there is nothing to decide, or something else.
 package func takeOver(
-  _ store: any ObjectStore, _ checkpoint: Checkpoint, isRestored: Bool
-) throws -> OwnerMarker? {
+  _ store: any ObjectStore, _ checkpoint: Checkpoint, isRestored: Bool, deletes: Bool = false
+) throws -> (marker: OwnerMarker?, retired: [ObjectKey]) {
   func fault(_ problem: DestinationFault.Problem) -> DestinationFault {
     DestinationFault(location: store.location, job: checkpoint.job.name, problem: problem)
   }
   let found = try OwnerMarker.read(from: store)
+  // Nothing is deleted now: until this checkpoint marks the place, the newer state may go on there.
+  func take(_ token: String) throws -> [ObjectKey] {
+    let ahead = try ObjectsAhead.find(
+      in: store, of: checkpoint.job, try CheckpointReader(path: checkpoint.path))
+    if !ahead.isEmpty && !deletes {
+      throw fault(
+        .objectsAhead(
+          ahead.map(\.value), nextBatch: checkpoint.nextBatch, isRestored: isRestored))
+    }
+    if found == .unreadable { try store.delete(ObjectKey(ObjectKeys.owner)) }
+    try checkpoint.takeOver(token: token, retiring: ahead.map(\.value))
+    return ahead
+  }
   guard case .found(let marker) = found else {
     if isRestored { throw fault(.noMarkerOfOurs) }
-    if found == .unreadable { try store.delete(ObjectKey(ObjectKeys.owner)) }
-    try checkpoint.takeOver(token: "")
-    return nil
+    return (nil, try take(""))
   }
-  if try checkpoint.ownerTokens().contains(marker.token) {
-    // Whoever says so has reason to doubt what lies there.
-    try checkpoint.takeOver(token: marker.token)
-    return marker
+  // Whoever says so of a place that is ours has reason to doubt what lies there.
+  if try !checkpoint.ownerTokens().contains(marker.token) {
+    let isOwn = marker.checkpoint == (try checkpoint.identifier())
+    if isOwn && !isRestored { throw fault(.newerStateOfOurs) }
+    if !isOwn && isRestored { throw fault(.anothers(marker)) }
   }
-  let isOwn = marker.checkpoint == (try checkpoint.identifier())
-  if isOwn && !isRestored { throw fault(.newerStateOfOurs) }
-  if !isOwn && isRestored { throw fault(.anothers(marker)) }
-  try checkpoint.takeOver(token: marker.token)
-  return marker
+  return (marker, try take(marker.token))
 }

@@ -90,7 +90,11 @@ package final class Run {
       }
       claim = DestinationClaim(
         store, job: job.name, checkpoint: identifier, token: options.token(), tokens: tokens,
-        remember: { try checkpoint.addOwnerToken($0, seen: $1) })
+        remember: { try checkpoint.addOwnerToken($0, seen: $1) },
+        deleteRetired: { [job, store] in
+          let gone = try ObjectsAhead.deleteRetired(in: store, of: job, $0)
+          if !gone.isEmpty { try checkpoint.forgetRetired(gone) }
+        })
       publisher = try Publisher(
         job: job, store: store, claim: claim,
         reader: try CheckpointReader(path: checkpoint.path), options: options)
@@ -138,6 +142,13 @@ package final class Run {
     // The ends were asked for later: whatever is unread or unpublished then has come since.
     if errors.isEmpty && isUpToDate && summary.dirtyCount == 0 && !summary.isStopped {
       checkpoint.noteUpToDate(at: startedAt)
+    }
+    if !publisher.isDestinationRefused && !claim.isRefused && !summary.isStopped {
+      let backup = ScheduledBackup(job, checkpoint, storeAt: storeAt, options)
+      collectingErrors {
+        let didWork = summary.batchCount > 0 || summary.publishedCount > 0
+        summary.backup = try backup?.makeIfDue(didWork: didWork, claim, reader)
+      }
     }
     summary.backfillLeft = backfillLeft
     summary.runTimes = stopwatch.times

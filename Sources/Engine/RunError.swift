@@ -21,6 +21,8 @@ package enum RunError: Error {
   /// Offsets that the brokers removed before they were read: nothing was read.
   case offsetsLost([PartitionRange])
   case destination(DestinationFault)
+  /// What the run did stands; there is no backup of it.
+  case backup(BackupFault)
   /// Objects that cannot be rendered, sorted by their keys; all others were published.
   case unrenderable([RenderFault])
   /// What this machine does not give: threads, memory, open files.
@@ -57,6 +59,7 @@ package enum RunError: Error {
     case .expression, .batch, .unrenderable: .data
     case .logsReplaced, .offsetsLost: .dataLoss
     case .destination(let fault): fault.problem.runCode
+    case .backup(let fault): RunError(wrapping: fault.cause).code
     case .lackOfResources: .lackOfResources
     case .unforeseen: .internalFault
     }
@@ -72,6 +75,7 @@ package enum RunError: Error {
     case let error as ExpressionError: self = .expression(error)
     case let fault as BatchFault: self = .batch(fault)
     case let fault as DestinationFault: self = .destination(fault)
+    case let fault as BackupFault: self = .backup(fault)
     case let fault as RenderFault: self = .unrenderable([fault])
     case let fault as ThreadFault:
       self = .lackOfResources("no thread can be started: \(fault.reason)")
@@ -139,10 +143,13 @@ package struct DestinationFault: Error, Equatable {
     case newerStateOfOurs
     /// A person said that a restored checkpoint goes on, and the place is another's.
     case anothers(OwnerMarker)
+    /// A person takes the place for this checkpoint, and objects of batches stand there that it has
+    /// not committed.
+    case objectsAhead([String], nextBatch: Int64, isRestored: Bool)
 
     fileprivate var runCode: RunError.Code {
       switch self {
-      case .refused, .overtaken, .markerGone: .jobChanged
+      case .refused, .overtaken, .markerGone, .objectsAhead: .jobChanged
       case .noMarkerOfOurs, .newerStateOfOurs, .anothers: .data
       }
     }
@@ -169,8 +176,13 @@ package enum Decision: Equatable, Sendable {
   case adopt
   /// Go on with a checkpoint that was restored or copied.
   case goOnRestored
+  /// As one of the two before, after objects of batches are deleted that the checkpoint has not
+  /// committed.
+  case deleteObjectsAhead(isRestored: Bool)
   /// Put the state aside and build a new one.
   case startOver
+  /// As ``startOver``, and delete the objects of the old state.
+  case startOverAndDelete
 }
 
 /// How a job goes on in a log that was replaced.
@@ -199,11 +211,11 @@ extension CheckpointError.Code {
   fileprivate var runCode: RunError.Code {
     switch self {
     case .locked, .busy: .locked
-    case .unusableFolder, .networkFileSystem, .readOnly: .cannotCreate
+    case .unusableFolder, .networkFileSystem, .readOnly, .exists: .cannotCreate
     case .corrupt, .leftover, .foreign, .newer, .full, .inputOutput, .database: .inputOutput
     case .notRegular, .removed: .inputOutput
     case .noPermission: .noPermission
-    case .jobChanged, .otherJob, .wrongCluster, .resultsWait: .jobChanged
+    case .jobChanged, .otherJob, .wrongCluster, .resultsWait, .objectsStay: .jobChanged
     case .overflow, .tooManyGroups, .noCheckpoint: .data
     case .invariant: .internalFault
     }

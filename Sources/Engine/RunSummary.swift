@@ -26,6 +26,8 @@ package struct RunSummary: Sendable, Equatable {
   package var isStopped = false
   /// Where the group of `source.commit_group` does not show what was committed.
   package var progressNotShown: [ProgressNotShown] = []
+  /// Where a backup of the checkpoint was put; nil where none was due.
+  package var backup: String?
   /// Of the thread that reads, folds and commits.
   package var runTimes = StepTimes()
   /// Of the thread that renders and publishes beside it.

@@ -94,7 +94,7 @@ struct Settlement {
           try claim.finish(reader)
           for object in done {
             if !current.contains(object.objectKey) { try delete(object, in: former, isOurs: true) }
-            try checkpoint.forgetRetired(object)
+            try checkpoint.forgetRetired([object])
           }
         } else {
           try leave(former, done, isEmptied: done.count == objects.count)
@@ -143,7 +143,7 @@ struct Settlement {
       for object in objects { try delete(object, in: former, isOurs: isOurs) }
     }
     if isOurs && isEmptied { try former.delete(ObjectKey(ObjectKeys.owner)) }
-    for object in objects { try checkpoint.forgetRetired(object) }
+    try checkpoint.forgetRetired(objects)
   }
 
   /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose

@@ -23,6 +23,12 @@ extension Job.Output {
       }
     }
 
+    /// AWS, "General purpose bucket naming rules".
+    package static func isBucket(_ name: String) -> Bool {
+      (3...63).contains(name.utf8.count)
+        && name.allSatisfy { JobNames.isLowercaseOrDigit($0) || ".-".contains($0) }
+    }
+
     /// Reads ``text``, with or without slashes at its end; nil when it is neither form. Whether the
     /// names are legal is not asked.
     package init?(text: String) {

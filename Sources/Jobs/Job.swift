@@ -33,6 +33,8 @@ package struct Job: Sendable {
   package let select: [DerivedColumn]
   package let output: Output
   package let rejects: RejectRules
+  /// Nil for none.
+  package let backup: Backup?
   package let limits: Limits
   /// How many batches of new messages, and of backfills, the checkpoint tells of; at least 1.
   package let history: Int64
@@ -139,6 +141,13 @@ package struct Job: Sendable {
     package let minRecords: Int64
   }
 
+  package struct Backup: Sendable, Equatable {
+    package let destination: Output.Destination
+    package let everyMilliseconds: Int64
+    /// At least 1.
+    package let keep: Int64
+  }
+
   package struct Limits: Sendable, Equatable {
     package let batchBytes: Int64
     package let recordBytes: Int64
@@ -237,7 +246,7 @@ extension Job {
   package func with(
     maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
     publish: Output.PublishSchedule? = nil, format: Output.Format? = nil,
-    start: StartPosition? = nil, rejects: RejectRules? = nil
+    start: StartPosition? = nil, rejects: RejectRules? = nil, backup: Backup?? = nil
   ) -> Job {
     let output = Output(
       destination: output.destination, format: format ?? output.format, keep: output.keep,
@@ -249,8 +258,8 @@ extension Job {
       fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
       window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,
-      output: output, rejects: rejects ?? self.rejects, limits: limits,
-      history: history)
+      output: output, rejects: rejects ?? self.rejects, backup: backup ?? self.backup,
+      limits: limits, history: history)
   }
 
   /// The job as it is tried on some messages: all of them are read, every reject is kept and stops
@@ -260,6 +269,6 @@ extension Job {
       publish: window.keepsState ? .runEnd : nil, format: .csv, start: .earliest,
       rejects: RejectRules(
         policy: .quarantine, maxShare: 1, maxShareOver: rejects.maxShareOver,
-        minRecords: rejects.minRecords))
+        minRecords: rejects.minRecords), backup: .some(nil))
   }
 }

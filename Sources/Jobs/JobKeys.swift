@@ -488,6 +488,37 @@ package enum JobKeys {
       "With fewer judged records nothing fails, unless no record of the job has ever decoded."),
   ]
 
+  private static let checkpoint = [
+    JobKey(
+      "checkpoint", .object, example: "{ backup: { to: \"s3://bucket/backups\" } }",
+      "What the checkpoint file keeps, and where it is copied to."),
+    JobKey(
+      "checkpoint.backup", .object, example: "{ to: \"s3://bucket/backups\", every: 1d, keep: 7 }",
+      """
+      A run that has something new in the checkpoint puts a copy of it elsewhere, after it has \
+      published.
+      """),
+    JobKey(
+      "checkpoint.backup.to", .text, isRequired: true, example: "s3://bucket/backups",
+      """
+      `s3://BUCKET/PREFIX`, reached as `output.s3` says, or `file:FOLDER`. A backup is called \
+      `NAME.TIME.sqlite` there.
+      """),
+    JobKey(
+      "checkpoint.backup.every", .duration, default: .value("1h"), example: "1d",
+      "At most one backup in this time."),
+    JobKey(
+      "checkpoint.backup.keep", .integer(1...10_000), default: .value("24"), example: "7",
+      "How many backups of this job are kept. The oldest of them are removed."),
+    JobKey(
+      "checkpoint.history", .integer(1...1_000_000_000), default: .value("10000"),
+      example: "100000",
+      """
+      How many batches of new messages, and of backfills, `tranche history` can list. Totals are \
+      kept of all. `rejects.max_share_over` judges no batch that is not kept.
+      """),
+  ]
+
   private static let limits = [
     JobKey(
       "limits", .object, example: "{ record_bytes: 64KiB }",
@@ -519,18 +550,6 @@ package enum JobKeys {
       """
       How far the field of `window.time` may be ahead of `record_timestamp`, the message's own \
       time. A record further ahead is a reject. A message without a time decides nothing.
-      """),
-  ]
-
-  private static let checkpoint = [
-    JobKey(
-      "checkpoint", .object, example: "{ history: 100000 }", "What the checkpoint file keeps."),
-    JobKey(
-      "checkpoint.history", .integer(1...1_000_000_000), default: .value("10000"),
-      example: "100000",
-      """
-      How many batches of new messages, and of backfills, `tranche history` can list. Totals are \
-      kept of all. `rejects.max_share_over` judges no batch that is not kept.
       """),
   ]
 

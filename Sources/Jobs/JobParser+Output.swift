@@ -3,12 +3,12 @@ internal import Formats
 internal import Tables
 internal import Windows
 
-/// `output`, `rejects` and `limits`.
+/// `output`, `rejects`, `checkpoint` and `limits`.
 extension JobParser {
   func output(
     _ output: YAMLReader.Object, _ keep: Job.Output.Keep, _ window: any WindowKind
   ) -> Job.Output {
-    let destination = output.entry("to").flatMap(destination)
+    let destination = output.entry("to").flatMap { place($0, of: "results") }
     let publish = schedule(output)
     if let mode = output.entry("mode") { _ = reader.choice(mode) }
     if let entry = output.entry("keep"), keep == .each, window.keepsState {
@@ -44,20 +44,18 @@ extension JobParser {
     }
   }
 
-  private func destination(_ entry: YAMLReader.Entry) -> Job.Output.Destination? {
+  private func place(
+    _ entry: YAMLReader.Entry, of things: String
+  ) -> Job.Output.Destination? {
     guard let text = reader.string(entry) else { return nil }
     guard let destination = Job.Output.Destination(text: text) else {
       reader.fail(
-        entry, value: text, "is not a valid place for results",
+        entry, value: text, "is not a valid place for \(things)",
         "Write s3://BUCKET/PREFIX or file:FOLDER")
       return nil
     }
     if case .s3(let bucket, let prefix) = destination {
-      // AWS, "General purpose bucket naming rules".
-      let isLegal =
-        (3...63).contains(bucket.utf8.count)
-        && bucket.allSatisfy { JobNames.isLowercaseOrDigit($0) || ".-".contains($0) }
-      if !isLegal {
+      if !Job.Output.Destination.isBucket(bucket) {
         reader.fail(
           entry, value: text, "does not name a valid S3 bucket",
           "Use 3 to 63 of a-z, 0-9, '.' and '-'")
@@ -190,6 +188,15 @@ extension JobParser {
       policy: reader.choice(rejects, "policy"), maxShare: reader.share(rejects, "max_share"),
       maxShareOver: reader.integer(rejects, "max_share_over"),
       minRecords: reader.integer(rejects, "min_records"))
+  }
+
+  func backup(_ checkpoint: YAMLReader.Object) -> Job.Backup? {
+    guard checkpoint.entry("backup") != nil else { return nil }
+    let backup = reader.object(checkpoint, "backup")
+    let destination = backup.entry("to").flatMap { place($0, of: "backups") }
+    return Job.Backup(
+      destination: destination ?? .file(path: "."),
+      everyMilliseconds: reader.duration(backup, "every"), keep: reader.integer(backup, "keep"))
   }
 
   func limits(_ limits: YAMLReader.Object) -> Job.Limits {

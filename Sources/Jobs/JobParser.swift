@@ -46,6 +46,7 @@ struct JobParser {
     let output = output(outputObject, keep, window)
     destinationLine = outputObject.entry("to")?.line ?? 1
     let (maxOffsets, holdBack, schedule) = trigger(reader.object(root, "trigger"))
+    let checkpoint = reader.object(root, "checkpoint")
     let base = Job(
       name: name, clusters: clusters(source), start: start(source),
       onDataLoss: reader.choice(source, "on_data_loss"),
@@ -55,8 +56,8 @@ struct JobParser {
       holdBack: holdBack, schedule: schedule,
       window: window, where: filter(root, schema), aggregate: aggregate, select: [],
       output: output, rejects: rejects(reader.object(root, "rejects")),
-      limits: limits(reader.object(root, "limits")),
-      history: reader.integer(reader.object(root, "checkpoint"), "history"))
+      backup: backup(checkpoint), limits: limits(reader.object(root, "limits")),
+      history: reader.integer(checkpoint, "history"))
 
     if let entry = root.entry("aggregate") { checkStateColumns(entry, base) }
     let (select, selectEntries) = select(root, base)

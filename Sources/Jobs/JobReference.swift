@@ -147,7 +147,8 @@ package enum JobReference {
     Section(
       title: "checkpoint: what the state file keeps",
       intro: """
-        The state of windows is kept for ever. These keys bound what is kept beside it.
+        The state of windows is kept for ever. These keys bound what is kept beside it, and say
+        where copies of the file are put.
         """,
       parts: ["checkpoint"]),
   ]

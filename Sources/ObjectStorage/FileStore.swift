@@ -64,6 +64,26 @@ package final class FileStore: ObjectStore {
     return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: false)
   }
 
+  package func put(
+    file source: String, at key: ObjectKey
+  ) throws(ObjectStoreError) -> PutReceipt {
+    let path = path(key)
+    try makeFolder(of: key)
+    var facts = stat()
+    let mode = stat(source, &facts) == 0 ? facts.st_mode & 0o777 : 0o600
+    var hash = Insecure.MD5()
+    let temporary = try writeTemporary(beside: path, key, synced: true, mode: mode) {
+      write throws(ObjectStoreError) in
+      try readFile(source) { chunk throws(ObjectStoreError) in
+        hash.update(data: chunk)
+        try write(chunk)
+      }
+    }
+    try moveIntoPlace(temporary, path, key)
+    try syncFolder(folder(of: path), key)
+    return PutReceipt(etag: hexadecimal(hash.finalize()), hadUnansweredAttempt: false)
+  }
+
   /// Many small files for two syncs of the file system: all temporaries, a sync, all renames, a
   /// sync.
   package func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt] {
@@ -196,22 +216,46 @@ package final class FileStore: ObjectStore {
   private func write(_ bytes: [UInt8], beside path: String, _ key: ObjectKey, synced: Bool)
     throws(ObjectStoreError) -> String
   {
+    try writeTemporary(beside: path, key, synced: synced) { write throws(ObjectStoreError) in
+      try write(bytes[...])
+    }
+  }
+
+  /// - Parameter body: Writes what the file is to hold, piece by piece.
+  private func writeTemporary(
+    beside path: String, _ key: ObjectKey, synced: Bool, mode: UInt32? = nil,
+    _ body: (
+      _ write: (ArraySlice<UInt8>) throws(ObjectStoreError) -> Void
+    ) throws(ObjectStoreError) -> Void
+  ) throws(ObjectStoreError) -> String {
     let number = counter.withLock { count in
       count += 1
       return count
     }
     let name = path.split(separator: "/").last.map(String.init) ?? path
     let temporary = "\(folder(of: path))/.\(name).\(getpid())-\(token)-\(number).tmp"
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+    let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
+    let descriptor = open(temporary, flags, mode.map { $0 & 0o600 } ?? 0o644)
     guard descriptor >= 0 else { throw failure("a temporary file cannot be made", key) }
-    var position = 0
-    while position < bytes.count {
-      let count = bytes.withUnsafeBytes {
-        Glibc.write(descriptor, $0.baseAddress! + position, $0.count - position)
+    if let mode, fchmod(descriptor, mode) != 0 {
+      throw discard(temporary, descriptor, "cannot be given its rights", key)
+    }
+    do {
+      try body { bytes throws(ObjectStoreError) in
+        var position = 0
+        while position < bytes.count {
+          let count = bytes.withUnsafeBytes {
+            Glibc.write(descriptor, $0.baseAddress! + position, $0.count - position)
+          }
+          if count < 0 && errno == EINTR { continue }
+          guard count > 0 else { throw failure("cannot be written", key) }
+          position += count
+        }
       }
-      if count < 0 && errno == EINTR { continue }
-      guard count > 0 else { throw discard(temporary, descriptor, "cannot be written", key) }
-      position += count
+    } catch {
+      close(descriptor)
+      unlink(temporary)
+      throw error
     }
     if synced && fsync(descriptor) != 0 {
       throw discard(temporary, descriptor, "cannot be synced", key)

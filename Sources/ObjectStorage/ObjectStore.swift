@@ -1,4 +1,5 @@
 internal import Escaping
+internal import Glibc
 
 /// The name of an object below a store's root: segments joined by slashes.
 package struct ObjectKey: Hashable, Sendable, CustomStringConvertible {
@@ -79,6 +80,8 @@ package protocol ObjectStore: Sendable {
   /// Replaces an object whole: a reader sees the old bytes or the new, never a mixture. Durable
   /// when it returns.
   func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt
+  /// As ``put(_:at:)``, of what a file holds. In a folder the object gets the rights of the file.
+  func put(file path: String, at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt
   /// Puts several objects. Where one fails, others may have been put.
   func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt]
   /// Nil when there is no such object.
@@ -97,6 +100,44 @@ extension ObjectStore {
   /// For objects of the size that ours have unless a job says otherwise: a gibibyte.
   package func get(_ key: ObjectKey) throws(ObjectStoreError) -> [UInt8]? {
     try get(key, byteLimit: 1 << 30)
+  }
+
+  /// A store takes an object in one request, and so does memory.
+  package func put(
+    file path: String, at key: ObjectKey
+  ) throws(ObjectStoreError) -> PutReceipt {
+    var bytes: [UInt8] = []
+    try readFile(path, byteLimit: oneObjectByteLimit) { bytes += $0 }
+    return try put(bytes, at: key)
+  }
+}
+
+/// What S3 takes in one piece.
+package let oneObjectByteLimit = 5 << 30
+
+/// Reads a file of this machine piece by piece.
+func readFile(
+  _ path: String, byteLimit: Int = .max,
+  _ body: (ArraySlice<UInt8>) throws(ObjectStoreError) -> Void
+) throws(ObjectStoreError) {
+  let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+  func fault(_ code: ObjectStoreError.Code, _ reason: String) -> ObjectStoreError {
+    ObjectStoreError(code, place: path, reason: reason)
+  }
+  guard descriptor >= 0 else { throw fault(.inputOutput, String(cString: strerror(errno))) }
+  defer { close(descriptor) }
+  var total = 0
+  var chunk = [UInt8](repeating: 0, count: 1 << 18)
+  while true {
+    let count = read(descriptor, &chunk, chunk.count)
+    if count < 0 && errno == EINTR { continue }
+    guard count >= 0 else { throw fault(.inputOutput, String(cString: strerror(errno))) }
+    if count == 0 { return }
+    total += count
+    guard total <= byteLimit else {
+      throw fault(.tooLarge(byteLimit: byteLimit), "is longer than \(byteLimit) bytes")
+    }
+    try body(chunk[..<count])
   }
 }
 

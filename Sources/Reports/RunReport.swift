@@ -16,7 +16,9 @@ extension RunSummary {
     let heldBack = heldBackUntil.map {
       "\(grouped(lag)) offsets held back until \(TimestampText.format(milliseconds: $0))"
     }
-    if !didAnything && dirtyCount == 0 && (lag == 0 || heldBack != nil) && backfillLeft == 0 {
+    if !didAnything && dirtyCount == 0 && backup == nil && (lag == 0 || heldBack != nil)
+      && backfillLeft == 0
+    {
       return "\(job): \(heldBack ?? "nothing new"), nothing written"
     }
     var parts = [
@@ -41,6 +43,7 @@ extension RunSummary {
     parts.append(
       "\(publishedCount) \(publishedCount == 1 ? "object" : "objects") written to \(place)")
     if dirtyCount > 0 { parts.append("\(dirtyCount) not published yet") }
+    if let backup { parts.append("backup at \(backup)") }
     if let heldBack { parts.append(heldBack) }
     if lag > 0 && heldBack == nil { parts.append("lag \(grouped(lag))") }
     if isStopped { parts.append("stopped by a signal") }
@@ -75,6 +78,7 @@ extension RunSummary {
       ("lag", .integer(lag)), ("backfilled", .integer(backfilledCount)),
       ("backfill_left", .integer(backfillLeft)),
     ]
+    if let backup { fields.append(("backup", .text(backup))) }
     if let repeatedBatch { fields.append(("repeated_batch", .integer(repeatedBatch))) }
     if let heldBackUntil {
       let time = TimestampText.format(milliseconds: heldBackUntil)
@@ -104,6 +108,7 @@ extension RunSummary {
       let stopped: Bool
       let repeated_batch: Int64?
       let held_back_until: String?
+      let backup: String?
       let seconds: Double
       let run_ms, publisher_ms: [String: Double]
       let exit_code: Int32
@@ -121,7 +126,7 @@ extension RunSummary {
         not_held: unheld.isEmpty ? nil : unheld.map(RangeReport.init),
         stopped: isStopped,
         repeated_batch: repeatedBatch,
-        held_back_until: heldBackUntil.map(TimestampText.format),
+        held_back_until: heldBackUntil.map(TimestampText.format), backup: backup,
         seconds: (seconds * 1000).rounded() / 1000, run_ms: runTimes.byStep,
         publisher_ms: publisherTimes.byStep,
         exit_code: exitCode,

@@ -63,12 +63,37 @@ extension Words {
       return sentence(
         "\(fault.location): a newer state of this checkpoint wrote these results, not another job")
         + " If this checkpoint is to go on: \(commands.decide(.goOnRestored))"
+    case .objectsAhead(let keys, let nextBatch, let isRestored):
+      return sentence(
+        "\(fault.location): holds \(keys.count) "
+          + (keys.count == 1 ? "object" : "objects") + " of batches that this checkpoint "
+          + "has not committed, as its next batch is \(nextBatch): \(list(keys))",
+        "Their rows would stand there twice", "Nothing was changed")
+        + " To let the next run delete them first: "
+        + commands.decide(.deleteObjectsAhead(isRestored: isRestored))
     case .anothers(let marker):
       return sentence(
         "\(fault.location): this destination belongs to another checkpoint, of the job "
           + marker.job
       )
         + " To take it over: \(adopt)"
+    }
+  }
+
+  /// The cause's own remedy speaks of results, and here is none: what was committed and published
+  /// stands.
+  func text(of fault: BackupFault) -> String {
+    sentence(
+      "\(fault.place): there is no backup: \(cause(of: fault))",
+      "The job's state and results are as they were",
+      "Correct the cause, or name another place; the next run or the same command tries again")
+  }
+
+  private func cause(of fault: BackupFault) -> String {
+    switch RunError(wrapping: fault.cause) {
+    case .checkpoint(let error): error.description
+    case .store(let error): error.reason
+    case let error: text(of: error)
     }
   }
 

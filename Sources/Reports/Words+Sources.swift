@@ -114,6 +114,7 @@ extension Words {
     case .removed:
       "\(uncommitted). If the file was moved, put it back, with its -wal and -shm, and run again"
     case .noCheckpoint: "Run the job once first"
+    case .exists: "\(unchanged). To put it aside for another one, import that one with --replace"
     case .corrupt:
       "\(unchanged). Restore it from a copy. Or move it away, with its -wal and -shm, to read the "
         + "topics anew"
@@ -126,6 +127,9 @@ extension Words {
         + "beside this one"
     case .resultsWait:
       "Set it back, run the job until nothing is left unpublished, and change it then"
+    case .objectsStay:
+      "\(unchanged). Give the job another output.to first, or let the first run delete them: "
+        + commands.decide(.startOverAndDelete)
     case .wrongCluster:
       "Point bootstrap.servers at the old cluster"
     case .full: "\(uncommitted). Free space, and run again"

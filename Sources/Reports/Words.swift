@@ -48,6 +48,7 @@ package struct Words: Sendable {
     case .logsReplaced(let incidents): logsReplaced(incidents)
     case .offsetsLost(let ranges): offsetsLost(ranges)
     case .destination(let fault): text(of: fault)
+    case .backup(let fault): text(of: fault)
     case .unrenderable(let faults): unrenderable(faults)
     case .lackOfResources(let problem): sentence(problem, lackOfResourcesRemedy)
     case .unforeseen(let error): sentence("\(error)")

@@ -64,7 +64,10 @@ extension Decision {
         + (partition.map { " --partition \($0)" } ?? "") + " --\(choice.rawValue)"
     case .adopt: "tranche resolve \(job) --adopt"
     case .goOnRestored: "tranche resolve \(job) --restored"
+    case .deleteObjectsAhead(let isRestored):
+      "tranche resolve \(job) \(isRestored ? "--restored" : "--adopt") --delete"
     case .startOver: "tranche reset \(job)"
+    case .startOverAndDelete: "tranche reset \(job) --delete-objects"
     }
   }
 }

@@ -26,6 +26,10 @@ struct ResolveCommand: ParsableCommand {
       window's object again (objects of single batches cannot be made again).
       --restored: this checkpoint is a backup or a copy. Go on with it, and write every \
       window's object again. Stop the other one first.
+
+      With --adopt and --restored, objects of single batches may stand at the destination that \
+      this checkpoint has not committed. The rows would be there twice, so nothing is changed \
+      until you add --delete.
       """)
 
   @OptionGroup var job: JobOptions
@@ -36,6 +40,8 @@ struct ResolveCommand: ParsableCommand {
   @Flag(help: "Pass over what a topic that was made anew holds now.") var gap = false
   @Flag(help: "Take over a destination that another job, or nobody, has marked.") var adopt = false
   @Flag(help: "Go on with a checkpoint that was restored or copied.") var restored = false
+  @Flag(help: "With --adopt or --restored: delete objects of batches that are not committed.")
+  var delete = false
   @Option(help: "The source's name; optional if the job has only one.") var source: String?
   @Option(help: "The topic, for --restart, --keep and --gap.") var topic: String?
   @Option(help: "The partition's number; without it, the whole topic.") var partition: Int32?
@@ -50,6 +56,9 @@ struct ResolveCommand: ParsableCommand {
     guard decisions.count(where: { $0 }) == 1 else {
       throw ValidationError(
         "Give one of --accept-rejects, --restart, --keep, --gap, --adopt and --restored.")
+    }
+    if delete && !adopt && !restored {
+      throw ValidationError("Only --adopt and --restored take --delete.")
     }
     let isAboutLog = replacedLogChoice != nil
     if isAboutLog != (topic != nil) || (!isAboutLog && partition != nil) {
@@ -70,7 +79,7 @@ struct ResolveCommand: ParsableCommand {
       } else if let replacedLogChoice {
         try decide(replacedLogChoice, job, checkpoint)
       } else {
-        try takePlace(job, checkpoint)
+        try takePlace(job, checkpoint, failpoint)
       }
     }
   }
@@ -149,10 +158,12 @@ struct ResolveCommand: ParsableCommand {
     return "recorded \(gap.range) as a gap; the job goes on at offset \(gap.to)"
   }
 
-  private func takePlace(_ job: Job, _ checkpoint: Checkpoint) throws {
-    let store = try makeStore(job, at: job.output.destination) {}
+  private func takePlace(
+    _ job: Job, _ checkpoint: Checkpoint, _ failpoint: @escaping @Sendable (Failpoint) -> Void
+  ) throws {
+    let store = try makeStore(job, at: job.output.destination) { failpoint(.storeStep) }
     try store.holdPlace()
-    let taken = try takeOver(store, checkpoint, isRestored: restored)
+    let (taken, retired) = try takeOver(store, checkpoint, isRestored: restored, deletes: delete)
     let former = taken.map { ", which was marked by the job \($0.job)" } ?? ""
     printText(
       """
@@ -160,6 +171,19 @@ struct ResolveCommand: ParsableCommand {
       object again
       """
     )
+    for key in retired { printText("the next run deletes \(store.location)/\(key)") }
+    if restored { printText(repeated(checkpoint)) }
+  }
+
+  /// What came behind a copy is read again; what is yet to be published is, too.
+  private func repeated(_ checkpoint: Checkpoint) -> String {
+    let partitions = checkpoint.ledgers.sorted { $0.key < $1.key }.map {
+      "  \($0.key) from offset \($0.value.nextOffset) on"
+    }
+    if partitions.isEmpty { return "The next run begins as the first one did" }
+    return
+      "The next run goes on with batch \(checkpoint.nextBatch), and reads what follows the copy:\n"
+      + partitions.joined(separator: "\n")
   }
 }
 

@@ -37,7 +37,7 @@ struct Tranche: ParsableCommand {
       StatusCommand.self, ShowCommand.self, HistoryCommand.self, RejectsCommand.self,
       InitCommand.self, PeekCommand.self,
       ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
-      ResolveCommand.self, ResetCommand.self,
+      ResolveCommand.self, ResetCommand.self, CheckpointCommand.self,
       TryCommand.self, TestCommand.self,
       ProduceCommand.self,
     ])

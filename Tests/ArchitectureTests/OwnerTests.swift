@@ -89,6 +89,13 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "what is to be published next", in: ["Engine/Publication.swift"],
       #"\bunsettledFromStart\b|\bhasNews\b"#),
+    Owner(
+      "copies of a checkpoint", in: ["Checkpoints/CheckpointCopy.swift"],
+      #"\.backup\(to: |\.copy""#),
+    Owner(
+      "objects of batches that another history has put", in: ["Engine/ObjectsAhead.swift"],
+      #"ObjectKeys\.batch\(ofKey"#),
+    Owner("names of backups", in: ["Engine/CheckpointBackup.swift"], #"prefix\(ofJob"#),
     Owner("names of metrics", in: ["Reports/Metrics.swift"], #""tranche_(?!row)[a-z]"#),
     Owner("exit codes", in: ["tranche/Exit.swift"], #"\bcase \.\w+: (6[4-9]|7[0-8])$"#),
     Owner(

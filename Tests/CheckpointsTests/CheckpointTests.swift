@@ -11,7 +11,7 @@ import struct Tables.Reject
 @testable import Checkpoints
 @testable import Windows
 
-private func job(
+func job(
   _ name: String = "calls", select: String = "share: 1.0 * total",
   measures: String = "total: sum(value)", format: String = "csv", topics: String = "t"
 ) throws -> Job {
@@ -32,7 +32,7 @@ private func job(
 
 private let partition = PartitionID(source: "main", topic: "t", partition: 0)
 
-private func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
+func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
   try Checkpoint(job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
 }
 
@@ -40,7 +40,7 @@ private func open(_ folder: TemporaryFolder, _ job: Job) throws -> Checkpoint {
 ///
 /// - Parameter backfill: The request that they are of, and the first one's offset; without it they
 ///   begin at progress.
-private func commit(
+func commit(
   _ checkpoint: Checkpoint, _ records: [(key: String?, value: Int64)], marks: [PublishMark] = [],
   backfill: (number: Int64, from: Offset)? = nil, rejectedCount: Int64 = 0,
   next: BatchPlan? = nil

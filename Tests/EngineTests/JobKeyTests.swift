@@ -296,7 +296,9 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         windows_per_batch: 10000
         key_bytes: 1KiB
         future: 1d
-      checkpoint: { history: 1000 }
+      checkpoint:
+        history: 1000
+        backup: { to: "s3://bucket/backups", every: 1h, keep: 24 }
       """
   }
 }
@@ -589,6 +591,21 @@ extension KeyChange {
     }
   }
 
+  /// BackupTests show what each of them does.
+  private static let checkpoint: [KeyChange] = {
+    let isOther = Expected.connection { "\($0.backup as Any)" }
+    return [
+      KeyChange(
+        "checkpoint.history", "history: 1000", "history: 5",
+        seen { $0.historyCount == 5 && $1.historyCount > 10 }),
+      KeyChange("checkpoint", "every: 1h", "every: 2h", isOther),
+      KeyChange("checkpoint.backup", "keep: 24", "keep: 25", isOther),
+      KeyChange("checkpoint.backup.to", "bucket/backups", "bucket/elsewhere/backups", isOther),
+      KeyChange("checkpoint.backup.every", "every: 1h", "every: 1d", isOther),
+      KeyChange("checkpoint.backup.keep", "keep: 24", "keep: 1", isOther),
+    ]
+  }()
+
   private static let limits: [KeyChange] = {
     let dropsThem = seen {
       $0.rejectedCount == $1.rejectedCount && $0.keptRejectCount < $1.keptRejectCount
@@ -634,15 +651,6 @@ extension KeyChange {
       KeyChange("limits.future", "future: 1d", "future: 1ms", in: .fieldTimes, isFelt),
     ]
   }()
-
-  private static let checkpoint = [
-    KeyChange(
-      "checkpoint", "checkpoint: { history: 1000 }", "checkpoint: { history: 5 }",
-      seen { $0.historyCount == 5 && $1.historyCount > 10 }),
-    KeyChange(
-      "checkpoint.history", "history: 1000", "history: 5",
-      seen { $0.historyCount == 5 && $1.historyCount > 10 }),
-  ]
 }
 
 // MARK: - The bench
@@ -802,13 +810,14 @@ final class Bench {
 
   /// Every object but those that tell whose a place is, by location and key.
   var objects: [String: [String: [UInt8]]] {
-    places.all.mapValues { $0.filter { $0.key != "_tranche/owner" } }
+    places.all.filter { !$0.key.hasSuffix("/backups") }
+      .mapValues { $0.filter { $0.key != "_tranche/owner" } }
   }
 
   /// Every result, by its key.
   var results: [String: [UInt8]] {
     var results: [String: [UInt8]] = [:]
-    for objects in places.all.values {
+    for objects in objects.values {
       for (key, bytes) in objects where !key.hasPrefix("_") { results[key] = bytes }
     }
     return results

@@ -11,6 +11,7 @@ struct SimulationTests {
     let outcome = try Histories().play(0..<200)
     #expect(outcome.differences == [])
     #expect(outcome.crashes > 150)
+    #expect(outcome.restores > 20)
   }
 
   @Test("with the publisher on a thread of its own")

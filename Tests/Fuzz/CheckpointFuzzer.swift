@@ -48,7 +48,7 @@ struct CheckpointFuzzer {
     say("seed \(seed) \(template.job.name): \(told)")
     var ends: [String] = []
     for (name, command) in [
-      ("status", status), ("show", show), ("plan", plan),
+      ("status", status), ("show", show), ("plan", plan), ("check", check),
       (seed % 4 == 0 ? "skip" : "run", seed % 4 == 0 ? skip : run),
       ("run", run), ("status", status),
     ] {
@@ -83,6 +83,11 @@ struct CheckpointFuzzer {
     let status = try CheckpointReader(path: path).status()
     _ = String(describing: status)
     _ = RunLock.holder(path: Checkpoint.lockPath(ofJob: template.job.name, folder: folder))
+  }
+
+  private func check() throws {
+    let reader = try CheckpointReader(path: path, job: template.job)
+    _ = try reader.problems(job: template.job)
   }
 
   private func plan() throws {

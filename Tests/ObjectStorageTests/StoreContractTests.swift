@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import TestSupport
 import Testing
 import Trials
@@ -52,6 +53,28 @@ struct StoreContractTests {
     #expect(try store.list(prefix: "b/").map(\.value) == ["b/1", "b/2"])
     try store.delete(key)
     #expect(try store.get(key) == nil)
+  }
+
+  @Test("takes what a file holds, whole", arguments: Kind.allCases)
+  func file(kind: Kind) throws {
+    let folder = try TemporaryFolder()
+    let store = try store(kind, folder)
+    let bytes = (0..<700_000).map { UInt8(truncatingIfNeeded: $0 / 3) }
+    let path = folder.path + "/source"
+    try Data(bytes).write(to: URL(fileURLWithPath: path))
+    chmod(path, 0o640)
+    let receipt = try store.put(file: path, at: ObjectKey("copies/one"))
+    #expect(try store.get(ObjectKey("copies/one")) == bytes)
+    #expect(try store.head(ObjectKey("copies/one"))?.etag == receipt.etag)
+    if kind == .folder {
+      var facts = stat()
+      #expect(stat(folder.path + "/objects/copies/one", &facts) == 0)
+      #expect(facts.st_mode & 0o777 == 0o640)
+    }
+    #expect(throws: ObjectStoreError.self) {
+      try store.put(file: folder.path + "/none", at: ObjectKey("copies/two"))
+    }
+    #expect(try store.list(prefix: "copies/").map(\.value) == ["copies/one"])
   }
 
   @Test("takes keys with odd characters", arguments: Kind.allCases)

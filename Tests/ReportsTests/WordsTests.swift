@@ -21,7 +21,9 @@ struct WordsTests {
         "<\(choice.rawValue) \(source)/\(topic)\(partition.map { "[\($0)]" } ?? "")>"
       case .adopt: "<adopt>"
       case .goOnRestored: "<restored>"
+      case .deleteObjectsAhead(let isRestored): "<delete, \(isRestored ? "restored" : "adopt")>"
       case .startOver: "<start over>"
+      case .startOverAndDelete: "<start over, delete>"
       }
     })
   private static let partition = PartitionID(source: "main", topic: "t", partition: 2)
@@ -157,6 +159,27 @@ struct WordsTests {
       file:out: this destination belongs to the job other (checkpoint id). Nothing was written \
       there. Give this job another output.to; or, if that job has ended for good, take the \
       destination over: <adopt>
+      """
+    ),
+    (
+      destination(.objectsAhead(["batch=7", "batch=8"], nextBatch: 7, isRestored: true)),
+      .jobChanged,
+      """
+      file:out: holds 2 objects of batches that this checkpoint has not committed, as its next \
+      batch is 7: batch=7, batch=8. Their rows would stand there twice. Nothing was changed. To \
+      let the next run delete them first: <delete, restored>
+      """
+    ),
+    (
+      .backup(
+        BackupFault(
+          place: "s3://b/c.sqlite",
+          cause: ObjectStoreError(.full, place: "s3://b/c.sqlite", reason: "no space"))),
+      .inputOutput,
+      """
+      s3://b/c.sqlite: there is no backup: no space. The job's state and results are as they \
+      were. Correct the cause, or name another place; the next run or the same command tries \
+      again.
       """
     ),
     (

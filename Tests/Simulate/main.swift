@@ -31,7 +31,8 @@ default:
 let seconds = Int((ContinuousClock.now - started) / .seconds(1))
 print("\(sum.histories) histories, \(sum.runs) runs, \(sum.batches) batches, ", terminator: "")
 print("\(sum.crashes) crashes, \(sum.backfills) backfills, ", terminator: "")
-print("\(sum.decisions) decisions about replaced logs in \(seconds) s")
+print("\(sum.decisions) decisions about replaced logs, ", terminator: "")
+print("\(sum.restores) restored copies in \(seconds) s")
 for difference in sum.differences.prefix(5) { print(difference) }
 if !sum.differences.isEmpty {
   print("\(sum.differences.count) histories differ from their records")

@@ -38,6 +38,11 @@ final class FakeStore: ObjectStore, @unchecked Sendable {
     }
   }
 
+  /// All that is on its way arrives: a machine was left, and so were its connections.
+  func finishLateWrites() {
+    for key in state.late.keys.sorted() { applyLateWrite(key) }
+  }
+
   private func applyLateWrite(_ key: String) {
     state.old.remove(key)
     if let bytes = state.late.removeValue(forKey: key) { state.objects[key] = bytes }

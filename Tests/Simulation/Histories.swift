@@ -10,6 +10,8 @@ package final class Histories {
     package var histories = 0, runs = 0, crashes = 0, batches = 0
     /// Of backfills that were asked for, and of decisions about replaced logs.
     package var backfills = 0, decisions = 0
+    /// Copies that went on.
+    package var restores = 0
     /// Each begins with the seed that shows it.
     package var differences: [String] = []
 
@@ -22,6 +24,7 @@ package final class Histories {
       batches += other.batches
       backfills += other.backfills
       decisions += other.decisions
+      restores += other.restores
       differences += other.differences
     }
   }
@@ -93,6 +96,7 @@ package final class Histories {
       outcome.batches += simulation.batchCount
       outcome.backfills += simulation.backfillCount
       outcome.decisions += simulation.decisionCount
+      outcome.restores += simulation.moves?.restoreCount ?? 0
       if untilDifference && !outcome.differences.isEmpty { break }
     }
     return outcome

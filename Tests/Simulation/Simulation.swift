@@ -43,6 +43,10 @@ package final class Simulation {
     case backfilledRangesAreForgotten
     /// A crash leaves nothing by which a log could be told from another.
     case fingerprintsAreForgotten
+    /// A restored state takes the place, and objects of later batches stay there.
+    case objectsAheadStay
+    /// A copy that was made beside a run passes for the run's own state.
+    case copiesKnowTheNewestToken
   }
 
   struct Log {
@@ -67,7 +71,7 @@ package final class Simulation {
   let sabotage: Sabotage?
   let folder: String
   /// What the product made of the drawn job's text.
-  private var job: Job
+  private(set) var job: Job
   private let drawn: DrawnJob
   private let hasPublisherThread: Bool
   private weak var executor: SteppingExecutor?
@@ -79,7 +83,10 @@ package final class Simulation {
   private var eras: [Int64: [PartitionID: Int]] = [:]
   /// Logs are replaced in few histories, so that the others go on undisturbed.
   private var replacesLogs = false
-  private var account: Account
+  /// In some histories the checkpoint is copied, restored, and goes on on other machines. Nothing
+  /// is lost there but the state, so that whatever a restored state has to repeat can be read.
+  let moves: Moves?
+  var account: Account
   private(set) lazy var store = FakeStore(self)
   /// What the clusters hold of the job's consumer group.
   var shown: [PartitionID: CommittedOffset] = [:]
@@ -87,16 +94,16 @@ package final class Simulation {
   private var largestMaxOffsets: Int64 = 0
   /// Whether nothing fails any more.
   var isCalm = false
-  private(set) var runCount = 0
+  var runCount = 0
   private(set) var crashCount = 0
   private(set) var batchCount = 0
   private(set) var backfillCount = 0
   private(set) var decisionCount = 0
 
   /// Counts down to the step at which the process dies.
-  private var stepsToCrash = Int.max
-  private var snapshot: Snapshot?
-  private typealias Snapshot = (
+  var stepsToCrash = Int.max
+  private(set) var snapshot: Snapshot?
+  typealias Snapshot = (
     files: [String: Data], store: FakeStore.State, account: Account,
     shown: [PartitionID: CommittedOffset]
   )
@@ -112,6 +119,7 @@ package final class Simulation {
     self.folder = folder
     self.drawn = drawn
     self.hasPublisherThread = hasPublisherThread
+    moves = seed % 5 == 3 ? Moves() : nil
     account = Account(start: drawn.start)
     var job = job
     if job.output.keep == .latest {
@@ -125,16 +133,20 @@ package final class Simulation {
     for (name, data) in template { try data.write(to: URL(fileURLWithPath: "\(folder)/\(name)")) }
     for topic in drawn.topics { for _ in 0..<pick(1...2) { addPartition(topic) } }
     replacesLogs = chance(35)
+    if moves != nil { replacesLogs = false }
   }
 
   /// Plays the history and compares what is left at its end with the records.
   ///
   /// - Returns: What differs, or nil.
   func play() throws -> String? {
-    for _ in 0..<pick(1...5) {
+    for _ in 0..<(moves == nil ? pick(1...5) : pick(3...8)) {
       change()
-      if chance(20) { try skip() }
-      if job.canBackfill && chance(40), let problem = try askBackfill() { return problem }
+      if let problem = try move() { return problem }
+      if moves == nil && chance(20) { try skip() }
+      if moves == nil && job.canBackfill && chance(40), let problem = try askBackfill() {
+        return problem
+      }
       if chance(10) { try cancelBackfill() }
       if let problem = try run() { return problem }
     }
@@ -144,7 +156,7 @@ package final class Simulation {
     var calmRuns = 0
     while calmRuns < 2 {
       if let problem = try run() { return problem }
-      if stoppedByRejects == nil && !isStoppedByLogs { calmRuns += 1 }
+      if stoppedByRejects == nil && !isStoppedByLogs && !isRefused { calmRuns += 1 }
       if runCount > 500 { return "a person decides again and again" }
     }
     if sabotage == .lossWithoutGap { try edit("DELETE FROM gaps") }
@@ -178,7 +190,7 @@ package final class Simulation {
       }
       let count = Int64(log.messages.count)
       log.end = isLast || chance(75) ? count : pick(log.end...count)
-      if chance(6) { log.low = pick(log.low...log.end) }
+      if moves == nil && chance(6) { log.low = pick(log.low...log.end) }
       logs[partition] = log
     }
   }
@@ -207,7 +219,7 @@ package final class Simulation {
   // MARK: - People
 
   /// A command of a person, which may die at any step.
-  private func decide(_ command: String, _ body: (Checkpoint) throws -> Void) throws {
+  func decide(_ command: String, _ body: (Checkpoint) throws -> Void) throws {
     stepsToCrash = fails(20) ? Int(pick(1...4)) : Int.max
     snapshot = nil
     account.beginRun()
@@ -396,6 +408,8 @@ package final class Simulation {
       if stepsToCrash == 1 && account.hasPendingStarts && !isOnRunThread { return }
       stepsToCrash -= 1
       if stepsToCrash == 0 { snapshot = (files(), store.state, account, shown) }
+      // A run that has died goes on in the simulation alone.
+      if stepsToCrash > 0 && isOnRunThread { copyBesideRun() }
     }
   }
 
@@ -422,7 +436,7 @@ package final class Simulation {
 
   /// The file's log only grows while a run goes on: so a copy of the file and then of its log is
   /// what a kill at one instant leaves.
-  private func files() -> [String: Data] {
+  func files() -> [String: Data] {
     var files: [String: Data] = [:]
     for name in ["\(job.name).sqlite", "\(job.name).sqlite-wal"] {
       files[name] = FileManager.default.contents(atPath: "\(folder)/\(name)")
@@ -452,6 +466,7 @@ package final class Simulation {
       try restore(snapshot)
       return nil
     }
+    if isRefused && (isCalm || chance(70)) { try goOnRestored() }
     if let stoppedByRejects, isCalm || chance(70),
       let problem = try acceptRejects(of: stoppedByRejects)
     {
@@ -478,7 +493,7 @@ package final class Simulation {
 
   /// A publisher's thread that has told its end may hold the last run's checkpoint for an instant,
   /// and with it the lock.
-  private func open(
+  func open(
     _ holder: String, now: Int64 = 0, step: @escaping @Sendable () -> Void = {}
   ) throws -> Checkpoint {
     while lastCheckpoint != nil { sched_yield() }
@@ -492,11 +507,13 @@ package final class Simulation {
   /// Of the run at hand: the ranges of a batch that rejects have stopped.
   private var stoppedByRejects: [PartitionRange]?
   private var isStoppedByLogs = false
+  /// Whether the place bore a newer state's mark.
+  private(set) var isRefused = false
 
   /// Of the run at hand.
   private var firstBatch: Int64 = 1
 
-  private func execute() throws -> String? {
+  func execute() throws -> String? {
     let now = pick(0...2_000_000_000_000)
     nonisolated(unsafe) let simulation = self
     let checkpoint = try open("a run", now: now, step: { simulation.durableStep() })
@@ -545,7 +562,10 @@ package final class Simulation {
     batchCount += summary.batchCount
     stoppedByRejects = errors.compactMap(rangesStoppedByRejects).first
     isStoppedByLogs = errors.contains(where: isStopByLogs)
-    let others = errors.filter { rangesStoppedByRejects($0) == nil && !isStopByLogs($0) }
+    isRefused = moves != nil && errors.contains(where: isRefusal)
+    let others = errors.filter {
+      rangesStoppedByRejects($0) == nil && !isStopByLogs($0) && !(isRefused && isRefusal($0))
+    }
     if let error = others.first(where: { isCalm || $0.code != .unreachable }) {
       return "a \(isCalm ? "calm " : "")run failed with \(error.code): \(error)"
     }
@@ -558,6 +578,14 @@ package final class Simulation {
   private func rangesStoppedByRejects(_ error: RunError) -> [PartitionRange]? {
     guard case .batch(let fault) = error, case .rejects = fault.problem else { return nil }
     return fault.ranges.filter { !$0.isEmpty }
+  }
+
+  private func isRefusal(_ error: RunError) -> Bool {
+    if case .destination(let fault) = error {
+      fault.problem == .refused(.olderOrCopy)
+    } else {
+      false
+    }
   }
 
   private func isStopByLogs(_ error: RunError) -> Bool {
@@ -592,7 +620,7 @@ package final class Simulation {
 
   // MARK: - The oracle
 
-  private func claim() throws -> Claim {
+  func claim() throws -> Claim {
     try Claim(path: Checkpoint.path(ofJob: job.name, folder: folder))
   }
 

@@ -160,7 +160,7 @@ struct CommandTests {
     let help = try scenario.tranche("--help").output
     for command in [
       "run", "backfill", "plan", "status", "show", "init", "peek", "validate", "schema", "check",
-      "skip", "resolve", "reset", "produce",
+      "skip", "resolve", "reset", "checkpoint", "produce",
     ] {
       #expect(help.contains("  \(command) "), "\(command)")
       #expect(try scenario.tranche(command, "--help").output.contains("OVERVIEW: "), "\(command)")

@@ -1,0 +1,57 @@
+internal import Checkpoints
+internal import Jobs
+internal import ObjectStorage
+
+/// Objects of single batches that a checkpoint has not committed: another history of the job has
+/// put them there. The batches that the checkpoint will number so may hold other records, and then
+/// rows would stand there twice.
+enum ObjectsAhead {
+  /// What stands at a place beside that of a checkpoint which is to go on there.
+  ///
+  /// Of rejects only those of batches that are not committed: those of others may have been pruned,
+  /// and their objects stay.
+  /// - Parameter reader: Of the checkpoint.
+  static func find(
+    in store: any ObjectStore, of job: Job, _ reader: CheckpointReader
+  ) throws -> [ObjectKey] {
+    let nextBatch = try reader.nextBatch()
+    var found = try store.list(prefix: ObjectKeys.rejectsPrefix).filter {
+      ObjectKeys.batch(ofKey: $0.value).map { $0 >= nextBatch } ?? false
+    }
+    if job.output.keep == .each {
+      let known = Set(try reader.objectKeys())
+      found += try store.list(prefix: ObjectKeys.batchPrefix).filter {
+        ObjectKeys.batch(ofKey: $0.value) != nil && !known.contains($0.value)
+      }
+    }
+    return found
+  }
+
+  /// Deletes, before the first object is put, what a state that was reset has left of batches, and
+  /// what was found beside one that was restored.
+  ///
+  /// Only where an object is still what was published last, or where that is not known.
+  /// - Parameter store: Of the job's own place, which is known to be the job's.
+  /// - Returns: What is not there any more.
+  static func deleteRetired(
+    in store: any ObjectStore, of job: Job, _ reader: CheckpointReader
+  ) throws -> [RetiredObject] {
+    guard job.output.keep == .each else { return [] }
+    let retired = try reader.retiredObjects().filter {
+      $0.place == job.output.destination.text && ObjectKeys.batch(ofKey: $0.objectKey) != nil
+    }
+    if retired.isEmpty { return [] }
+    let current = Set(try reader.objectKeys())
+    var gone: [RetiredObject] = []
+    for object in retired where !current.contains(object.objectKey) {
+      let key = ObjectKey(object.objectKey)
+      if let facts = try store.head(key) {
+        // Somebody else's is told of by the end of the run.
+        guard object.etag == nil || object.etag == facts.etag else { continue }
+        try store.delete(key)
+      }
+      gone.append(object)
+    }
+    return gone
+  }
+}
