@@ -171,7 +171,10 @@ final class FakeBroker: MessageSource {
         .beyondEnd(range.partition, end: log.end), place: "\(range)", reason: "ends at \(log.end)")
     }
     if simulation.fails(10) { try body(UnsafeBufferPointer(start: nil, count: 0)) }
-    let isRepeating = simulation.sabotage == .readsOneOffsetTwice && isLast
+    // Where a batch's bytes are bounded, one message is within the bound, and twice the same one
+    // would end the process instead.
+    let mayRepeat = !simulation.isBatchBounded
+    let isRepeating = simulation.sabotage == .readsOneOffsetTwice && isLast && mayRepeat
     var position = isRepeating ? max(range.from - 1, log.low) : range.from
     while position < range.to {
       // A connection that breaks after some of the messages.
@@ -183,7 +186,7 @@ final class FakeBroker: MessageSource {
       for offset in position..<end {
         guard let message = log.messages[Int(offset)] else { continue }
         lent.append((offset, message))
-        if simulation.sabotage == .duplicatesAreCounted && simulation.chance(5) {
+        if simulation.sabotage == .duplicatesAreCounted, mayRepeat, simulation.chance(5) {
           lent.append((offset, message))
         }
       }

@@ -73,6 +73,7 @@ package final class Simulation {
   /// What the product made of the drawn job's text.
   private(set) var job: Job
   private let drawn: DrawnJob
+  var isBatchBounded: Bool { drawn.batchByteLimit != nil }
   private let hasPublisherThread: Bool
   private weak var executor: SteppingExecutor?
   /// Used by the run's thread alone.
