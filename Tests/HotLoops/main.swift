@@ -139,14 +139,14 @@ try measure(
     """
     { id: { type: int64, key: json, path: $.id }, raw: { type: string, key: hex },
       tenant: { type: string, header: tenant }, time_taken: int64 }
-    """, windows(by: "id, tenant")), atMost: 1600, slack: 20, hasBeside: true
+    """, windows(by: "id, tenant")), atMost: 2400, slack: 20, hasBeside: true
 ) { "{\"time_taken\":\($0)}" }
 try measure(
   "Change events",
   job(
     "json\n  envelope: debezium",
     "{ id: int32, op: { type: string, path: $.op }, time_taken: int64 }",
-    windows(by: "id, op")), atMost: 1600, slack: 20
+    windows(by: "id, op")), atMost: 2400, slack: 20
 ) {
   "{\"schema\":{},\"payload\":{\"before\":null,\"op\":\"c\",\"after\":{\"id\":\($0 % 200),"
     + "\"time_taken\":\($0)}}}"
