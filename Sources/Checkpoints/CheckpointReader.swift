@@ -288,6 +288,23 @@ package final class CheckpointReader {
     try read(Checkpoint.nextBatch)
   }
 
+  /// Of some batches those that are committed, still in the history, and had no rejects.
+  package func batchesWithoutRejects(
+    among batches: [Int64]
+  ) throws(CheckpointError) -> Set<Int64> {
+    try read { database in
+      var found: Set<Int64> = []
+      for batch in batches {
+        let rejected = try database.checkedRow(
+          of: "batches", "SELECT batch, rejected FROM batches WHERE batch = ?",
+          arguments: [batch], identifiedBy: 1
+        ) { try $0.count(1) }
+        if rejected == 0 { found.insert(batch) }
+      }
+      return found
+    }
+  }
+
   /// The keys of every object of the job.
   package func objectKeys() throws(CheckpointError) -> [String] {
     try read { database in

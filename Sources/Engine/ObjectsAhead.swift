@@ -8,16 +8,18 @@ internal import ObjectStorage
 enum ObjectsAhead {
   /// What stands at a place beside that of a checkpoint which is to go on there.
   ///
-  /// Of rejects only those of batches that are not committed: those of others may have been pruned,
-  /// and their objects stay.
+  /// Of rejects only those of batches that are not committed, or had none: those of others may have
+  /// been pruned, and their objects stay.
   /// - Parameter reader: Of the checkpoint.
   static func find(
     in store: any ObjectStore, of job: Job, _ reader: CheckpointReader
   ) throws -> [ObjectKey] {
     let nextBatch = try reader.nextBatch()
-    var found = try store.list(prefix: ObjectKeys.rejectsPrefix).filter {
-      ObjectKeys.batch(ofKey: $0.value).map { $0 >= nextBatch } ?? false
+    let rejects = try store.list(prefix: ObjectKeys.rejectsPrefix).compactMap { key in
+      ObjectKeys.batch(ofKey: key.value).map { (key: key, batch: $0) }
     }
+    let clean = try reader.batchesWithoutRejects(among: rejects.map(\.batch))
+    var found = rejects.filter { $0.batch >= nextBatch || clean.contains($0.batch) }.map(\.key)
     if job.output.keep == .each {
       let known = Set(try reader.objectKeys())
       found += try store.list(prefix: ObjectKeys.batchPrefix).filter {

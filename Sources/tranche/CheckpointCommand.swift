@@ -15,9 +15,9 @@ struct CheckpointCommand: ParsableCommand {
       objects it has published. With a copy of it a job goes on where the copy was made, on this \
       machine or on another.
 
-        tranche checkpoint backup jobs/api-time-share.yaml --to /backup/api-time-share.sqlite
-        tranche checkpoint check /backup/api-time-share.sqlite
-        tranche checkpoint import jobs/api-time-share.yaml --from /backup/api-time-share.sqlite
+        tranche checkpoint backup jobs/calls.yaml --to /backup/calls.sqlite
+        tranche checkpoint check /backup/calls.sqlite
+        tranche checkpoint import jobs/calls.yaml --from /backup/calls.sqlite
       """,
     subcommands: [
       CheckpointBackupCommand.self, CheckpointCheckCommand.self, CheckpointImportCommand.self,
