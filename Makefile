@@ -106,6 +106,7 @@ run: build stack
 	show $(TRANCHE) run jobs/api-time-share.yaml
 	show $(TRANCHE) show jobs/api-time-share.yaml --rows 10
 	show find .stack/rclone -type f
+	show $(TRANCHE) verify jobs/api-time-share.yaml
 	echo
 	echo "The servers go on running; make stack-down stops them. Their addresses: $(STACK) status"
 

@@ -169,7 +169,7 @@ let package = Package(
       "EngineTests",
       [
         "Checkpoints", "Engine", "Formats", "Jobs", "ObjectStorage", "Offsets", "Reports",
-        "Simulation", "Tables", "TestSupport", "Trials", logging,
+        "Simulation", "Tables", "TestSupport", "Trials", "Windows", logging,
       ]),
     tests(
       "TrialsTests",

@@ -43,6 +43,8 @@ package struct BatchTotals: Sendable, Equatable {
   package var rejectedCount: Int64 = 0
   package var acceptedCount: Int64 = 0
   package var tombstoneCount: Int64 = 0
+
+  package init() {}
 }
 
 /// The history: a row of each batch for a while, and the sums for ever.
@@ -173,10 +175,15 @@ extension Checkpoint {
   }
 
   private static func totals(_ row: CheckedRow) throws -> BatchTotals {
-    BatchTotals(
-      batchCount: try row.count(0), offsetCount: try row.count(1), recordCount: try row.count(2),
-      countedCount: try row.count(3), rejectedCount: try row.count(4),
-      acceptedCount: try row.count(5), tombstoneCount: try row.count(6))
+    var totals = BatchTotals()
+    totals.batchCount = try row.count(0)
+    totals.offsetCount = try row.count(1)
+    totals.recordCount = try row.count(2)
+    totals.countedCount = try row.count(3)
+    totals.rejectedCount = try row.count(4)
+    totals.acceptedCount = try row.count(5)
+    totals.tombstoneCount = try row.count(6)
+    return totals
   }
 
   /// Of a file without sums. SQLite would add up whatever is there, and its sum may be of another

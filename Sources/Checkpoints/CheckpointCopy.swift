@@ -217,6 +217,17 @@ extension CheckpointReader {
     return try dataVersion() != before
   }
 
+  /// Copies the state of one commit into a new file, which goes with the folder that it is in.
+  func backUp(to path: String) throws(CheckpointError) {
+    do {
+      let target = try DatabaseQueue(path: path)
+      _ = try backUp(to: target)
+      try target.close()
+    } catch {
+      throw CheckpointError(wrapping: error, path: path)
+    }
+  }
+
   /// Another one after each commit of another connection.
   ///
   /// - SeeAlso: sqlite.org/pragma.html#pragma_data_version.

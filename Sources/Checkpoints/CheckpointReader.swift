@@ -150,13 +150,16 @@ package final class CheckpointReader {
     try read { try outputs(where: condition, in: $0) }
   }
 
-  func outputs(where condition: String, in database: Database) throws -> [Output] {
+  func outputs(
+    where condition: String, _ arguments: StatementArguments = StatementArguments(),
+    limit: Int = .max, in database: Database
+  ) throws -> [Output] {
     try database.checkedRows(
       of: "outputs",
       """
       SELECT object_key, kind, number, revision, published_revision, etag, checks_left
-      FROM outputs WHERE \(condition) ORDER BY object_key
-      """, identifiedBy: 1
+      FROM outputs WHERE \(condition) ORDER BY object_key LIMIT \(limit)
+      """, arguments: arguments, identifiedBy: 1
     ) { row in
       let kindName = try row.text(1)
       guard let kind = Output.Kind(rawValue: kindName) else {
@@ -396,8 +399,17 @@ package final class CheckpointReader {
 
   /// An object of rejects has at least one.
   func rejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
+    let rejects = try keptRejects(ofBatch: batch, in: database)
+    guard !rejects.isEmpty else {
+      throw RowFault(table: "rejects", row: "of batch \(batch)", problem: "is gone")
+    }
+    return rejects
+  }
+
+  /// In the order of their records; none where they are not kept.
+  func keptRejects(ofBatch batch: Int64, in database: Database) throws -> [StoredReject] {
     try loadPartitions(database)
-    let rejects = try database.checkedRows(
+    return try database.checkedRows(
       of: "rejects",
       """
       SELECT \(Self.rejectColumns) FROM rejects WHERE batch = ?
@@ -405,10 +417,6 @@ package final class CheckpointReader {
       """,
       arguments: [batch], identifiedBy: 3, reject
     ).sorted { ($0.partition, $0.offset, $0.record) < ($1.partition, $1.offset, $1.record) }
-    guard !rejects.isEmpty else {
-      throw RowFault(table: "rejects", row: "of batch \(batch)", problem: "is gone")
-    }
-    return rejects
   }
 
   /// Objects of a former place or format, to be deleted when nothing is dirty any more.
@@ -506,6 +514,22 @@ package struct StoredReject: Sendable, Equatable {
   package let key: [UInt8]?
   package let timestampMilliseconds: Int64?
   package let headers: String?
+
+  package init(
+    batch: Int64, partition: PartitionID, offset: Offset, record: Int, reason: String,
+    field: String?, raw: [UInt8]?, key: [UInt8]?, timestampMilliseconds: Int64?, headers: String?
+  ) {
+    self.batch = batch
+    self.partition = partition
+    self.offset = offset
+    self.record = record
+    self.reason = reason
+    self.field = field
+    self.raw = raw
+    self.key = key
+    self.timestampMilliseconds = timestampMilliseconds
+    self.headers = headers
+  }
 }
 
 package struct RetiredObject: Sendable, Equatable {

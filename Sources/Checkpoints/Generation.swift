@@ -15,7 +15,7 @@ struct Generation {
   let table: String
   // Made once: they are used for every group of every batch.
   private let upsert: String
-  private let stored: [(name: String, role: StateLayout.Role)]
+  let stored: [(name: String, role: StateLayout.Role)]
 
   init(_ number: Int64, _ layout: StateLayout) {
     self.number = number
@@ -266,11 +266,11 @@ struct Generation {
 
 extension StateLayout.Role {
   /// Whether the column is one of the primary key.
-  fileprivate var isIdentifying: Bool { if case .state = self { false } else { true } }
+  var isIdentifying: Bool { if case .state = self { false } else { true } }
 }
 
 /// The pane's column has a name of ours, the others have those of the job file.
-private func quoted(_ name: String, _ role: StateLayout.Role) -> String {
+func quoted(_ name: String, _ role: StateLayout.Role) -> String {
   role == .pane ? name : name.quotedDatabaseIdentifier
 }
 

@@ -19,6 +19,8 @@ struct StoredPartitions {
   private(set) var identifiers: [PartitionID: Int64] = [:]
   var ledgers: [PartitionID: OffsetLedger] = [:]
   var fingerprints: [PartitionID: Fingerprint] = [:]
+  /// From start to progress, of logs that a partition had before, oldest first.
+  private(set) var formerLogs: [PartitionID: [OffsetRange]] = [:]
 
   init() {}
 
@@ -121,6 +123,10 @@ struct StoredPartitions {
   }
 
   mutating func add(_ partition: PartitionID, identifier: Int64, _ ledger: OffsetLedger) {
+    if let former = ledgers[partition] {
+      formerLogs[partition, default: []].append(
+        OffsetRange(from: former.start, to: former.nextOffset))
+    }
     names[identifier] = partition
     identifiers[partition] = identifier
     ledgers[partition] = ledger
@@ -132,6 +138,7 @@ struct StoredPartitions {
       identifiers[partition] = nil
       ledgers[partition] = nil
       fingerprints[partition] = nil
+      formerLogs[partition] = nil
     }
   }
 

@@ -195,6 +195,39 @@ final class BatchPipeline {
     return outcome
   }
 
+  /// What became of the messages of each range of the batch that was processed last.
+  ///
+  /// - Parameter counts: How many messages each range held.
+  func messageCounts(of counts: [Int64]) -> [MessageCounts] {
+    var rejected = counts.map { _ in Set<Int64>() }
+    for reject in batch.rejects { rejected[reject.partitionIndex].insert(reject.offset) }
+    var result = counts.map { _ in MessageCounts() }
+    for slice in batch.slices {
+      let index = slice.partitionIndex
+      var row = slice.rows.lowerBound
+      while row < slice.rows.upperBound {
+        let offset = batch.offsets[row]
+        var isCounted = false
+        while row < slice.rows.upperBound && batch.offsets[row] == offset {
+          isCounted = isCounted || matches[row]
+          row += 1
+        }
+        if isCounted {
+          rejected[index].remove(offset)
+          result[index].counted += 1
+        } else if !rejected[index].contains(offset) {
+          result[index].filtered += 1
+        }
+      }
+    }
+    for index in result.indices {
+      result[index].rejected = Int64(rejected[index].count)
+      result[index].empty =
+        counts[index] - result[index].counted - result[index].filtered - result[index].rejected
+    }
+    return result
+  }
+
   /// What a commit that failed means in terms of the batch: where a sum no longer fits, the offset
   /// at which it stops fitting.
   ///

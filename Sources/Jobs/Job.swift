@@ -246,7 +246,8 @@ extension Job {
   package func with(
     maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
     publish: Output.PublishSchedule? = nil, format: Output.Format? = nil,
-    start: StartPosition? = nil, rejects: RejectRules? = nil, backup: Backup?? = nil
+    start: StartPosition? = nil, rejects: RejectRules? = nil, backup: Backup?? = nil,
+    aggregate: Aggregate? = nil
   ) -> Job {
     let output = Output(
       destination: output.destination, format: format ?? output.format, keep: output.keep,
@@ -257,9 +258,19 @@ extension Job {
       tombstones: tombstones,
       fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
-      window: window, where: self.where, aggregate: aggregate, select: select ?? self.select,
+      window: window, where: self.where, aggregate: aggregate ?? self.aggregate,
+      select: select ?? self.select,
       output: output, rejects: rejects ?? self.rejects, backup: backup ?? self.backup,
       limits: limits, history: history)
+  }
+
+  /// The job as it folds its messages again, to be held against what it has committed: no reject
+  /// stops a batch, and the sums of doubles are kept beside those of their magnitudes.
+  package var forVerification: Job {
+    let measures = window.keepsState ? aggregate?.measures.compactMap(\.magnitude) : nil
+    return with(
+      rejects: rejects.stoppingNothing,
+      aggregate: aggregate.map { Aggregate(by: $0.by, measures: $0.measures + (measures ?? [])) })
   }
 
   /// The job as it is tried on some messages: all of them are read, every reject is kept and stops
@@ -267,8 +278,14 @@ extension Job {
   package var forTrial: Job {
     with(
       publish: window.keepsState ? .runEnd : nil, format: .csv, start: .earliest,
-      rejects: RejectRules(
-        policy: .quarantine, maxShare: 1, maxShareOver: rejects.maxShareOver,
-        minRecords: rejects.minRecords), backup: .some(nil))
+      rejects: rejects.stoppingNothing, backup: .some(nil))
+  }
+}
+
+extension Job.RejectRules {
+  /// Every reject is kept and stops no batch.
+  fileprivate var stoppingNothing: Self {
+    Self(
+      policy: .quarantine, maxShare: 1, maxShareOver: maxShareOver, minRecords: minRecords)
   }
 }

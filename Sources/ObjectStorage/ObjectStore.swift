@@ -45,6 +45,12 @@ package struct ObjectFacts: Sendable, Equatable {
     self.byteCount = byteCount
     self.etag = etag
   }
+
+  /// Of an object with this content, in a folder, and in S3 where it encrypts with no key of the
+  /// caller's.
+  package init(of bytes: [UInt8]) {
+    self.init(byteCount: Int64(bytes.count), etag: ObjectStorage.etag(bytes))
+  }
 }
 
 /// A store's acknowledgement.

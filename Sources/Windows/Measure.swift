@@ -48,11 +48,15 @@ package protocol MeasureFunction: Sendable {
 
   /// The result of each group, from its state columns.
   func results(_ state: ArraySlice<Column>) -> Column
+
+  /// What bounds the rounding of the doubles that it adds up; nil where it adds up none.
+  var magnitude: (any MeasureFunction)? { get }
 }
 
 extension MeasureFunction {
   package static var takes: String { "any type" }
   package var mergeFunctions: [MergeFunction] { [] }
+  package var magnitude: (any MeasureFunction)? { nil }
 
   static func required(
     _ argument: ColumnDefinition?
@@ -170,6 +174,15 @@ package struct Measure: Sendable, Equatable, CustomStringConvertible {
 
   package var result: ColumnDefinition {
     ColumnDefinition(name, function.result.type, isNullable: function.result.isNullable)
+  }
+
+  /// The sum of the magnitudes of what the measure adds up, where that is doubles.
+  ///
+  /// Such sums are the same for the same cuts into batches; for other cuts they differ in their
+  /// last digits, as the order of the additions does.
+  package var magnitude: Measure? {
+    // No job file can give this name.
+    function.magnitude.map { Measure("magnitude of \(name)", $0, argument: argument) }
   }
 
   /// `calls count()`, `mean avg(time_taken)`: as the checkpoint spells it.

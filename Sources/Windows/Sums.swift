@@ -44,6 +44,8 @@ package struct Sum: OneColumnFunction {
     let sum = sumSQL(held[0], added[0], result.type)
     return [result.isNullable ? notNullSQL(held[0], added[0], sum) : sum]
   }
+
+  package var magnitude: (any MeasureFunction)? { result.type == .double ? Magnitude() : nil }
 }
 
 /// `avg(f)`: a double, from the sum and the count of the values; NULL where none has come.
@@ -87,6 +89,8 @@ package struct Average: MeasureFunction {
     sum.mergedSQL([held[0]], [added[0]]) + count.mergedSQL([held[1]], [added[1]])
   }
 
+  package var magnitude: (any MeasureFunction)? { sum.magnitude }
+
   package func results(_ state: ArraySlice<Column>) -> Column {
     let (sum, count) = (state[state.startIndex], state[state.startIndex + 1])
     var result = Column(.double)
@@ -107,6 +111,42 @@ package struct Average: MeasureFunction {
       }
     }
     return result
+  }
+}
+
+/// The sum of the magnitudes of doubles; 0 where no value has come. No job file can name it.
+struct Magnitude: OneColumnFunction {
+  static let name = "magnitude"
+  static let usages: [String] = []
+  static let takes = "double"
+  static let gives = "double"
+
+  init() {}
+  init(_ argument: ColumnDefinition?) {}
+
+  var result: ResultType { ResultType(.double, isNullable: false) }
+
+  func accumulate(_ values: Column?, _ groups: RowGroups, into state: inout [Column]) {
+    var sums = [Double](repeating: 0, count: groups.count)
+    if let values {
+      for row in groups.ofRow.indices where groups.ofRow[row] >= 0 && !values.isNull[row] {
+        let group = Int(groups.ofRow[row])
+        // Sums that fit may be of magnitudes that do not.
+        sums[group] = min(sums[group] + abs(values.doubles[row]), .greatestFiniteMagnitude)
+      }
+    }
+    var result = Column(.double)
+    result.doubles = sums
+    result.isNull = [Bool](repeating: false, count: sums.count)
+    state.append(result)
+  }
+
+  func merge(_ parts: ArraySlice<Column>, _ groups: RowGroups, into state: inout [Column]) {
+    accumulate(parts[parts.startIndex], groups, into: &state)
+  }
+
+  func mergedSQL(_ held: [String], _ added: [String]) -> [String] {
+    ["min(\(held[0]) + \(added[0]), 1.7976931348623157e308)"]
   }
 }
 

@@ -30,7 +30,8 @@ extension RunError.Code {
 
 let wrongUsage: Int32 = 64
 
-/// Of `tranche test`: results are not what was expected, as other programs for tests say it.
+/// Of `tranche test` and `tranche verify`: what is compared differs, as diff(1) and programs for
+/// tests say it.
 let unexpectedResults: Int32 = 1
 
 /// Of `tranche test`: there is nothing to test (`EX_NOINPUT`).

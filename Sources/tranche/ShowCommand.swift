@@ -90,19 +90,10 @@ struct ShowCommand: ParsableCommand {
 
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Window {
     let windows = try reader.windows()
-    guard let latest = windows.last else {
+    guard !windows.isEmpty else {
       throw CommandError(.data, "\(job.name): there is no window with records yet.")
     }
-    if window == "latest" { return latest }
-    if let named = windows.first(where: { WindowName(window).fits($0, of: job) }) { return named }
-    throw CommandError(
-      .data,
-      """
-      \(job.name): no window starts at \(window). There \
-      \(windows.count == 1 ? "is 1" : "are \(windows.count)"), from \
-      \(job.window.keyText(of: windows[0])) to \(job.window.keyText(of: latest)).
-      """
-    )
+    return try WindowName.window(window, of: job, among: windows)
   }
 
   /// The columns that were asked for, of these rows.
@@ -157,6 +148,22 @@ struct WindowName {
   private let text: String
 
   init(_ text: String) { self.text = text }
+
+  /// - Parameter windows: Ascending; at least one.
+  /// - Throws: ``CommandError`` where the text names none of them.
+  static func window(_ text: String, of job: Job, among windows: [Window]) throws -> Window {
+    let latest = windows[windows.count - 1]
+    if text == "latest" { return latest }
+    if let named = windows.first(where: { WindowName(text).fits($0, of: job) }) { return named }
+    throw CommandError(
+      .data,
+      """
+      \(job.name): no window starts at \(text). There \
+      \(windows.count == 1 ? "is 1" : "are \(windows.count)"), from \
+      \(job.window.keyText(of: windows[0])) to \(job.window.keyText(of: latest)).
+      """
+    )
+  }
 
   func fits(_ window: Window, of job: Job) -> Bool {
     let (kind, key) = (job.window, job.window.keyText(of: window))

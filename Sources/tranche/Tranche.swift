@@ -23,18 +23,20 @@ struct Tranche: ParsableCommand {
         tranche plan jobs/api-time-share.yaml          what the next batch would read
         tranche run jobs/api-time-share.yaml           catch up with the topics
         tranche show jobs/api-time-share.yaml          the latest window's table
+        tranche verify jobs/api-time-share.yaml        hold it all against the topics
 
-      Exit codes: 0 done, 1 a test's results differ, 64 wrong usage, 65 invalid job file or data, \
-      66 nothing to test, 69 broker or store unreachable, 70 internal error, 71 no more threads, \
-      memory or open files, 73 checkpoint or job file cannot be created, 74 disk error, damaged \
-      checkpoint or unwritable output, 75 another run is active, 76 offsets lost or topic \
-      re-created, 77 credentials or permissions, 78 job file or destination does not match the \
-      checkpoint, 128+n ended by signal n.
+      Exit codes: 0 done, 1 what test or verify compares differs, 64 wrong usage, 65 invalid job \
+      file or data, 66 nothing to test, 69 broker or store unreachable, 70 internal error, 71 no \
+      more threads, memory or open files, 73 checkpoint or job file cannot be created, 74 disk \
+      error, damaged checkpoint or unwritable output, 75 another run is active, 76 offsets lost or \
+      topic re-created, 77 credentials or permissions, 78 job file or destination does not match \
+      the checkpoint, 128+n ended by signal n.
       """,
     version: release,
     subcommands: [
       RunCommand.self, ScheduleCommand.self, BackfillCommand.self, PlanCommand.self,
       StatusCommand.self, ShowCommand.self, HistoryCommand.self, RejectsCommand.self,
+      VerifyCommand.self,
       InitCommand.self, PeekCommand.self,
       ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
       ResolveCommand.self, ResetCommand.self, CheckpointCommand.self,
