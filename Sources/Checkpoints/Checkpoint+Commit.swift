@@ -25,7 +25,7 @@ package struct BatchCommit {
   /// For window jobs.
   package var delta: Delta?
   /// For batch windows and row jobs: the object rendered from this batch.
-  package var result: (objectKey: String, bytes: [UInt8])?
+  package var result: (objectKey: String, bytes: [UInt8], rowCount: Int64)?
   /// Of the newest message of each range; nil where a range held none.
   package var fingerprints: [Fingerprint?]
   /// Kept only under the quarantine policy.
@@ -61,19 +61,21 @@ package struct PublishMark: Sendable, Hashable {
   package let revision: Int64
   package let etag: String
   package let byteCount: Int
+  package let rowCount: Int64?
   package let renderedBy: String
   /// A request without an answer may still be applied after this one, so the store is to be asked
   /// again.
   package let isUnsettled: Bool
 
   package init(
-    objectKey: String, revision: Int64, etag: String, byteCount: Int, renderedBy: String,
-    isUnsettled: Bool
+    objectKey: String, revision: Int64, etag: String, byteCount: Int, rowCount: Int64? = nil,
+    renderedBy: String, isUnsettled: Bool
   ) {
     self.objectKey = objectKey
     self.revision = revision
     self.etag = etag
     self.byteCount = byteCount
+    self.rowCount = rowCount
     self.renderedBy = renderedBy
     self.isUnsettled = isUnsettled
   }
@@ -97,12 +99,16 @@ extension Checkpoint {
       }
       if let delta = batch.delta { try merge(delta, of: batch.plan, in: database) }
       if let result = batch.result {
-        try bumpOutput(result.objectKey, kind: "batch", number: batch.plan.batch, in: database)
+        try bumpOutput(
+          result.objectKey, kind: "batch", number: batch.plan.batch, by: batch.plan.batch,
+          in: database)
         try database.cachedStatement(
           sql:
-            "INSERT INTO results VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET byte_count = "
-            + "excluded.byte_count, bytes = excluded.bytes"
-        ).execute(arguments: [result.objectKey, result.bytes.count, Data(result.bytes)])
+            "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET byte_count = "
+            + "excluded.byte_count, bytes = excluded.bytes, row_count = excluded.row_count"
+        ).execute(arguments: [
+          result.objectKey, result.bytes.count, Data(result.bytes), result.rowCount,
+        ])
       }
       try keep(batch.rejects, of: batch.plan, in: database)
       try count(batch.rejectCounts, in: database)
@@ -214,7 +220,7 @@ extension Checkpoint {
     let identifiers = identifiers(of: plan)
     var windows: [Window] = []
     for part in delta.panes {
-      try count(part, generation, in: database)
+      try count(part, generation, of: plan.batch, in: database)
       for contribution in part.contributions {
         try offsets.bind(part.pane.number, at: 1)
         try offsets.bind(identifiers[contribution.partitionIndex], at: 2)
@@ -228,24 +234,28 @@ extension Checkpoint {
     windows.sort()
     for (index, window) in windows.enumerated() where index == 0 || windows[index - 1] != window {
       try bumpOutput(
-        ObjectKeys.window(window, of: job), kind: "window", number: window.number, in: database)
+        ObjectKeys.window(window, of: job), kind: "window", number: window.number, by: plan.batch,
+        in: database)
     }
   }
 
   /// Counts what a pane gets, and holds its groups against the limit. Most batches meet groups that
   /// exist, so the cheap upper bound is made exact only at the limit.
   private func count(
-    _ part: Delta.PanePart, _ generation: Generation, in database: Database
+    _ part: Delta.PanePart, _ generation: Generation, of batch: Int64, in database: Database
   ) throws {
     let pane = part.pane
     let records = part.contributions.reduce(0) { $0 + $1.recordCount }
     try database.cachedStatement(
       sql: """
-        INSERT INTO windows (window, records, group_count_at_most, generation) VALUES (?, ?, ?, ?)
+        INSERT INTO windows
+          (window, records, group_count_at_most, generation, first_batch, last_batch)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?5)
         ON CONFLICT DO UPDATE SET records = records + excluded.records,
-          group_count_at_most = group_count_at_most + excluded.group_count_at_most
+          group_count_at_most = group_count_at_most + excluded.group_count_at_most,
+          last_batch = excluded.last_batch
         """
-    ).execute(arguments: [pane.number, records, part.groupCount, generation.number])
+    ).execute(arguments: [pane.number, records, part.groupCount, generation.number, batch])
     let limit = job.limits.groupsPerWindow
     let bound = try Int64.fetchOne(
       database.cachedStatement(
@@ -270,14 +280,18 @@ extension Checkpoint {
 
   // MARK: - Outputs, rejects, plan
 
-  private func bumpOutput(_ key: String, kind: String, number: Int64, in database: Database) throws
-  {
+  /// - Parameter batch: What makes it dirty, where it is clean.
+  private func bumpOutput(
+    _ key: String, kind: String, number: Int64, by batch: Int64, in database: Database
+  ) throws {
     try database.cachedStatement(
       sql: """
-        INSERT INTO outputs (object_key, kind, number, revision) VALUES (?, ?, ?, 1)
-        ON CONFLICT DO UPDATE SET revision = revision + 1, number = excluded.number
+        INSERT INTO outputs (object_key, kind, number, revision, dirty_since)
+        VALUES (?, ?, ?, 1, ?)
+        ON CONFLICT DO UPDATE SET revision = revision + 1, number = excluded.number,
+          dirty_since = iif(revision > published_revision, dirty_since, excluded.dirty_since)
         """
-    ).execute(arguments: [key, kind, number])
+    ).execute(arguments: [key, kind, number, batch])
   }
 
   private func keep(_ rejects: [Reject], of plan: BatchPlan, in database: Database) throws {
@@ -293,7 +307,8 @@ extension Checkpoint {
       ])
     }
     try bumpOutput(
-      ObjectKeys.rejects(batch: plan.batch), kind: "rejects", number: plan.batch, in: database)
+      ObjectKeys.rejects(batch: plan.batch), kind: "rejects", number: plan.batch, by: plan.batch,
+      in: database)
   }
 
   private func count(_ rejects: [Reject.Reason: Int64], in database: Database) throws {
@@ -323,17 +338,19 @@ extension Checkpoint {
     }
   }
 
-  private func mark(_ marks: [PublishMark], in database: Database) throws {
+  func mark(_ marks: [PublishMark], in database: Database) throws {
     guard !marks.isEmpty else { return }
     let statement = try database.cachedStatement(
       sql: """
         UPDATE outputs SET published_revision = ?1, etag = ?2, byte_count = ?3, rendered_by = ?4,
-          checks_left = CASE WHEN ?5 THEN 2 ELSE checks_left END
+          checks_left = CASE WHEN ?5 THEN 2 ELSE checks_left END, row_count = ?7,
+          dirty_since = iif(revision > ?1, dirty_since, NULL)
         WHERE object_key = ?6 AND published_revision < ?1
         """)
     for mark in marks {
       try statement.execute(arguments: [
         mark.revision, mark.etag, mark.byteCount, mark.renderedBy, mark.isUnsettled, mark.objectKey,
+        mark.rowCount,
       ])
     }
     // The bytes of a batch have done their work when its object stands and no check may ask for

@@ -42,6 +42,9 @@ extension Checkpoint {
     migrator.registerMigration("11") { database in
       try database.execute(sql: schemaVersion11)
     }
+    migrator.registerMigration("12") { database in
+      try database.execute(sql: schemaVersion12)
+    }
     return migrator
   }
 
@@ -450,6 +453,60 @@ extension Checkpoint {
     ALTER TABLE checkpoint ADD COLUMN window_count INTEGER NOT NULL DEFAULT 0
       /* How many windows have an object: rows of outputs. */;
     UPDATE checkpoint SET window_count = (SELECT count(*) FROM outputs WHERE kind = 'window');
+    \(outputRules)
+    """
+
+  private static let schemaVersion11 = """
+    ALTER TABLE batches ADD COLUMN tombstones INTEGER NOT NULL DEFAULT 0
+      /* Messages without a value that source.tombstones: skip passed over. */;
+    ALTER TABLE batch_totals ADD COLUMN tombstones INTEGER NOT NULL DEFAULT 0;
+    """
+
+  /// The manifest is an object like others, and tells since when an object is dirty and of how many
+  /// rows it has.
+  private static let schemaVersion12 = """
+    CREATE TABLE outputs_12 (
+      -- One row an object. It is dirty while revision > published_revision.
+      object_key TEXT PRIMARY KEY,       -- Below output.to.
+      kind TEXT NOT NULL CHECK (kind IN ('window', 'batch', 'rejects', 'manifest')),
+      -- The window (kind window) or the batch (kinds batch and rejects) that it shows; for the
+      -- manifest the newest batch that it tells of.
+      number INTEGER NOT NULL,
+      revision INTEGER NOT NULL,         -- One more with each commit that changes its content.
+      -- The newest revision that the store has acknowledged; 0 for none.
+      published_revision INTEGER NOT NULL DEFAULT 0,
+      etag TEXT,                         -- The store's, of that revision.
+      byte_count INTEGER,                -- Of that revision.
+      rendered_by TEXT,                  -- The releases of Tranche and SQLite that rendered it.
+      -- Unsettled while above 0: a request without an answer may still be applied, so the store is
+      -- asked.
+      checks_left INTEGER NOT NULL DEFAULT 0,
+      row_count INTEGER,                 -- Of that revision; NULL where an older release put it.
+      -- The batch that made it dirty; NULL where it is clean, or something else made it dirty.
+      dirty_since INTEGER,
+      content_hash INTEGER               -- For the manifest: of the bytes of that revision.
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO outputs_12 (object_key, kind, number, revision, published_revision, etag,
+        byte_count, rendered_by, checks_left)
+      SELECT object_key, kind, number, revision, published_revision, etag, byte_count, rendered_by,
+        checks_left
+      FROM outputs;
+    DROP TABLE outputs;
+    ALTER TABLE outputs_12 RENAME TO outputs;
+    CREATE INDEX outputs_dirty ON outputs (object_key) WHERE revision > published_revision;
+    CREATE INDEX outputs_unsettled ON outputs (object_key) WHERE checks_left > 0;
+    \(outputRules)
+
+    ALTER TABLE results ADD COLUMN row_count INTEGER
+      /* NULL where an older release made it. */;
+    ALTER TABLE windows ADD COLUMN first_batch INTEGER
+      /* The first batch that counted a record in it; NULL where an older release did. */;
+    ALTER TABLE windows ADD COLUMN last_batch INTEGER
+      /* The last one; NULL where no batch did since. */;
+    """
+
+  /// Part of the schema since version 10.
+  private static let outputRules = """
     CREATE TRIGGER outputs_one_window_more AFTER INSERT ON outputs WHEN NEW.kind = 'window'
       BEGIN UPDATE checkpoint SET window_count = window_count + 1; END;
     CREATE TRIGGER outputs_one_window_less AFTER DELETE ON outputs WHEN OLD.kind = 'window'
@@ -457,12 +514,6 @@ extension Checkpoint {
     -- Holds what no release writes, so that it is found without a look at each object.
     CREATE INDEX outputs_unsound ON outputs (object_key)
       WHERE (\(Checkpoint.isSoundOutput)) IS NOT TRUE;
-    """
-
-  private static let schemaVersion11 = """
-    ALTER TABLE batches ADD COLUMN tombstones INTEGER NOT NULL DEFAULT 0
-      /* Messages without a value that source.tombstones: skip passed over. */;
-    ALTER TABLE batch_totals ADD COLUMN tombstones INTEGER NOT NULL DEFAULT 0;
     """
 
   /// As the columns of `batch_totals` in schema 10.

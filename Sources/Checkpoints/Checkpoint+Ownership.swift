@@ -59,7 +59,7 @@ extension Checkpoint {
         sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING",
         arguments: [token])
       try database.execute(
-        sql: "UPDATE outputs SET revision = revision + 1 WHERE kind IN ('window', 'rejects')")
+        sql: "UPDATE outputs SET revision = revision + 1 WHERE kind <> 'batch'")
     }
   }
 

@@ -376,6 +376,8 @@ package final class Checkpoint {
       identifiedBy: 1
     ) { (key: try $0.objectKey(0), etag: try $0.optionalText(1)) }
     for (key, etag) in rejects { try retire(key, etag: etag, for: key) }
+    try retireManifest(
+      at: oldDestination, isKept: !isSameServer && !oldDestination.hasPrefix("file:"), in: database)
     try database.execute(
       sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
     // What stays at the former place is not looked for at the new one.

@@ -131,6 +131,11 @@ package final class CheckpointReader {
     try outputs(where: "revision > published_revision")
   }
 
+  /// As ``dirtyOutputs()``, without the manifest, which is put when all others stand.
+  package func dirtyResults() throws(CheckpointError) -> [Output] {
+    try outputs(where: "revision > published_revision AND kind <> 'manifest'")
+  }
+
   /// Outputs at the job's place of which the store has acknowledged a revision, and no request is
   /// on its way. Of those of single batches the newest hundred are enough to know the place by.
   package func publishedOutputs() throws(CheckpointError) -> [Output] {
@@ -181,7 +186,7 @@ package final class CheckpointReader {
   private func number(_ row: CheckedRow, _ column: Int32, _ kind: Output.Kind) throws -> Int64 {
     switch kind {
     case .window: try window(row, column).number
-    case .batch, .rejects: try row.number(column)
+    case .batch, .rejects, .manifest: try row.number(column)
     }
   }
 
@@ -195,6 +200,7 @@ package final class CheckpointReader {
     case .window: return true
     case .batch: return named == [number] || (named.isEmpty && key.hasPrefix("part-0."))
     case .rejects: return named == [number]
+    case .manifest: return key == ObjectKeys.manifest
     }
   }
 
@@ -231,9 +237,12 @@ package final class CheckpointReader {
         case .window:
           try windowContent(Window(newest.number), job: job, in: database)
         case .batch:
-          .bytes(try bytes(of: output, in: database))
+          try bytes(of: output, in: database)
         case .rejects:
           .rejects(try rejects(ofBatch: newest.number, in: database))
+        case .manifest:
+          throw RowFault(
+            table: "outputs", row: "'\(output.objectKey)'", problem: "is the manifest, no result")
         }
       return (newest.revision, content)
     }
@@ -269,21 +278,22 @@ package final class CheckpointReader {
     return .window(table, lineage: lineage.values.sorted { $0.partition < $1.partition })
   }
 
-  private func bytes(of output: Output, in database: Database) throws -> [UInt8] {
-    let bytes = try database.checkedRow(
-      of: "results", "SELECT object_key, byte_count, bytes FROM results WHERE object_key = ?",
+  private func bytes(of output: Output, in database: Database) throws -> OutputContent {
+    let content = try database.checkedRow(
+      of: "results",
+      "SELECT object_key, byte_count, bytes, row_count FROM results WHERE object_key = ?",
       arguments: [output.objectKey], identifiedBy: 1
     ) { row in
       let bytes = try row.bytes(2)
       guard try row.count(1) == bytes.count else {
         throw row.fault(1, "is \(try row.count(1)), and there are \(bytes.count) bytes")
       }
-      return bytes
+      return OutputContent.bytes(bytes, rowCount: row.isNull(3) ? nil : try row.count(3))
     }
-    guard let bytes else {
+    guard let content else {
       throw RowFault(table: "results", row: "'\(output.objectKey)'", problem: "is gone")
     }
-    return bytes
+    return content
   }
 
   /// The number that the next committed batch gets.
@@ -354,6 +364,34 @@ package final class CheckpointReader {
         if !generation.isEmpty { _ = try row.integer(2, in: live...live) }
         return (pane: try row.pane(0, of: job.window), recordCount: try row.count(1))
       }
+    }
+  }
+
+  /// What an object's window came from; nil where the window holds nothing.
+  package func lineage(of window: Window, job: Job) throws(CheckpointError) -> WindowLineage? {
+    try read { database in
+      let panes = try panes(of: window, job: job, in: database).map(\.pane)
+      guard !panes.isEmpty else { return nil }
+      var partitions: [PartitionID: Lineage] = [:]
+      var (first, last): (Int64?, Int64?) = (.max, nil)
+      let known = try database.columns(in: "windows").map(\.name).contains("last_batch")
+      let columns = known ? "first_batch, last_batch" : "NULL, NULL"
+      for pane in panes {
+        for part in try lineage(of: pane, in: database) {
+          partitions[part.partition] = part.merged(with: partitions[part.partition])
+        }
+        try database.forEachRow(
+          of: "windows", "SELECT window, \(columns) FROM windows WHERE window = ?",
+          arguments: [pane.number], identifiedBy: 1
+        ) { row in
+          // One pane of which it is not known leaves the window without.
+          first = row.isNull(1) ? nil : try first.map { min($0, try row.number(1)) }
+          if !row.isNull(2) { last = max(last ?? 0, try row.number(2)) }
+        }
+      }
+      return WindowLineage(
+        partitions: partitions.values.sorted { $0.partition < $1.partition }, firstBatch: first,
+        lastBatch: last)
     }
   }
 
@@ -445,10 +483,10 @@ package final class CheckpointReader {
 
 /// One object of a job as the checkpoint knows it.
 package struct Output: Sendable, Hashable {
-  package enum Kind: String, Sendable { case window, batch, rejects }
+  package enum Kind: String, Sendable { case window, batch, rejects, manifest }
   package let objectKey: String
   package let kind: Kind
-  /// The window, or for the other kinds the batch.
+  /// The window, or for the other kinds a batch.
   package let number: Int64
   package let revision: Int64
   package let publishedRevision: Int64
@@ -470,8 +508,17 @@ package struct Output: Sendable, Hashable {
 
 package enum OutputContent: Sendable {
   case window(Tables.Table, lineage: [Lineage])
-  case bytes([UInt8])
+  case bytes([UInt8], rowCount: Int64?)
   case rejects([StoredReject])
+
+  /// Nil where an older release made it.
+  package var rowCount: Int64? {
+    switch self {
+    case .window(let table, _): Int64(table.rowCount)
+    case .bytes(_, let rowCount): rowCount
+    case .rejects(let rejects): Int64(rejects.count)
+    }
+  }
 }
 
 /// Which offsets of a partition contributed to an object. Both ends are included.
@@ -501,6 +548,15 @@ package struct Lineage: Sendable, Equatable {
 
   /// A JSON array with an object per partition, as objects carry it.
   package static func jsonText(_ lineage: [Lineage]) -> String { RangesText.format(lineage) }
+}
+
+/// Which offsets and which batches a window came from: the bounds of both.
+package struct WindowLineage: Sendable, Equatable {
+  package let partitions: [Lineage]
+  /// Nil where a batch of an older release was one of them.
+  package let firstBatch: Int64?
+  /// Nil where no batch counted a record since.
+  package let lastBatch: Int64?
 }
 
 package struct StoredReject: Sendable, Equatable {

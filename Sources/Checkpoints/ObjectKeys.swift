@@ -17,6 +17,10 @@ package enum ObjectKeys {
   /// Who owns the place: see ``OwnerMarker``.
   package static let owner = "\(ownFolder)/owner"
 
+  /// What tells readers how far the objects are: see ``Manifest``. It has no format's suffix, as no
+  /// name here has: `*/*.json` is how readers of a job in JSON find its results.
+  package static let manifest = "\(ownFolder)/manifest"
+
   /// `_tranche/rejects/batch=000000042.ndjson`
   package static func rejects(batch: Int64) -> String {
     "\(rejectsPrefix)\(batchText(batch)).ndjson"

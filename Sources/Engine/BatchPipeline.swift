@@ -25,7 +25,7 @@ final class BatchPipeline {
     /// For window jobs.
     var delta: Delta?
     /// For batch windows and row jobs.
-    var result: [UInt8]?
+    var result: (bytes: [UInt8], rowCount: Int64)?
   }
 
   typealias RejectHistoryOf =
@@ -177,13 +177,14 @@ final class BatchPipeline {
             plan,
             .tooManyGroups(count: delta.groupCount, limit: job.limits.groupsPerWindow))
         }
-        outcome.result = try renderGroups(delta, fold, plan)
+        outcome.result = (try renderGroups(delta, fold, plan), Int64(delta.groupCount))
       } else {
         outcome.delta = delta
       }
     } else {
-      outcome.result = try renderRows(plan)
+      let bytes = try renderRows(plan)
       outcome.countedCount = Int64(matches.count { $0 })
+      outcome.result = (bytes, outcome.countedCount)
     }
     outcome.recordCount = Int64(batch.rowCount - (batch.rejects.count - decodedCount))
     if batch.rejects.count > decodedCount { sortRejects() }

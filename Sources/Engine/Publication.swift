@@ -36,7 +36,7 @@ package struct Publication: Hashable, Sendable {
     case claimed
     case listed([Output])
     /// The revision is the one that was read, which may be newer than the one that was listed.
-    case rendered(revision: Int64, byteCount: Int)
+    case rendered(revision: Int64, byteCount: Int, rowCount: Int64?)
     /// No new attempt changes that.
     case unrenderable(revision: Int64)
     /// One receipt an object, in the order in which they were rendered.
@@ -60,6 +60,7 @@ package struct Publication: Hashable, Sendable {
     let key: String
     let revision: Int64
     let byteCount: Int
+    let rowCount: Int64?
   }
 
   private let schedule: Job.Output.PublishSchedule
@@ -177,9 +178,10 @@ package struct Publication: Hashable, Sendable {
       precondition(underWay == .list)
       underWay = nil
       listed = dirty.reversed().filter { $0.revision > attempted[$0.objectKey] ?? 0 }
-    case .rendered(let revision, let byteCount):
+    case .rendered(let revision, let byteCount, let rowCount):
       let key = endRendering(revision)
-      rendered.append(Rendered(key: key, revision: revision, byteCount: byteCount))
+      rendered.append(
+        Rendered(key: key, revision: revision, byteCount: byteCount, rowCount: rowCount))
     case .unrenderable(let revision): _ = endRendering(revision)
     case .put(let receipts): endPut(receipts)
     case .failed:
@@ -215,7 +217,7 @@ package struct Publication: Hashable, Sendable {
       marks.append(
         PublishMark(
           objectKey: object.key, revision: object.revision, etag: receipt.etag,
-          byteCount: object.byteCount, renderedBy: renderedBy,
+          byteCount: object.byteCount, rowCount: object.rowCount, renderedBy: renderedBy,
           isUnsettled: receipt.hadUnansweredAttempt || unsettledFromStart.remove(object.key) != nil)
       )
     }

@@ -51,7 +51,7 @@ final class Publisher: @unchecked Sendable {
     isStopRequested = options.isStopRequested
     stopwatch = Stopwatch(clock: options.nanoseconds)
     let publication = Publication(
-      dirtyKeys: Set(try reader.dirtyOutputs().map(\.objectKey)), schedule: job.output.publish,
+      dirtyKeys: Set(try reader.dirtyResults().map(\.objectKey)), schedule: job.output.publish,
       // Objects that share two syncs of the file system are put together.
       group: .init(objectCount: store.sharesSyncs ? 64 : 1, byteCount: 8 << 20),
       graceNanoseconds: options.graceMilliseconds * 1_000_000,
@@ -123,7 +123,7 @@ final class Publisher: @unchecked Sendable {
       case .claim:
         try claim.begin()
         _ = tell(.claimed)
-      case .list: _ = tell(.listed(try reader.dirtyOutputs()))
+      case .list: _ = tell(.listed(try reader.dirtyResults()))
       case .render(let output): _ = tell(try render(output, renderer))
       case .put: _ = tell(.put(try put()))
       }
@@ -145,7 +145,8 @@ final class Publisher: @unchecked Sendable {
       let bytes = try renderer.bytes(of: output, content, stopwatch)
       renderFaults[output.objectKey] = nil
       rendered.append((ObjectKey(output.objectKey), bytes))
-      return .rendered(revision: revision, byteCount: bytes.count)
+      return .rendered(
+        revision: revision, byteCount: bytes.count, rowCount: content.rowCount)
     } catch let fault as RenderFault {
       // The others are published all the same, and the run tells at its end.
       renderFaults[output.objectKey] = fault

@@ -97,7 +97,7 @@ struct Renderer {
   func bytes(of output: Output, _ content: OutputContent, _ stopwatch: Stopwatch) throws -> [UInt8]
   {
     switch content {
-    case .bytes(let bytes): return bytes
+    case .bytes(let bytes, _): return bytes
     case .rejects(let rejects):
       return try stopwatch.measure(.encode) {
         do { return try JSONLinesEncoder.encode(rejectTable(rejects), byteLimit: byteLimit) } catch

@@ -131,6 +131,7 @@ package final class Run {
           errors += try Settlement(
             job, checkpoint, reader, store, claim, storeAt: storeAt, options, logger
           ).settle(&summary, hasReadAll: errors.isEmpty && lag == 0)
+          try ManifestPublisher(job, checkpoint, reader, store, claim, options).publish()
           if try claim.confirm() { try checkpoint.forgetPermission() }
         }
       }
@@ -494,7 +495,9 @@ package final class Run {
     }
     commit.tombstoneCount = batch.tombstoneCount
     commit.delta = batch.delta
-    commit.result = batch.result.map { (ObjectKeys.window(Window(plan.batch), of: job), $0) }
+    commit.result = batch.result.map {
+      (ObjectKeys.window(Window(plan.batch), of: job), $0.bytes, $0.rowCount)
+    }
     // Under the policy fail only those come here that a person has accepted.
     commit.rejects = job.rejects.policy == .drop ? [] : batch.rejects
     commit.fingerprints = batch.fingerprints

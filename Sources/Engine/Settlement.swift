@@ -40,7 +40,7 @@ struct Settlement {
   /// - Returns: What kept single objects from being published again.
   func settle(_ summary: inout RunSummary, hasReadAll: Bool) throws -> [RunError] {
     var errors: [RunError] = []
-    let unsettled = try reader.unsettledOutputs()
+    let unsettled = try reader.unsettledOutputs().filter { $0.kind != .manifest }
     if !unsettled.isEmpty {
       let differing = try unsettled.filter {
         try store.head(ObjectKey($0.objectKey))?.etag != $0.etag
@@ -61,7 +61,10 @@ struct Settlement {
       }
       try checkpoint.settle(unsettled.map(\.objectKey).filter { !differing.contains($0) })
     }
-    if try reader.dirtyOutputs().isEmpty {
+    if try !job.output.manifest && reader.manifestState() != nil {
+      try checkpoint.retireManifest()
+    }
+    if try reader.dirtyResults().isEmpty {
       try deleteRetired(try reader.retiredObjects(), hasReadAll: hasReadAll)
     }
     return errors

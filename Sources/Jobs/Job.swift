@@ -104,6 +104,8 @@ package struct Job: Sendable {
     /// For batch windows and row jobs; `latest` elsewhere.
     package let keep: Keep
     package let publish: PublishSchedule
+    /// Whether an object tells readers how far the others are.
+    package let manifest: Bool
     package let s3: S3Options
     package let maxPendingBytes: Int64
   }
@@ -246,12 +248,13 @@ extension Job {
   package func with(
     maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
     publish: Output.PublishSchedule? = nil, format: Output.Format? = nil,
-    start: StartPosition? = nil, rejects: RejectRules? = nil, backup: Backup?? = nil,
-    aggregate: Aggregate? = nil
+    start: StartPosition? = nil, rejects: RejectRules? = nil, manifest: Bool? = nil,
+    backup: Backup?? = nil, aggregate: Aggregate? = nil
   ) -> Job {
     let output = Output(
       destination: output.destination, format: format ?? output.format, keep: output.keep,
-      publish: publish ?? output.publish, s3: output.s3, maxPendingBytes: output.maxPendingBytes)
+      publish: publish ?? output.publish, manifest: manifest ?? output.manifest, s3: output.s3,
+      maxPendingBytes: output.maxPendingBytes)
     return Job(
       name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
       commitGroup: commitGroup, format: self.format, envelope: envelope, nullTexts: nullTexts,
@@ -278,7 +281,7 @@ extension Job {
   package var forTrial: Job {
     with(
       publish: window.keepsState ? .runEnd : nil, format: .csv, start: .earliest,
-      rejects: rejects.stoppingNothing, backup: .some(nil))
+      rejects: rejects.stoppingNothing, manifest: false, backup: .some(nil))
   }
 }
 

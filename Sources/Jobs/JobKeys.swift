@@ -421,6 +421,12 @@ package enum JobKeys {
       `run_end` once, or `every DURATION`.
       """),
     JobKey(
+      "output.manifest", .text, default: .value("false"), example: "true",
+      """
+      Whether the last put of a run is `_tranche/manifest`: JSON that tells readers the newest \
+      batch, up to which batch the objects show everything, and the newest 1,000 objects.
+      """),
+    JobKey(
       "output.max_pending_bytes", .size(bytes), default: .value("64MiB"), example: "256MiB",
       "The most bytes of unpublished batch results that are kept while the store is down."),
     JobKey("output.s3", .object, example: "{ region: eu-central-1 }", "How to reach the store."),

@@ -6,6 +6,7 @@ import Formats
 import Foundation
 import Glibc
 import Jobs
+import Offsets
 import Reports
 import Tables
 import Windows
@@ -17,7 +18,8 @@ struct ShowCommand: ParsableCommand {
       """
       Reads committed state, also while a run writes. A double column whose name begins with \
       percentage gets a bar. On a terminal, texts that do not fit are cut and end in …; anywhere \
-      else nothing is cut. --csv and --json print the rows as an object in that format has them.
+      else nothing is cut. --lineage tells where the window came from. --csv and --json print the \
+      rows as an object in that format has them.
       """
   )
 
@@ -43,6 +45,13 @@ struct ShowCommand: ParsableCommand {
   @Option(help: "Show these columns, separated by commas, in this order.")
   var columns: String?
 
+  @Flag(
+    help: """
+      Show instead which offsets and which batches the window came from: the smallest of a \
+      partition, the one after the largest, and how many records between them were counted.
+      """)
+  var lineage = false
+
   @Flag(help: "Print CSV with a header.")
   var csv = false
 
@@ -51,6 +60,9 @@ struct ShowCommand: ParsableCommand {
 
   func validate() throws {
     if let rows, rows < 0 { throw ValidationError("--rows takes 0 or more.") }
+    if lineage && (csv || rows != nil || columns != nil) {
+      throw ValidationError("--lineage takes none of --rows, --columns and --csv.")
+    }
     if csv && json { throw ValidationError("Give --csv or --json, not both.") }
   }
 
@@ -71,6 +83,7 @@ struct ShowCommand: ParsableCommand {
         job: job)
       if let refusal = try reader.refusal(of: job) { throw refusal }
       let window = try chosenWindow(job, reader)
+      if lineage { return try show(try reader.lineage(of: window, job: job), of: window, job) }
       let table = try resultTable(of: window, job: job, reader: reader)
       let isForProgram = csv || json
       let shown = table.shownRows(most: rows ?? (isForProgram ? 0 : 20))
@@ -86,6 +99,46 @@ struct ShowCommand: ParsableCommand {
       printText(
         TablePrinter(part, hiddenCount: table.rowCount - shown.count, width: terminalWidth()).text)
     }
+  }
+
+  private struct LineageReport: Encodable {
+    struct Partition: Encodable {
+      let source, topic: String
+      let partition: Int32
+      let from, to, records: Int64
+    }
+    let window: String
+    let first_batch, last_batch: Int64?
+    let partitions: [Partition]
+  }
+
+  private func show(_ lineage: WindowLineage?, of window: Window, _ job: Job) throws {
+    guard let lineage else {
+      throw CommandError(
+        .data, "\(job.name), \(job.window.title(of: window)): the checkpoint holds no state of it.")
+    }
+    let report = LineageReport(
+      window: job.window.label(of: window), first_batch: lineage.firstBatch,
+      last_batch: lineage.lastBatch,
+      partitions: lineage.partitions.map {
+        LineageReport.Partition(
+          source: $0.partition.source, topic: $0.partition.topic,
+          partition: $0.partition.partition, from: $0.smallestOffset, to: $0.largestOffset + 1,
+          records: $0.recordCount)
+      })
+    if json { return printExact(try jsonLine(report)) }
+    let first = lineage.firstBatch.map { "batch \($0)" } ?? "an unknown batch"
+    let last = lineage.lastBatch.map { "batch \($0)" } ?? "an unknown batch"
+    printText("\(job.name), \(job.window.title(of: window)): from \(first) to \(last)")
+    printText(
+      aligned(
+        ["partition", "from", "to", "records"],
+        zip(lineage.partitions, report.partitions).map { part, shown in
+          [
+            part.partition.description, grouped(shown.from), grouped(shown.to),
+            grouped(shown.records),
+          ]
+        }, numeric: [1, 2, 3]))
   }
 
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Window {

@@ -277,6 +277,7 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
         mode: overwrite
         keep: latest
         publish: batch
+        manifest: false
         max_pending_bytes: 64MiB
         s3:
           endpoint: "http://one:9000"
@@ -534,6 +535,9 @@ extension KeyChange {
         seen { $0.resultCount > $1.resultCount }),
       KeyChange("output.publish", "publish: batch", "publish: run_end", publishesOnce),
       KeyChange(
+        "output.manifest", "manifest: false", "manifest: true",
+        seen { $0.hasManifest && !$1.hasManifest }),
+      KeyChange(
         "output.max_pending_bytes", "max_pending_bytes: 64MiB", "max_pending_bytes: 1", in: .rows,
         stopsSooner),
       KeyChange(
@@ -669,6 +673,7 @@ struct Outcome: CustomStringConvertible {
   var publishedCount = 0
   var resultCount = 0
   var heldBackUntil: Int64?
+  var hasManifest = false
   /// Batches that the checkpoint can list.
   var historyCount = 0
   /// Consumer groups of the main cluster.
@@ -791,6 +796,7 @@ final class Bench {
     }
     outcome.groups = main.groups.keys.sorted()
     let all = places.all.values.flatMap(\.self)
+    outcome.hasManifest = all.contains { $0.key == "_tranche/manifest" }
     outcome.keptRejectCount = all.filter {
       $0.key.contains("_rejects/") || $0.key.contains("/rejects/")
     }

@@ -129,7 +129,7 @@ struct PublicationTests {
       let object = Int(output.number)
       add {
         $0.pending.append([Int64(object), read[object]])
-        end(&$0, .rendered(revision: read[object], byteCount: 1))
+        end(&$0, .rendered(revision: read[object], byteCount: 1, rowCount: nil))
       }
       add {
         $0.unrenderable[object] = read[object]
@@ -278,7 +278,7 @@ struct PublicationTests {
         Issue.record("nothing to render")
         return
       }
-      publication.handle(.rendered(revision: 1, byteCount: byteCount))
+      publication.handle(.rendered(revision: 1, byteCount: byteCount, rowCount: nil))
     }
     #expect(publication.next(stoppedAt: nil) == .put)
   }

@@ -194,6 +194,9 @@ struct DrawnJob: Sendable {
     return column
   }
 
+  /// Drawn with the rest: of each three jobs one has it.
+  var hasManifest: Bool { (fields.count + measures.count) % 3 == 0 }
+
   /// Whether a key that is no text makes a record unreadable: where the job asks for keys.
   var readsKeys: Bool { by.contains("record_key") || condition == .hasKey }
 
@@ -275,7 +278,9 @@ struct DrawnJob: Sendable {
     }
     if let derived { lines += ["select:", "  \(derived.rawValue)"] }
     let keep = keepsEach ? "each" : "latest"
-    lines.append("output: { to: \"file:out\", format: \(output.rawValue), keep: \(keep) }")
+    lines.append(
+      "output: { to: \"file:out\", format: \(output.rawValue), keep: \(keep), "
+        + "manifest: \(hasManifest) }")
     let limits = [
       ("record_bytes", recordByteLimit), ("key_bytes", keyByteLimit),
       ("batch_bytes", batchByteLimit),

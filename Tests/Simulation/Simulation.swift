@@ -648,7 +648,43 @@ package final class Simulation {
       return "batch \(count) was committed with too many rejects"
     }
     return try expectation.problem ?? differenceOfRejects(expectation)
-      ?? differenceOfObjects(expectation)
+      ?? differenceOfObjects(expectation) ?? differenceOfManifest(claim)
+  }
+
+  /// When all is published, the manifest says so, and names each object as it stands.
+  private func differenceOfManifest(_ claim: Claim) throws -> String? {
+    let bytes = store.state.objects["_tranche/manifest"]
+    if !drawn.hasManifest || claim.batches.isEmpty {
+      return bytes == nil ? nil : "a manifest for nothing"
+    }
+    guard let bytes,
+      let manifest = try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any],
+      let windows = manifest["windows"] as? [[String: Any]]
+    else { return "there is no manifest" }
+    let newest = Int(claim.newestBatch)
+    if manifest["batch"] as? Int != newest || manifest["visible_batch"] as? Int != newest {
+      return "the manifest is not of batch \(claim.newestBatch): \(manifest)"
+    }
+    for partition in manifest["partitions"] as? [[String: Any]] ?? [] {
+      let name = PartitionID(
+        source: partition["source"] as? String ?? "", topic: partition["topic"] as? String ?? "",
+        partition: (partition["partition"] as? Int).map { Int32($0) } ?? -1)
+      let next = (partition["next_offset"] as? Int).map { Int64($0) }
+      if next != claim.partitions[account.current(name)]?.next {
+        return "the manifest says \(partition)"
+      }
+    }
+    let found = store.state.objects.filter { !$0.key.hasPrefix("_") }
+    let named = Set(windows.compactMap { $0["key"] as? String })
+    if named != Set(found.keys) { return "the manifest names \(named) of \(Set(found.keys))" }
+    for window in windows {
+      let key = window["key"] as? String ?? ""
+      let etag = try store.head(ObjectKey(key))?.etag
+      if window["etag"] as? String != etag || window["bytes"] as? Int != found[key]?.count {
+        return "the manifest says \(window) of an object with ETag \(etag ?? "none")"
+      }
+    }
+    return nil
   }
 
   /// The group shows what is committed, never more, and after the last run no less: of partitions

@@ -75,6 +75,22 @@ struct HistoryCommandTests {
     #expect(try scenario.tranche("rejects", "job.yaml", "--reason", "unheard").exitCode == 64)
   }
 
+  @Test("show --lineage tells the offsets and the batches that a window came from")
+  func lineage() throws {
+    let scenario = try scenario()
+    try #require(try scenario.run("--batches", "1").exitCode == 0)
+    try #require(try scenario.run().exitCode == 0)
+    let shown = try lines(scenario.tranche("show", "job.yaml", "--lineage", "--json"))
+    let window = try #require(shown.first)
+    #expect(window["window"] as? String == "2026-11-23T10:00:00.000Z", "\(window)")
+    #expect(window["first_batch"] as? Int == 1 && window["last_batch"] as? Int == 3)
+    let partition = try #require((window["partitions"] as? [[String: Any]])?.first)
+    #expect(partition["from"] as? Int == 0 && partition["to"] as? Int == 30)
+    #expect(partition["records"] as? Int == 27)
+    let text = try scenario.tranche("show", "job.yaml", "--lineage").output
+    #expect(text.contains("from batch 1 to batch 3") && text.contains("[0]"), "\(text)")
+  }
+
   @Test(
     """
     rejects --prune forgets whole batches, killed at any step as well, and with --delete-objects \

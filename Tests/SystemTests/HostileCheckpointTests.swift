@@ -237,7 +237,7 @@ struct HostileCheckpointTests {
     case "rejects.record", "rejects.field", "rejects.raw": true
     case "rejects.record_key", "rejects.record_timestamp", "rejects.record_headers": true
     // What is to be published is found by an index, which an edited revision has left; `status`
-    // looks at all of them.
+    // finds it by another.
     case "outputs.revision", "outputs.published_revision": true
     default: false
     }
