@@ -19,6 +19,7 @@ struct JSONCursor {
 
   @inline(__always)
   mutating func skipSpace() {
+    if position < end, bytes[position] > 0x20 { return }
     while position < end {
       switch bytes[position] {
       case 0x20, 0x09, 0x0D, 0x0A: position += 1

@@ -143,12 +143,10 @@ struct JSONFieldTree: Sendable {
   ///   - bytes: Hold the key at `range`.
   ///   - expected: The position in `keys` that is tried first; then the one behind what was found.
   /// - Returns: The node of a key below another; ``none`` where nothing of it is declared.
-  @inline(__always)
   func child(
     of parent: Int, _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, expected: inout Int
   ) -> Int {
     let node = nodes[parent]
-    guard node.keyLengths & Self.lengthBit(range.count) != 0 else { return Self.none }
     let word = Self.word(bytes, range.lowerBound, range.count)
     if expected < Int(node.keyEnd), isKey(expected, word, bytes, range) {
       expected += 1
@@ -190,6 +188,13 @@ struct JSONFieldTree: Sendable {
     else { return Self.none }
     expected += 1
     return Int(elements[expected - 1].node)
+  }
+
+  /// Whether a node has a key of so many bytes: of most keys that nothing is declared of, this says
+  /// enough.
+  @inline(__always)
+  func mayHold(_ node: Int, _ byteCount: Int) -> Bool {
+    nodes[node].keyLengths & Self.lengthBit(byteCount) != 0
   }
 
   @inline(__always)

@@ -204,6 +204,7 @@ struct JSONScanner: Sendable {
     expected: inout Int
   ) -> Int {
     switch key.kind {
+    case .quoted where !tree.mayHold(node, key.range.count): return JSONFieldTree.none
     case .quoted: return tree.child(of: node, bytes, key.range, expected: &expected)
     case .unescaped:
       return unescaped.withUnsafeBytes {
