@@ -24,6 +24,15 @@ enum ClientConfiguration {
     "allow.auto.create.topics": ("false", "reading must never make a topic"),
   ]
 
+  /// Whether a user's own properties say how much one answer of a broker may hold.
+  static func areFetchesSized(by properties: [String: String]) -> Bool {
+    // librdkafka refuses a client whose fetches are longer than receive.message.max.bytes.
+    [
+      "message.max.bytes", "fetch.max.bytes", "fetch.message.max.bytes",
+      "max.partition.fetch.bytes", "receive.message.max.bytes",
+    ].contains { properties[$0] != nil }
+  }
+
   /// Defaults that let small batches flow. An older librdkafka ignores a property that it does not
   /// know.
   static func consumerDefaults(_ sizes: FetchSizes, for properties: [String: String]) -> [(
@@ -36,10 +45,7 @@ enum ClientConfiguration {
       ("fetch.max.bytes", String(sizes.fetchBytes)),
       ("fetch.message.max.bytes", String(sizes.fetchBytesPerPartition)),
     ]
-    let isSizedByUser = (fetchSizes.map(\.0) + ["max.partition.fetch.bytes"]).contains {
-      properties[$0] != nil
-    }
-    return (isSizedByUser ? [] : fetchSizes) + [
+    return (areFetchesSized(by: properties) ? [] : fetchSizes) + [
       ("isolation.level", "read_committed"), ("fetch.wait.max.ms", "10"),
       ("fetch.queue.backoff.ms", "1"), ("check.crcs", "true"),
       ("queued.min.messages", String(sizes.queuedMessagesPerPartition)),
@@ -142,7 +148,7 @@ struct FetchSizes: Equatable {
   let aheadBytesPerPartition: Int
 
   static let shortMessageBytes: Int64 = 64
-  private static let longestFetchBytes: Int64 = 8 << 20
+  private static let longestFetchBytes: Int64 = 2 << 20
 
   /// - Parameter messageBytes: Of a message with its key, about; the first fetches are fitted to
   ///   short ones.

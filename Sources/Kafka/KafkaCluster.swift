@@ -83,12 +83,8 @@ package final class KafkaCluster {
   /// librdkafka limits the queue of each partition and nothing limits their sum; the limits are
   /// fixed when a client is made.
   private func fit() throws(KafkaError) {
-    let fitting = FetchSizes(
-      maxOffsetsPerBatch: maxOffsetsPerBatch,
-      partitionCount: max(partitionCount, Self.fewPartitions), messageBytes: messageBytes)
-    guard readers.isEmpty, fitting != sizes else { return }
-    client = try Self.connect(properties, fitting, events, place: place)
-    sizes = fitting
+    guard readers.isEmpty else { return }
+    try reconnect(fittedTo: messageBytes)
   }
 
   /// Replaces the client where messages are so much longer than what its fetches are fitted to that
@@ -96,10 +92,22 @@ package final class KafkaCluster {
   ///
   /// - Parameter bytes: Of a message that was read, on the average.
   private func fit(toMessagesOf bytes: Int64) throws(KafkaError) {
-    guard bytes >= 4 * messageBytes else { return }
+    guard bytes >= 4 * messageBytes, !ClientConfiguration.areFetchesSized(by: properties) else {
+      return
+    }
+    try reconnect(fittedTo: bytes)
     messageBytes = bytes
+  }
+
+  private func reconnect(fittedTo messageBytes: Int64) throws(KafkaError) {
+    let fitting = FetchSizes(
+      maxOffsetsPerBatch: maxOffsetsPerBatch,
+      partitionCount: max(partitionCount, Self.fewPartitions), messageBytes: messageBytes)
+    guard fitting != sizes else { return }
+    let fitted = try Self.connect(properties, fitting, events, place: place)
+    // Their queues are of the client that is replaced.
     readers = [:]
-    try fit()
+    (client, sizes) = (fitted, fitting)
   }
 
   // MARK: - Metadata
@@ -358,8 +366,8 @@ package final class KafkaCluster {
     var sample: (bytes: Int64, count: Int64) = (0, 0)
     func lend(_ messages: UnsafeBufferPointer<Message>, ofRange index: Int) throws {
       if let first = messages.first {
-        sample.bytes += Int64(first.byteCount)
-        sample.count += 1
+        sample.bytes += Int64(first.byteCount * messages.count)
+        sample.count += Int64(messages.count)
       }
       try body(.ofRange(index, messages))
     }

@@ -154,46 +154,67 @@ struct FaultyBrokerTests {
     #expect(Set(values).count == 3_000 && values.count == 3_000)
   }
 
-  @Test("of long messages takes larger fetches from the second read on, and reads the same")
+  @Test(
+    """
+    of ever longer messages takes larger fetches from the next read on, up to a limit, and reads \
+    the same, what came ahead of its range included
+    """)
   func longMessages() throws {
     try mock.tell("create long 2")
     let producer = try KafkaProducer(
       source: "test", properties: ["bootstrap.servers": mock.brokers])
-    for index in 0..<2_000 {
+    // Of a partition 500 messages of each length; the last are beyond what fetches grow to.
+    for index in 0..<4_000 {
+      let length = [300, 1_300, 5_300, 22_000][index / 1_000]
       try producer.send(
         topic: "long", partition: Int32(index % 2), key: nil,
-        value: Array("\(index) ".utf8) + [UInt8](repeating: 0x78, count: 3_000),
+        value: Array("\(index) ".utf8) + [UInt8](repeating: 0x78, count: length),
         timestampMilliseconds: nil)
     }
     try producer.flush(timeoutMilliseconds: 20_000)
     let cluster = try cluster()
     #expect(try cluster.partitionCounts(of: ["long"], timeoutMilliseconds: 10_000) == ["long": 2])
-    let first = cluster.sizes.fetchBytes
     var numbers: [[Int]] = [[], []]
-    func read(_ offsets: Range<Int64>, next: Range<Int64>) throws {
-      func ranges(_ offsets: Range<Int64>) -> [PartitionRange] {
-        (0..<2).map {
-          PartitionRange(
-            PartitionID(source: "main", topic: "long", partition: $0),
-            OffsetRange(from: offsets.lowerBound, to: offsets.upperBound))
-        }
-      }
-      try cluster.prepare(ranges(next))
-      _ = try cluster.read(ranges(offsets), silenceMilliseconds: 20_000) { lent in
-        guard case .ofRange(let index, let messages) = lent else { return }
-        for message in messages {
-          let text = message.value.map { String(decoding: $0.prefix(10), as: UTF8.self) } ?? ""
-          numbers[index].append(Int(text.prefix { $0 != " " }) ?? -1)
-        }
-      }
+    func range(_ partition: Int32, _ from: Int, _ to: Int) -> PartitionRange {
+      PartitionRange(
+        PartitionID(source: "main", topic: "long", partition: partition),
+        OffsetRange(from: Int64(from), to: Int64(to)))
     }
-    try read(0..<100, next: 0..<100)
-    #expect(cluster.sizes.fetchBytes == first)
-    try read(100..<600, next: 100..<600)
-    #expect(cluster.sizes.fetchBytes > 32 * first)
-    try read(600..<1_000, next: 600..<1_000)
-    #expect(numbers[0] == Array(stride(from: 0, to: 2_000, by: 2)))
-    #expect(numbers[1] == Array(stride(from: 1, to: 2_000, by: 2)))
+    func number(_ message: Message) -> Int {
+      let text = message.value.map { String(decoding: $0.prefix(10), as: UTF8.self) } ?? ""
+      return Int(text.prefix { $0 != " " }) ?? -1
+    }
+    var sizes: [Int64] = []
+    for from in stride(from: 0, to: 2_000, by: 250) {
+      // What came ahead is not asked for again.
+      let wanted = (0..<2).map { range($0, max(from, numbers[Int($0)].count), from + 250) }
+      let next = (0..<2).map { range($0, min(from + 250, 1_999), min(from + 500, 2_000)) }
+      try cluster.prepare(next)
+      _ = try cluster.read(wanted, silenceMilliseconds: 20_000) { lent in
+        switch lent {
+        case .ofRange(let index, let messages), .ahead(behindRange: let index, let messages):
+          for message in messages { numbers[index].append(number(message)) }
+        case .nothing: break
+        }
+      }
+      sizes.append(cluster.sizes.fetchBytes)
+    }
+    #expect(numbers[0] == Array(stride(from: 0, to: 4_000, by: 2)))
+    #expect(numbers[1] == Array(stride(from: 1, to: 4_000, by: 2)))
+    #expect(sizes == sizes.sorted())
+    #expect(try #require(sizes.last) > #require(sizes.first))
+  }
+
+  @Test("leaves the client alone where a user says how long fetches are")
+  func sizedByUser() throws {
+    for name in ["fetch.max.bytes", "receive.message.max.bytes"] {
+      let properties = [name: "2000000"]
+      #expect(ClientConfiguration.areFetchesSized(by: properties))
+      let defaults = ClientConfiguration.consumerDefaults(
+        FetchSizes(maxOffsetsPerBatch: 1_000, partitionCount: 6, messageBytes: 1 << 20),
+        for: properties)
+      #expect(!defaults.contains { $0.0.contains("fetch") && $0.0.hasSuffix("max.bytes") })
+    }
   }
 
   @Test("fits what is fetched ahead to the batch and to the number of partitions")
@@ -212,10 +233,10 @@ struct FaultyBrokerTests {
         #expect(sizes.queuedKilobytesPerPartition * Int64(partitions) <= 65_536)
         let long = FetchSizes(
           maxOffsetsPerBatch: maxOffsets, partitionCount: partitions, messageBytes: 4_096)
-        #expect((4_194_304...8_388_608).contains(long.fetchBytes))
+        #expect(long.fetchBytes == 2_097_152)
         #expect(
           long.fetchBytesPerPartition * Int64(partitions)
-            <= max(8_388_608, 32_768 * Int64(partitions)))
+            <= max(2_097_152, 32_768 * Int64(partitions)))
         #expect(sizes.queuedMessagesPerPartition >= 100)
       }
     }
