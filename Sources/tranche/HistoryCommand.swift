@@ -68,7 +68,8 @@ struct HistoryCommand: ParsableCommand {
     var parts = [
       "\(grouped(all.batchCount)) \(all.batchCount == 1 ? "batch" : "batches") in all: "
         + "\(grouped(all.offsetCount)) offsets, \(grouped(all.recordCount)) records, "
-        + "\(grouped(all.rejectedCount)) rejected."
+        + "\(grouped(all.rejectedCount)) rejected"
+        + (all.tombstoneCount > 0 ? ", \(skippedTombstones(all.tombstoneCount))." : ".")
     ]
     if kept > shownCount { parts.append("\(grouped(kept - shownCount)) more with --limit 0.") }
     if pruned.batchCount > 0 {

@@ -3,7 +3,7 @@
 Usage: corpus.py TRANCHE FOLDER ...
 
 A folder has a row job, FOLDER.yaml, its messages as `tranche test` takes them, and read.sql, which
-reads the same messages from a file, VALUES, each behind the other. Prints how many records agree.
+reads the same from a file: VALUES, the messages' values each behind the other, or MESSAGES. Prints how many records agree.
 """
 
 import json
@@ -23,7 +23,8 @@ def compare(tranche, folder):
         shutil.copy(os.path.join(folder, f"{name}.yaml"), job)
         os.makedirs(case)
         messages = shutil.copy(os.path.join(folder, "messages.jsonl"), case)
-        subprocess.run([tranche, "test", "--update", job], cwd=work, stdout=subprocess.PIPE)
+        update = [tranche, "test", "--update", job]
+        subprocess.run(update, cwd=work, stdout=subprocess.PIPE, check=True)
         if os.path.exists(os.path.join(case, "rejects.csv")):
             sys.exit(f"{name}: records were rejected")
 
@@ -36,7 +37,7 @@ def compare(tranche, folder):
         database = duckdb.connect()
         database.execute("SET TimeZone = 'UTC'")
         with open(os.path.join(folder, "read.sql")) as file:
-            query = file.read().replace("VALUES", values)
+            query = file.read().replace("VALUES", values).replace("MESSAGES", messages)
         database.execute(f"CREATE TABLE theirs AS {query}")
         columns = database.execute("DESCRIBE theirs").fetchall()
         types = ", ".join(f"\"{column[0]}\": '{column[1]}'" for column in columns)
