@@ -3,7 +3,8 @@
 Usage: corpus.py TRANCHE FOLDER ...
 
 A folder has a row job, FOLDER.yaml, its messages as `tranche test` takes them, and read.sql, which
-reads the same from a file: VALUES, the messages' values each behind the other, or MESSAGES. Prints how many records agree.
+reads the same from a file: VALUES, the messages' values each behind the other, or MESSAGES.
+Prints how many records agree.
 """
 
 import json
