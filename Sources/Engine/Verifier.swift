@@ -332,7 +332,7 @@ package final class Verifier {
             raw: reject.raw, key: reject.key, timestampMilliseconds: reject.timestampMilliseconds,
             headers: reject.headers)
         }
-        if piece == ranges { outcome.result = folded.result }
+        if piece == ranges { outcome.result = folded.result?.bytes }
       } catch is BatchPipeline.TooLarge {
         pieces += Self.halves(piece)
       }
