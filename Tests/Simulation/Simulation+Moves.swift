@@ -87,10 +87,8 @@ extension Simulation {
     }
     let source = Checkpoint.path(ofJob: job.name, folder: other)
     guard try knowsAllTopics(Claim(path: source)) else { return }
-    let lock =
-      sabotage == .copiesKnowTheNewestToken
-      ? nil
-      : try RunLock(path: Checkpoint.lockPath(ofJob: job.name, folder: other), holder: "the run")
+    let lock = try RunLock(
+      path: Checkpoint.lockPath(ofJob: job.name, folder: other), holder: "the run")
     let copy = try CheckpointCopy(of: source, job: job, in: other)
     withExtendedLifetime(lock) {}
     moves.copy = Moves.Copy(bytes: bytes(copy), account: state.account, shown: state.shown)

@@ -45,8 +45,6 @@ package final class Simulation {
     case fingerprintsAreForgotten
     /// A restored state takes the place, and objects of later batches stay there.
     case objectsAheadStay
-    /// A copy that was made beside a run passes for the run's own state.
-    case copiesKnowTheNewestToken
   }
 
   struct Log {
