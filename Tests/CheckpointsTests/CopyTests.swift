@@ -136,7 +136,7 @@ struct CopyTests {
       ("UPDATE job_settings SET value = 'x' WHERE key = 'output.to'", "is not a valid place"),
       ("INSERT INTO in_flight VALUES (1, 2, '', '[]', NULL)", "ranges does not hold ranges"),
       (
-        "INSERT INTO results VALUES ('part-0.csv', 7, x'00')",
+        "INSERT INTO results (object_key, byte_count, bytes) VALUES ('part-0.csv', 7, x'00')",
         "byte_count is 7, and there are 1 bytes"
       ),
       ("UPDATE groups SET key = CAST(x'ff' AS TEXT) WHERE key = 'a'", "is not UTF-8"),

@@ -111,17 +111,22 @@ private final class Installation {
       ], during: during)
   }
 
-  /// The commands by their names, as the binary describes them, and their arguments.
+  /// The commands by their names, as the binary describes them, and their arguments; one below
+  /// another is called `checkpoint-backup`.
   func commands() throws -> [String: [[String: Any]]] {
     let output = try stack.tranche(["--experimental-dump-help"], in: folder.path).output
     let help = try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any]
-    let command = try #require(help?["command"] as? [String: Any])
-    let all = [command] + (command["subcommands"] as? [[String: Any]] ?? [])
-    return try all.reduce(into: [:]) { found, command in
-      found[try #require(command["commandName"] as? String)] =
-        (command["arguments"] as? [[String: Any]] ?? [])
+    var found: [String: [[String: Any]]] = [:]
+    func add(_ command: [String: Any], below prefix: String) throws {
+      let name = prefix + (try #require(command["commandName"] as? String))
+      found[name] = (command["arguments"] as? [[String: Any]] ?? [])
         .filter { $0["shouldDisplay"] as? Bool == true }
+      for below in command["subcommands"] as? [[String: Any]] ?? [] {
+        try add(below, below: name == "tranche" ? "" : name + "-")
+      }
     }
+    try add(try #require(help?["command"] as? [String: Any]), below: "")
+    return found
   }
 }
 
