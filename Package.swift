@@ -137,7 +137,10 @@ let package = Package(
     tests("OffsetsTests", ["Offsets", "TestSupport"]),
     tests(
       "FormatsTests", ["Formats", "Offsets", "Tables", "TestSupport"],
-      exclude: ["change-events.jsonl", "change_events.py", "json_records.py", "json_verdicts.py"]
+      exclude: [
+        "change-events.jsonl", "change_events.py", "csv_records.py", "json_records.py",
+        "json_verdicts.py",
+      ]
     ),
     tests("WindowsTests", ["Windows", "Jobs", "Formats", "Tables", "TestSupport"]),
     tests(

@@ -502,7 +502,7 @@ extension RecordDecoder {
   /// As a job reads its records.
   init(_ job: Job) {
     self.init(
-      format: job.format, envelope: job.envelope, fields: job.fields, nullTexts: job.nullTexts,
+      format: job.format, envelope: job.envelope, fields: job.fields, csv: job.csv,
       tombstones: job.tombstones, messageFields: job.messageFieldsRead,
       requiredTimeColumn: job.window.timeColumn,
       futureLimitMilliseconds: job.limits.futureMilliseconds,

@@ -53,12 +53,13 @@ package struct PeekedRecords {
   /// Without a job: by fields alone.
   package init(
     of messages: [CopiedMessage], format: InputFormat, envelope: Envelope? = nil,
+    csv: CSVDialect = .standard,
     fields: [InputField]
   ) {
     self.init(
       Parts(messages),
       RecordDecoder(
-        format: format, envelope: envelope, fields: fields, messageFields: [],
+        format: format, envelope: envelope, fields: fields, csv: csv, messageFields: [],
         requiredTimeColumn: nil,
         recordByteLimit: .max),
       fieldCount: fields.count, refused: [])

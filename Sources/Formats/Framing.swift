@@ -16,9 +16,12 @@ struct Framing {
 
   /// Appends the records of a message, with the fields that the value source finds in them.
   ///
-  /// - Parameter index: The message's position in the chunk.
+  /// - Parameters:
+  ///   - index: The message's position in the chunk.
+  ///   - columns: Of CSV; those of the message's header from here on.
   func frame(
-    _ message: Message, _ index: Int, _ source: ValueSource, into scanned: inout ScannedRecords
+    _ message: Message, _ index: Int, _ source: ValueSource, _ columns: inout CSVColumns,
+    into scanned: inout ScannedRecords
   ) {
     guard let value = message.value else {
       switch tombstones {
@@ -34,7 +37,8 @@ struct Framing {
     let hasMark = value.count >= 3 && value[0] == 0xEF && value[1] == 0xBB && value[2] == 0xBF
     var position = hasMark ? 3 : 0
     var record = 0
-    var holdsEmptyList = false
+    // An empty list, or a header.
+    var holdsNothing = false
     while position < value.count {
       // Blank lines between records are skipped.
       if case .json(let scanner) = source {
@@ -46,7 +50,7 @@ struct Framing {
           position = cursor.position
           let first = record
           frameList(value, &position, message: index, &record, scanner, into: &scanned)
-          holdsEmptyList = holdsEmptyList || record == first
+          holdsNothing = holdsNothing || record == first
           continue
         }
       } else if value[position] == UInt8(ascii: "\n")
@@ -54,17 +58,28 @@ struct Framing {
       {
         position += 1
         continue
+      } else if case .csv(let scanner) = source, columns.haveNames && !holdsNothing {
+        let start = position
+        let isWhole = columns.readHeader(value, &position, scanner)
+        if !isWhole || position - start > recordByteLimit {
+          let fault = Fault(isWhole ? .recordTooLarge : .malformed)
+          return scanned.appendFault(message: index, 0..<value.count, fault)
+        }
+        holdsNothing = true
+        continue
       }
       let start = position
       scanned.append(message: index, record: record, start..<start)
-      var fault = scanned.withTokensOfLastRecord { source.scan(value, &position, into: $0, &$1) }
+      var fault = scanned.withTokensOfLastRecord {
+        source.scan(value, &position, &columns, into: $0, &$1)
+      }
       let end = trimmedEnd(value, start, position)
       scanned.closeRecord(at: end)
       if end - start > recordByteLimit { fault = Fault(.recordTooLarge) }
       if let fault { scanned.refuse(scanned.count - 1, fault) }
       record += 1
     }
-    if record == 0 && !holdsEmptyList {
+    if record == 0 && !holdsNothing {
       scanned.appendFault(message: index, 0..<value.count, Fault(.malformed))
     }
   }

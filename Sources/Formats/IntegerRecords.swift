@@ -9,6 +9,7 @@ internal import Tables
 /// it decodes as the general way does.
 struct IntegerRecords {
   private let fieldCount: Int
+  private let delimiter: UInt8
   /// For each field whether it is an int32.
   private let isNarrow: [Bool]
   private let recordByteLimit: Int
@@ -18,18 +19,21 @@ struct IntegerRecords {
   /// The values of a run, record by record.
   private var values: [Int64] = []
 
-  /// Nil where the format or a field's type or origin is another, or an integer may stand for NULL.
+  /// Nil where the format or a field's type or origin is another, where a header says which field
+  /// is which, or where an integer may stand for NULL. Quotes and blanks need not be asked for:
+  /// what holds them goes the general way.
   init?(
-    format: InputFormat, fields: [InputField], nullTexts: NullTexts, recordByteLimit: Int,
+    format: InputFormat, fields: [InputField], csv: CSVDialect, recordByteLimit: Int,
     messageByteLimit: Int,
     needsTimestamp: Bool, needsKey: Bool
   ) {
-    guard format == .csv, !nullTexts.holdInteger,
+    guard format == .csv, csv.header == .none, !NullTexts(csv.nullTexts).holdInteger,
       fields.allSatisfy({
         $0.origin == .record && ($0.column.type == .int32 || $0.column.type == .int64)
       })
     else { return nil }
     fieldCount = fields.count
+    delimiter = csv.delimiter
     isNarrow = fields.map { $0.column.type == .int32 }
     self.recordByteLimit = recordByteLimit
     self.messageByteLimit = messageByteLimit
@@ -48,7 +52,9 @@ struct IntegerRecords {
     }
     let isShort = isShort
     let count = values.withUnsafeMutableBufferPointer { values in
-      isNarrow.withUnsafeBufferPointer { Self.parse(messages, $0, isShort, into: values) }
+      isNarrow.withUnsafeBufferPointer {
+        Self.parse(messages, $0, delimiter, isShort, into: values)
+      }
     }
     guard count > 0 else { return 0 }
     for field in 0..<fieldCount {
@@ -71,14 +77,14 @@ struct IntegerRecords {
   @inline(__always)
   private static func parse(
     _ messages: UnsafeBufferPointer<Message>, _ isNarrow: UnsafeBufferPointer<Bool>,
-    _ isShort: (Message) -> Bool,
+    _ delimiter: UInt8, _ isShort: (Message) -> Bool,
     into values: UnsafeMutableBufferPointer<Int64>
   ) -> Int {
     let fieldCount = isNarrow.count
     for index in messages.indices {
       guard let value = messages[index].value, isShort(messages[index]),
         parse(
-          value, isNarrow,
+          value, isNarrow, delimiter,
           into: UnsafeMutableBufferPointer(
             rebasing: values[index * fieldCount..<(index + 1) * fieldCount]))
       else { return index }
@@ -88,7 +94,7 @@ struct IntegerRecords {
 
   @inline(__always)
   private static func parse(
-    _ bytes: UnsafeRawBufferPointer, _ isNarrow: UnsafeBufferPointer<Bool>,
+    _ bytes: UnsafeRawBufferPointer, _ isNarrow: UnsafeBufferPointer<Bool>, _ delimiter: UInt8,
     into values: UnsafeMutableBufferPointer<Int64>
   ) -> Bool {
     var position = 0
@@ -112,7 +118,7 @@ struct IntegerRecords {
       if isNarrow[field] && Int64(Int32(truncatingIfNeeded: number)) != number { return false }
       values[field] = number
       if field < isNarrow.count - 1 {
-        guard position < bytes.count, bytes[position] == UInt8(ascii: ",") else { return false }
+        guard position < bytes.count, bytes[position] == delimiter else { return false }
         position += 1
       }
     }

@@ -100,28 +100,8 @@ struct JSONCursor {
   /// Goes on to the next quote, backslash or control character, or to the end.
   @inline(__always)
   private mutating func skipPlainText() {
-    // Eight bytes at a time. A zero byte of `x` sets the highest bit of its own byte in
-    // (x - 0x01...01) & ~x, and of none below it (Hacker's Delight, 6-1).
-    let ones: UInt64 = 0x0101_0101_0101_0101
-    while position + 8 <= end {
-      let word = UInt64(
-        littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self))
-      let quote = word ^ (ones &* 0x22)
-      let backslash = word ^ (ones &* 0x5C)
-      let found =
-        ((quote &- ones) & ~quote) | ((backslash &- ones) & ~backslash)
-        | ((word &- (ones &* 0x20)) & ~word)
-      if case let highest = found & (ones &* 0x80), highest != 0 {
-        position += highest.trailingZeroBitCount / 8
-        return
-      }
-      position += 8
-    }
-    while position < end {
-      switch bytes[position] {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"), 0..<0x20: return
-      default: position += 1
-      }
+    position = ByteWord.firstIndex(in: bytes, from: position) {
+      $0.marks(of: UInt8(ascii: "\"")) | $0.marks(of: UInt8(ascii: "\\")) | $0.marks(below: 0x20)
     }
   }
 

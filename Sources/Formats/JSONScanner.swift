@@ -102,9 +102,7 @@ struct JSONScanner: Sendable {
   }
 
   private func lineEnd(_ value: UnsafeRawBufferPointer, _ start: Int) -> Int {
-    var position = start
-    while position < value.count, value[position] != UInt8(ascii: "\n") { position += 1 }
-    return position
+    ByteWord.firstIndex(in: value, from: start) { $0.marks(of: UInt8(ascii: "\n")) }
   }
 
   /// Reads one element of a list of records, and leaves `position` behind it.

@@ -26,6 +26,7 @@ package struct RecordDecoder {
   private let readsKey: Bool
   private let framing: Framing
   private let source: ValueSource
+  private var columns: CSVColumns
   /// Nil where all declared fields lie in the record.
   private let beside: KeyAndHeaders?
   private let conversion: Conversion
@@ -35,7 +36,7 @@ package struct RecordDecoder {
   /// - Parameters:
   ///   - envelope: What is wrapped around JSON records.
   ///   - fields: All declared ones.
-  ///   - nullTexts: What is NULL in CSV, without quotes.
+  ///   - csv: How CSV is written.
   ///   - tombstones: What becomes of messages without a value.
   ///   - messageFields: In the order in which their columns follow the declared ones.
   ///   - requiredTimeColumn: The window's time: a record without it is a reject.
@@ -46,7 +47,7 @@ package struct RecordDecoder {
   ///   - takesShortcuts: False only in tests, to hold the short ways against the general one.
   package init(
     format: InputFormat, envelope: Envelope? = nil, fields: [InputField],
-    nullTexts: [String] = NullTexts.standard, tombstones: TombstonePolicy = .reject,
+    csv: CSVDialect = .standard, tombstones: TombstonePolicy = .reject,
     messageFields: [MessageField], requiredTimeColumn: String?,
     futureLimitMilliseconds: Int64 = .max, recordByteLimit: Int,
     messageByteLimit: Int = .max, keyByteLimit: Int = .max, takesShortcuts: Bool = true
@@ -60,10 +61,11 @@ package struct RecordDecoder {
     readsKey = messageFields.contains(.key) || fields.contains(where: \.isOfKey)
     framing = Framing(
       recordByteLimit: recordByteLimit, messageByteLimit: messageByteLimit, tombstones: tombstones)
-    let nullTexts = NullTexts(nullTexts)
-    source = ValueSource(format, fields: fields, nullTexts: nullTexts, envelope: envelope)
+    source = ValueSource(format, fields: fields, csv: csv, envelope: envelope)
+    columns = CSVColumns(fields, format == .csv ? csv.header : .none)
     beside = KeyAndHeaders(fields, envelope)
-    var slots = source.slots(fields)
+    var slots = source.slots(fields, columns)
+    let nullTexts = NullTexts(csv.nullTexts)
     for (field, slot) in beside?.slots ?? [] { slots.ofFields[field] = slots.count + slot }
     conversion = Conversion(
       fields: fields, slots: slots.ofFields, nullTexts: format == .csv ? nullTexts : nil)
@@ -71,7 +73,7 @@ package struct RecordDecoder {
     integers =
       takesShortcuts
       ? IntegerRecords(
-        format: format, fields: fields, nullTexts: nullTexts, recordByteLimit: recordByteLimit,
+        format: format, fields: fields, csv: csv, recordByteLimit: recordByteLimit,
         messageByteLimit: messageByteLimit,
         needsTimestamp: requiredTimeColumn?.lowercased() == MessageField.timestamp.rawValue,
         needsKey: messageFields.contains(.key))
@@ -128,7 +130,7 @@ package struct RecordDecoder {
     scanned.removeAllKeepingCapacity()
     for index in messages.indices {
       let first = scanned.count
-      framing.frame(messages[index], index, source, into: &scanned)
+      framing.frame(messages[index], index, source, &columns, into: &scanned)
       if let beside {
         scanned.setTokensBesideValue(of: first..<scanned.count) {
           beside.find(in: messages[index], into: $0, &$1)

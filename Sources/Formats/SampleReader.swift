@@ -11,13 +11,14 @@ struct SampleReader {
     var otherCount = 0
     var headerCount = 0
     var hasNames = false
+    var csv = CSVDialect.standard
   }
 
   private let messages: UnsafeBufferPointer<Message>
   private let format: InputFormat
   /// Of each message whether it is the first of its partition's log.
   private let isFirstOfLog: [Bool]
-  private let nullTexts = NullTexts(NullTexts.standard)
+  private var csv = CSVDialect.standard
 
   /// - Parameter messages: With values.
   init(
@@ -29,7 +30,26 @@ struct SampleReader {
   }
 
   func shape() throws(SampleFault) -> Result {
+    guard format == .csv else { return try shape(fieldCount: 0) }
+    let withCommas = Swift.Result { () throws(SampleFault) in try fieldCount() }
+    switch withCommas {
+    case .success(let count) where count > 1: return try shape(fieldCount: count)
+    case .failure(.tooManyFields): throw .tooManyFields
+    case .success, .failure: break
+    }
+    for delimiter in ";\t|".utf8 {
+      var reader = self
+      reader.csv.delimiter = delimiter
+      if let count = try? reader.fieldCount(), count > 1 {
+        return try reader.shape(fieldCount: count)
+      }
+    }
+    return try shape(fieldCount: withCommas.get())
+  }
+
+  private func shape(fieldCount: Int) throws(SampleFault) -> Result {
     var result = Result()
+    result.csv = csv
     let fields: [InputField]
     switch format {
     case .json:
@@ -37,7 +57,7 @@ struct SampleReader {
       (fields, result.leftOut) = try members(result.envelope)
       result.hasNames = true
     case .csv:
-      fields = (1...(try fieldCount())).map { InputField(ColumnDefinition("field_\($0)", .string)) }
+      fields = (1...fieldCount).map { InputField(ColumnDefinition("field_\($0)", .string)) }
     }
     var scanned = scan(fields, result.envelope)
     result.otherCount = scanned.records.isRefused.count { $0 }
@@ -45,12 +65,16 @@ struct SampleReader {
     if format == .csv, let header = header(of: scanned, found) {
       result.headerCount = header.rows.count
       result.hasNames = true
+      if header.rows.count == Set(scanned.records.records.map(\.message)).count {
+        result.csv.header = .perMessage
+      }
       for row in header.rows { scanned.records.refuse(row, Fault(.malformed)) }
       found = header.fields
     }
     result.recordCount = scanned.records.isRefused.count { !$0 }
     for field in found {
-      if let field { result.fields.append(field) }
+      guard let field else { continue }
+      result.fields.append(result.csv.header == .perMessage ? field.ofColumn : field)
     }
     for (field, found) in zip(fields, found) where found == nil {
       result.leftOut.append(SampleShape.LeftOut(name: field.column.name, reason: .nested))
@@ -87,13 +111,14 @@ struct SampleReader {
 
   /// All records with these fields.
   private func scan(_ fields: [InputField], _ envelope: Envelope? = nil) -> Scan {
-    let source = ValueSource(format, fields: fields, nullTexts: nullTexts, envelope: envelope)
-    let slots = source.slots(fields)
+    let source = ValueSource(format, fields: fields, csv: csv, envelope: envelope)
+    var columns = CSVColumns(fields, .none)
+    let slots = source.slots(fields, columns)
     let framing = Framing(
       recordByteLimit: .max, messageByteLimit: .max, tombstones: .reject)
     var scanned = ScannedRecords(slotCount: slots.count)
     for index in messages.indices {
-      framing.frame(messages[index], index, source, into: &scanned)
+      framing.frame(messages[index], index, source, &columns, into: &scanned)
     }
     return Scan(records: scanned, slots: slots.ofFields)
   }
@@ -194,8 +219,9 @@ struct SampleReader {
   /// The number of fields that most records have.
   private func fieldCount() throws(SampleFault) -> Int {
     let records = scan([]).records.records.map(bytes)
-    let counts = records.map {
-      InputFormat.csvFieldCount(of: $0, most: SampleShape.fieldLimit + 1)
+    let scanner = CSVScanner(csv)
+    let counts = records.map { record in
+      scanner.fieldCount(of: record).map { min($0, SampleShape.fieldLimit + 1) }
     }
     let numbers = Dictionary(counts.map { ($0, 1) }, uniquingKeysWith: +)
     guard
@@ -203,16 +229,6 @@ struct SampleReader {
     else { throw .emptyValues }
     guard let count = most, 5 * number >= 4 * records.count else { throw .unevenCSV }
     guard count <= SampleShape.fieldLimit else { throw .tooManyFields }
-    if count == 1 {
-      for delimiter in ["\t", ";", "|"] as [Character] {
-        let found = records.map { record in
-          record.count { $0 == delimiter.asciiValue }
-        }
-        if let first = found.first, first > 0, found.allSatisfy({ $0 == first }) {
-          throw .otherDelimiter(delimiter)
-        }
-      }
-    }
     return count
   }
 
@@ -484,7 +500,7 @@ struct SampleReader {
       ColumnDefinition("field", type, isNullable: true), timestampEncoding: encoding)
     let conversion = Conversion(
       fields: Array(repeating: field, count: index + 1), slots: scanned.slots,
-      nullTexts: format == .csv ? nullTexts : nil)
+      nullTexts: format == .csv ? NullTexts(csv.nullTexts) : nil)
     var column = Column(type)
     var tried = scanned.records
     conversion.convert(index, of: messages, &tried, to: &column)
@@ -527,5 +543,14 @@ struct SampleReader {
     case .doubles: Set(trial.rows.map { column.doubles[$0] }).count
     case .text: Set(trial.rows.map { row in column.text.withBytes(of: row) { Array($0) } }).count
     }
+  }
+}
+
+extension SampleShape.Field {
+  /// The same, found by its name in a header.
+  fileprivate var ofColumn: SampleShape.Field {
+    var field = self
+    field.path = JSONPath([.key(name)])
+    return field
   }
 }

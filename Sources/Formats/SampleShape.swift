@@ -11,8 +11,9 @@ package struct SampleShape: Sendable, Equatable {
   package struct Field: Sendable, Equatable {
     /// Unlike any other, whatever the case of letters: of a JSON member, the keys of its path.
     package let name: String
-    /// Of a JSON member, in what it is wrapped in; nil for a column of a change event's row.
-    package let path: JSONPath?
+    /// Of a JSON member, in what it is wrapped in, or of a column that a header names; nil for a
+    /// column of a change event's row.
+    package internal(set) var path: JSONPath?
     package let type: ColumnType
     package let timestampEncoding: TimestampEncoding
     /// Records with a value that the type takes, without one, and with one that it does not take.
@@ -48,6 +49,7 @@ package struct SampleShape: Sendable, Equatable {
   package let format: InputFormat
   /// What is wrapped around most records.
   package let envelope: Envelope?
+  package let csv: CSVDialect
   package let fields: [Field]
   package let leftOut: [LeftOut]
   /// Records that have these fields, without headers.
@@ -56,7 +58,7 @@ package struct SampleShape: Sendable, Equatable {
   package let otherCount: Int
   /// Messages without a value.
   package let nullValueCount: Int
-  /// CSV records that are a header: the fields are named after it.
+  /// CSV records that are a header, which names the fields.
   package let headerCount: Int
   /// Whether the fields have names of their own: of JSON members, or of a CSV header.
   package let hasNames: Bool
@@ -87,6 +89,7 @@ package struct SampleShape: Sendable, Equatable {
     let read = try result.get()
     self.format = format
     envelope = read.envelope
+    csv = read.csv
     fields = read.fields
     leftOut = read.leftOut
     recordCount = read.recordCount
@@ -142,8 +145,6 @@ package enum SampleFault: Error, Equatable {
   case malformedJSON
   /// CSV whose records have now so many fields, now so many.
   case unevenCSV
-  /// One field everywhere, with the same number of these in it.
-  case otherDelimiter(Character)
   case tooManyFields
   /// All members hold arrays.
   case noFields

@@ -16,8 +16,7 @@ package struct Job: Sendable {
   package let format: InputFormat
   /// What is wrapped around JSON records.
   package let envelope: Envelope?
-  /// What is NULL in a CSV field without quotes.
-  package let nullTexts: [String]
+  package let csv: CSVDialect
   package let tombstones: TombstonePolicy
   package let fields: [InputField]
   /// At least 1.
@@ -257,7 +256,7 @@ extension Job {
       maxPendingBytes: output.maxPendingBytes)
     return Job(
       name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
-      commitGroup: commitGroup, format: self.format, envelope: envelope, nullTexts: nullTexts,
+      commitGroup: commitGroup, format: self.format, envelope: envelope, csv: csv,
       tombstones: tombstones,
       fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,

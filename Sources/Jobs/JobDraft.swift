@@ -40,6 +40,7 @@ package struct JobDraft {
       file.add("  envelope: \(envelope.rawValue)", Self.comment(envelope))
     }
     for remark in content.remarks { file.comment(remark, indent: 2) }
+    if let csv = content.csv { file.add("  csv: \(csv)") }
     if let comment = content.tombstonesComment { file.add("  tombstones: skip", comment) }
     file.add("  fields:", "NAME: TYPE; TYPE? allows NULL")
     for field in content.fields {
@@ -142,6 +143,8 @@ private struct Content {
   var envelope: Envelope?
   var formatComment: String
   var remarks: [String] = []
+  /// As the job file writes it; nil where it says nothing.
+  var csv: String?
   /// Nil where all messages have a value.
   var tombstonesComment: String?
   var fields: [(name: String, type: String, comment: String?)]
@@ -243,7 +246,8 @@ private struct Content {
     if !shape.hasNames {
       remarks.append("CSV records have no names: give the fields better ones.")
     }
-    if shape.headerCount > 0 {
+    csv = Self.csv(shape.csv)
+    if shape.headerCount > 0 && shape.csv.header == .none {
       remarks.append(
         """
         The names are those of a header, which \(counted(shape.headerCount, "record")) repeat\
@@ -265,6 +269,18 @@ private struct Content {
     if shape.format == .csv {
       remarks.append(#"csv: { null: ["\\N", "NULL"] } would say which texts are NULL."#)
     }
+  }
+
+  private static func csv(_ dialect: CSVDialect) -> String? {
+    var parts: [String] = []
+    if dialect.delimiter != CSVDialect.standard.delimiter {
+      let delimiter =
+        dialect.delimiter == UInt8(ascii: "\t")
+        ? #"\t"# : String(decoding: [dialect.delimiter], as: UTF8.self)
+      parts.append("delimiter: \"\(delimiter)\"")
+    }
+    if dialect.header != .none { parts.append("header: \(dialect.header.rawValue)") }
+    return parts.isEmpty ? nil : "{ \(parts.joined(separator: ", ")) }"
   }
 
   private static func question(_ choice: JobChoice) -> String {

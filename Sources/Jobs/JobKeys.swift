@@ -30,6 +30,7 @@ package struct JobKey: Sendable {
     /// From 0 to 1.
     case share
     case choice([String])
+    case flag
     /// A word, or an object with the keys below it.
     case wordOrObject([String])
     /// A text, or an object with the keys below it.
@@ -114,11 +115,12 @@ extension JobKey {
   /// A key of which the checkpoint keeps settings of other names.
   fileprivate init(
     _ path: String, _ kind: Kind, _ effect: ChangeEffect, isRequired: Bool = false,
-    takesReferences: Bool = true, secrecy: Secrecy = .open, example: String, _ summary: String,
-    setting: Setting
+    takesReferences: Bool = true, secrecy: Secrecy = .open, default: Default = .none,
+    example: String, _ summary: String, setting: Setting
   ) {
     self.init(
-      path: path, kind: kind, default: .none, effect: effect, secrecy: secrecy, summary: summary,
+      path: path, kind: kind, default: `default`, effect: effect, secrecy: secrecy,
+      summary: summary,
       example: example, isRequired: isRequired, takesReferences: takesReferences,
       setting: setting)
   }
@@ -223,8 +225,8 @@ package enum JobKeys {
     JobKey(
       "source.format", choice(InputFormat.self), .refuse, isRequired: true, example: "csv",
       """
-      `csv`: fields by position, no header. `json`: one object after another, each on lines of its \
-      own, or arrays of objects; fields by name or path.
+      `csv`: fields by position, or by the names of a header. `json`: one object after another, \
+      each on lines of its own, or arrays of objects; fields by name or path.
       """,
       canonical: { $0.format.rawValue }),
     JobKey(
@@ -240,8 +242,35 @@ package enum JobKeys {
         pattern: "source.envelope", effect: .refuse, effectOfAdding: .refuse,
         values: { job in job.envelope.map { ["source.envelope": $0.rawValue] } ?? [:] })),
     JobKey(
-      "source.csv", .object, .refuse, example: #"{ null: ["\\N", NA] }"#,
+      "source.csv", .object, .refuse, example: #"{ delimiter: ";", header: per_message }"#,
       "How CSV is read. Only with `format: csv`."),
+    JobKey(
+      "source.csv.delimiter", .text, .refuse, takesReferences: false, default: .value(","),
+      example: #""\t""#,
+      """
+      The character between fields: one of ASCII, and no letter, digit, `+`, `-`, `.` or line end.
+      """,
+      setting: csvSetting("delimiter") { text($0.delimiter) }),
+    JobKey(
+      "source.csv.header", choice(CSVDialect.Header.self), .refuse, default: .value("none"),
+      example: "per_message",
+      """
+      `per_message`: the first record of each message names its columns. Fields are found by these \
+      names, and columns that are no field are passed over.
+      """,
+      setting: csvSetting("header") { $0.header.rawValue }),
+    JobKey(
+      "source.csv.quote", .text, .refuse, takesReferences: false, default: .value("\""),
+      example: #""'""#,
+      """
+      The character around fields that hold a delimiter, a line end or, doubled, the quote itself. \
+      `none`: quotes are characters like others.
+      """,
+      setting: csvSetting("quote") { $0.quote.map(text) ?? "none" }),
+    JobKey(
+      "source.csv.trim", .flag, .refuse, default: .value("false"), example: "true",
+      "Whether blanks and tabs around fields are dropped, also around those in quotes.",
+      setting: csvSetting("trim") { String($0.trims) }),
     JobKey(
       "source.csv.null", .list(most: 100), .refuse, takesReferences: false,
       example: #"["\\N", NA]"#,
@@ -249,17 +278,9 @@ package enum JobKeys {
       The texts that are NULL in a field without quotes; the default is `["\\\\N"]`. An empty \
       field is NULL, but in a string it is an empty text, unless `""` is listed.
       """,
-      setting: JobKey.Setting(
-        pattern: "source.csv.null", effect: .refuse, effectOfAdding: .refuse,
-        // A release before this key read what is the default now, and stored nothing.
-        values: { job in
-          job.nullTexts == NullTexts.standard
-            ? [:]
-            : [
-              "source.csv.null": job.nullTexts.sorted().map(JSONText.quoted).joined(
-                separator: ", ")
-            ]
-        })),
+      setting: csvSetting("null") {
+        $0.nullTexts.sorted().map(JSONText.quoted).joined(separator: ", ")
+      }),
     JobKey(
       "source.tombstones", choice(TombstonePolicy.self), default: .value("reject"), example: "skip",
       """
@@ -286,7 +307,7 @@ package enum JobKeys {
       """
       Where the field lies in a JSON record: keys behind dots, in `['...']` where they hold dots \
       or blanks, and positions of array elements, as in `$.tags[0]`. A path that leads nowhere \
-      is NULL. With `key: json` it leads into the key.
+      is NULL. Of CSV with a header, the column's name. With `key: json` it leads into the key.
       """),
     JobKey(
       "source.fields.*.header", .text, .refuse, takesReferences: false,
@@ -583,6 +604,24 @@ package enum JobKeys {
     var settings: [String: String] = [:]
     for (name, value) in job.clusters.flatMap(cluster) { settings["source.kafka\(name)"] = value }
     return settings
+  }
+
+  /// Of a key of `source.csv`. A release before the key read what is its default now, and stored
+  /// nothing.
+  private static func csvSetting(
+    _ name: String, _ canonical: @escaping @Sendable (CSVDialect) -> String
+  ) -> JobKey.Setting {
+    let path = "source.csv.\(name)"
+    return JobKey.Setting(
+      pattern: path, effect: .refuse, effectOfAdding: .refuse,
+      values: { job in
+        let value = canonical(job.csv)
+        return value == canonical(.standard) ? [:] : [path: value]
+      })
+  }
+
+  private static func text(_ byte: UInt8) -> String {
+    JSONText.quoted(String(decoding: [byte], as: UTF8.self))
   }
 
   // MARK: - Looking up

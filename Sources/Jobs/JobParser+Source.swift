@@ -113,12 +113,49 @@ extension JobParser {
     return reader.choice(entry).flatMap(Envelope.init)
   }
 
-  func nullTexts(_ source: YAMLReader.Object, _ format: InputFormat) -> [String] {
-    let csv = reader.object(source, "csv")
-    if let entry = csv.entry, format != .csv {
+  func csv(_ source: YAMLReader.Object, _ format: InputFormat) -> CSVDialect {
+    let object = reader.object(source, "csv")
+    if let entry = object.entry, format != .csv {
       reader.fail(
         entry, "has no effect with source.format: \(format.rawValue)", "Leave it out")
     }
+    let delimiter = reader.value(object, "delimiter") { text in
+      character(text).flatMap { CSVDialect.canDelimit($0) ? $0 : nil }
+    } fault: {
+      (
+        "is not a character that can stand between fields",
+        #"Write one character of ASCII in quotes, such as ";", "|" or "\t". Letters, digits, "+", "#
+          + #""-", "." and line ends cannot be told from values"#
+      )
+    }
+    let quote = reader.value(object, "quote") { text -> UInt8?? in
+      if text == "none" { return .some(nil) }
+      guard let byte = character(text), CSVDialect.canQuote(byte) else { return .none }
+      return .some(byte)
+    } fault: {
+      (
+        "is not a character that can stand around fields",
+        #"Write one mark of ASCII in quotes, such as "'", or none. Letters, digits, blanks, "+", "#
+          + #""-" and "." cannot be told from values"#
+      )
+    }
+    if quote == delimiter, let entry = object.entry("delimiter") ?? object.entry("quote") {
+      reader.fail(
+        entry, value: entry.word, "stands for the delimiter and for the quote",
+        "Write another character for one of them, or quote: none")
+    }
+    let trims = reader.flag(object, "trim")
+    var dialect = CSVDialect(
+      delimiter: delimiter, header: reader.choice(object, "header"), quote: quote, trims: trims)
+    dialect.nullTexts = nullTexts(object, dialect)
+    return dialect
+  }
+
+  private func character(_ text: String) -> UInt8? {
+    text.utf8.count == 1 ? text.utf8.first : nil
+  }
+
+  private func nullTexts(_ csv: YAMLReader.Object, _ dialect: CSVDialect) -> [String] {
     guard let list = csv.entry("null") else { return NullTexts.standard }
     var texts: [String] = []
     for item in reader.items(list) {
@@ -129,12 +166,17 @@ extension JobParser {
         continue
       }
       guard let text = reader.string(item) else { continue }
-      if text.utf8.count > NullTexts.byteLimit || text.hasPrefix("\"")
-        || text.utf8.contains(where: { [0x2C, 0x0A, 0x0D].contains($0) })
+      let bytes = Array(text.utf8)
+      let ends = bytes.prefix(1) + bytes.suffix(1)
+      if bytes.count > NullTexts.byteLimit || bytes.first.map({ $0 == dialect.quote }) ?? false
+        || bytes.contains(where: { [dialect.delimiter, 0x0A, 0x0D].contains($0) })
+        || (dialect.trims && (ends.contains(0x20) || ends.contains(0x09)))
       {
         reader.fail(
           item, value: text, "cannot stand for NULL in a field without quotes",
-          "Use at most \(NullTexts.byteLimit) bytes without a comma, a line end or a first quote")
+          "Use at most \(NullTexts.byteLimit) bytes without a delimiter, a line end or a first "
+            + "quote"
+            + (dialect.trims ? ", and without blanks around them, which trim drops" : ""))
       } else if texts.contains(text) {
         reader.fail(item, value: text, "is listed twice", "List each text once")
       } else {
@@ -145,7 +187,8 @@ extension JobParser {
   }
 
   func fields(
-    _ source: YAMLReader.Object, _ format: InputFormat, _ envelope: Envelope?
+    _ source: YAMLReader.Object, _ format: InputFormat, _ envelope: Envelope?,
+    _ header: CSVDialect.Header
   ) -> ([InputField], [Named]) {
     guard let entry = source.entry("fields") else { return ([], []) }
     var fields: [InputField] = []
@@ -159,7 +202,7 @@ extension JobParser {
           "Give the field another name")
         continue
       }
-      guard let field = field(name, entry, format, envelope) else { continue }
+      guard let field = field(name, entry, format, envelope, header) else { continue }
       fields.append(field)
       entries.append((name, entry))
     }
@@ -168,7 +211,8 @@ extension JobParser {
   }
 
   private func field(
-    _ name: String, _ entry: YAMLReader.Entry, _ format: InputFormat, _ envelope: Envelope?
+    _ name: String, _ entry: YAMLReader.Entry, _ format: InputFormat, _ envelope: Envelope?,
+    _ header: CSVDialect.Header
   ) -> InputField? {
     var typeEntry: YAMLReader.Entry? = entry
     var origin = FieldOrigin.record
@@ -177,7 +221,11 @@ extension JobParser {
       let object = reader.object(entry)
       typeEntry = object.entry("type")
       origin = self.origin(object)
-      path = object.entry("path").flatMap { self.path($0, of: name, origin, format) }
+      if let entry = object.entry("path") {
+        path =
+          format == .csv && header == .perMessage && origin == .record
+          ? column(entry, of: name) : self.path(entry, of: name, origin, format)
+      }
       // A change event has members of its own beside those of its row.
       if origin == .record && envelope != .debezium && path == JSONPath([.key(name)]) { path = nil }
     }
@@ -215,6 +263,18 @@ extension JobParser {
     return .header(header)
   }
 
+  /// The name of a column in a header.
+  private func column(_ entry: YAMLReader.Entry, of name: String) -> JSONPath? {
+    guard let text = reader.string(entry) else { return nil }
+    guard let path = JSONPath(text), path.steps.count == 1, case .key = path.steps[0] else {
+      reader.fail(
+        entry, value: text, "is not the path to a column of a header",
+        "Write $.id, or $['Order ID'] where the name holds a blank or a dot")
+      return nil
+    }
+    return path
+  }
+
   private func path(
     _ entry: YAMLReader.Entry, of name: String, _ origin: FieldOrigin, _ format: InputFormat
   ) -> JSONPath? {
@@ -224,7 +284,8 @@ extension JobParser {
       case .record:
         reader.fail(
           entry, "has no effect with source.format: \(format.rawValue)",
-          "Leave it out: \(format.rawValue) finds fields by their order")
+          "Leave it out: \(format.rawValue) finds fields by their order, unless "
+            + "source.csv.header is per_message")
       case .key(let form):
         reader.fail(
           entry, "has no effect with key: \(form.rawValue)",

@@ -35,7 +35,8 @@ struct JobParser {
     let source = reader.object(root, "source")
     let format: InputFormat = reader.choice(source, "format")
     let envelope = envelope(source, format)
-    let (fields, fieldEntries) = fields(source, format, envelope)
+    let csv = csv(source, format)
+    let (fields, fieldEntries) = fields(source, format, envelope, csv.header)
     let schema = Job.recordSchema(of: fields)
     let (aggregate, keyEntries) = aggregate(root, schema)
     checkTogether(root)
@@ -51,8 +52,8 @@ struct JobParser {
       name: name, clusters: clusters(source), start: start(source),
       onDataLoss: reader.choice(source, "on_data_loss"),
       commitGroup: commitGroup(source, job: name), format: format,
-      envelope: envelope, nullTexts: nullTexts(source, format),
-      tombstones: reader.choice(source, "tombstones"), fields: fields, maxOffsets: maxOffsets,
+      envelope: envelope, csv: csv, tombstones: reader.choice(source, "tombstones"),
+      fields: fields, maxOffsets: maxOffsets,
       holdBack: holdBack, schedule: schedule,
       window: window, where: filter(root, schema), aggregate: aggregate, select: [],
       output: output, rejects: rejects(reader.object(root, "rejects")),

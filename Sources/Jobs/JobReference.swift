@@ -196,6 +196,7 @@ package enum JobReference {
       range.upperBound == .max ? "size" : "size of at most \(size(range.upperBound))"
     case .duration: "duration"
     case .share: "share"
+    case .flag: "`true` or `false`"
     case .choice(let words): words.map { "`\($0)`" }.joined(separator: ", ")
     case .wordOrObject(let words): words.map { "`\($0)`" }.joined(separator: ", ") + " or object"
     case .textOrObject: "text or object"
@@ -308,7 +309,7 @@ package enum JobReference {
       switch key.kind {
       case .list(let most), .map(let most):
         row(["entries in `\(key.path)`", grouped(Int64(most))])
-      case .object, .text, .integer, .size, .duration, .share, .choice, .wordOrObject,
+      case .object, .text, .integer, .size, .duration, .share, .choice, .flag, .wordOrObject,
         .textOrObject:
         nil
       }
@@ -330,9 +331,10 @@ package enum JobReference {
     case .nullValue: "is not there: the message has a null value, as a tombstone does."
     case .wrongType: "has a value that is not of the field's type."
     case .outOfRange: "has a number or time that the field's type cannot hold."
-    case .missingField: "has too few fields (CSV), or lacks one that does not allow NULL (JSON)."
-    case .extraField: "has more fields than are declared (CSV)."
-    case .duplicateField: "has a field twice (JSON)."
+    case .missingField:
+      "has too few fields (CSV), or lacks one that does not allow NULL (JSON, CSV with a header)."
+    case .extraField: "has more fields than are declared, or than its header (CSV)."
+    case .duplicateField: "has a field twice (JSON), or its header has (CSV)."
     case .notNullable: "has NULL in a field that does not allow it."
     case .invalidText: "has a text that is not UTF-8 or holds U+0000."
     case .notFinite: "has NaN or an infinity."

@@ -75,6 +75,7 @@ package enum JobSchema {
       ]
     case .share, .size: ["\"type\": [\"number\", \"string\"]"]
     case .duration: ["\"type\": \"string\""]
+    case .flag: ["\"type\": [\"boolean\", \"string\"]"]
     case .choice(let values):
       ["\"anyOf\": [{ \"enum\": [\(list(values))] }, \(variable)]"]
     case .wordOrObject(let words):

@@ -79,6 +79,14 @@ extension YAMLReader {
     }
   }
 
+  func flag(_ object: Object, _ name: String) -> Bool {
+    value(object, name) {
+      Bool($0)
+    } fault: {
+      ("is neither true nor false", "Write one of them")
+    }
+  }
+
   /// One of the words of the table; the first of them for a key without a default that is missing.
   func choice<Choice: RawRepresentable<String>>(_ object: Object, _ name: String) -> Choice {
     if let word = object.entry(name).flatMap(choice), let choice = Choice(rawValue: word) {

@@ -30,12 +30,8 @@ extension Words {
       sentence(
         newest("holds", "hold")
           + " no JSON objects, and as CSV the records have different numbers of fields",
-        "Look at them with tranche peek. \(readable), with commas between the fields", template)
-    case .otherDelimiter(let delimiter):
-      sentence(
-        newest("seems", "seem") + " to have "
-          + (delimiter == "\t" ? "tabs" : "'\(delimiter)'") + " between the fields",
-        "Tranche reads commas only: write commas to the topic, or JSON")
+        "Look at them with tranche peek. \(readable), with the same number of fields in each",
+        template)
     case .tooManyFields:
       sentence(
         newest("has", "have") + " more than \(SampleShape.fieldLimit) fields in a record",

@@ -42,11 +42,17 @@ package struct FixtureMessages {
         remedy: "Write a time to the file now, or each message to messages.jsonl with its timestamp"
       )
     }
-    let records = RecordLines.split(bytes, quotesHoldLineEnds: job.format == .csv)
+    let isCSV = job.format == .csv
+    var records = RecordLines.split(bytes, quote: isCSV ? job.csv.quote : nil)[...]
+    // The file has one header, as people write it; each message of the topic has its own.
+    var header: [UInt8] = []
+    if isCSV, job.csv.header == .perMessage, let first = records.popFirst() {
+      header = first.record + [UInt8(ascii: "\n")]
+    }
     for (line, record) in records {
       try append(
         nil, source: nil, topic: nil, partition: 0, offset: nil, time: now, key: nil,
-        value: record, headers: [], line: line)
+        value: header + record, headers: [], line: line)
     }
   }
 
@@ -57,7 +63,7 @@ package struct FixtureMessages {
   /// - Parameter now: The time of messages that do not say theirs.
   package init(messages bytes: [UInt8], job: Job, now: Int64?) throws(Fault) {
     self.init(job, now: now)
-    for (line, object) in RecordLines.split(bytes, quotesHoldLineEnds: false) {
+    for (line, object) in RecordLines.split(bytes, quote: nil) {
       try append(object, line)
     }
     try sort()
@@ -237,9 +243,9 @@ package enum RecordLines {
   /// The records without their line ends, and the line in which each begins; blank lines are passed
   /// over.
   ///
-  /// - Parameter quotesHoldLineEnds: In CSV a line end between quotes belongs to its field.
+  /// - Parameter quote: In CSV a line end between quotes belongs to its field.
   package static func split(
-    _ bytes: [UInt8], quotesHoldLineEnds: Bool
+    _ bytes: [UInt8], quote: UInt8?
   ) -> [(line: Int, record: [UInt8])] {
     var records: [(line: Int, record: [UInt8])] = []
     var record: [UInt8] = []
@@ -252,7 +258,7 @@ package enum RecordLines {
       first = line + 1
     }
     for byte in bytes {
-      if quotesHoldLineEnds && byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+      if byte == quote { isQuoted.toggle() }
       if byte == UInt8(ascii: "\n") && !isQuoted { end() } else { record.append(byte) }
       if byte == UInt8(ascii: "\n") { line += 1 }
     }

@@ -99,7 +99,7 @@ struct PeekCommand: ParsableCommand {
     do {
       let shape = try SampleShape(of: messages, as: format)
       return PeekedRecords(
-        of: messages, format: format, envelope: shape.envelope,
+        of: messages, format: format, envelope: shape.envelope, csv: shape.csv,
         fields: shape.fields.map(\.inputField))
     } catch {
       throw CommandError(

@@ -105,7 +105,8 @@ struct ProduceCommand: ParsableCommand {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw CommandError(.data, "\(path): cannot be read.")
     }
-    return RecordLines.split(Array(data), quotesHoldLineEnds: format == .csv).map(\.record)
+    return RecordLines.split(Array(data), quote: format == .csv ? UInt8(ascii: "\"") : nil).map(
+      \.record)
   }
 
   private func waitUntil(_ seconds: Double, since started: ContinuousClock.Instant) {

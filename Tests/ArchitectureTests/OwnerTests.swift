@@ -36,7 +36,13 @@ struct Owner: Sendable, CustomStringConvertible {
       in: [
         "Formats/ValueSource.swift", "Formats/KeyAndHeaders.swift", "Formats/JSONMembers.swift",
       ],
-      #"\bJSONScanner\(|return scanCSVRecord\("#),
+      #"\bJSONScanner\(|return scanner\.scanRecord\("#),
+    Owner(
+      "a search of eight bytes at a time", in: ["Formats/ByteWord.swift"],
+      #"trailingZeroBitCount|&- ones\b|&- Self\.ones\b"#),
+    Owner(
+      "which field a column of CSV is", in: ["Formats/CSVColumns.swift"],
+      #"slotsByName\[|\breadHeader\(\s*$"#),
     Owner(
       "text to typed values", in: ["Formats/Conversion.swift", "Formats/NumberText.swift"],
       #"\bparse(Integer|Double|Bool)\(|\bDecimalText\.parse\("#),

@@ -394,6 +394,26 @@ extension KeyChange {
         "source.csv", "format: csv\n  fields", "format: csv\n  csv: { null: [NA] }\n  fields",
         .refused(naming: "source.csv.null: was not there, is \"NA\"")),
       KeyChange(
+        "source.csv.delimiter", "format: csv\n  fields",
+        "format: csv\n  csv: { delimiter: \";\" }\n  fields",
+        .refused(naming: "source.csv.delimiter: was not there, is \";\"")),
+      KeyChange(
+        "source.csv.header", "format: csv\n  fields",
+        "format: csv\n  csv: { header: per_message }\n  fields",
+        .refused(naming: "source.csv.header: was not there, is per_message")),
+      KeyChange(
+        "source.csv.quote", "format: csv\n  fields",
+        "format: csv\n  csv: { quote: none }\n  fields",
+        .refused(naming: "source.csv.quote: was not there, is none")),
+      KeyChange(
+        "source.csv.trim", "format: csv\n  fields",
+        "format: csv\n  csv: { trim: true }\n  fields",
+        .refused(naming: "source.csv.trim: was not there, is true")),
+      KeyChange(
+        "source.csv.trim", "format: csv\n  fields",
+        "format: csv\n  csv: { trim: false }\n  fields", .nothing,
+        exception: "it is what holds without it"),
+      KeyChange(
         "source.csv.null", "format: csv\n  fields",
         "format: csv\n  csv: { null: [\"\\\\N\", NA] }\n  fields",
         .refused(naming: "source.csv.null")),

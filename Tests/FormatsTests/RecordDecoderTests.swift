@@ -7,12 +7,12 @@ import Testing
 /// Decodes messages of one partition, each given as bytes or nil for a null value.
 func decode(
   _ format: InputFormat, _ fields: [InputField], _ values: [[UInt8]?],
-  nullTexts: [String] = ["\\N"], tombstones: TombstonePolicy = .reject,
+  csv: CSVDialect = .standard, tombstones: TombstonePolicy = .reject,
   messageFields: [MessageField] = [], time: String? = nil,
   future: Int64 = .max, timestamp: Int64? = 1_000, key: [UInt8]? = nil, limit: Int = 1 << 20
 ) -> RecordBatch {
   var decoder = RecordDecoder(
-    format: format, fields: fields, nullTexts: nullTexts, tombstones: tombstones,
+    format: format, fields: fields, csv: csv, tombstones: tombstones,
     messageFields: messageFields, requiredTimeColumn: time, futureLimitMilliseconds: future,
     recordByteLimit: limit)
   var batch = RecordBatch(decoder.schema)
@@ -381,7 +381,7 @@ struct RecordDecoderTests {
       field("m", .string),
     ]
     func batch(_ text: String, _ nullTexts: [String]) -> RecordBatch {
-      decode(.csv, fields, [Array(text.utf8)], nullTexts: nullTexts)
+      decode(.csv, fields, [Array(text.utf8)], csv: CSVDialect(nullTexts: nullTexts))
     }
     let all = batch(
       "-1,NA,x\n NA ,,y\nNULL,\\N,z\n,\"NA\",\"NA\"\n7,NAN,x\n", ["NA", "-1", "NULL"])
@@ -397,7 +397,7 @@ struct RecordDecoderTests {
     // An integer among them is none on the short way either.
     let integers = decode(
       .csv, Array(fields[..<1]), [Array("-1\n7\n".utf8), Array("-1\n".utf8), Array("3\n".utf8)],
-      nullTexts: ["-1"])
+      csv: CSVDialect(nullTexts: ["-1"]))
     #expect(integers.columns[0].isNull == [true, false, true, false])
     // One whose mark is another's is no other.
     #expect(batch("1,N\\,b\n1,\\M,b\n", ["\\N"]).columns[1].isNull == [false, false])

@@ -170,6 +170,30 @@ struct SampleShapeTests {
     #expect(texts.headerCount == 0)
   }
 
+  @Test(
+    "tells which delimiter makes several fields, where commas make none",
+    arguments: [(";", "a b"), ("\t", "a b"), ("|", "a b")])
+  func delimiter(delimiter: String, text: String) throws {
+    let values = (0..<5).map { "\($0)\(delimiter)\(text)\n" }
+    let shape = try SampleShape(of: sample(values))
+    #expect(shape.csv == CSVDialect(delimiter: delimiter.utf8.first ?? 0))
+    #expect(shape.fields.map(spelling) == ["int64", "string"] && shape.recordCount == 5)
+    #expect(try SampleShape(of: sample(["1,a;b\n", "2,c;d\n"])).csv == .standard)
+    #expect(try SampleShape(of: sample(["a;b\n", "c\n", "d|e;f\n"])).fields.count == 1)
+  }
+
+  @Test("takes a header that begins every message for one that names columns")
+  func headerPerMessage() throws {
+    let each = try SampleShape(of: sample(["id;a name\n1;a\n2;b\n", "id;a name\n3;c\n"]))
+    #expect(each.csv == CSVDialect(delimiter: UInt8(ascii: ";"), header: .perMessage))
+    #expect(each.fields.map { $0.path?.description } == ["$.id", "$['a name']"])
+    let some = try SampleShape(
+      of: sample(["id,name\n1,a\n2,b\n", "id,name\n3,c\n4,d\n", "5,e\n"]))
+    #expect(some.csv == .standard && some.headerCount == 2)
+    let first = try SampleShape(of: sample(["id,name\n", "1,a\n", "2,b\n"], firstOffset: 0))
+    #expect(first.csv == .standard && first.headerCount == 1)
+  }
+
   @Test("knows which times could be the event's: there in every record, and not in the future")
   func eventTimes() throws {
     let shape = try SampleShape(
@@ -195,8 +219,6 @@ struct SampleShapeTests {
       ([[0x08, 0x96, 0x01, 0xFF]], .binary(.other)), ([[0x61, 0xE9, 0x2C]], .binary(.other)),
       ([Array("{'a': 1}".utf8)], .malformedJSON), ([Array("{}".utf8)], .malformedJSON),
       ([Array("a,b\nc\nd,e,f\n".utf8)], .unevenCSV),
-      ([Array("a;b\nc;d\n".utf8)], .otherDelimiter(";")),
-      ([Array("a\tb\n".utf8), Array("c\td".utf8)], .otherDelimiter("\t")),
       ([Array(String(repeating: ",", count: 500).utf8)], .tooManyFields),
       ([Array("{\"a\":[1]}".utf8)], .noFields),
     ] as [([[UInt8]?], SampleFault)])

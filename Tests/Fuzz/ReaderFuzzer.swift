@@ -7,18 +7,28 @@ import TestSupport
 /// Holds our scanners against independent ones: a reader of RFC 4180 written here a character at a
 /// time, and Foundation's JSON.
 struct ReaderFuzzer {
-  private var csvDecoders: [RecordDecoder]
+  /// By the number of their fields, less one, and their dialect.
+  private var csvDecoders: [[RecordDecoder]]
+  private static let dialects = [
+    CSVDialect.standard, CSVDialect(delimiter: UInt8(ascii: ";"), quote: UInt8(ascii: "'")),
+    CSVDialect(delimiter: 0x09, trims: true), CSVDialect(quote: nil, trims: true),
+    CSVDialect(header: .perMessage), CSVDialect(header: .perMessage, trims: true),
+  ]
   private var jsonDecoder: RecordDecoder
 
   init() {
-    func decoder(_ format: InputFormat, _ fields: [(String, ColumnType)]) -> RecordDecoder {
+    func decoder(
+      _ format: InputFormat, _ fields: [(String, ColumnType)], _ csv: CSVDialect = .standard
+    ) -> RecordDecoder {
       RecordDecoder(
         format: format,
         fields: fields.map { InputField(ColumnDefinition($0.0, $0.1, isNullable: true)) },
-        messageFields: [], requiredTimeColumn: nil, recordByteLimit: 1_000_000)
+        csv: csv, messageFields: [], requiredTimeColumn: nil, recordByteLimit: 1_000_000)
     }
     csvDecoders = (1...3).map { count in
-      decoder(.csv, (0..<count).map { ("f\($0)", .string) })
+      Self.dialects.map { dialect in
+        decoder(.csv, (0..<count).map { (Self.names[$0], .string) }, dialect)
+      }
     }
     jsonDecoder = decoder(.json, [("a", .string), ("b", .int64), ("c", .double), ("d", .bool)])
   }
@@ -29,17 +39,23 @@ struct ReaderFuzzer {
     "a,b,c\n", "1,\"x, y\",3\r\n4,5,6\n", "\"he said \"\"no\"\"\",,\\N\n",
     "\"two\nlines\",\"\",é\n", "one\n\ntwo\r\n\r\n",
     "\"\"\"\"\n", "\"open", "\"a\"b\n", "a\"b\"c,d\n", "\\N,\"\\N\",\\n\n", "\r", "\"x\"\r",
-    "a\r\r\n", "\u{FEFF}a,\"b\"\n", "\n\n", ",,\n", "😀,\u{7F}\n")
+    "a\r\r\n", "\u{FEFF}a,\"b\"\n", "\n\n", ",,\n", "😀,\u{7F}\n",
+    "a;'b;c'\n1;'x''y'\n", "a\t \"b\" \t c\r\n \t\"\"\t\\N \n", "b,x,a\n1,2,3\n4,5,6\n",
+    "c , \"a\",a\n1,2,3\n", "\"a\",b\n\n7,8\n9\n", "eight bytes and more,b,a\n")
+  private static let names = ["a", "b", "c"]
 
   mutating func csv(_ random: inout SeededRandom) -> String? {
     let bytes = random.mutated(Self.csvCorpus)
     for index in csvDecoders.indices {
-      let batch = decoded(&csvDecoders[index], [Sample(value: bytes)])
-      let expected = Self.outcomes(bytes, fieldCount: index + 1)
+      let kind = Int.random(in: Self.dialects.indices, using: &random)
+      let dialect = Self.dialects[kind]
+      let batch = decoded(&csvDecoders[index][kind], [Sample(value: bytes)])
+      let expected = Self.outcomes(bytes, fieldCount: index + 1, dialect)
       let ours = Self.outcomes(batch)
       if ours != expected {
         return
-          "\(index + 1) fields of \(shown(bytes)) are \(ours), and \(expected) by the other reader"
+          "\(index + 1) fields of \(shown(bytes)) are \(ours), and \(expected) by the other "
+          + "reader, in \(dialect)"
       }
     }
     return nil
@@ -82,76 +98,110 @@ struct ReaderFuzzer {
     var isQuoted = false
   }
 
-  private static func outcomes(_ bytes: [UInt8], fieldCount: Int) -> [RecordOutcome] {
+  private static func outcomes(
+    _ bytes: [UInt8], fieldCount: Int, _ dialect: CSVDialect
+  ) -> [RecordOutcome] {
     var outcomes: [RecordOutcome] = []
-    for record in records(withoutMark(bytes)) {
+    var records = records(withoutMark(bytes), dialect)
+    var columns = names.prefix(fieldCount).map { Array($0.utf8) }
+    let hasHeader = dialect.header == .perMessage && !records.isEmpty
+    if hasHeader {
+      guard let header = records.removeFirst() else { return [.refused(.malformed)] }
+      columns = header.map(\.bytes)
+    }
+    let places = names.prefix(fieldCount).map { name in
+      columns.indices.filter { columns[$0] == Array(name.utf8) }
+    }
+    for record in records {
       guard let record else {
         // Nothing behind a quote that is not closed can be told apart.
         outcomes.append(.refused(.malformed))
         continue
       }
-      if record.count != fieldCount {
-        outcomes.append(.refused(record.count < fieldCount ? .missingField : .extraField))
-      } else if record.contains(where: { field in
-        String(validating: field.bytes, as: UTF8.self) == nil || field.bytes.contains(0)
+      let fields = places.map { $0.first.flatMap { $0 < record.count ? record[$0] : nil } }
+      if places.contains(where: { $0.count > 1 }) {
+        outcomes.append(.refused(.duplicateField))
+      } else if record.count != columns.count {
+        outcomes.append(.refused(record.count < columns.count ? .missingField : .extraField))
+      } else if fields.contains(where: { field in
+        guard let field else { return false }
+        return String(validating: field.bytes, as: UTF8.self) == nil || field.bytes.contains(0)
       }) {
         outcomes.append(.refused(.invalidText))
       } else {
         outcomes.append(
-          .fields(record.map { !$0.isQuoted && $0.bytes == Array("\\N".utf8) ? nil : $0.bytes }))
+          .fields(
+            fields.map { field in
+              guard let field, field.isQuoted || field.bytes != Array("\\N".utf8) else {
+                return nil
+              }
+              return field.bytes
+            }))
       }
     }
-    return outcomes.isEmpty ? [.refused(.malformed)] : outcomes
+    return outcomes.isEmpty && !hasHeader ? [.refused(.malformed)] : outcomes
   }
 
-  /// RFC 4180 with what the decoder's comment adds: lines may end in LF alone, blank ones are
-  /// passed over, and a quote within an unquoted
-  /// field is a character like another. Nil for a record that ends the message malformed.
-  private static func records(_ bytes: [UInt8]) -> [[Field]?] {
+  /// RFC 4180 with the dialect and what the decoder's comment adds: lines may end in LF alone,
+  /// blank ones are passed over, and a quote within an unquoted field is a character like another.
+  /// Nil for a record that ends the message malformed.
+  private static func records(_ bytes: [UInt8], _ dialect: CSVDialect) -> [[Field]?] {
     var records: [[Field]?] = []
     var record: [Field] = []
     var field = Field()
     enum State { case start, plain, quoted, closed }
     var state = State.start
+    var isFirstByte = true
     func isEnd(_ index: Int) -> Bool { index >= bytes.count }
-    func endRecord() {
+    func isBlank(_ byte: UInt8) -> Bool {
+      dialect.trims && (byte == 0x20 || byte == 0x09) && byte != dialect.delimiter
+    }
+    func endField() {
+      if !field.isQuoted {
+        while let last = field.bytes.last, isBlank(last) { field.bytes.removeLast() }
+      }
       record.append(field)
-      let isBlank = record.count == 1 && !field.isQuoted && field.bytes.isEmpty
-      if !isBlank { records.append(record) }
-      (record, field, state) = ([], Field(), .start)
+      (field, state) = (Field(), .start)
+    }
+    func endRecord(isBlankLine: Bool) {
+      endField()
+      if !isBlankLine { records.append(record) }
+      (record, isFirstByte) = ([], true)
     }
     var index = 0
     while !isEnd(index) {
-      let character = Character(UnicodeScalar(bytes[index]))
+      let byte = bytes[index]
       let isLineEnd =
-        character == "\n" || (character == "\r" && (isEnd(index + 1) || bytes[index + 1] == 0x0A))
-      switch (state, character) {
-      case (.start, "\""):
-        field.isQuoted = true
-        state = .quoted
-      case (.quoted, "\""):
-        if !isEnd(index + 1) && bytes[index + 1] == 0x22 {
-          field.bytes.append(0x22)
+        byte == 0x0A || (byte == 0x0D && (isEnd(index + 1) || bytes[index + 1] == 0x0A))
+      let isBlankLine = isLineEnd && isFirstByte
+      isFirstByte = false
+      if state == .quoted {
+        if byte != dialect.quote {
+          field.bytes.append(byte)
+        } else if !isEnd(index + 1) && bytes[index + 1] == dialect.quote {
+          field.bytes.append(byte)
           index += 1
         } else {
           state = .closed
         }
-      case (.quoted, _): field.bytes.append(bytes[index])
-      case (_, ","):
-        record.append(field)
-        (field, state) = (Field(), .start)
-      case (_, _) where isLineEnd:
-        if character == "\r" && !isEnd(index + 1) { index += 1 }
-        endRecord()
-      case (.closed, _): return records + [nil]
-      default:
-        field.bytes.append(bytes[index])
+      } else if state == .start, byte == dialect.quote {
+        field.isQuoted = true
+        state = .quoted
+      } else if byte == dialect.delimiter {
+        endField()
+      } else if isLineEnd {
+        if byte == 0x0D && !isEnd(index + 1) { index += 1 }
+        endRecord(isBlankLine: isBlankLine)
+      } else if state == .closed {
+        if !isBlank(byte) { return records + [nil] }
+      } else if state == .plain || !isBlank(byte) {
+        field.bytes.append(byte)
         state = .plain
       }
       index += 1
     }
     if state == .quoted { return records + [nil] }
-    if state != .start || !record.isEmpty { endRecord() }
+    if !isFirstByte { endRecord(isBlankLine: false) }
     return records
   }
 

@@ -9,6 +9,7 @@ struct ShortcutFuzzer {
   private struct Pair {
     var fast: RecordDecoder
     var general: RecordDecoder
+    let delimiter: UInt8
   }
   private var pairs: [Pair]
 
@@ -19,8 +20,9 @@ struct ShortcutFuzzer {
         InputField(ColumnDefinition("f\($0)", $1.0, isNullable: $1.1))
       }
     }
-    let standard = ["\\N"]
-    let shapes: [([InputField], [String], [MessageField], String?)] = [
+    let standard = CSVDialect.standard
+    let tabs = CSVDialect(delimiter: 0x09, quote: nil, trims: true)
+    let shapes: [([InputField], CSVDialect, [MessageField], String?)] = [
       (fields((narrow, false), (wide, false)), standard, [], nil),
       (fields((wide, true)), standard, [.offset], nil),
       (
@@ -28,17 +30,30 @@ struct ShortcutFuzzer {
         "record_timestamp"
       ),
       (fields((wide, false), (wide, true)), standard, [.key, .timestamp], "RECORD_TIMESTAMP"),
-      (fields((wide, true), (narrow, true)), ["NA", "", "x-1"], [.offset], nil),
-      (fields((wide, true), (narrow, false)), ["\\N", "-1", "007"], [.offset], nil),
+      (
+        fields((wide, true), (narrow, true)), CSVDialect(nullTexts: ["NA", "", "x-1"]), [.offset],
+        nil
+      ),
+      (
+        fields((wide, true), (narrow, false)), CSVDialect(nullTexts: ["\\N", "-1", "007"]),
+        [.offset], nil
+      ),
+      (fields((wide, true), (narrow, false)), tabs, [.offset], nil),
+      (
+        fields((wide, false), (wide, true)), CSVDialect(delimiter: UInt8(ascii: ";"), trims: true),
+        [.key], nil
+      ),
+      (fields((wide, false), (wide, true)), CSVDialect(header: .perMessage), [.offset], nil),
     ]
-    pairs = shapes.map { fields, nullTexts, messageFields, time in
+    pairs = shapes.map { fields, csv, messageFields, time in
       func decoder(_ takesShortcuts: Bool) -> RecordDecoder {
         RecordDecoder(
-          format: .csv, fields: fields, nullTexts: nullTexts, messageFields: messageFields,
+          format: .csv, fields: fields, csv: csv, messageFields: messageFields,
           requiredTimeColumn: time, futureLimitMilliseconds: 10, recordByteLimit: 24,
           takesShortcuts: takesShortcuts)
       }
-      return Pair(fast: decoder(true), general: decoder(false))
+      return Pair(
+        fast: decoder(true), general: decoder(false), delimiter: csv.delimiter)
     }
   }
 
@@ -48,7 +63,7 @@ struct ShortcutFuzzer {
     let index = Int.random(in: pairs.indices, using: &random)
     let fieldCount = pairs[index].fast.schema.columns.count { $0.name.hasPrefix("f") }
     let samples = (0..<Int.random(in: 1...14, using: &random)).map { _ in
-      sample(fieldCount, &random)
+      sample(fieldCount, pairs[index].delimiter, &random)
     }
     let fast = decoded(&pairs[index].fast, samples)
     let general = decoded(&pairs[index].general, samples)
@@ -64,11 +79,14 @@ struct ShortcutFuzzer {
     return nil
   }
 
-  private func sample(_ fieldCount: Int, _ random: inout SeededRandom) -> Sample {
+  private func sample(
+    _ fieldCount: Int, _ delimiter: UInt8, _ random: inout SeededRandom
+  ) -> Sample {
     var sample = Sample()
     let texts = (0..<fieldCount).map { _ in integer(&random) }
+    let mark = random.chance(95) ? String(decoding: [delimiter], as: UTF8.self) : ","
     var value = Array(
-      (texts.joined(separator: ",") + random.pick(["\n", "\n", "\n", "", "\r\n"])).utf8)
+      (texts.joined(separator: mark) + random.pick(["\n", "\n", "\n", "", "\r\n"])).utf8)
     if random.chance(15) { value = random.mutated([value]) }
     if random.chance(3) { value += value }
     sample.value = random.chance(2) ? nil : value

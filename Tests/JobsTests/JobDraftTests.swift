@@ -40,7 +40,7 @@ private func parsed(_ text: String, environment: [String: String] = [:]) throws 
 private func decoded(_ messages: [CopiedMessage], by job: Job) -> RecordBatch {
   let names = job.columnsRead
   var decoder = RecordDecoder(
-    format: job.format, envelope: job.envelope, fields: job.fields, nullTexts: job.nullTexts,
+    format: job.format, envelope: job.envelope, fields: job.fields, csv: job.csv,
     tombstones: job.tombstones,
     messageFields: MessageField.allCases.filter { names.contains($0.rawValue) },
     requiredTimeColumn: job.window.timeColumn,
@@ -274,7 +274,16 @@ struct JobDraftTests {
     let named = try SampleShape(of: drawnMessages([header, header]))
     let job = try parsed(draft(named))
     #expect(job.fields.map(\.column.name) == ["order_id", "field_2", "no", "field_4"])
-    #expect(draft(named).contains("which 2 records repeat. A header counts as a reject"))
+    #expect(
+      job.csv.header == .perMessage && draft(named).contains("  csv: { header: per_message }"))
+    let batch = decoded(drawnMessages([header, header]), by: job)
+    #expect(batch.rowCount == 4 && batch.rejects.isEmpty)
+    // A header that not every message has is a reject, and is said to be one.
+    let some = try SampleShape(of: drawnMessages([header, header, "3,3.25,x,z\n"]))
+    #expect(draft(some).contains("which 2 records repeat. A header counts as a reject"))
+    let tabs = try SampleShape(of: drawnMessages(["1\ta\n", "2\tb\n"]))
+    #expect(draft(tabs).contains(#"  csv: { delimiter: "\t" }"#))
+    #expect(try parsed(draft(tabs)).csv == CSVDialect(delimiter: 0x09))
   }
 
   @Test("skips the tombstones of a compacted topic, and says how many there were")

@@ -305,11 +305,11 @@ struct JobFileTests {
       example.replacing(
         "format: csv\n  fields", with: "format: \(format)\n  csv: \(csv)\n  fields")
     }
-    #expect(try parse(example).nullTexts == ["\\N"])
+    #expect(try parse(example).csv.nullTexts == ["\\N"])
     #expect(
-      try parse(text("{ null: [\"\\\\N\", NA, \"\", \"null\"] }")).nullTexts
+      try parse(text("{ null: [\"\\\\N\", NA, \"\", \"null\"] }")).csv.nullTexts
         == ["\\N", "NA", "", "null"])
-    #expect(try parse(text("{ null: [] }")).nullTexts == [])
+    #expect(try parse(text("{ null: [] }")).csv.nullTexts == [])
     for (csv, problem) in [
       ("{ null: [null] }", #"source.csv.null[0]: "null" is YAML's null, not a text"#),
       ("{ null: [NA, NA] }", #"source.csv.null[1]: "NA" is listed twice"#),
@@ -384,6 +384,84 @@ struct JobFileTests {
     #expect(
       faults(text("csv", "connect")).contains(
         "source.envelope: has no effect with source.format: csv. Leave it out"))
+  }
+
+  @Test("says how CSV is written, and refuses what could not be told from values")
+  func csv() throws {
+    func text(_ csv: String, fields: String = "{ api_id: int32 }") -> String {
+      """
+      name: dialect
+      source:
+        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+        format: csv
+        csv: \(csv)
+        fields: \(fields)
+      output: { to: "file:out" }
+      """
+    }
+    #expect(try parse(text("{}")).csv == .standard)
+    #expect(
+      try parse(
+        text(#"{ delimiter: "\t", header: per_message, quote: "'", trim: true, null: ["\"x"] }"#)
+      ).csv
+        == CSVDialect(
+          delimiter: 0x09, header: .perMessage, quote: UInt8(ascii: "'"), trims: true,
+          nullTexts: ["\"x"]))
+    #expect(
+      try parse(text(#"{ delimiter: "|", quote: none, null: ["a,b"] }"#)).csv
+        == CSVDialect(delimiter: UInt8(ascii: "|"), quote: nil, nullTexts: ["a,b"]))
+    #expect(
+      try parse(text(#"{ delimiter: "\u0001", quote: "|" }"#)).csv
+        == CSVDialect(delimiter: 1, quote: UInt8(ascii: "|")))
+    for delimiter in ["x", "7", "-", "+", ".", "\\n", "\\r", "\\0", ";;", "é", "", "\\\\t"] {
+      #expect(
+        faults(text(#"{ delimiter: "\#(delimiter)" }"#)).contains(
+          "is not a character that can stand between fields. Write one character of ASCII in quotes"
+        ), "\(delimiter): \(faults(text(#"{ delimiter: "\#(delimiter)" }"#)))")
+    }
+    for quote in ["x", "7", "-", " ", "\\t", "\\n", "''", "", "«"] {
+      #expect(
+        faults(text(#"{ quote: "\#(quote)" }"#)).contains(
+          "is not a character that can stand around fields"), "\(quote)")
+    }
+    for (csv, problem) in [
+      ("{ delimiter: '\"' }", "source.csv.delimiter: \"\"\" stands for the delimiter and for"),
+      ("{ quote: ',' }", "source.csv.quote: \",\" stands for the delimiter and for the quote"),
+      ("{ delimiter: ';', null: ['a;b'] }", "without a delimiter, a line end or a first quote"),
+      ("{ quote: \"'\", null: [\"'x\"] }", "cannot stand for NULL in a field without quotes"),
+      ("{ trim: true, null: [' x'] }", "without blanks around them, which trim drops"),
+      ("{ trim: maybe }", "source.csv.trim: \"maybe\" is neither true nor false"),
+      ("{ header: first }", "source.csv.header: \"first\" is not one of the values"),
+    ] {
+      #expect(faults(text(csv)).contains(problem), "\(faults(text(csv)))")
+      #expect(faults(text(csv)).contains(":5: "), "\(faults(text(csv)))")
+    }
+  }
+
+  @Test("names the column of a header by a path of one key, and only with a header")
+  func csvColumn() throws {
+    func text(_ csv: String, _ path: String) -> String {
+      """
+      name: dialect
+      source:
+        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+        format: csv
+        csv: \(csv)
+        fields: { a: { type: int32, path: "\(path)" } }
+      output: { to: "file:out" }
+      """
+    }
+    let headed = "{ header: per_message }"
+    #expect(
+      try parse(text(headed, "$['Order ID']")).fields[0].path == JSONPath([.key("Order ID")]))
+    #expect(try parse(text(headed, "$.a")).fields[0].path == nil)
+    for path in ["$.a.b", "$[0]", "a", "$"] {
+      #expect(
+        faults(text(headed, path)).contains("is not the path to a column of a header"), "\(path)")
+    }
+    #expect(
+      faults(text("{}", "$.a")).contains(
+        "csv finds fields by their order, unless source.csv.header is per_message"))
   }
 
   @Test("tells of several faults at a time, in the order of their lines")
@@ -1026,6 +1104,11 @@ struct JobChangeTests {
     #expect(try effects("{ null: [NA] }") == [.refuse])
     #expect(try effects("{ null: [] }") == [.refuse])
     #expect(try effects(#"{ null: ["\\N"] }"#) == [] && effects("{}") == [])
+    for csv in ["delimiter: ';'", "header: per_message", "quote: none", "trim: true"] {
+      #expect(try effects("{ \(csv) }") == [.refuse], "\(csv)")
+    }
+    #expect(
+      try effects(#"{ delimiter: ",", header: none, quote: '"', trim: false }"#) == [])
     let settings = [#"["\\N", NA]"#, #"[NA, '\N']"#].map { list in
       try? parse(
         example.replacing(

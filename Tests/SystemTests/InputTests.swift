@@ -204,4 +204,52 @@ struct BesideValueTests {
         """,
       ])
   }
+
+  @Test(
+    """
+    of CSV with a header in each message, semicolons and blanks are read by the names of columns, \
+    beside tombstones
+    """)
+  func headers() throws {
+    let scenario = try Scenario()
+    let messages: [String?] = [
+      "Time Taken; api_id ;note\n10;1;'a;b'\n 20 ; 2;\n", nil, "api_id;Time Taken\r\n1;30\r\n",
+      "api_id;Time Taken\n", "note;api_id\nx;3\n", "api_id;Time Taken;api_id\n1;2;3\n", nil,
+    ]
+    try scenario.stack.kafka(
+      scenario.stack.broker,
+      [["op": "create", "topic": scenario.topic, "partitions": 1]]
+        + messages.map { value in
+          let operation: [String: any Sendable] = [
+            "op": "produce", "topic": scenario.topic, "partition": 0, "timestamp": Scenario.start,
+          ]
+          return value.map { operation.merging(["value": $0]) { $1 } } ?? operation
+        })
+    try scenario.write(
+      format: """
+        csv
+          csv: { delimiter: ";", header: per_message, quote: "'", trim: true }
+          tombstones: skip
+        """,
+      fields: #"{ api_id: int32, time_taken: { type: int32, path: "$['Time Taken']" } }"#,
+      more: "rejects: { max_share: 50% }")
+    let run = try scenario.run()
+    #expect(run.exitCode == 0, "\(run.errors)")
+    #expect(
+      run.summary["records"] as? Int == 3 && run.summary["rejected"] as? Int == 2
+        && run.summary["tombstones"] as? Int == 2, "\(run.summary)")
+    let objects = try scenario.objects()
+    let window = try #require(objects["window_start=2026-11-23T10-00-00Z/part-0.csv"])
+    #expect(
+      String(decoding: window, as: UTF8.self).split(separator: "\n").dropFirst()
+        == ["1,2,40,66.66666666666667,1.0", "2,1,20,33.333333333333336,0.0"])
+    let rejects = String(
+      decoding: try #require(objects["_tranche/rejects/batch=000000001.ndjson"]), as: UTF8.self)
+    #expect(rejects.contains(#""reason":"missingField","field":"time_taken","raw":"x;3""#))
+    #expect(rejects.contains(#""reason":"duplicateField","field":"api_id","raw":"1;2;3""#))
+    let peek = try scenario.tranche("peek", "job.yaml").output
+    #expect(peek.contains("missingField in field time_taken"), "\(peek)")
+    let trial = try scenario.tranche("try", "job.yaml").output
+    #expect(trial.contains("3 records, 2 rejected, 2 tombstones skipped"), "\(trial)")
+  }
 }

@@ -262,7 +262,6 @@ struct InitTests {
       (["hex": "00000000071A02"], "was written with a schema registry"),
       (["hex": "1F8B0800"], "the first bytes are those of gzip. Let the producer compress batches"),
       ([:], "the newest message has no value (a tombstone)"),
-      (["value": "a;b\nc;d\n"], "seems to have ';' between the fields"),
     ] as [([String: String]?, String)] {
       let scenario = try Scenario()
       try scenario.create()

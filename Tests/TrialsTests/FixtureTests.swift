@@ -141,6 +141,15 @@ struct FixtureTests {
     #expect(faultCount > 100 && faultCount < 5_000)
   }
 
+  @Test("has one header in its file of records where each message has one")
+  func header() throws {
+    let headed = try job(format: "csv\n  csv: { header: per_message, quote: \"'\" }")
+    let text = "at,id\n'1970-01-01\n',1\n\n,2\n"
+    let values = try FixtureMessages(records: Array(text.utf8), job: headed, now: 5).messages
+      .map { String(decoding: $0.value ?? [], as: UTF8.self) }
+    #expect(values == ["at,id\n'1970-01-01\n',1", "at,id\n,2"])
+  }
+
   @Test("must say the times of messages where the job's windows go by them")
   func times() throws {
     let byMessage = try job("{ tumbling: 5m }")
