@@ -53,6 +53,7 @@ struct CheckpointBackupCommand: ParsableCommand {
       let job = try self.job.load()
       let failpoint = death.failpoint()
       let path = Checkpoint.path(ofJob: job.name, folder: try self.job.checkpointFolder(of: job))
+      try to.refuseCheckpointInUse()
       let store = try makeStore(job, at: to.folder) { failpoint(.storeStep) }
       let copy = try backUp(path, of: job, to: store, at: to.key) { failpoint(.checkpointStep) }
       printText(
@@ -220,6 +221,18 @@ struct CopyPlace: ExpressibleByArgument, CustomStringConvertible {
       folder = .file(
         path: parent.isEmpty ? "." : parent == "/" ? "/" : String(parent.dropLast()))
       self.key = key
+    }
+  }
+
+  /// A copy of a checkpoint lies alone; one that a job runs on has its log or its lock beside it.
+  ///
+  /// - Throws: ``CheckpointError`` with code `exists`.
+  func refuseCheckpointInUse() throws(CheckpointError) {
+    guard case .file(let folder) = folder else { return }
+    let path = "\(folder)/\(key)"
+    let lock = path.hasSuffix(".sqlite") ? "\(path.dropLast(7)).lock" : path + ".lock"
+    for beside in [path + "-wal", path + "-shm", lock] where FileIdentity(path: beside) != nil {
+      throw CheckpointError(.exists, path: path)
     }
   }
 }

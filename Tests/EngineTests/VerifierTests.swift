@@ -218,6 +218,16 @@ struct VerifierTests {
         "\(Self.firstWindow), group (k=\"z\"): the checkpoint holds it, and no message gives it"))
   }
 
+  @Test("agrees where there is a manifest, and finds one byte of it that was changed")
+  func manifest() throws {
+    let verified = try Verified(keep: ", manifest: true")
+    verified.fill()
+    try verified.run()
+    #expect(try verified.findings() == [])
+    try verified.changeObject("_tranche/manifest") { $0[9] ^= 1 }
+    #expect(try verified.findings().count == 1)
+  }
+
   @Test("finds one byte of an object that was changed", arguments: [false, true])
   func changedObject(isDeep: Bool) throws {
     let verified = try afterRuns()

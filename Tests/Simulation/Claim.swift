@@ -6,6 +6,7 @@ extension Claim {
   package init(path: String) throws {
     var configuration = Configuration()
     configuration.readonly = true
+    configuration.busyMode = .timeout(10)
     let queue = try DatabaseQueue(path: path, configuration: configuration)
     (partitions, gaps, batches, backfilled, backfills, undecided, totals) = try queue.read {
       database in
