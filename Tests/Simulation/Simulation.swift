@@ -375,7 +375,7 @@ package final class Simulation {
       return "rejects have stopped \(stopped), and \(ranges) are accepted"
     }
     let count = stopped.reduce(0) { $0 + $1.count }
-    // What a batch of this number has read in a run that a crash undid may have been replaced since.
+    // What a batch of this number has read in an undone run may have been replaced since.
     eras[Int64(claim.batches.count + 1)] = nil
     let batch = Claim.Batch(
       number: Int64(claim.batches.count + 1), ranges: stopped, offsetCount: count, recordCount: 0,
@@ -739,7 +739,7 @@ package final class Simulation {
       }
       if let read, isOther { return "batch \(read.number) read \(partition), a replaced log" }
       if !isCalm || stoppedByRejects != nil || claim.undecided.contains(name) { continue }
-      // What a person passed over in a longer log may lead beyond this one's end. The next run sees.
+      // What was passed over in a longer log may lead beyond this one's end, as the next run sees.
       let isPassedOver =
         read != nil
         && (log.end..<max(next, log.end)).allSatisfy { offset in
