@@ -2,7 +2,7 @@ import Simulation
 import Testing
 
 /// Histories on failing brokers and stores, with crashes at every kind of step: see ``Simulation``.
-/// `make test` plays 8,000 of them with the release build besides, and `make torture` as many as
+/// `make test` plays 3,000 of them with the release build besides, and `make torture` as many as
 /// one likes.
 @Suite("Whatever fails, whenever, the objects end up as the records say", .serialized)
 struct SimulationTests {
