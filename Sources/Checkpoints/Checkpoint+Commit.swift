@@ -206,29 +206,14 @@ extension Checkpoint {
     do {
       try generation.merge(delta, in: database)
     } catch let error as Generation.Overflow {
-      throw CheckpointError(
-        .overflow(group: error.group, measure: error.measure, held: error.held), path: path)
+      throw CheckpointError(error, path: path)
     }
-    let offsets = try BoundStatement(
-      database,
-      sql: """
-        INSERT INTO window_offsets VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-          smallest_offset = min(smallest_offset, excluded.smallest_offset),
-          largest_offset = max(largest_offset, excluded.largest_offset),
-          records = records + excluded.records
-        """)
+    let lineage = try LineageUpsert(into: "window_offsets", in: database)
     let identifiers = identifiers(of: plan)
     var windows: [Window] = []
     for part in delta.panes {
       try count(part, generation, of: plan.batch, in: database)
-      for contribution in part.contributions {
-        try offsets.bind(part.pane.number, at: 1)
-        try offsets.bind(identifiers[contribution.partitionIndex], at: 2)
-        try offsets.bind(contribution.smallestOffset, at: 3)
-        try offsets.bind(contribution.largestOffset, at: 4)
-        try offsets.bind(contribution.recordCount, at: 5)
-        try offsets.execute()
-      }
+      try lineage.add(part, identifiers)
       windows += job.window.windows(showing: part.pane)
     }
     windows.sort()

@@ -79,20 +79,34 @@ extension Checkpoint {
       batch.plan.backfill, batch.byteCount, Self.text(batch.steps),
       batch.tombstoneCount,
     ])
-    let sums = try BoundStatement(
+    var sums = BatchTotals()
+    sums.batchCount = 1
+    sums.offsetCount = batch.plan.offsetCount
+    sums.recordCount = batch.recordCount
+    sums.countedCount = batch.countedCount
+    sums.rejectedCount = batch.rejectedCount
+    sums.acceptedCount = batch.acceptedCount
+    sums.tombstoneCount = batch.tombstoneCount
+    try Self.add(sums, to: .all, in: database)
+  }
+
+  private static func add(
+    _ sums: BatchTotals, to which: TotalsOf, in database: Database
+  ) throws {
+    let statement = try BoundStatement(
       database,
       sql: """
-        UPDATE batch_totals SET batches = batches + 1, offsets = offsets + ?1,
-          records = records + ?2, counted = counted + ?3, rejected = rejected + ?4,
-          accepted = accepted + ?5, tombstones = tombstones + ?6
-        WHERE of = 'all'
+        UPDATE batch_totals SET batches = batches + ?1, offsets = offsets + ?2,
+          records = records + ?3, counted = counted + ?4, rejected = rejected + ?5,
+          accepted = accepted + ?6, tombstones = tombstones + ?7
+        WHERE of = '\(which.rawValue)'
         """)
-    let added = [
-      batch.plan.offsetCount, batch.recordCount, batch.countedCount, batch.rejectedCount,
-      batch.acceptedCount, batch.tombstoneCount,
+    let counts = [
+      sums.batchCount, sums.offsetCount, sums.recordCount, sums.countedCount, sums.rejectedCount,
+      sums.acceptedCount, sums.tombstoneCount,
     ]
-    for (index, count) in added.enumerated() { try sums.bind(count, at: Int32(index + 1)) }
-    try sums.execute()
+    for (index, count) in counts.enumerated() { try statement.bind(count, at: Int32(index + 1)) }
+    try statement.execute()
   }
 
   /// Removes the oldest rows where there are more than `checkpoint.history`, at most
@@ -139,17 +153,7 @@ extension Checkpoint {
       arguments: [last], identifiedBy: 0,
       Self.totals)
     guard let sums else { return }
-    try database.execute(
-      sql: """
-        UPDATE batch_totals SET batches = batches + ?, offsets = offsets + ?,
-          records = records + ?, counted = counted + ?, rejected = rejected + ?,
-          accepted = accepted + ?, tombstones = tombstones + ?
-        WHERE of = 'pruned'
-        """,
-      arguments: [
-        sums.batchCount, sums.offsetCount, sums.recordCount, sums.countedCount,
-        sums.rejectedCount, sums.acceptedCount, sums.tombstoneCount,
-      ])
+    try Self.add(sums, to: .pruned, in: database)
     try database.execute(sql: "DELETE \(rows)", arguments: [last])
   }
 

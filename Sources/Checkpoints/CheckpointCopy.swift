@@ -39,7 +39,7 @@ package final class CheckpointCopy {
     (path, descriptor) = try Self.make(name, in: folder, mode: facts.st_mode & 0o666 | 0o600)
     self.step = step
     step()
-    let lock = "\(Self.withoutEnding(source)).lock"
+    let lock = Self.lockPath(besideFile: source)
     let hadRun = RunLock.holder(path: lock) != nil
     do {
       let target = try DatabaseQueue(path: path, configuration: Self.configuration)
@@ -197,6 +197,15 @@ package final class CheckpointCopy {
       close(descriptor)
     }
   }
+
+  /// Whether a run, or whoever else opens it to write, has left its log or its lock beside a file.
+  package static func isInUse(_ path: String) -> Bool {
+    [path + "-wal", path + "-shm", lockPath(besideFile: path)].contains {
+      FileIdentity(path: $0) != nil
+    }
+  }
+
+  private static func lockPath(besideFile path: String) -> String { "\(withoutEnding(path)).lock" }
 
   private static func withoutEnding(_ path: String) -> Substring {
     path.hasSuffix(".sqlite") ? path.dropLast(".sqlite".count) : path[...]

@@ -54,6 +54,11 @@ package struct CheckpointError: Error, CustomStringConvertible {
     self.path = path
   }
 
+  init(_ overflow: Generation.Overflow, path: String) {
+    self.init(
+      .overflow(group: overflow.group, measure: overflow.measure, held: overflow.held), path: path)
+  }
+
   /// What happened, and where. What to do about it is said in `Reports`.
   package var description: String { "\(path): \(problem)" }
 

@@ -33,20 +33,16 @@ extension CheckpointReader {
     where condition: String, _ arguments: StatementArguments, limit: Int = 1,
     in database: Database
   ) throws -> [StoredObject] {
-    try outputs(where: condition, arguments, limit: limit, in: database).map { output in
-      let object = try database.checkedRow(
-        of: "outputs",
-        "SELECT object_key, byte_count, rendered_by, checks_left FROM outputs WHERE object_key = ?",
-        arguments: [output.objectKey], identifiedBy: 1
-      ) { row in
-        StoredObject(
-          output: output, byteCount: row.isNull(1) ? nil : try row.count(1),
-          renderedBy: try row.optionalText(2), isSettled: try row.integer(3, in: 0...2) == 0)
-      }
-      guard let object else {
-        throw RowFault(table: "outputs", row: "'\(output.objectKey)'", problem: "is gone")
-      }
-      return object
+    try database.checkedRows(
+      of: "outputs",
+      """
+      SELECT \(Self.outputColumns), byte_count, rendered_by FROM outputs
+      WHERE \(condition) ORDER BY object_key LIMIT \(limit)
+      """, arguments: arguments, identifiedBy: 1
+    ) { row in
+      StoredObject(
+        output: try output(row), byteCount: row.isNull(7) ? nil : try row.count(7),
+        renderedBy: try row.optionalText(8), isSettled: try row.integer(6, in: 0...2) == 0)
     }
   }
 }

@@ -162,24 +162,29 @@ package final class CheckpointReader {
     try database.checkedRows(
       of: "outputs",
       """
-      SELECT object_key, kind, number, revision, published_revision, etag, checks_left
-      FROM outputs WHERE \(condition) ORDER BY object_key LIMIT \(limit)
-      """, arguments: arguments, identifiedBy: 1
-    ) { row in
-      let kindName = try row.text(1)
-      guard let kind = Output.Kind(rawValue: kindName) else {
-        throw row.fault(1, "is not a kind of object")
-      }
-      let revision = try row.number(3)
-      _ = try row.integer(6, in: 0...2)
-      let (key, number) = (try row.objectKey(0), try number(row, 2, kind))
-      guard Self.isKey(key, of: kind, number: number) else {
-        throw row.fault(2, "is \(number), whose object has another key")
-      }
-      return Output(
-        objectKey: key, kind: kind, number: number, revision: revision,
-        publishedRevision: try row.integer(4, in: 0...revision), etag: try row.optionalText(5))
+      SELECT \(Self.outputColumns) FROM outputs
+      WHERE \(condition) ORDER BY object_key LIMIT \(limit)
+      """, arguments: arguments, identifiedBy: 1, output)
+  }
+
+  static let outputColumns =
+    "object_key, kind, number, revision, published_revision, etag, checks_left"
+
+  /// - Parameter row: Begins with ``outputColumns``.
+  func output(_ row: CheckedRow) throws -> Output {
+    let kindName = try row.text(1)
+    guard let kind = Output.Kind(rawValue: kindName) else {
+      throw row.fault(1, "is not a kind of object")
     }
+    let revision = try row.number(3)
+    _ = try row.integer(6, in: 0...2)
+    let (key, number) = (try row.objectKey(0), try number(row, 2, kind))
+    guard Self.isKey(key, of: kind, number: number) else {
+      throw row.fault(2, "is \(number), whose object has another key")
+    }
+    return Output(
+      objectKey: key, kind: kind, number: number, revision: revision,
+      publishedRevision: try row.integer(4, in: 0...revision), etag: try row.optionalText(5))
   }
 
   /// The window or the batch that an object shows.

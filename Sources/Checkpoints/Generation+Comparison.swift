@@ -12,37 +12,13 @@ package struct ComparedGroups: Sendable {
   package internal(set) var isHeld: [Bool] = []
   package internal(set) var isFound: [Bool] = []
 
-  package init(keys: [Tables.Column], held: [Tables.Column], found: [Tables.Column]) {
+  init(keys: [Tables.Column], held: [Tables.Column], found: [Tables.Column]) {
     self.keys = keys
     self.held = held
     self.found = found
   }
 
   package var count: Int { isHeld.count }
-
-  /// Appends a row; nil for a side that has no such group.
-  package mutating func append(
-    keys row: [Tables.Column], held: [Tables.Column]?,
-    found: [Tables.Column]?
-  ) {
-    for index in keys.indices { keys[index].append(row: 0, of: row[index]) }
-    for index in self.held.indices {
-      if let held {
-        self.held[index].append(row: 0, of: held[index])
-      } else {
-        self.held[index].appendNull()
-      }
-    }
-    for index in self.found.indices {
-      if let found {
-        self.found[index].append(row: 0, of: found[index])
-      } else {
-        self.found[index].appendNull()
-      }
-    }
-    isHeld.append(held != nil)
-    isFound.append(found != nil)
-  }
 }
 
 extension Generation {

@@ -228,32 +228,17 @@ package final class VerificationCopy {
             INSERT INTO found_windows VALUES (?, ?)
             ON CONFLICT DO UPDATE SET records = records + excluded.records
             """)
-        let offsets = try BoundStatement(
-          database,
-          sql: """
-            INSERT INTO found_offsets VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
-              smallest_offset = min(smallest_offset, excluded.smallest_offset),
-              largest_offset = max(largest_offset, excluded.largest_offset),
-              records = records + excluded.records
-            """)
+        let lineage = try LineageUpsert(into: "found_offsets", in: database)
+        let identifiers = ranges.map { partitions.identifiers[$0.partition] ?? 0 }
         for part in delta.panes {
           try windows.bind(part.pane.number, at: 1)
           try windows.bind(part.contributions.reduce(0) { $0 + $1.recordCount }, at: 2)
           try windows.execute()
-          for contribution in part.contributions {
-            let partition = ranges[contribution.partitionIndex].partition
-            try offsets.bind(part.pane.number, at: 1)
-            try offsets.bind(partitions.identifiers[partition] ?? 0, at: 2)
-            try offsets.bind(contribution.smallestOffset, at: 3)
-            try offsets.bind(contribution.largestOffset, at: 4)
-            try offsets.bind(contribution.recordCount, at: 5)
-            try offsets.execute()
-          }
+          try lineage.add(part, identifiers)
         }
       }
     } catch let error as Generation.Overflow {
-      throw CheckpointError(
-        .overflow(group: error.group, measure: error.measure, held: error.held), path: path)
+      throw CheckpointError(error, path: path)
     } catch {
       throw CheckpointError(wrapping: error, path: path)
     }

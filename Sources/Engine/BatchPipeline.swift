@@ -47,6 +47,7 @@ final class BatchPipeline {
   /// How the newest batches decoded, asked for only where a batch has rejects.
   private let history: RejectHistoryOf
   private var decoder: RecordDecoder
+  private let columnsOfKey: Set<String>
   private let predicate: Predicate?
   private let fold: Fold?
   private let renderer: Renderer?
@@ -66,6 +67,7 @@ final class BatchPipeline {
     self.job = job
     self.stopwatch = stopwatch
     decoder = RecordDecoder(job)
+    columnsOfKey = job.columnsOfKey
     let schema = decoder.schema
     batch = RecordBatch(schema)
     predicate =
@@ -363,13 +365,12 @@ final class BatchPipeline {
 
   /// Whether the message's key may be why a row is refused.
   private func isKeyAtFault(_ refusal: Refusal) -> Bool {
-    let ofKey = job.columnsOfKey
     guard refusal.reason == .expressionFailed else {
-      return refusal.field.map { ofKey.contains($0.lowercased()) } ?? false
+      return refusal.field.map { columnsOfKey.contains($0.lowercased()) } ?? false
     }
     let expressions =
       refusal.field == "where" ? [job.where].compactMap(\.self) : job.select.map(\.expression)
-    return expressions.contains { !$0.columnNames.isDisjoint(with: ofKey) }
+    return expressions.contains { !$0.columnNames.isDisjoint(with: columnsOfKey) }
   }
 
   private func textAtFault(_ refusal: Refusal, of record: RecordBatch.RecordBytes) -> [UInt8] {

@@ -46,13 +46,8 @@ enum ObjectsAhead {
     let current = Set(try reader.objectKeys())
     var gone: [RetiredObject] = []
     for object in retired where !current.contains(object.objectKey) {
-      let key = ObjectKey(object.objectKey)
-      if let facts = try store.head(key) {
-        // Somebody else's is told of by the end of the run.
-        guard object.etag == nil || object.etag == facts.etag else { continue }
-        try store.delete(key)
-      }
-      gone.append(object)
+      // Somebody else's is told of by the end of the run.
+      if try store.delete(object, isOurs: true) { gone.append(object) }
     }
     return gone
   }

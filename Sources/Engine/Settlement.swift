@@ -149,17 +149,26 @@ struct Settlement {
     try checkpoint.forgetRetired(objects)
   }
 
-  /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose
-  ///   ETag is not known for certain, because the run that put it died.
   private func delete(_ object: RetiredObject, in store: any ObjectStore, isOurs: Bool) throws {
-    let key = ObjectKey(object.objectKey)
-    guard let facts = try store.head(key) else { return }
-    if object.etag == facts.etag || (object.etag == nil && isOurs) {
-      try store.delete(key)
-    } else {
+    if try !store.delete(object, isOurs: isOurs) {
       logger.warning(
         "left an object at a former destination: this job did not publish it",
-        metadata: ["object": "\(store.location)/\(key)"])
+        metadata: ["object": "\(store.location)/\(object.objectKey)"])
     }
+  }
+}
+
+extension ObjectStore {
+  /// Deletes what the job has published, and nothing that somebody else has put there since.
+  ///
+  /// - Parameter isOurs: Whether the place bears our marker. Only there an object is deleted whose
+  ///   ETag is not known for certain, because the run that put it died.
+  /// - Returns: Whether it is not there any more.
+  func delete(_ object: RetiredObject, isOurs: Bool) throws -> Bool {
+    let key = ObjectKey(object.objectKey)
+    guard let facts = try head(key) else { return true }
+    guard object.etag == facts.etag || (object.etag == nil && isOurs) else { return false }
+    try delete(key)
+    return true
   }
 }

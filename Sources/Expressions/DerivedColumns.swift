@@ -60,20 +60,17 @@ package final class DerivedColumns {
         throw ExpressionError(error, item: item.name, sql: item.expression.sql)
       }
     }
-    statement = try Self.compile(items, in: sandbox)
-    isKept = Self.forms(items, schema).map(\.isKept)
-  }
-
-  private static func forms(_ items: [Item], _ schema: Schema) -> [UnsignedForm] {
-    items.map { UnsignedForm($0.expression, for: $0.type, in: schema) }
+    (statement, isKept) = try Self.compile(items, in: sandbox)
   }
 
   private static func compile(
     _ items: [Item], in sandbox: Sandbox
-  ) throws(ExpressionError) -> Sandbox.Statement {
+  ) throws(ExpressionError) -> (Sandbox.Statement, isKept: [Bool]) {
+    let forms = items.map { UnsignedForm($0.expression, for: $0.type, in: sandbox.schema) }
     do throws(Fault) {
-      return try sandbox.prepare(
-        select(forms(items, sandbox.schema).map(\.sql)), work: WorkBound(items.map(\.expression)))
+      let statement = try sandbox.prepare(
+        select(forms.map(\.sql)), work: WorkBound(items.map(\.expression)))
+      return (statement, forms.map(\.isKept))
     } catch {
       throw Self.error(error, items)
     }
@@ -231,14 +228,8 @@ extension Column {
   }
 
   private func integer(_ value: SQLValue) -> Int64? {
-    let whole: Int64?
     if type == .uint64 {
-      let number: UInt64? =
-        switch value {
-        case .integer(let number): UInt64(exactly: number)
-        case .real(let number): UInt64(exactly: number)
-        case .null, .blob, .text: nil
-        }
+      let number: UInt64? = value.whole()
       return number.map(Int64.init(keeping:))
     }
     if case .decimal(let precision, let scale) = type {
@@ -247,12 +238,7 @@ extension Column {
       else { return nil }
       return unscaled
     }
-    switch value {
-    case .integer(let number): whole = number
-    case .real(let number): whole = Int64(exactly: number)
-    case .null, .blob, .text: whole = nil
-    }
-    guard let whole else { return nil }
+    guard let whole: Int64 = value.whole() else { return nil }
     switch type {
     case .int32, .date: return Int32(exactly: whole).map(Int64.init)
     case .bool: return whole == 0 || whole == 1 ? whole : nil
@@ -262,6 +248,15 @@ extension Column {
 }
 
 extension SQLValue {
+  /// Nil for what is no whole number or does not fit.
+  func whole<Number: FixedWidthInteger>() -> Number? {
+    switch self {
+    case .integer(let number): Number(exactly: number)
+    case .real(let number): Number(exactly: number)
+    case .null, .blob, .text: nil
+    }
+  }
+
   /// For messages.
   var text: String {
     switch self {

@@ -39,7 +39,8 @@ final class RowsVirtualTable {
       return "\(SQLText.name(column.name)) \(type)"
     }
     let hidden =
-      ([Sandbox.rowNumberName] + unsignedColumns.map { Sandbox.keptName($0) }).map {
+      ([Sandbox.rowNumberName]
+      + unsignedColumns.map { Sandbox.keptName(of: schema.columns[$0].name) }).map {
         "\(SQLText.name($0)) INTEGER HIDDEN"
       }
     return "CREATE TABLE x(\((columns + hidden).joined(separator: ", ")))"

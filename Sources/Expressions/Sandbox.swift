@@ -14,7 +14,7 @@ final class Sandbox {
   static let rowNumberName = "tranche_row_number"
   static let keptPrefix = "tranche_row_kept "
   /// The hidden column that holds what a uint64 column keeps.
-  static func keptName(_ index: Int) -> String { keptPrefix + String(index) }
+  static func keptName(of column: String) -> String { keptPrefix + column }
 
   let schema: Schema
   private let database: OpaquePointer
@@ -104,12 +104,7 @@ final class Sandbox {
       }
       throw Fault(explain(message), at: isInside ? offset : nil)
     }
-    let columnNames = authorizer.columnNames.map { name in
-      name.hasPrefix(Self.keptPrefix)
-        ? Int(name.dropFirst(Self.keptPrefix.count)).map { schema.columns[$0].name.lowercased() }
-          ?? name : name
-    }
-    return Statement(statement, columnNames: Set(columnNames), work: work)
+    return Statement(statement, columnNames: authorizer.columnNames, work: work)
   }
 
   /// Whether what SQLite does not take is a column's name that is a keyword, or what follows one.
@@ -325,7 +320,9 @@ private final class Authorizer {
       let column = second ?? ""
       guard first == Sandbox.tableName else { return refuse { _ in .subquery } }
       if column == Sandbox.rowNumberName || column.isEmpty { return SQLITE_OK }
-      columnNames.insert(column.lowercased())
+      let isKept = column.hasPrefix(Sandbox.keptPrefix)
+      let read = isKept ? String(column.dropFirst(Sandbox.keptPrefix.count)) : column
+      columnNames.insert(read.lowercased())
       let isRowID = ["rowid", "oid", "_rowid_"].contains(column.lowercased())
       if isRowID {
         return refuse {

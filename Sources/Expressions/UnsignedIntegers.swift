@@ -93,7 +93,10 @@ private struct Rewriting {
       guard let index = schema.index(of: name), schema.columns[index].type == .uint64 else {
         return nil
       }
-      return [Replacement(range: node.range, text: SQLText.name(Sandbox.keptName(index)))]
+      return [
+        Replacement(
+          range: node.range, text: SQLText.name(Sandbox.keptName(of: schema.columns[index].name)))
+      ]
     case .number, .unary(.minus, _):
       guard case .integer(let kept) = node.keptNumber else { return nil }
       return [Replacement(range: node.range, text: "(\(kept))")]

@@ -65,10 +65,9 @@ package struct RecordDecoder {
     columns = CSVColumns(fields, format == .csv ? csv.header : .none)
     beside = KeyAndHeaders(fields, envelope)
     var slots = source.slots(fields, columns)
-    let nullTexts = NullTexts(csv.nullTexts)
     for (field, slot) in beside?.slots ?? [] { slots.ofFields[field] = slots.count + slot }
     conversion = Conversion(
-      fields: fields, slots: slots.ofFields, nullTexts: format == .csv ? nullTexts : nil)
+      fields: fields, slots: slots.ofFields, nullTexts: source.nullTexts)
     scanned = ScannedRecords(slotCount: slots.count, besideCount: beside?.slotCount ?? 0)
     integers =
       takesShortcuts

@@ -53,8 +53,9 @@ struct SampleReader {
     let fields: [InputField]
     switch format {
     case .json:
-      result.envelope = envelope()
-      (fields, result.leftOut) = try members(result.envelope)
+      let records = scan([]).records
+      result.envelope = envelope(of: records)
+      (fields, result.leftOut) = try members(of: records, result.envelope)
       result.hasNames = true
     case .csv:
       fields = (1...fieldCount).map { InputField(ColumnDefinition("field_\($0)", .string)) }
@@ -105,6 +106,7 @@ struct SampleReader {
     var records: ScannedRecords
     /// Of each field, the slot that holds its token.
     let slots: [Int]
+    let nullTexts: NullTexts?
 
     func token(_ row: Int, _ field: Int) -> Token { records.token(row, slots[field]) }
   }
@@ -120,7 +122,7 @@ struct SampleReader {
     for index in messages.indices {
       framing.frame(messages[index], index, source, &columns, into: &scanned)
     }
-    return Scan(records: scanned, slots: slots.ofFields)
+    return Scan(records: scanned, slots: slots.ofFields, nullTexts: source.nullTexts)
   }
 
   private func bytes(_ record: ScannedRecords.FramedRecord) -> UnsafeRawBufferPointer {
@@ -147,8 +149,8 @@ struct SampleReader {
   }
 
   /// What more than half of the objects are wrapped in.
-  private func envelope() -> Envelope? {
-    let objectCount = scan([]).records.isRefused.count { !$0 }
+  private func envelope(of records: ScannedRecords) -> Envelope? {
+    let objectCount = records.isRefused.count { !$0 }
     // An event of Debezium's says where it comes from.
     if 2 * objects(at: "$.source", .debezium).count > objectCount { return .debezium }
     let payloads = objects(at: "$.payload", nil)
@@ -157,9 +159,8 @@ struct SampleReader {
   }
 
   private func members(
-    _ envelope: Envelope?
+    of scanned: ScannedRecords, _ envelope: Envelope?
   ) throws(SampleFault) -> ([InputField], [SampleShape.LeftOut]) {
-    let scanned = scan([]).records
     var paths = JSONMemberPaths()
     let rows =
       switch envelope {
@@ -500,7 +501,7 @@ struct SampleReader {
       ColumnDefinition("field", type, isNullable: true), timestampEncoding: encoding)
     let conversion = Conversion(
       fields: Array(repeating: field, count: index + 1), slots: scanned.slots,
-      nullTexts: format == .csv ? NullTexts(csv.nullTexts) : nil)
+      nullTexts: scanned.nullTexts)
     var column = Column(type)
     var tried = scanned.records
     conversion.convert(index, of: messages, &tried, to: &column)

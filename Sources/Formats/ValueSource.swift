@@ -35,6 +35,9 @@ enum ValueSource {
     return (slots, count)
   }
 
+  /// What is NULL in CSV without quotes; nil for JSON.
+  var nullTexts: NullTexts? { if case .csv(let scanner) = self { scanner.nullTexts } else { nil } }
+
   /// Reads one record from `position` on, and leaves `position` behind its end.
   ///
   /// - Parameters:

@@ -329,7 +329,7 @@ private func counted(_ count: Int, _ noun: String) -> String {
 private func yamlKey(_ name: String) -> String {
   let isPlain =
     name.first?.isLetter == true
-    && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "_.".contains($0)) }
+    && name.allSatisfy { JobNames.isLetterOrDigit($0) || "_.".contains($0) }
   let words: Set<String> = ["false", "n", "no", "null", "off", "on", "true", "y", "yes"]
   return isPlain && !words.contains(name.lowercased()) ? name : JSONText.quoted(name)
 }

@@ -25,17 +25,9 @@ extension JobParser {
     }
     return Job.Output(
       destination: destination ?? .file(path: "."), format: reader.choice(output, "format"),
-      keep: keep, publish: publish, manifest: manifest(output),
+      keep: keep, publish: publish, manifest: reader.flag(output, "manifest"),
       s3: s3(reader.object(output, "s3"), destination),
       maxPendingBytes: reader.size(output, "max_pending_bytes"))
-  }
-
-  private func manifest(_ output: YAMLReader.Object) -> Bool {
-    reader.value(output, "manifest") {
-      Bool($0)
-    } fault: {
-      ("is neither true nor false", "Write true or false")
-    }
   }
 
   private func schedule(_ output: YAMLReader.Object) -> Job.Output.PublishSchedule {

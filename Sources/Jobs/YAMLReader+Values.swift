@@ -83,7 +83,7 @@ extension YAMLReader {
     value(object, name) {
       Bool($0)
     } fault: {
-      ("is neither true nor false", "Write one of them")
+      ("is neither true nor false", "Write true or false")
     }
   }
 

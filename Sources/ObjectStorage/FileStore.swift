@@ -56,31 +56,37 @@ package final class FileStore: ObjectStore {
   }
 
   package func put(_ bytes: [UInt8], at key: ObjectKey) throws(ObjectStoreError) -> PutReceipt {
+    try replace(key) { path throws(ObjectStoreError) in
+      try write(bytes, beside: path, key, synced: true)
+    }
+    return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: false)
+  }
+
+  /// - Parameter writeTemporary: Makes a file beside a path, and returns its own.
+  private func replace(
+    _ key: ObjectKey, _ writeTemporary: (String) throws(ObjectStoreError) -> String
+  ) throws(ObjectStoreError) {
     let path = path(key)
     try makeFolder(of: key)
-    let temporary = try write(bytes, beside: path, key, synced: true)
-    try moveIntoPlace(temporary, path, key)
+    try moveIntoPlace(try writeTemporary(path), path, key)
     try syncFolder(folder(of: path), key)
-    return PutReceipt(etag: etag(bytes), hadUnansweredAttempt: false)
   }
 
   package func put(
     file source: String, at key: ObjectKey
   ) throws(ObjectStoreError) -> PutReceipt {
-    let path = path(key)
-    try makeFolder(of: key)
     var facts = stat()
     let mode = stat(source, &facts) == 0 ? facts.st_mode & 0o777 : 0o600
     var hash = Insecure.MD5()
-    let temporary = try writeTemporary(beside: path, key, synced: true, mode: mode) {
-      write throws(ObjectStoreError) in
-      try readFile(source) { chunk throws(ObjectStoreError) in
-        hash.update(data: chunk)
-        try write(chunk)
+    try replace(key) { path throws(ObjectStoreError) in
+      try writeTemporary(beside: path, key, synced: true, mode: mode) {
+        write throws(ObjectStoreError) in
+        try readFile(source) { chunk throws(ObjectStoreError) in
+          hash.update(data: chunk)
+          try write(chunk)
+        }
       }
     }
-    try moveIntoPlace(temporary, path, key)
-    try syncFolder(folder(of: path), key)
     return PutReceipt(etag: hexadecimal(hash.finalize()), hadUnansweredAttempt: false)
   }
 

@@ -53,7 +53,7 @@ extension Array<CopiedMessage> {
     let byteCount = reduce(0) { $0 + $1.byteCount }
     let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 1)
     defer { bytes.deallocate() }
-    let headers = HeaderStore()
+    let headers = LentBytes()
     var used = 0
     func placed(_ part: [UInt8]) -> UnsafeRawBufferPointer {
       let range = used..<used + part.count

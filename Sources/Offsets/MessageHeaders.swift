@@ -65,8 +65,8 @@ package struct MessageHeaders {
   }
 }
 
-/// Owns headers that messages in memory lend as the client library lends its own.
-package final class HeaderStore {
+/// Owns bytes and headers that messages in memory lend as the client library lends its own.
+package final class LentBytes {
   private var lists: [UnsafeMutablePointer<[MessageHeaders.Lent]>] = []
   private var buffers: [UnsafeMutableRawBufferPointer] = []
 
@@ -80,7 +80,7 @@ package final class HeaderStore {
     for buffer in buffers { buffer.deallocate() }
   }
 
-  /// - Returns: What lives as long as the store; nil for no headers.
+  /// - Returns: What lives as long as this; nil for no headers.
   package func keep(_ headers: [MessageHeaders.Header]) -> MessageHeaders? {
     if headers.isEmpty { return nil }
     let list = UnsafeMutablePointer<[MessageHeaders.Lent]>.allocate(capacity: 1)
@@ -97,7 +97,8 @@ package final class HeaderStore {
     }
   }
 
-  private func copy(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
+  /// - Returns: What lives as long as this.
+  package func copy(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
     let buffer = UnsafeMutableRawBufferPointer.allocate(
       byteCount: max(1, bytes.count), alignment: 1)
     buffer.copyBytes(from: bytes)

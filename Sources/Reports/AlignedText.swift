@@ -55,6 +55,11 @@ extension String {
   }
 }
 
+/// `1 batch`, `1,000 batches`
+package func counted(_ count: some BinaryInteger, _ noun: String) -> String {
+  "\(grouped(Int64(count))) \(noun)\(count == 1 ? "" : noun == "batch" ? "es" : "s")"
+}
+
 /// `1,234,567`
 package func grouped(_ number: Int64) -> String {
   var text = ""

@@ -228,6 +228,7 @@ package struct Metrics: Sendable, Equatable {
   }
 
   private mutating func carry(over before: Metrics, _ facts: MetricFacts) {
+    let start = Self.start(of: facts.job)
     for family in MetricFamily.all {
       let isUnknown =
         switch family.origin {
@@ -246,7 +247,7 @@ package struct Metrics: Sendable, Equatable {
         }
       guard isUnknown else { continue }
       for sample in before.samples[family.name, default: []]
-      where Self.isSeries(sample.series, of: facts.job) {
+      where Self.isSeries(sample.series, start) {
         add(family, sample.series, sample.value)
       }
     }
@@ -256,17 +257,21 @@ package struct Metrics: Sendable, Equatable {
   ///
   /// - Parameter jobs: Those that were looked at.
   package mutating func keep(_ before: Metrics, exceptOf jobs: [String]) {
+    let starts = jobs.map(Self.start)
     for family in MetricFamily.all where family.origin != .brokers {
       for sample in before.samples[family.name, default: []]
-      where !jobs.contains(where: { Self.isSeries(sample.series, of: $0) }) {
+      where !starts.contains(where: { Self.isSeries(sample.series, $0) }) {
         add(family, sample.series, sample.value)
       }
     }
   }
 
-  /// The job's name is the first label.
-  private static func isSeries(_ series: String, of job: String) -> Bool {
-    let start = Self.labels([("job_name", job)]).dropLast()
+  /// How the labels of a job's series begin: its name is the first of them.
+  private static func start(of job: String) -> Substring {
+    labels([("job_name", job)]).dropLast()
+  }
+
+  private static func isSeries(_ series: String, _ start: Substring) -> Bool {
     let rest = series.drop { $0 != "{" }
     return rest.hasPrefix(start + ",") || rest == start + "}"
   }

@@ -4,7 +4,7 @@ internal import Tables
 
 /// `1 tombstone skipped`, `2 tombstones skipped`
 package func skippedTombstones(_ count: Int64) -> String {
-  "\(grouped(count)) tombstone\(count == 1 ? "" : "s") skipped"
+  "\(counted(count, "tombstone")) skipped"
 }
 
 extension RunSummary {

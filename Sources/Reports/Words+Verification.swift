@@ -88,7 +88,7 @@ extension Words {
   }
 
   private func records(_ count: Int64?) -> String {
-    count.map { "\(grouped($0)) \($0 == 1 ? "record" : "records")" } ?? "none"
+    count.map { counted($0, "record") } ?? "none"
   }
 
   private func them(_ range: PartitionRange) -> String { range.count == 1 ? "it" : "them" }
@@ -148,10 +148,6 @@ package struct VerificationText {
     let batch =
       report.batch == 0 ? "before the first batch" : "as of batch \(grouped(report.batch))"
     return "\(report.job), \(batch): \(verdict)"
-  }
-
-  private func counted(_ count: Int64, _ noun: String) -> String {
-    "\(grouped(count)) \(noun)\(count == 1 ? "" : noun == "batch" ? "es" : "s")"
   }
 
   /// One line an element.

@@ -6,15 +6,11 @@ package import Offsets
 /// The bytes are copied once when they are appended, so that reading allocates nothing.
 package final class MemoryLog {
   private var messages: ContiguousArray<Message> = []
-  /// Own the messages' bytes.
-  private var buffers: [UnsafeMutableRawBufferPointer] = []
-  private let headers = HeaderStore()
+  private let lent = LentBytes()
   package private(set) var low: Offset = 0
   package private(set) var end: Offset = 0
 
   package init() {}
-
-  deinit { for buffer in buffers { buffer.deallocate() } }
 
   /// - Parameter value: Nil for a null value.
   package func append(
@@ -23,8 +19,8 @@ package final class MemoryLog {
   ) {
     messages.append(
       Message(
-        offset: end, timestampMilliseconds: timestampMilliseconds, key: key.map(copy),
-        value: value.map(copy), headers: self.headers.keep(headers)))
+        offset: end, timestampMilliseconds: timestampMilliseconds, key: key.map(lent.copy),
+        value: value.map(lent.copy), headers: lent.keep(headers)))
     end += 1
   }
 
@@ -82,14 +78,6 @@ package final class MemoryLog {
       if messages[middle].offset < offset { low = middle + 1 } else { high = middle }
     }
     return low
-  }
-
-  private func copy(_ bytes: [UInt8]) -> UnsafeRawBufferPointer {
-    let buffer = UnsafeMutableRawBufferPointer.allocate(
-      byteCount: max(1, bytes.count), alignment: 1)
-    buffers.append(buffer)
-    for (index, byte) in bytes.enumerated() { buffer[index] = byte }
-    return UnsafeRawBufferPointer(rebasing: buffer[..<bytes.count])
   }
 }
 

@@ -115,8 +115,7 @@ struct BackfillCommand: ParsableCommand {
       let logger = makeLogger()
       let sources = try makeSources(job, logger)
       if dryRun {
-        let reader = try CheckpointReader(
-          path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+        let reader = try openedReader(of: job, folder: folder)
         let ledgers = Dictionary(
           uniqueKeysWithValues: try reader.status().partitions.map { ($0.partition, $0.ledger) })
         return try show(try proposal(job, ledgers, sources), job, number: nil)
@@ -244,8 +243,7 @@ struct BackfillCommand: ParsableCommand {
   }
 
   private func listRequests(_ job: Job, _ folder: String) throws {
-    let reader = try CheckpointReader(
-      path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+    let reader = try openedReader(of: job, folder: folder)
     let all = try reader.backfills()
     if options.json { return try all.forEach { printExact(try jsonLine(BackfillReport($0))) } }
     guard !all.isEmpty else { return printText("\(job.name): no backfill was asked for") }

@@ -230,9 +230,6 @@ struct CopyPlace: ExpressibleByArgument, CustomStringConvertible {
   func refuseCheckpointInUse() throws(CheckpointError) {
     guard case .file(let folder) = folder else { return }
     let path = "\(folder)/\(key)"
-    let lock = path.hasSuffix(".sqlite") ? "\(path.dropLast(7)).lock" : path + ".lock"
-    for beside in [path + "-wal", path + "-shm", lock] where FileIdentity(path: beside) != nil {
-      throw CheckpointError(.exists, path: path)
-    }
+    if CheckpointCopy.isInUse(path) { throw CheckpointError(.exists, path: path) }
   }
 }

@@ -27,7 +27,7 @@ struct FixtureVerdict {
 
   private var counts: String {
     guard let summary = trial?.summary, let results = trial?.results.count else { return "" }
-    return ": \(counted(Int(summary.recordCount), "record")), "
+    return ": \(counted(summary.recordCount, "record")), "
       + "\(grouped(summary.rejectedCount)) rejected, "
       + (summary.tombstoneCount > 0 ? "\(skippedTombstones(summary.tombstoneCount)), " : "")
       + counted(results, "result")

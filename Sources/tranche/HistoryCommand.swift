@@ -32,7 +32,7 @@ struct HistoryCommand: ParsableCommand {
   func run() throws {
     try exiting(job, json: failureText(json, jobFile: job.file)) {
       let job = try self.job.load()
-      let reader = try openedReader(of: job, self.job)
+      let reader = try openedReader(of: job, folder: try self.job.checkpointFolder(of: job))
       var batches: [CommittedBatch] = []
       var failure: (any Error)?
       try reader.forEachBatch(newest: limit == 0 ? nil : limit) { batch in
@@ -66,7 +66,7 @@ struct HistoryCommand: ParsableCommand {
     let (all, pruned) = totals
     let kept = all.batchCount - pruned.batchCount
     var parts = [
-      "\(grouped(all.batchCount)) \(all.batchCount == 1 ? "batch" : "batches") in all: "
+      "\(counted(all.batchCount, "batch")) in all: "
         + "\(grouped(all.offsetCount)) offsets, \(grouped(all.recordCount)) records, "
         + "\(grouped(all.rejectedCount)) rejected"
         + (all.tombstoneCount > 0 ? ", \(skippedTombstones(all.tombstoneCount))." : ".")
@@ -103,11 +103,6 @@ struct HistoryCommand: ParsableCommand {
 
 /// A batch as `--json` prints it.
 private struct Line: Encodable {
-  struct Range: Encodable {
-    let source, topic: String
-    let partition: Int32
-    let from, to: Int64
-  }
   let batch: Int64
   let committed_at: String
   let backfill: Int64?
@@ -115,7 +110,7 @@ private struct Line: Encodable {
   let bytes: Int64?
   /// In seconds, as in the report of a run.
   let steps: [String: Double]
-  let ranges: [Range]
+  let ranges: [RangeReport]
 
   init(_ batch: CommittedBatch) {
     self.batch = batch.batch
@@ -130,17 +125,6 @@ private struct Line: Encodable {
     bytes = batch.byteCount
     steps = Dictionary(
       batch.steps.map { ($0.name, Double($0.microseconds) / 1e6) }, uniquingKeysWith: +)
-    ranges = batch.ranges.map {
-      Range(
-        source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
-        from: $0.from, to: $0.to)
-    }
+    ranges = batch.ranges.map(RangeReport.init)
   }
-}
-
-/// For commands that tell of a job's state.
-func openedReader(of job: Job, _ options: JobOptions) throws -> CheckpointReader {
-  try CheckpointReader(
-    path: Checkpoint.path(ofJob: job.name, folder: try options.checkpointFolder(of: job)),
-    job: job)
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Checkpoints
 import Engine
 import Formats
 import Foundation
@@ -58,7 +59,7 @@ struct InitCommand: ParsableCommand {
     try exiting {
       let name = name ?? source.topic.map(JobDraft.jobName) ?? "my-job"
       let path = output ?? "jobs/\(name).yaml"
-      if path != "-" && !force && exists(path) {
+      if path != "-" && !force && FileIdentity(path: path) != nil {
         throw CommandError(
           .cannotCreate,
           "\(path): is there already. Name another file with --output, or replace it with --force.")
@@ -121,11 +122,6 @@ struct InitCommand: ParsableCommand {
       throw CommandError(
         .data, Words().text(of: fault, topic: topic, messageCount: messages.count))
     }
-  }
-
-  private func exists(_ path: String) -> Bool {
-    var status = stat()
-    return lstat(path, &status) == 0
   }
 
   /// Whole or not at all, and never over a file that nobody said to replace.

@@ -83,23 +83,17 @@ struct MetricsFile: Sendable {
     unlink(temporary)
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw fault(String(cString: strerror(errno))) }
-    // Whatever the umask, the collector is another user.
-    var isWritten = fchmod(descriptor, 0o644) == 0
     var text = text
-    text.withUTF8 { bytes in
-      var rest = UnsafeRawBufferPointer(bytes)
-      while isWritten, !rest.isEmpty {
-        let count = Glibc.write(descriptor, rest.baseAddress, rest.count)
-        isWritten = count > 0 || (count < 0 && errno == EINTR)
-        rest = UnsafeRawBufferPointer(rebasing: rest[max(0, count)...])
-      }
-    }
-    isWritten = isWritten && rename(temporary, target) == 0
-    let number = errno
+    // Whatever the umask, the collector is another user.
+    let failure =
+      fchmod(descriptor, 0o644) != 0
+      ? errno
+      : text.withUTF8 { StandardStreams.write(UnsafeRawBufferPointer($0), to: descriptor) }
+        ?? (rename(temporary, target) == 0 ? nil : errno)
     close(descriptor)
-    guard !isWritten else { return }
+    guard let failure else { return }
     unlink(temporary)
-    throw fault(String(cString: strerror(number)))
+    throw fault(String(cString: strerror(failure)))
   }
 
   private func fault(_ reason: String) -> CommandError {

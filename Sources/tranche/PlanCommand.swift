@@ -144,10 +144,17 @@ struct IncidentReport: Encodable {
   }
 }
 
+/// For commands that look at a job's checkpoint.
+func openedReader(
+  of job: Job, folder: String
+) throws(CheckpointError) -> CheckpointReader {
+  try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+}
+
 /// Nil when the job has never run.
 func existingReader(of job: Job, folder: String) throws -> CheckpointReader? {
   do {
-    return try CheckpointReader(path: Checkpoint.path(ofJob: job.name, folder: folder), job: job)
+    return try openedReader(of: job, folder: folder)
   } catch {
     if case .noCheckpoint = error.code { return nil }
     throw error

@@ -90,7 +90,7 @@ struct RejectsCommand: ParsableCommand {
     try exiting(job, json: failureText(json, jobFile: job.file)) {
       let job = try self.job.load()
       if let prune { return try pruneRejects(job, upTo: prune) }
-      let reader = try openedReader(of: job, self.job)
+      let reader = try openedReader(of: job, folder: try self.job.checkpointFolder(of: job))
       if count { return try printCounts(job, reader) }
       if let export { return try write(job, reader, to: export) }
       try list(job, reader)
@@ -182,7 +182,7 @@ struct RejectsCommand: ParsableCommand {
     guard fsync(descriptor) == 0, close(descriptor) == 0, rename(new, path) == 0 else {
       throw cannotWrite(path, errno)
     }
-    printText("\(path): \(rejects(count)) of \(job.name)")
+    printText("\(path): \(counted(count, "reject")) of \(job.name)")
   }
 
   private func cannotWrite(_ path: String, _ number: Int32) -> CommandError {
@@ -190,10 +190,6 @@ struct RejectsCommand: ParsableCommand {
       .cannotCreate,
       "\(path): cannot be written: \(String(cString: strerror(number))). Name another file with "
         + "--export.")
-  }
-
-  private func rejects(_ count: Int64) -> String {
-    "\(grouped(count)) reject\(count == 1 ? "" : "s")"
   }
 
   // MARK: - Prune
@@ -205,7 +201,7 @@ struct RejectsCommand: ParsableCommand {
     ) { failpoint(.checkpointStep) }
     let pruned = try checkpoint.pruneRejects(upTo: batch, deletesObjects: deleteObjects)
     printText(
-      "\(job.name): forgot \(rejects(pruned.rejectCount)) of \(pruned.batchCount) "
+      "\(job.name): forgot \(counted(pruned.rejectCount, "reject")) of \(pruned.batchCount) "
         + "\(pruned.batchCount == 1 ? "batch" : "batches")")
     if pruned.waitingBatchCount > 0 {
       printText(

@@ -78,9 +78,7 @@ struct ShowCommand: ParsableCommand {
           """
         )
       }
-      let reader = try CheckpointReader(
-        path: Checkpoint.path(ofJob: job.name, folder: try self.job.checkpointFolder(of: job)),
-        job: job)
+      let reader = try openedReader(of: job, folder: try self.job.checkpointFolder(of: job))
       if let refusal = try reader.refusal(of: job) { throw refusal }
       let window = try chosenWindow(job, reader)
       if lineage { return try show(try reader.lineage(of: window, job: job), of: window, job) }
@@ -142,11 +140,7 @@ struct ShowCommand: ParsableCommand {
   }
 
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Window {
-    let windows = try reader.windows()
-    guard !windows.isEmpty else {
-      throw CommandError(.data, "\(job.name): there is no window with records yet.")
-    }
-    return try WindowName.window(window, of: job, among: windows)
+    try WindowName.window(window, of: job, among: windowsWithRecords(job, reader))
   }
 
   /// The columns that were asked for, of these rows.
@@ -194,6 +188,15 @@ extension Table {
   fileprivate var percentageColumn: Int? {
     schema.columns.firstIndex { $0.type == .double && $0.name.lowercased().hasPrefix("percentage") }
   }
+}
+
+/// - Throws: ``CommandError`` where there is none.
+func windowsWithRecords(_ job: Job, _ reader: CheckpointReader) throws -> [Window] {
+  let windows = try reader.windows()
+  guard !windows.isEmpty else {
+    throw CommandError(.data, "\(job.name): there is no window with records yet.")
+  }
+  return windows
 }
 
 /// What a person calls a window: any of the texts that name one in what Tranche prints.

@@ -8,11 +8,6 @@ import Reports
 import Tables
 import Trials
 
-/// `1 row`, `1,000 rows`
-func counted(_ count: Int, _ noun: String) -> String {
-  "\(grouped(Int64(count))) \(noun)\(count == 1 ? "" : "s")"
-}
-
 /// What a trial says, for a person and for a program.
 struct TrialReport {
   private let job: Job
@@ -66,7 +61,7 @@ struct TrialReport {
     if messageCount == 0 { return "\(job.name): the topics hold no messages" }
     var parts = [
       "\(job.name): the newest \(counted(messageCount, "message"))",
-      counted(Int(summary.recordCount), "record"),
+      counted(summary.recordCount, "record"),
     ]
     if summary.countedCount != summary.recordCount {
       parts.append("\(grouped(summary.recordCount - summary.countedCount)) left out by where")

@@ -65,9 +65,7 @@ struct VerifyCommand: ParsableCommand {
     try exiting(job, json: failureText(json, jobFile: job.file)) {
       let parsed = try self.job.loadParsed(checksFiles: true)
       let job = parsed.job
-      let live = try CheckpointReader(
-        path: Checkpoint.path(ofJob: job.name, folder: try self.job.checkpointFolder(of: job)),
-        job: job)
+      let live = try openedReader(of: job, folder: try self.job.checkpointFolder(of: job))
       if let refusal = try live.refusal(of: job) { throw refusal }
       let report: Verification
       do { report = try verify(job, live) } catch let error as CheckpointError {
@@ -117,10 +115,7 @@ struct VerifyCommand: ParsableCommand {
       let batches = evenly(sample, of: Int(count)).map { Int64($0) + 1 }
       return (.batches(batches), Int64(batches.count), count)
     }
-    let windows = try copy.reader.windows()
-    guard !windows.isEmpty else {
-      throw CommandError(.data, "\(job.name): there is no window with records yet.")
-    }
+    let windows = try windowsWithRecords(job, copy.reader)
     let some =
       try window.map { [try WindowName.window($0, of: job, among: windows)] }
       ?? evenly(sample ?? 1, of: windows.count).map { windows[$0] }

@@ -1,9 +1,7 @@
 import Checkpoints
 import Foundation
 import Jobs
-import Logging
 import ObjectStorage
-import Synchronization
 import TestSupport
 import Testing
 import Trials
@@ -77,7 +75,7 @@ struct BackupTests {
 
   private func append() { cluster.topics["t"]?[0].append(Array("1".utf8)) }
 
-  private func job(keep: Int = 2, output: String = "file:out") throws -> Job {
+  private func job(keep: Int = 2) throws -> Job {
     try JobFile.parse(
       text: """
         name: calls
@@ -87,7 +85,7 @@ struct BackupTests {
           fields: { n: int64 }
         window: global
         aggregate: { by: [n], measures: { calls: count() } }
-        output: { to: "\(output)", format: csv }
+        output: { to: "file:out", format: csv }
         checkpoint: { backup: { to: "\(backups)", every: 1h, keep: \(keep) } }
         """, path: "calls.yaml", environment: [:], readFile: { _ in nil })
   }
@@ -101,13 +99,10 @@ struct BackupTests {
       job: job, folder: (folder ?? self.folder).path, holder: "a test", now: 0, release: "test")
     let now = Self.start + hours * hour + minutes * 60_000
     var options = RunOptions(clock: { now }, nanoseconds: { 0 }, release: "test")
-    options.publishingExecutor = { CallerExecutor() }
     if let token { options.token = { token } }
-    let run = try Run(
-      job: job, checkpoint: checkpoint, sources: [MemorySource("main", cluster)],
-      storeAt: { [places] in places.store(at: $0.text) }, options: options,
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    return run.execute()
+    return try runQuietly(job, checkpoint, [MemorySource("main", cluster)], options) { [places] in
+      places.store(at: $0.text)
+    }
   }
 
   private var names: [String] { (places.all[backups] ?? [:]).keys.sorted() }

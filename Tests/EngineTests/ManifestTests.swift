@@ -1,7 +1,6 @@
 import Checkpoints
 import Foundation
 import Jobs
-import Logging
 import ObjectStorage
 import Offsets
 import TestSupport
@@ -54,14 +53,10 @@ struct ManifestTests {
   ) throws -> (puts: [String], summary: RunSummary, errors: [RunError]) {
     let checkpoint = try Checkpoint(
       job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
-    var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
-    options.publishingExecutor = { CallerExecutor() }
     let watched = Watched(failing: failing)
-    let run = try Run(
-      job: job, checkpoint: checkpoint, sources: [MemorySource("main", cluster)],
-      storeAt: { [places] in WatchedStore(places.store(at: $0.text), watched) }, options: options,
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    let (summary, errors) = run.execute()
+    let (summary, errors) = try runQuietly(job, checkpoint, [MemorySource("main", cluster)]) {
+      [places] in WatchedStore(places.store(at: $0.text), watched)
+    }
     return (watched.puts.filter { $0 != "_tranche/owner" }, summary, errors)
   }
 

@@ -1,6 +1,5 @@
 import Checkpoints
 import Jobs
-import Logging
 import Offsets
 import Synchronization
 import TestSupport
@@ -44,16 +43,13 @@ struct RunFiguresTests {
           return $0 * 1_000_000
         }
       }, release: "test")
-    options.publishingExecutor = { CallerExecutor() }
     options.onFigures = onFigures
     let places = MemoryPlaces()
-    let run = try Run(
-      job: job,
-      checkpoint: try Checkpoint(
-        job: job, folder: folder.path, holder: "a test", now: 0, release: "test"),
-      sources: [MemorySource("main", cluster)], storeAt: { places.store(at: $0.text) },
-      options: options, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    let (summary, errors) = run.execute()
+    let checkpoint = try Checkpoint(
+      job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
+    let (summary, errors) = try runQuietly(
+      job, checkpoint, [MemorySource("main", cluster)], options
+    ) { places.store(at: $0.text) }
     #expect(errors.isEmpty)
     return summary
   }

@@ -1,6 +1,7 @@
 import Checkpoints
 import Jobs
 import Logging
+import ObjectStorage
 import Synchronization
 import Trials
 
@@ -18,13 +19,22 @@ func runInMemory(
     nonisolated(unsafe) let onCommit = onCommit
     var options = RunOptions(
       clock: { 0 }, nanoseconds: { seconds.withLock { $0 } * 1_000_000_000 }, release: "test")
-    options.publishingExecutor = { CallerExecutor() }
     options.onProgress = { progress in seconds.withLock { onCommit(progress, &$0) } }
     let places = MemoryPlaces()
-    let run = try Run(
-      job: job, checkpoint: checkpoint, sources: sources,
-      storeAt: { places.store(at: $0.text) }, options: options,
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    return run.execute()
+    return try runQuietly(job, checkpoint, sources, options) { places.store(at: $0.text) }
   }
+}
+
+/// A run that publishes on the caller's thread, and logs nothing.
+func runQuietly(
+  _ job: Job, _ checkpoint: Checkpoint, _ sources: [any MessageSource],
+  _ options: RunOptions = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test"),
+  storeAt: @escaping (Job.Output.Destination) throws -> any ObjectStore
+) throws -> (summary: RunSummary, errors: [RunError]) {
+  var options = options
+  options.publishingExecutor = { CallerExecutor() }
+  return try Run(
+    job: job, checkpoint: checkpoint, sources: sources, storeAt: storeAt, options: options,
+    logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+  ).execute()
 }

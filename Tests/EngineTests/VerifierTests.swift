@@ -1,7 +1,6 @@
 import Checkpoints
 import Formats
 import Jobs
-import Logging
 import ObjectStorage
 import Offsets
 import Reports
@@ -76,14 +75,10 @@ private struct Verified {
   func run(release: String = "test", fails: Bool = false) throws {
     let checkpoint = try open()
     defer { checkpoint.close() }
-    var options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: release)
-    options.publishingExecutor = { CallerExecutor() }
-    let places = places
-    let run = try Run(
-      job: job, checkpoint: checkpoint, sources: [MemorySource("main", cluster)],
-      storeAt: { places.store(at: $0.text) }, options: options,
-      logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-    let errors = run.execute().errors
+    let options = RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: release)
+    let errors = try runQuietly(job, checkpoint, [MemorySource("main", cluster)], options) {
+      [places] in places.store(at: $0.text)
+    }.errors
     #expect(errors.isEmpty != fails, "\(errors)")
   }
 

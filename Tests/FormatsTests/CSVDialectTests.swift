@@ -248,10 +248,6 @@ struct CSVDialectTests {
     let mark = String(decoding: [quote], as: UTF8.self)
     return mark + text.replacing(mark, with: mark + mark) + mark
   }
-
-  private func hexadecimal(_ text: String) -> String {
-    text.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-  }
 }
 
 @Suite("A search of eight bytes at a time")

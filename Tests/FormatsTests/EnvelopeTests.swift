@@ -66,10 +66,6 @@ struct EnvelopeTests {
     #expect(read > 300 && rejected > 100)
   }
 
-  private func hexadecimal(_ text: String) -> String {
-    text.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
-  }
-
   @Test("of a deletion has the row as it was, and of any other change as it is then")
   func deletion() {
     let fields = [field("id", .int64), nullable("status"), nullable("gone", "$.after.status")]

@@ -70,10 +70,10 @@ struct JSONPathTests {
       #expect(batch.rejects.isEmpty, "\(message): \(batch.rejects)")
       recordCount += batch.rowCount
       let rows = (0..<batch.rowCount).map { row in
-        batch.columns.map { $0.isNull[row] ? "-" : "=" + Self.hexadecimal($0.text[row]) }
+        batch.columns.map { $0.isNull[row] ? "-" : "=" + hexadecimal($0.text[row]) }
           .joined(separator: ",")
       }
-      lines.append(([Self.hexadecimal(message)] + rows).joined(separator: " "))
+      lines.append(([hexadecimal(message)] + rows).joined(separator: " "))
     }
     let steps = paths.map { path in
       path.map { step -> Any in
@@ -89,10 +89,6 @@ struct JSONPathTests {
       "FormatsTests/json_records.py", [argument], input: lines.joined(separator: "\n") + "\n")
     #expect(verdicts.split(separator: "\n").map(String.init) == ["\(recordCount)"])
     #expect(recordCount > 5_000)
-  }
-
-  private static func hexadecimal(_ text: String) -> String {
-    text.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
   }
 
   @Test("finds each of many keys that begin alike, in whatever order they come")

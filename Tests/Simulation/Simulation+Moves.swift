@@ -151,7 +151,8 @@ extension Simulation {
     return nil
   }
 
-  private func put(_ state: Moves.State) throws {
+  /// The checkpoint as it was, and what is known of it.
+  func put(_ state: Moves.State) throws {
     for name in ["sqlite", "sqlite-wal", "sqlite-shm"] {
       try? FileManager.default.removeItem(atPath: "\(folder)/\(job.name).\(name)")
     }

@@ -480,15 +480,9 @@ package final class Simulation {
   /// The world as it was when the process died.
   private func restore(_ snapshot: Snapshot) throws {
     crashCount += 1
-    for name in ["sqlite", "sqlite-wal", "sqlite-shm"] {
-      try? FileManager.default.removeItem(atPath: "\(folder)/\(job.name).\(name)")
-    }
-    for (name, data) in snapshot.files {
-      try data.write(to: URL(fileURLWithPath: "\(folder)/\(name)"))
-    }
     store.state = snapshot.store
-    account = snapshot.account
-    shown = snapshot.shown
+    try put(
+      Moves.State(files: snapshot.files, account: snapshot.account, shown: snapshot.shown))
     try tamper()
   }
 

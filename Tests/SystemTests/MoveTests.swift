@@ -13,7 +13,6 @@ struct MoveTests {
   private struct Machine {
     let folder: String
     let environment: [String: String]
-    let binary: String
 
     @discardableResult
     func tranche(_ line: String) throws -> ProcessResult {
@@ -87,7 +86,7 @@ struct MoveTests {
           environment["AWS_SECRET_ACCESS_KEY"] = store.secretKey
         }
       }
-      return Machine(folder: folder, environment: environment, binary: scenario.stack.binary)
+      return Machine(folder: folder, environment: environment)
     }
 
     /// What readers see, by key.
@@ -191,11 +190,11 @@ struct MoveTests {
     let lines = try commands(of: "Move a job to another machine").suffix(2).map(\.line)
     #expect(try old.tranche("run \(world.job) --batches 1").exitCode == 0)
     #expect(
-      try old.shell("tranche checkpoint backup \(world.job) --to $TRANSFER/copy").exitCode == 0)
+      try old.tranche("checkpoint backup \(world.job) --to $TRANSFER/copy").exitCode == 0)
     // The old machine goes on, and is lost.
     try world.produce(seed: 2)
     #expect(try old.tranche("run \(world.job)").exitCode == 0)
-    let imported = try new.shell("tranche checkpoint import \(world.job) --from $TRANSFER/copy")
+    let imported = try new.tranche("checkpoint import \(world.job) --from $TRANSFER/copy")
     #expect(imported.exitCode == 0, "\(imported)")
     let stood = try world.scenario.objects()
     for _ in 0..<2 {
@@ -240,7 +239,7 @@ struct MoveTests {
       _ machine: Machine, _ line: String, _ code: Int32, _ text: String,
       _ location: SourceLocation = #_sourceLocation
     ) throws {
-      let result = try machine.shell("tranche \(line)")
+      let result = try machine.tranche(line)
       #expect(
         result.exitCode == code && result.errors.contains(text), "\(line): \(result)",
         sourceLocation: location)
@@ -251,7 +250,7 @@ struct MoveTests {
       new, "checkpoint import \(world.job) --from $TRANSFER/copy", 65, "there is no checkpoint")
     #expect(try old.tranche("run \(world.job) --batches 1").exitCode == 0)
     #expect(
-      try old.shell("tranche checkpoint backup \(world.job) --to $TRANSFER/copy").exitCode == 0)
+      try old.tranche("checkpoint backup \(world.job) --to $TRANSFER/copy").exitCode == 0)
     let made = try Data(contentsOf: URL(fileURLWithPath: world.transfer + "/copy"))
     // The new machine has begun by itself, before the copy came.
     #expect(try new.tranche("run \(world.job)").exitCode == 78)
@@ -400,7 +399,6 @@ struct MoveTests {
     let server = ScriptedServer([], then: reply)
     let job = try String(contentsOfFile: machine.folder + "/" + world.job, encoding: .utf8)
     let scripted = job.replacing("endpoint: \"\"", with: "endpoint: \"\(server.endpoint)\"")
-      .replacing("name: api-time-share", with: "name: api-time-share")
     try world.scenario.folder.write(scripted, to: "old/jobs/s3.yaml")
     let files = try machine.checkpoints()
     let result = try machine.shell(
@@ -447,13 +445,14 @@ struct MoveTests {
     let world = try World(.windows)
     let machine = try world.machine("old")
     #expect(try machine.tranche("run \(world.job)").exitCode == 0)
-    for line in ["checkpoint check \(world.job)", "checkpoint check \(machine.checkpoint)"] {
+    let lines = ["checkpoint check \(world.job)", "checkpoint check \(machine.checkpoint)"]
+    for line in lines {
       let result = try machine.shell("flock checkpoints/api-time-share.lock tranche \(line)")
       #expect(result.exitCode == 0 && result.output.contains("nothing is wrong"), "\(result)")
     }
     try execute(
       "/usr/bin/sqlite3", [machine.checkpoint, "UPDATE partitions SET next_offset = 1"])
-    for line in ["checkpoint check \(world.job)", "checkpoint check \(machine.checkpoint)"] {
+    for line in lines {
       let result = try machine.tranche(line)
       #expect(
         result.exitCode == 74 && result.output.contains("whose next_offset is 1"), "\(result)")

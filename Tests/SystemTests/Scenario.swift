@@ -72,12 +72,14 @@ final class Scenario {
     _ arguments: String..., environment: [String: String] = [:],
     during: ((pid_t) throws -> Void)? = nil
   ) throws -> ProcessResult {
-    let credentials =
-      store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] }
-      ?? [:]
     return try stack.tranche(
       arguments, in: folder.path, environment: credentials.merging(environment) { $1 },
       during: during)
+  }
+
+  /// Of the store, for the environment.
+  var credentials: [String: String] {
+    store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] } ?? [:]
   }
 
   /// Runs the job and returns its JSON summary.
@@ -87,9 +89,7 @@ final class Scenario {
   ) {
     let result = try stack.tranche(
       ["run", "job.yaml", "--json"] + arguments, in: folder.path,
-      environment: store.map {
-        ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey]
-      } ?? [:])
+      environment: credentials)
     let summary =
       (try? JSONSerialization.jsonObject(with: Data(result.output.utf8))) as? [String: Any] ?? [:]
     return (result.exitCode, summary, result.errors)

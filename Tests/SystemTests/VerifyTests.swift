@@ -7,9 +7,6 @@ extension Scenario {
   fileprivate func verify(
     _ arguments: String...
   ) throws -> (exitCode: Int32, findings: [String], report: [String: Any]) {
-    let credentials =
-      store.map { ["AWS_ACCESS_KEY_ID": $0.accessKey, "AWS_SECRET_ACCESS_KEY": $0.secretKey] }
-      ?? [:]
     let result = try stack.tranche(
       ["verify", "job.yaml", "--json"] + arguments, in: folder.path, environment: credentials)
     let report =
