@@ -33,7 +33,7 @@ package struct Expression: Sendable, Equatable {
       switch token.kind {
       case .word(let name), .quotedName(let name):
         if [Sandbox.tableName, Sandbox.rowNumberName].contains(name.lowercased())
-          || name.lowercased().hasPrefix(Sandbox.keptPrefix)
+          || Sandbox.hiddenPrefixes.contains(where: name.lowercased().hasPrefix)
         {
           throw Fault(
             .unknownColumn(name: name, candidates: schema.columns.map(\.name)),

@@ -107,8 +107,7 @@ package struct ExpressionError: Error, Equatable, CustomStringConvertible {
         + "convert it with CAST or round()"
     case .tooLargeForSQL(let column):
       "computes with a value of \(column) above 9223372036854775807, SQL's greatest integer. "
-        + "Only compare \(column) with whole numbers and other uint64 columns, or declare it as a "
-        + "double or string"
+        + "Write CAST(\(column) AS REAL) to compute with it as a double"
     case .evaluation("integer overflow"):
       "overflows. Compute with doubles: total(x) for sum(x), CAST(x AS REAL) for x"
     case .evaluation(let message): "cannot be computed: \(ForeignText.quoted(message))"

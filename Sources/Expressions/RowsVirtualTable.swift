@@ -2,7 +2,8 @@ internal import GRDBSQLite
 internal import Tables
 
 /// Columns that SQLite may read in place, as a virtual table with one column per column of the
-/// schema, a hidden row number, and for each uint64 column a hidden one of what is kept of it.
+/// schema, a hidden row number, and for each uint64 column two hidden ones: what is kept of it, and
+/// its value as REAL.
 ///
 /// - SeeAlso: sqlite.org/vtab.html. The table is eponymous: it exists without being created, in the
 ///   main schema, and cannot be written.
@@ -38,20 +39,25 @@ final class RowsVirtualTable {
         }
       return "\(SQLText.name(column.name)) \(type)"
     }
+    let names = unsignedColumns.map { schema.columns[$0].name }
     let hidden =
-      ([Sandbox.rowNumberName]
-      + unsignedColumns.map { Sandbox.keptName(of: schema.columns[$0].name) }).map {
-        "\(SQLText.name($0)) INTEGER HIDDEN"
-      }
+      ["\(SQLText.name(Sandbox.rowNumberName)) INTEGER HIDDEN"]
+      + names.map { "\(SQLText.name(Sandbox.keptName(of: $0))) INTEGER HIDDEN" }
+      + names.map { "\(SQLText.name(Sandbox.realName(of: $0))) REAL HIDDEN" }
     return "CREATE TABLE x(\((columns + hidden).joined(separator: ", ")))"
   }
 
   fileprivate func give(_ context: OpaquePointer?, column index: Int, row: Int) {
     if index == columns.count { return sqlite3_result_int64(context, Int64(row)) }
     if index > columns.count {
-      let column = columns[unsignedColumns[index - columns.count - 1]]
-      return column.isNull[row]
-        ? sqlite3_result_null(context) : sqlite3_result_int64(context, column.integers[row])
+      let (form, position) = (index - columns.count - 1).quotientAndRemainder(
+        dividingBy: unsignedColumns.count)
+      let column = columns[unsignedColumns[position]]
+      if column.isNull[row] { return sqlite3_result_null(context) }
+      let kept = column.integers[row]
+      return form == 0
+        ? sqlite3_result_int64(context, kept)
+        : sqlite3_result_double(context, Double(UInt64(kept: kept)))
     }
     let column = columns[index]
     if column.isNull[row] { return sqlite3_result_null(context) }

@@ -12,9 +12,14 @@ final class Sandbox {
   /// Names of our own that no expression may speak of.
   static let tableName = "tranche_rows"
   static let rowNumberName = "tranche_row_number"
-  static let keptPrefix = "tranche_row_kept "
+  private static let keptPrefix = "tranche_row_kept "
+  private static let realPrefix = "tranche_row_real "
+  /// What the names of hidden columns begin with.
+  static let hiddenPrefixes = [keptPrefix, realPrefix]
   /// The hidden column that holds what a uint64 column keeps.
   static func keptName(of column: String) -> String { keptPrefix + column }
+  /// The hidden column that holds a uint64 column's values as REAL.
+  static func realName(of column: String) -> String { realPrefix + column }
 
   let schema: Schema
   private let database: OpaquePointer
@@ -320,8 +325,8 @@ private final class Authorizer {
       let column = second ?? ""
       guard first == Sandbox.tableName else { return refuse { _ in .subquery } }
       if column == Sandbox.rowNumberName || column.isEmpty { return SQLITE_OK }
-      let isKept = column.hasPrefix(Sandbox.keptPrefix)
-      let read = isKept ? String(column.dropFirst(Sandbox.keptPrefix.count)) : column
+      let hidden = Sandbox.hiddenPrefixes.first { column.hasPrefix($0) }
+      let read = String(column.dropFirst(hidden?.count ?? 0))
       columnNames.insert(read.lowercased())
       let isRowID = ["rowid", "oid", "_rowid_"].contains(column.lowercased())
       if isRowID {

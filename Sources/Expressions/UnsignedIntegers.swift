@@ -1,4 +1,4 @@
-internal import Tables
+package import Tables
 
 /// What SQLite computes in place of an expression that reads columns of type uint64, which it does
 /// not have.
@@ -6,7 +6,7 @@ internal import Tables
 /// Such a column is an INTEGER, and a fault where its value is above 2^63 - 1. But where values are
 /// only compared, ordered or handed on, what is kept of them can stand for them: a hidden column in
 /// place of the column, and what would be kept of a number in place of the number. The order is the
-/// same, and all 64 bits count.
+/// same, and all 64 bits count. CAST(x AS REAL) is the double nearest to any value.
 struct UnsignedForm {
   let sql: String
   /// Whether the expression's value is what is kept of a uint64.
@@ -46,6 +46,11 @@ private struct Rewriting {
     case .between(let operand, let low, let high, _): take(operand, [low, high])
     case .isIn(let operand, let list, _): take(operand, list)
     case .nullTest(let operand, _): take(operand)
+    case .cast(let operand, let type) where Node.castKinds(type) == .real:
+      if let column = unsignedColumn(operand) {
+        let name = SQLText.name(Sandbox.realName(of: column.name))
+        replacements.append(Replacement(range: operand.range, text: name))
+      }
     case .cases(.some(let operand), let cases, _): take(operand, cases.map(\.when))
     case .call(let call):
       if call.name == "count", case .list(let list, _) = call.arguments {
@@ -89,13 +94,10 @@ private struct Rewriting {
     }
     switch node.form {
     case .null: return []
-    case .column(let name):
-      guard let index = schema.index(of: name), schema.columns[index].type == .uint64 else {
-        return nil
-      }
+    case .column:
+      guard let column = unsignedColumn(node) else { return nil }
       return [
-        Replacement(
-          range: node.range, text: SQLText.name(Sandbox.keptName(of: schema.columns[index].name)))
+        Replacement(range: node.range, text: SQLText.name(Sandbox.keptName(of: column.name)))
       ]
     case .number, .unary(.minus, _):
       guard case .integer(let kept) = node.keptNumber else { return nil }
@@ -111,12 +113,26 @@ private struct Rewriting {
     }
   }
 
+  private func unsignedColumn(_ node: Node) -> ColumnDefinition? {
+    guard case .column(let name) = node.form, let index = schema.index(of: name),
+      schema.columns[index].type == .uint64
+    else { return nil }
+    return schema.columns[index]
+  }
+
   func applied(to sql: String) -> String {
     var bytes = Array(sql.utf8)
     for replacement in replacements.sorted(by: { $0.range.lowerBound > $1.range.lowerBound }) {
       bytes.replaceSubrange(replacement.range, with: replacement.text.utf8)
     }
     return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+extension Expression {
+  /// Whether its value is a uint64 as it stands, such as a column of that type.
+  package func isUnsigned(in schema: Schema) -> Bool {
+    UnsignedForm(self, for: .uint64, in: schema).isKept
   }
 }
 

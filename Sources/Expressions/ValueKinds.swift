@@ -76,7 +76,7 @@ extension Node {
   }
 
   /// - SeeAlso: sqlite.org/datatype3.html, "Determination Of Column Affinity".
-  private static func castKinds(_ type: String) -> ValueKinds {
+  static func castKinds(_ type: String) -> ValueKinds {
     let type = type.uppercased()
     if type.contains("INT") { return .integer }
     if ["CHAR", "CLOB", "TEXT"].contains(where: type.contains) { return .text }

@@ -241,7 +241,11 @@ extension JobParser {
       switch kinds {
       case .text: ("text", "Write { sql: ..., type: string }")
       case .blob: ("a blob", "Write { sql: hex(...), type: string }")
-      case .integer: ("a whole number", "Write { sql: ..., type: int64 }")
+      case .integer:
+        (
+          "a whole number",
+          "Write { sql: ..., type: \(expression.isUnsigned(in: input) ? "uint64" : "int64") }"
+        )
       default: ("a number", "Write { sql: ..., type: double }")
       }
     reader.fail(entry, value: expression.sql, "makes \(made), and belongs to \(column)", remedy)

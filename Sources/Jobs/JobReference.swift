@@ -270,7 +270,7 @@ package enum JobReference {
     expression, a double or decimal is a REAL, and a string is a TEXT that is compared by bytes.
     A uint64 is an INTEGER up to 9223372036854775807. Above, an expression may compare it with
     uint64 fields and whole numbers, order and partition by it, count it, or hand it on to a
-    column of type uint64. To compute with it is an error.
+    column of type uint64. To compute with it, write `CAST(f AS REAL)`.
     `x / 0` is NULL; dividing two integers drops the fraction. The value of a computed column must
     convert to its type without loss. With an `OVER` clause over more than 5,000 rows, a frame may
     not have `EXCLUDE`, unless the window has a `PARTITION BY`.

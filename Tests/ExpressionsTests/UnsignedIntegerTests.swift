@@ -201,10 +201,37 @@ struct UnsignedIntegerTests {
     }
   }
 
+  @Test("is the double nearest to it in CAST(x AS REAL), so that shares of any sum are computed")
+  func reals() throws {
+    var random = SeededRandom(seed: 26)
+    for _ in 0..<200 {
+      let ids = Self.ids(&random, isNullable: true)
+      let items = try DerivedColumns(
+        [
+          (name: "x", sql: "cast((\"ID\") as double precision)", type: .double),
+          (
+            name: "share", sql: "100.0 * CAST(other AS REAL) / sum(CAST(other AS REAL)) OVER ()",
+            type: .double
+          ),
+        ], schema: schema)
+      let derived = try items.derive(columns(ids), rowCount: ids.count)
+      let sum = ids.reduce(0.0) { $0 + Double($1 ?? 0) }
+      for (row, id) in ids.enumerated() {
+        #expect(derived[0].isNull[row] == (id == nil))
+        if let id { #expect(derived[0].doubles[row] == Double(id)) }
+        let share = 100 * Double(id ?? 0) / sum
+        #expect(abs(derived[1].doubles[row] - share) <= 1e-12 * share)
+      }
+    }
+  }
+
   @Test("is read under its own name alone, and errors say where they are in what was written")
   func names() throws {
     #expect(throws: ExpressionError.self) {
-      try Predicate("\"tranche_row_kept 0\" > 1", schema: schema)
+      try Predicate("\"tranche_row_kept id\" > 1", schema: schema)
+    }
+    #expect(throws: ExpressionError.self) {
+      try Predicate("\"tranche_row_real id\" > 1", schema: schema)
     }
     #expect(
       try Predicate("id = other OR n = 1", schema: schema).columnNamesRead == ["id", "other", "n"])
@@ -223,8 +250,7 @@ struct UnsignedIntegerTests {
     } throws: {
       "\($0)" == """
         x: `id * 2`: computes with a value of id above 9223372036854775807, SQL's greatest \
-        integer. Only compare id with whole numbers and other uint64 columns, or declare it as a \
-        double or string
+        integer. Write CAST(id AS REAL) to compute with it as a double
         """
     }
   }
