@@ -192,6 +192,14 @@ struct CheckedRow {
     return ranges
   }
 
+  /// Partitions as ``RangesText`` writes them.
+  func partitions(_ column: Int32) throws -> [PartitionID] {
+    guard let partitions = RangesText.parsePartitions(try text(column)) else {
+      throw fault(column, "does not hold partitions, each once")
+    }
+    return partitions
+  }
+
   /// A pane that a job can have made.
   func pane(_ column: Int32, of kind: any WindowKind) throws -> Pane {
     let pane = Pane(try integer(column))

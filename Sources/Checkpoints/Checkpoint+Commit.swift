@@ -28,8 +28,14 @@ package struct BatchCommit {
   package var result: (objectKey: String, bytes: [UInt8], rowCount: Int64)?
   /// Of the newest message of each range; nil where a range held none.
   package var fingerprints: [Fingerprint?]
-  /// Kept only under the quarantine policy.
+  /// What is kept: under the quarantine policy all, under others late ones.
   package var rejects: [Reject]
+  /// The newest time of each range's records; empty where the job counts late ones.
+  package var newestTimes: [Int64?] = []
+  /// The cutoff by which the records were judged.
+  package var judgedBy = Cutoff()
+  /// The one that the batch leaves; nil where it does not move it.
+  package var cutoff: Cutoff?
   /// What this run executes next, if it goes on.
   package var nextPlan: BatchPlan?
   /// What was published meanwhile.
@@ -53,6 +59,10 @@ package struct BatchCommit {
   }
 
   package var rejectedCount: Int64 { rejectCounts.values.reduce(0, +) }
+  /// Of the rejects, those that nothing is wrong with but that they came late.
+  package var lateCount: Int64 {
+    rejectCounts.reduce(0) { $0 + ($1.key.isFault ? 0 : $1.value) }
+  }
 }
 
 /// The store has acknowledged a revision of an object.
@@ -96,6 +106,7 @@ extension Checkpoint {
         try advance(backfill, batch, in: database)
       } else {
         try advanceProgress(batch, in: database)
+        try moveCutoff(batch, in: database)
       }
       if let delta = batch.delta { try merge(delta, of: batch.plan, in: database) }
       if let result = batch.result {
@@ -130,6 +141,7 @@ extension Checkpoint {
         partitions.fingerprints[partition] = fingerprint
       }
     }
+    if let moved = batch.cutoff { moveCutoff(to: moved, batch) }
     if let backfill = batch.plan.backfill { forget(batch.plan.ranges, ofBackfill: backfill) }
     nextBatch = batch.plan.batch + 1
     inFlight = batch.nextPlan
@@ -311,12 +323,13 @@ extension Checkpoint {
     if let plan {
       try database.cachedStatement(
         sql:
-          "INSERT INTO in_flight (id, batch, planned_at, ranges, backfill) VALUES (1, ?, ?, ?, ?) "
+          "INSERT INTO in_flight (id, batch, planned_at, ranges, backfill, behind) "
+          + "VALUES (1, ?, ?, ?, ?, ?) "
           + "ON CONFLICT DO UPDATE SET batch = excluded.batch, planned_at = excluded.planned_at, "
-          + "ranges = excluded.ranges, backfill = excluded.backfill"
+          + "ranges = excluded.ranges, backfill = excluded.backfill, behind = excluded.behind"
       ).execute(arguments: [
         plan.batch, TimestampText.format(milliseconds: now), RangesText.format(plan.ranges),
-        plan.backfill,
+        plan.backfill, plan.behind.isEmpty ? nil : RangesText.format(plan.behind),
       ])
     } else {
       try database.cachedStatement(sql: "DELETE FROM in_flight").execute()

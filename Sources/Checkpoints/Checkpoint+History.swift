@@ -2,6 +2,7 @@ internal import GRDB
 internal import Jobs
 package import Offsets
 internal import Tables
+internal import Windows
 
 /// How long a step of a batch took.
 package struct BatchStep: Sendable, Equatable {
@@ -28,6 +29,8 @@ package struct CommittedBatch: Sendable, Equatable {
   package let acceptedCount: Int64
   /// Messages without a value that were passed over.
   package let tombstoneCount: Int64
+  /// Of the rejected, those that came late.
+  package let lateCount: Int64
   /// Of its messages; nil where an older release read them.
   package let byteCount: Int64?
   /// Until its commit began; empty where an older release took it.
@@ -69,15 +72,15 @@ extension Checkpoint {
     try database.cachedStatement(
       sql: """
         INSERT INTO batches (batch, committed_at, offsets, records, counted, rejected, ranges,
-          accepted, backfill, bytes, steps, tombstones)
-          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+          accepted, backfill, bytes, steps, tombstones, cutoff, late)
+          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """
     ).execute(arguments: [
       batch.plan.batch, TimestampText.format(milliseconds: batch.now), batch.plan.offsetCount,
       batch.recordCount, batch.countedCount,
       batch.rejectedCount, RangesText.format(batch.plan.ranges), batch.acceptedCount,
       batch.plan.backfill, batch.byteCount, Self.text(batch.steps),
-      batch.tombstoneCount,
+      batch.tombstoneCount, batch.judgedBy.instant, batch.lateCount,
     ])
     var sums = BatchTotals()
     sums.batchCount = 1
@@ -275,7 +278,7 @@ extension CheckpointReader {
   ) throws(CheckpointError) -> [CommittedBatch] {
     try read { database in
       let known = Set(try database.columns(in: "batches").map(\.name))
-      let newer = ["accepted", "backfill", "bytes", "steps", "tombstones"].map {
+      let newer = ["accepted", "backfill", "bytes", "steps", "tombstones", "late"].map {
         known.contains($0) ? $0 : "NULL AS \($0)"
       }
       return try database.checkedRows(
@@ -297,6 +300,7 @@ extension CheckpointReader {
           countedCount: try row.count(4), rejectedCount: try row.count(5),
           acceptedCount: row.isNull(7) ? 0 : try row.count(7),
           tombstoneCount: row.isNull(11) ? 0 : try row.count(11),
+          lateCount: row.isNull(12) ? 0 : try row.count(12),
           byteCount: row.isNull(9) ? nil : try row.count(9), steps: steps)
       }
     }

@@ -217,7 +217,7 @@ extension Checkpoint {
       try database.forRows(
         of: "batches",
         """
-        SELECT batch, records, rejected, accepted FROM batches
+        SELECT batch, records, rejected, accepted + late FROM batches
         WHERE backfill IS \(ofBackfills ? "NOT NULL" : "NULL") ORDER BY batch DESC LIMIT 10000
         """, identifiedBy: 1
       ) { row in

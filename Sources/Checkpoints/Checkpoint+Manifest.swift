@@ -20,6 +20,8 @@ package struct Manifest: Sendable, Equatable {
     package let byteCount: Int64
     package let etag: String
     package let revision: Int64
+    /// Whether no live record changes it any more.
+    package let isFinal: Bool
   }
   /// Most objects that it names.
   package static let objectLimit = 1_000
@@ -77,7 +79,8 @@ extension CheckpointReader {
 
   /// Keys of results sort by their windows.
   private func newestObjects(of job: Job, in database: Database) throws -> [Manifest.Object] {
-    try database.checkedRows(
+    let cutoff = try cutoff(of: job, in: database)
+    return try database.checkedRows(
       of: "outputs",
       """
       SELECT object_key, number, row_count, byte_count, etag, published_revision FROM outputs
@@ -86,10 +89,14 @@ extension CheckpointReader {
       """, arguments: [job.window.keepsState ? "window" : "batch"], identifiedBy: 1
     ) { row in
       let number = job.window.keepsState ? try window(row, 1).number : try row.number(1)
+      // An object of one batch is never written again.
+      let isFinal =
+        job.output.keep == .each || cutoff.isFinal(Window(number), of: job.window)
       return Manifest.Object(
         window: Window(number), key: try row.objectKey(0),
         rowCount: row.isNull(2) ? nil : try row.count(2), byteCount: try row.count(3),
-        etag: try row.text(4), revision: try row.number(5))
+        etag: try row.text(4), revision: try row.number(5),
+        isFinal: isFinal)
     }
   }
 

@@ -45,6 +45,9 @@ extension Checkpoint {
     migrator.registerMigration("12") { database in
       try database.execute(sql: schemaVersion12)
     }
+    migrator.registerMigration("13") { database in
+      try database.execute(sql: schemaVersion13)
+    }
     return migrator
   }
 
@@ -503,6 +506,23 @@ extension Checkpoint {
       /* The first batch that counted a record in it; NULL where an older release did. */;
     ALTER TABLE windows ADD COLUMN last_batch INTEGER
       /* The last one; NULL where no batch did since. */;
+    """
+
+  /// Records that come late are refused.
+  private static let schemaVersion13 = """
+    ALTER TABLE partitions ADD COLUMN newest_time INTEGER
+      /* The newest time for its window of a record that a batch of new messages has read, in
+         milliseconds since 1970 UTC; none is later than its message's own time. NULL where there
+         is none, and where window.allowed_lateness is not set. */;
+    ALTER TABLE checkpoint ADD COLUMN cutoff INTEGER
+      /* Windows that end here or before are final, in milliseconds since 1970 UTC. */;
+    ALTER TABLE in_flight ADD COLUMN behind TEXT
+      /* JSON: the partitions of which the batch leaves offsets unread; NULL for none, and where
+         window.allowed_lateness is not set. */;
+    ALTER TABLE batches ADD COLUMN cutoff INTEGER
+      /* By which its records were judged; NULL where none was. */;
+    ALTER TABLE batches ADD COLUMN late INTEGER NOT NULL DEFAULT 0
+      /* Of the rejected, records that came late. The rules for rejects do not judge them. */;
     """
 
   /// Part of the schema since version 10.

@@ -4,7 +4,7 @@ internal import Glibc
 package import Jobs
 package import Offsets
 internal import Tables
-internal import Windows
+package import Windows
 
 /// A job's checkpoint, opened for writing by the one run that holds its lock: progress, window
 /// state, outputs, rejects, history.
@@ -27,6 +27,10 @@ package final class Checkpoint {
   package internal(set) var inFlight: BatchPlan?
   /// Backfill requests that are not done, in the order in which their batches are taken.
   package internal(set) var backfills: [BackfillRequest] = []
+  /// The one that the newest batch has left.
+  package internal(set) var cutoff = Cutoff()
+  /// The newest time of each partition's records, where the job refuses late ones.
+  package var newestTimes: [PartitionID: Int64] { partitions.newestTimes }
   /// Whether an incident of rejects is open, which a commit may close.
   var hasOpenRejects = false
   /// What changed in the job file since the last run and took effect now.
@@ -406,6 +410,7 @@ package final class Checkpoint {
       partitions = try StoredPartitions(in: database, job: job)
       backfills = try Self.openBackfills(in: database, &partitions).map(\.request)
       inFlight = try Self.plannedBatch(in: database)
+      cutoff = try Self.cutoff(in: database)
       hasOpenRejects = try Self.openIncidents(in: database, partitions).contains {
         $0.kind == .rejects
       }
@@ -432,12 +437,15 @@ package final class Checkpoint {
   /// The batch that was planned and not committed when the file was last written.
   static func plannedBatch(in database: Database) throws -> BatchPlan? {
     let backfill = try StoredPartitions.knowsBackfills(database) ? "backfill" : "NULL AS backfill"
+    let behind = try knowsCutoff(database) ? "behind" : "NULL AS behind"
     return try database.checkedRow(
-      of: "in_flight", "SELECT batch, ranges, \(backfill) FROM in_flight", identifiedBy: 0
+      of: "in_flight", "SELECT batch, ranges, \(backfill), \(behind) FROM in_flight",
+      identifiedBy: 0
     ) { row in
       BatchPlan(
         batch: try row.number(0), ranges: try row.ranges(1),
-        backfill: row.isNull(2) ? nil : try row.number(2))
+        backfill: row.isNull(2) ? nil : try row.number(2),
+        behind: row.isNull(3) ? [] : try row.partitions(3))
     }
   }
 

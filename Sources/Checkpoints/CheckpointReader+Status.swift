@@ -32,8 +32,12 @@ package struct CheckpointStatus: Sendable {
   /// Requests that are not done, in the order in which their batches are taken.
   package let backfills: [StoredBackfill]
   package let windowCount: Int64
+  /// As it stands, whatever the job file says now.
+  package let cutoff: Cutoff
   package let recordCount: Int64
   package let rejectedCount: Int64
+  /// Of them, those that came late.
+  package var lateCount: Int64 { rejectCounts[Reject.Reason.windowClosed.rawValue] ?? 0 }
   /// Messages without a value that were passed over.
   package let tombstoneCount: Int64
   /// By `Reject.Reason`, and `unknown` for those that an older release has dropped.
@@ -62,6 +66,7 @@ package struct CheckpointFigures: Sendable {
   package let incidents: [Incident.Kind]
   /// Offsets that backfills are yet to count.
   package let backfillLeft: Int64
+  package let cutoff: Cutoff
   /// As ``CheckpointStatus/Partition/newestTimestamp``, of every partition that the job has met.
   package let newestTimestamps: [PartitionID: Int64?]
 
@@ -69,7 +74,7 @@ package struct CheckpointFigures: Sendable {
     lastCommit: CheckpointStatus.Commit?, waitingSince: Int64, recordCount: Int64,
     tombstoneCount: Int64, rejectCounts: [String: Int64], dirtyCount: Int,
     incidents: [Incident.Kind],
-    backfillLeft: Int64, newestTimestamps: [PartitionID: Int64?]
+    backfillLeft: Int64, cutoff: Cutoff = Cutoff(), newestTimestamps: [PartitionID: Int64?]
   ) {
     self.lastCommit = lastCommit
     self.waitingSince = waitingSince
@@ -79,6 +84,7 @@ package struct CheckpointFigures: Sendable {
     self.dirtyCount = dirtyCount
     self.incidents = incidents
     self.backfillLeft = backfillLeft
+    self.cutoff = cutoff
     self.newestTimestamps = newestTimestamps
   }
 }
@@ -101,6 +107,7 @@ extension CheckpointReader {
         dirtyCount: dirtyCount ?? 0,
         incidents: try Checkpoint.openIncidents(in: database, partitions).map(\.kind),
         backfillLeft: backfills.reduce(0) { $0 + $1.request.offsetCount },
+        cutoff: try Checkpoint.cutoff(in: database),
         newestTimestamps: Dictionary(
           uniqueKeysWithValues: partitions.ledgers.keys.map {
             ($0, partitions.fingerprints[$0]?.timestampMilliseconds)
@@ -151,7 +158,7 @@ extension CheckpointReader {
         }
         .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
         backfills: backfills,
-        windowCount: try windowCount(in: database),
+        windowCount: try windowCount(in: database), cutoff: try Checkpoint.cutoff(in: database),
         recordCount: totals.recordCount, rejectedCount: totals.rejectedCount,
         tombstoneCount: totals.tombstoneCount,
         rejectCounts: try rejectCounts(in: database),

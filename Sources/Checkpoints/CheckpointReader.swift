@@ -565,6 +565,9 @@ package struct WindowLineage: Sendable, Equatable {
 }
 
 package struct StoredReject: Sendable, Equatable {
+  /// Whether nothing is wrong with the record but that it came late.
+  package var isLate: Bool { Reject.Reason(rawValue: reason)?.isFault == false }
+
   package let batch: Int64
   package let partition: PartitionID
   package let offset: Offset

@@ -29,6 +29,31 @@ enum RangesText {
     }
   }
 
+  /// Partitions alone: `[{"source":"main","topic":"calls","partitions":[[0],[1]]}]`.
+  static func format(_ partitions: [PartitionID]) -> String {
+    format(partitions, name: "partitions", partition: \.self) { [Int64($0.partition)] }
+  }
+
+  /// Nil when the text is not what ``format(_:)-([PartitionID])`` writes.
+  static func parsePartitions(_ text: String) -> [PartitionID]? {
+    struct Entry: Codable {
+      let source, topic: String
+      let partitions: [[Int32]]
+    }
+    guard let entries = try? JSONDecoder().decode([Entry].self, from: Data(text.utf8)) else {
+      return nil
+    }
+    var partitions: [PartitionID] = []
+    for entry in entries {
+      for numbers in entry.partitions {
+        guard numbers.count == 1, numbers[0] >= 0 else { return nil }
+        partitions.append(
+          PartitionID(source: entry.source, topic: entry.topic, partition: numbers[0]))
+      }
+    }
+    return Set(partitions).count == partitions.count ? partitions : nil
+  }
+
   /// Nil when the text is not what ``format(_:)`` writes of a plan: ranges that are not empty, each
   /// partition once, fewer than 2^62 offsets in all.
   static func parse(_ text: String) -> [PartitionRange]? {

@@ -19,6 +19,8 @@ struct StoredPartitions {
   private(set) var identifiers: [PartitionID: Int64] = [:]
   var ledgers: [PartitionID: OffsetLedger] = [:]
   var fingerprints: [PartitionID: Fingerprint] = [:]
+  /// The newest time of the records that batches of new messages have read.
+  var newestTimes: [PartitionID: Int64] = [:]
   /// From start to progress, of logs that a partition had before, oldest first.
   private(set) var formerLogs: [PartitionID: [OffsetRange]] = [:]
 
@@ -91,12 +93,13 @@ struct StoredPartitions {
       ? "fingerprint_offset, fingerprint" : "NULL AS fingerprint_offset, NULL AS fingerprint"
     let timestamp =
       columns.contains("newest_timestamp") ? "newest_timestamp" : "NULL AS newest_timestamp"
+    let newestTime = columns.contains("newest_time") ? "newest_time" : "NULL AS newest_time"
     var incarnations: [PartitionID: Int64] = [:]
     try database.forEachRow(
       of: "partitions",
       """
       SELECT source, topic, partition, start_offset, next_offset, \(incarnation), partition_id,
-        \(fingerprint), \(timestamp)
+        \(fingerprint), \(timestamp), \(newestTime)
       FROM partitions ORDER BY incarnation
       """,
       identifiedBy: 3
@@ -119,6 +122,7 @@ struct StoredPartitions {
         : Fingerprint(
           offset: try row.count(7), hash: try row.integer(8),
           timestampMilliseconds: row.isNull(9) ? nil : try row.integer(9))
+      newestTimes[partition] = row.isNull(10) ? nil : try row.integer(10)
     }
   }
 
@@ -130,6 +134,7 @@ struct StoredPartitions {
     names[identifier] = partition
     identifiers[partition] = identifier
     ledgers[partition] = ledger
+    newestTimes[partition] = nil
   }
 
   mutating func forget(source: String) {
@@ -138,6 +143,7 @@ struct StoredPartitions {
       identifiers[partition] = nil
       ledgers[partition] = nil
       fingerprints[partition] = nil
+      newestTimes[partition] = nil
       formerLogs[partition] = nil
     }
   }

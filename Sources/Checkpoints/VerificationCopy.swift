@@ -92,10 +92,13 @@ package final class VerificationCopy {
     package let tombstoneCount: Int64
     package let ranges: [PartitionRange]
     package let isOfBackfill: Bool
+    /// By which its records were judged.
+    package let cutoff: Cutoff
 
     package init(
       number: Int64, offsetCount: Int64, recordCount: Int64, countedCount: Int64,
-      rejectedCount: Int64, tombstoneCount: Int64, ranges: [PartitionRange], isOfBackfill: Bool
+      rejectedCount: Int64, tombstoneCount: Int64, ranges: [PartitionRange], isOfBackfill: Bool,
+      cutoff: Cutoff = Cutoff()
     ) {
       self.number = number
       self.offsetCount = offsetCount
@@ -105,6 +108,7 @@ package final class VerificationCopy {
       self.tombstoneCount = tombstoneCount
       self.ranges = ranges
       self.isOfBackfill = isOfBackfill
+      self.cutoff = cutoff
     }
   }
 
@@ -125,7 +129,7 @@ package final class VerificationCopy {
       try database.checkedRows(
         of: "batches",
         """
-        SELECT batch, offsets, records, counted, rejected, ranges, backfill, tombstones
+        SELECT batch, offsets, records, counted, rejected, ranges, backfill, tombstones, cutoff
         FROM batches
         WHERE \(condition) LIMIT ?
         """, arguments: arguments, identifiedBy: 1
@@ -134,7 +138,7 @@ package final class VerificationCopy {
           number: try row.number(0), offsetCount: try row.count(1), recordCount: try row.count(2),
           countedCount: try row.count(3), rejectedCount: try row.count(4),
           tombstoneCount: try row.count(7), ranges: try row.ranges(5),
-          isOfBackfill: !row.isNull(6))
+          isOfBackfill: !row.isNull(6), cutoff: Cutoff(row.isNull(8) ? nil : try row.integer(8)))
       }
     }
   }

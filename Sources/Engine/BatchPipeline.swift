@@ -19,6 +19,8 @@ final class BatchPipeline {
     var rejects: [Reject] = []
     /// Of them, those that a person has accepted.
     var acceptedCount: Int64 = 0
+    /// The newest time of each range's records, of new messages of jobs that refuse late ones.
+    var newestTimes: [Int64?] = []
     /// Of the messages.
     var byteCount: Int64 = 0
     var tombstoneCount: Int64 = 0
@@ -118,10 +120,11 @@ final class BatchPipeline {
 
   /// - Parameters:
   ///   - next: The plan after this one, if the run goes on with it.
+  ///   - cutoff: By which its records are judged.
   ///   - read: Reads what is left of the plan's ranges, and some of `next` ahead.
   /// - Throws: ``TooLarge``, ``BatchFault``, `ExpressionError`, or what `read` throws.
   func process(
-    _ plan: BatchPlan, next: BatchPlan?,
+    _ plan: BatchPlan, next: BatchPlan?, cutoff: Cutoff = Cutoff(),
     read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
   ) throws -> Outcome {
     defer {
@@ -136,7 +139,7 @@ final class BatchPipeline {
     // ends soon.
     while true {
       do {
-        return try processOnce(plan, next: next, read: read)
+        return try processOnce(plan, next: next, cutoff, read: read)
       } catch let needed as NeedsRecords {
         decoder.refusedMessages = needed.messages.union(decoder.refusedMessages ?? [])
       }
@@ -144,7 +147,7 @@ final class BatchPipeline {
   }
 
   private func processOnce(
-    _ plan: BatchPlan, next: BatchPlan?,
+    _ plan: BatchPlan, next: BatchPlan?, _ cutoff: Cutoff,
     read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
   ) throws -> Outcome {
     if ahead.plan == plan { swap(&parts, &ahead) } else { parts.begin(plan, decoder.schema) }
@@ -171,7 +174,7 @@ final class BatchPipeline {
     var outcome = Outcome()
     try stopwatch.measure(.filter) { try filter() }
     if let fold {
-      let delta = try stopwatch.measure(.fold) { try folded(fold, plan) }
+      let delta = try stopwatch.measure(.fold) { try folded(fold, plan, cutoff) }
       outcome.countedCount = delta.countedRecordCount
       if !job.window.keepsState {
         guard delta.groupCount <= job.limits.groupsPerWindow else {
@@ -195,6 +198,7 @@ final class BatchPipeline {
     outcome.byteCount = parts.byteCount
     outcome.tombstoneCount = batch.tombstoneCount
     outcome.fingerprints = parts.fingerprints
+    if job.lateness != nil && plan.backfill == nil { outcome.newestTimes = newestTimes(plan) }
     return outcome
   }
 
@@ -238,6 +242,7 @@ final class BatchPipeline {
   func diagnose(_ error: CheckpointError, _ plan: BatchPlan) -> BatchFault? {
     if case .tooManyGroups = error.code { return BatchFault(plan, .checkpoint(error)) }
     guard case .overflow(let group, let measure, let held) = error.code else { return nil }
+    // What is late matches no more.
     guard let fold,
       case .folded(let delta) = try? fold.fold(batch, matches: matches, batchNumber: plan.batch),
       let cause = fold.misfit(
@@ -299,10 +304,21 @@ final class BatchPipeline {
     }
   }
 
-  private func folded(_ fold: Fold, _ plan: BatchPlan) throws -> Delta {
+  private func newestTimes(_ plan: BatchPlan) -> [Int64?] {
+    func column(_ name: String) -> Column? {
+      batch.schema.index(of: name).map { batch.columns[$0] }
+    }
+    guard let name = job.window.timeColumn, let times = column(name) else { return [] }
+    let own = MessageField.timestamp.rawValue
+    return Cutoff.newestTimes(
+      times, ownTimes: name == own ? nil : column(own), of: batch.slices,
+      partitionCount: plan.ranges.count)
+  }
+
+  private func folded(_ fold: Fold, _ plan: BatchPlan, _ cutoff: Cutoff) throws -> Delta {
     do {
       while true {
-        switch try fold.fold(batch, matches: matches, batchNumber: plan.batch) {
+        switch try fold.fold(batch, matches: matches, batchNumber: plan.batch, cutoff: cutoff) {
         case .folded(let delta): return delta
         case .refused(let refusals): try refuse(refusals)
         }
@@ -395,12 +411,13 @@ final class BatchPipeline {
 
   /// - Returns: How many of the rejects a person has accepted.
   private func judgeRejects(_ plan: BatchPlan, recordCount: Int64) throws -> Int64 {
-    guard !batch.rejects.isEmpty else { return 0 }
-    let judged = batch.rejects.filter { reject in
+    let faults = batch.rejects.filter(\.reason.isFault)
+    guard !faults.isEmpty else { return 0 }
+    let judged = faults.filter { reject in
       let partition = plan.ranges[reject.partitionIndex].partition
       return !accepted.contains { $0.partition == partition && $0.range.contains(reject.offset) }
     }
-    let acceptedCount = Int64(batch.rejects.count - judged.count)
+    let acceptedCount = Int64(faults.count - judged.count)
     guard let first = judged.first else { return acceptedCount }
     // Of the batches before, as many records as this one leaves to be judged.
     let wanted = job.rejects.maxShareOver - recordCount - Int64(judged.count)
@@ -494,7 +511,9 @@ extension Job {
 
   /// The message's own fields that the job reads anywhere.
   var messageFieldsRead: [MessageField] {
-    let names = columnsRead
+    var names = columnsRead
+    // A late record is told by the windows' time and the message's own.
+    if lateness != nil { names.insert(MessageField.timestamp.rawValue) }
     return MessageField.allCases.filter { names.contains($0.rawValue) }
   }
 }

@@ -68,9 +68,6 @@ struct ManifestPublisher {
 
   /// The same state gives the same bytes.
   static func bytes(of manifest: Manifest, _ job: Job) -> [UInt8] {
-    // An object of one batch is never written again. A window's may be: late records are counted
-    // whenever they come.
-    let state = job.output.keep == .each ? "final" : "open"
     let partitions = manifest.partitions.map { found in
       object([
         ("source", JSONText.quoted(found.partition.source)),
@@ -84,7 +81,8 @@ struct ManifestPublisher {
         ("window", JSONText.quoted(job.window.label(of: found.window))),
         ("key", JSONText.quoted(found.key)), ("rows", found.rowCount.map { "\($0)" } ?? "null"),
         ("bytes", "\(found.byteCount)"), ("etag", JSONText.quoted(found.etag)),
-        ("revision", "\(found.revision)"), ("state", JSONText.quoted(state)),
+        ("revision", "\(found.revision)"),
+        ("state", JSONText.quoted(found.isFinal ? "final" : "open")),
       ])
     }
     let text = object(

@@ -33,6 +33,8 @@ package struct RunFacts: Sendable {
   package var onDataLoss = Job.DataLossPolicy.fail
   package var maxOffsets: Int64
   package var maxPendingBytes: Int64 = .max
+  /// Whether plans tell which partitions they leave behind: the cutoff of late records asks.
+  package var tellsBehind = false
 
   /// Fewer offsets are held back; 1 holds nothing back.
   package var minOffsets: Int64 = 1
@@ -154,9 +156,30 @@ private func plan(
   }
   if let plan = firstPlan(ofBackfillsThatGoFirst: true) { return plan }
   let unread = readable(facts, after: read?.backfill == nil ? read : nil)
-  let live = planBatch(batch, unread: unread, maxOffsets: maxOffsets)
+  var live = planBatch(batch, unread: unread, maxOffsets: maxOffsets)
+  if facts.tellsBehind { live.behind = behind(live, facts, after: read) }
   let isWaiting = live.isEmpty || heldBackUntil(live, facts, after: read) != nil
   return isWaiting ? firstPlan(ofBackfillsThatGoFirst: false) ?? live : live
+}
+
+/// Partitions of which offsets are left unread behind a batch of new messages. So are those about
+/// whose log a person must decide.
+///
+/// - Parameter read: A batch that is read before it.
+private func behind(
+  _ plan: BatchPlan, _ facts: RunFacts, after read: BatchPlan?
+) -> [PartitionID] {
+  func ends(_ plan: BatchPlan?) -> [PartitionID: Offset] {
+    guard let plan, plan.backfill == nil else { return [:] }
+    return plan.ranges.reduce(into: [:]) { $0[$1.partition] = $1.to }
+  }
+  let (taken, takenBefore) = (ends(plan), ends(read))
+  return facts.partitions.compactMap { found in
+    if facts.undecidedPartitions.contains(found.partition) { return found.partition }
+    guard let end = found.end?.end, let ledger = facts.ledgers[found.partition] else { return nil }
+    let read = taken[found.partition] ?? takenBefore[found.partition]
+    return ledger.readable(after: read, end: end).isEmpty ? nil : found.partition
+  }
 }
 
 /// Until when a batch of new messages waits for more of them; nil where it does not.

@@ -296,6 +296,7 @@ package final class Run {
     facts.haveEndsChanged = haveEndsChanged
     facts.onDataLoss = job.onDataLoss
     facts.maxPendingBytes = job.output.maxPendingBytes
+    facts.tellsBehind = job.lateness != nil
     facts.batchesDone = summary.batchCount
     facts.maxBatches = options.maxBatches
     facts.offsetLimit = offsetLimit
@@ -475,7 +476,9 @@ package final class Run {
         try source(name).prepare(Array(ranges))
       }
     }
-    let batch = try pipeline.process(plan, next: next) { left, body in
+    // The one that the batch before has left. Backfills revise final windows.
+    let cutoff = plan.backfill == nil && job.lateness != nil ? checkpoint.cutoff : Cutoff()
+    let batch = try pipeline.process(plan, next: next, cutoff: cutoff) { left, body in
       for (name, ranges) in BatchPlan.bySource(left) {
         try source(name).read(Array(ranges)) { lent in
           if options.isStopRequested() { throw StopRequested() }
@@ -498,8 +501,14 @@ package final class Run {
     commit.result = batch.result.map {
       (ObjectKeys.window(Window(plan.batch), of: job), $0.bytes, $0.rowCount)
     }
-    // Under the policy fail only those come here that a person has accepted.
-    commit.rejects = job.rejects.policy == .drop ? [] : batch.rejects
+    // Under the policy fail only those come here that a person has accepted, and late ones.
+    commit.rejects =
+      job.rejects.policy == .drop ? batch.rejects.filter { !$0.reason.isFault } : batch.rejects
+    commit.judgedBy = cutoff
+    if let lateness = job.lateness, plan.backfill == nil {
+      commit.newestTimes = batch.newestTimes
+      commit.cutoff = checkpoint.cutoff.advanced(by: told(of: plan, batch.newestTimes), lateness)
+    }
     commit.fingerprints = batch.fingerprints
     commit.nextPlan = next
     commit.marks = publisher.takeMarks()
@@ -516,6 +525,7 @@ package final class Run {
     summary.recordCount += batch.recordCount
     summary.countedCount += batch.countedCount
     summary.rejectedCount += Int64(batch.rejects.count)
+    summary.lateCount += commit.lateCount
     summary.tombstoneCount += batch.tombstoneCount
     logger.debug(
       "batch committed",
@@ -529,6 +539,19 @@ package final class Run {
       RunProgress(
         batchCount: summary.batchCount, recordCount: summary.recordCount, lag: lag,
         backfilledCount: summary.backfilledCount, backfillLeft: backfillLeft))
+  }
+
+  /// What a batch tells the cutoff of each partition that the brokers have.
+  private func told(of plan: BatchPlan, _ newestTimes: [Int64?]) -> [Cutoff.Partition] {
+    var inBatch: [PartitionID: Int64] = [:]
+    for (range, time) in zip(plan.ranges, newestTimes) { inBatch[range.partition] = time }
+    let behind = Set(plan.behind)
+    return partitions.map(\.partition).map { partition in
+      let times = [checkpoint.newestTimes[partition], inBatch[partition]].compactMap(\.self)
+      return Cutoff.Partition(
+        newestTime: times.max(), hasNewRecords: inBatch[partition] != nil,
+        isBehind: behind.contains(partition))
+    }
   }
 
   /// - Parameter count: Most transactions.

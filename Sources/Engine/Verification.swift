@@ -286,7 +286,9 @@ extension VerificationCopy.ComparedPane {
   func isProvable(unread: [PartitionID: OffsetRangeSet]) -> Bool {
     parts.allSatisfy { part in
       if part.isOfFormerLog { return false }
-      guard let unread = unread[part.partition], let held = part.held else { return true }
+      guard let unread = unread[part.partition], let held = part.held ?? part.found else {
+        return true
+      }
       return unread.range(
         meeting: OffsetRange(from: held.smallestOffset, to: held.largestOffset + 1)) == nil
     }

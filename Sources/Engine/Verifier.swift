@@ -40,6 +40,10 @@ package final class Verifier {
   private var endsOfFormerLogs: [PartitionID: Offset] = [:]
   /// What the checkpoint calls counted and no batch of its history has read.
   private var missing: [PartitionID: OffsetRangeSet] = [:]
+  /// What was folded again without the cutoff by which it was judged: its batch is not kept.
+  private var unjudged: [PartitionID: OffsetRangeSet] = [:]
+  /// Which windows are final, by the job file.
+  private let cutoff: Cutoff
   /// What was folded again.
   private var read: [PartitionID: OffsetRangeSet] = [:]
   private var accounts: [PartitionID: PartitionAccount] = [:]
@@ -66,6 +70,7 @@ package final class Verifier {
     renderer = try Renderer(job, inputSchema: job.selectInputSchema, release: options.release)
     renderedBy = Renderer.renderedBy(release: options.release)
     report = Verification(job: job.name, batch: copy.nextBatch - 1)
+    cutoff = try copy.reader.cutoff(of: job)
     changes = Set(try copy.reader.changes(for: job).map(\.effect))
   }
 
@@ -235,7 +240,7 @@ package final class Verifier {
       if readable.isEmpty { return }
       let isWhole = readable == batch.ranges
       do {
-        let outcome = try fold(readable, batch: batch.number, pipeline)
+        let outcome = try fold(readable, batch: batch.number, batch.cutoff, pipeline)
         if isWhole { try compare(batch, outcome) }
         try compareRejects(of: batch, outcome.rejects, in: readable)
         return
@@ -284,8 +289,10 @@ package final class Verifier {
       var from = range.from
       while from < range.to {
         let to = min(range.to, from + job.maxOffsets)
+        let range = OffsetRange(from: from, to: to)
+        unjudged[partition, default: OffsetRangeSet()].insert(range)
         _ = try fold(
-          [PartitionRange(partition, OffsetRange(from: from, to: to))], batch: copy.nextBatch,
+          [PartitionRange(partition, range)], batch: copy.nextBatch, Cutoff(),
           areMissing: areMissing, pipeline)
         from = to
       }
@@ -308,7 +315,7 @@ package final class Verifier {
   ///   - ranges: Ascending by partition; several of one where others have read what is between.
   ///   - areMissing: Whether they count as missing, whatever their messages are.
   private func fold(
-    _ ranges: [PartitionRange], batch: Int64, areMissing: Bool = false,
+    _ ranges: [PartitionRange], batch: Int64, _ cutoff: Cutoff, areMissing: Bool = false,
     _ pipeline: BatchPipeline
   ) throws -> Outcome {
     var outcome = Outcome()
@@ -316,7 +323,7 @@ package final class Verifier {
     while let piece = pieces.popLast() {
       do {
         let plan = BatchPlan(batch: batch, ranges: piece)
-        let folded = try foldOnce(plan, areMissing: areMissing, pipeline)
+        let folded = try foldOnce(plan, cutoff, areMissing: areMissing, pipeline)
         outcome.recordCount += folded.recordCount
         outcome.countedCount += folded.countedCount
         outcome.tombstoneCount += folded.tombstoneCount
@@ -363,11 +370,11 @@ package final class Verifier {
   }
 
   private func foldOnce(
-    _ plan: BatchPlan, areMissing: Bool, _ pipeline: BatchPipeline
+    _ plan: BatchPlan, _ cutoff: Cutoff, areMissing: Bool, _ pipeline: BatchPipeline
   ) throws -> BatchPipeline.Outcome {
     for (name, ranges) in plan.rangesBySource { try source(name).prepare(Array(ranges)) }
     var messageCounts: [Int64] = []
-    let outcome = try pipeline.process(plan, next: nil) { left, body in
+    let outcome = try pipeline.process(plan, next: nil, cutoff: cutoff) { left, body in
       messageCounts = Array(repeating: 0, count: left.count)
       for (name, ranges) in BatchPlan.bySource(left) {
         try source(name).read(Array(ranges)) { lent in
@@ -434,8 +441,11 @@ package final class Verifier {
     guard try !held.isEmpty || copy.reader.object(key) != nil else { return }
     // Where the batch passed over tombstones, or may have kept them otherwise than a run does now.
     let leavesOutTombstones = job.tombstones == .skip || batch.tombstoneCount > 0
+    // Late records are kept where others were dropped.
+    let areOnlyLateKept = job.rejects.policy == .drop && held.allSatisfy(\.isLate)
     func isCompared(_ reject: StoredReject) -> Bool {
-      !leavesOutTombstones || reject.reason != Reject.Reason.nullValue.rawValue
+      if areOnlyLateKept && !reject.isLate { return false }
+      return !leavesOutTombstones || reject.reason != Reject.Reason.nullValue.rawValue
     }
     let inRanges = held.filter { reject in
       isCompared(reject)
@@ -468,7 +478,12 @@ package final class Verifier {
         try stopIfAsked()
         let window = job.window.windows(showing: pane.pane).first.map(job.window.label) ?? ""
         report.windowCount += 1
-        guard pane.isProvable(unread: unread) else {
+        // Which of the unjudged records were late nobody knows any more.
+        let mayHaveLate =
+          pane.heldRecords != pane.foundRecords && cutoff.isFinal(pane.pane, of: job.window)
+        guard pane.isProvable(unread: unread),
+          !mayHaveLate || pane.isProvable(unread: unjudged)
+        else {
           report.unprovable.append(window)
           continue
         }

@@ -270,7 +270,7 @@ package struct RecordDecoder {
     case .malformed, .nullValue, .missingField, .extraField, .duplicateField, .recordTooLarge:
       return [UInt8](record)
     case .wrongType, .outOfRange, .notNullable, .invalidText, .notFinite, .missingTimestamp,
-      .futureTimestamp, .keyTooLong, .expressionFailed:
+      .futureTimestamp, .keyTooLong, .expressionFailed, .windowClosed:
       guard let field = fault.field else { return [UInt8](record) }
       guard field < fieldCount else { return nil }
       return scanned.firstBytes(

@@ -25,6 +25,8 @@ package struct Job: Sendable {
   /// Nil where `tranche schedule` leaves the job alone.
   package let schedule: Schedule?
   package let window: any WindowKind
+  /// Nil where late records change their window whenever they come.
+  package let lateness: Lateness?
   /// A checked SQL expression over ``recordSchema``.
   package let `where`: Expression?
   /// Nil for a row job.
@@ -260,7 +262,8 @@ extension Job {
       tombstones: tombstones,
       fields: fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
-      window: window, where: self.where, aggregate: aggregate ?? self.aggregate,
+      window: window, lateness: lateness, where: self.where,
+      aggregate: aggregate ?? self.aggregate,
       select: select ?? self.select,
       output: output, rejects: rejects ?? self.rejects, backup: backup ?? self.backup,
       limits: limits, history: history)

@@ -371,6 +371,14 @@ package enum JobKeys {
       "window.time", .text, .refuse, default: .value(MessageField.timestamp.rawValue),
       example: "called_at", "The timestamp field that assigns a record to its window."),
     JobKey(
+      "window.allowed_lateness", .duration, .harmless,
+      default: .words("late records count whenever they come"), example: "2h",
+      """
+      How much later than newer records a record may come. The cutoff is the newest time of the \
+      partition that is furthest behind, less this. A window that ends at the cutoff or before is \
+      final: new records of it are rejects (`windowClosed`).
+      """),
+    JobKey(
       "where", .text, .refuse, takesReferences: false, example: "time_taken >= 0",
       "A SQL expression over a record. Only records for which it is true are used.",
       canonical: { $0.where?.sql ?? absent }),
@@ -583,9 +591,12 @@ package enum JobKeys {
   /// Keys that are known and not built: their refusal says so.
   static let notBuilt: [String: String] = [
     "retention": "windows are kept forever",
-    "allowed_lateness": "late records change their window whenever they come",
     "window.sliding": "windows are tumbling", "window.retention": "windows are kept forever",
-    "window.allowed_lateness": "late records change their window whenever they come",
+  ]
+
+  /// Keys of windows that are looked for at the top.
+  static let misplaced: [String: String] = [
+    "allowed_lateness": "window.allowed_lateness"
   ]
 
   /// What the checkpoint holds of a key that the job file does not have.

@@ -8,19 +8,21 @@ extension JobParser {
   /// Without a window, as in a row job, each batch is one.
   ///
   /// - Parameter keepsEach: Whether each batch's object has a folder of its own.
-  func window(_ root: YAMLReader.Object, _ schema: Schema, keepsEach: Bool) -> any WindowKind {
+  func window(
+    _ root: YAMLReader.Object, _ schema: Schema, keepsEach: Bool
+  ) -> (any WindowKind, Lateness?) {
     let batches = BatchWindows(keepsEach: keepsEach)
-    guard let entry = root.entry("window") else { return batches }
+    guard let entry = root.entry("window") else { return (batches, nil) }
     if entry.word != nil {
-      guard let word = reader.string(entry) else { return batches }
+      guard let word = reader.string(entry) else { return (batches, nil) }
       switch word {
-      case "global": return GlobalWindow()
-      case "batch": return batches
+      case "global": return (GlobalWindow(), nil)
+      case "batch": return (batches, nil)
       default:
         reader.fail(
           entry, value: word, "is not a valid window",
           "Use global, batch or { tumbling: 5m, time: record_timestamp }")
-        return batches
+        return (batches, nil)
       }
     }
     let object = reader.object(entry)
@@ -34,7 +36,14 @@ extension JobParser {
           "Name a field of type timestamp, or record_timestamp")
       }
     }
-    return width.map { TumblingWindows(widthMilliseconds: $0, time: time) } ?? batches
+    let kind: any WindowKind =
+      width.map { TumblingWindows(widthMilliseconds: $0, time: time) } ?? batches
+    return (kind, lateness(object))
+  }
+
+  private func lateness(_ object: YAMLReader.Object) -> Lateness? {
+    let allowed = object.entry("allowed_lateness").flatMap(reader.duration)
+    return allowed.map { Lateness(allowedMilliseconds: $0) }
   }
 
   func aggregate(_ root: YAMLReader.Object, _ schema: Schema) -> (Job.Aggregate?, [Named]) {

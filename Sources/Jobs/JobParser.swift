@@ -43,7 +43,7 @@ struct JobParser {
 
     let outputObject = reader.object(root, "output")
     let keep: Job.Output.Keep = reader.choice(outputObject, "keep")
-    let window = window(root, schema, keepsEach: keep == .each)
+    let (window, lateness) = window(root, schema, keepsEach: keep == .each)
     let output = output(outputObject, keep, window)
     destinationLine = outputObject.entry("to")?.line ?? 1
     let (maxOffsets, holdBack, schedule) = trigger(reader.object(root, "trigger"))
@@ -55,7 +55,8 @@ struct JobParser {
       envelope: envelope, csv: csv, tombstones: reader.choice(source, "tombstones"),
       fields: fields, maxOffsets: maxOffsets,
       holdBack: holdBack, schedule: schedule,
-      window: window, where: filter(root, schema), aggregate: aggregate, select: [],
+      window: window, lateness: lateness, where: filter(root, schema), aggregate: aggregate,
+      select: [],
       output: output, rejects: rejects(reader.object(root, "rejects")),
       backup: backup(checkpoint), limits: limits(reader.object(root, "limits")),
       history: reader.integer(checkpoint, "history"))

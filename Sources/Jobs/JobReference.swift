@@ -345,6 +345,11 @@ package enum JobReference {
       "is longer than `limits.record_bytes`, or its message than `limits.batch_bytes`."
     case .keyTooLong: "has a text in `aggregate.by` that is longer than `limits.key_bytes`."
     case .expressionFailed: "has no value for `where` or, in a row job, for `select`."
+    case .windowClosed:
+      """
+      came later than `window.allowed_lateness` allows. It is always kept, whatever \
+      `rejects.policy` says, and counts in no share.
+      """
     }
   }
 

@@ -229,6 +229,8 @@ final class YAMLReader {
         continue
       } else if let reason = JobKeys.notBuilt[child.key] {
         fail(child, "is not built yet: \(reason)", "Leave it out")
+      } else if let place = JobKeys.misplaced[child.key] {
+        fail(child, "does not belong here", "Write it as \(place)")
       } else {
         fail(child, "is not a key of the job file", suggestion(name, known))
       }

@@ -7,11 +7,17 @@ package struct BatchPlan: Hashable, Sendable {
   /// The number of the ``BackfillRequest`` whose offsets these are; nil where the ranges begin at
   /// progress.
   package let backfill: Int64?
+  /// Partitions of which it leaves offsets unread, where the job asks for them. They stay with the
+  /// plan, so that whoever repeats it comes to the same cutoff, whatever has come meanwhile.
+  package var behind: [PartitionID]
 
-  package init(batch: Int64, ranges: [PartitionRange], backfill: Int64? = nil) {
+  package init(
+    batch: Int64, ranges: [PartitionRange], backfill: Int64? = nil, behind: [PartitionID] = []
+  ) {
     self.batch = batch
     self.ranges = ranges.sorted { $0.partition < $1.partition }
     self.backfill = backfill
+    self.behind = behind
   }
 
   package var offsetCount: Int64 { ranges.reduce(0) { $0 + $1.count } }

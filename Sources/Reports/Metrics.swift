@@ -3,6 +3,7 @@ package import Engine
 package import Jobs
 package import Offsets
 internal import Tables
+internal import Windows
 
 /// One metric as Prometheus knows it: a name, and a time series for each set of labels.
 ///
@@ -23,7 +24,7 @@ package struct MetricFamily: Sendable {
   /// All that is exposed, in this order; docs/monitoring.md lists the same.
   package static let all = [
     recordsRead, rejects, tombstones, batches, lastCommit, upToDate, dirtyOutputs, openIncidents,
-    backfillLeft,
+    backfillLeft, cutoff,
     checkpointSize, newestRecord, lagOffsets, lagSeconds, stepDuration, runStart, lastExitCode,
     lastRun,
   ]
@@ -47,6 +48,9 @@ package struct MetricFamily: Sendable {
     "tranche_open_incidents", "Losses and doubts that a person must decide.", ["kind"])
   static let backfillLeft = gauge(
     "tranche_backfill_left_offsets", "Offsets that backfills have yet to count.")
+  static let cutoff = gauge(
+    "tranche_cutoff_timestamp_seconds",
+    "Windows that end then or before are final; missing where none is.")
   static let checkpointSize = gauge(
     "tranche_checkpoint_size_bytes", "Size of the checkpoint with its write-ahead log.")
   static let newestRecord = gauge(
@@ -126,6 +130,8 @@ package struct MetricFacts: Sendable {
     package var dirtyCount = 0
     package var incidents: [Incident.Kind] = []
     package var backfillLeft: Int64 = 0
+    /// Nil where none is final yet.
+    package var cutoff: Int64?
     package var byteCount: Int64 = 0
     package var partitions: [Partition] = []
 
@@ -192,6 +198,7 @@ extension MetricFacts.State {
     dirtyCount = figures.dirtyCount
     incidents = figures.incidents
     backfillLeft = figures.backfillLeft
+    cutoff = figures.cutoff.instant
     self.byteCount = byteCount
     partitions = figures.newestTimestamps.map { Partition($0.key, newestTimestamp: $0.value) }
   }
@@ -295,6 +302,7 @@ package struct Metrics: Sendable, Equatable {
         Int64(state.incidents.count { $0 == kind }))
     }
     add(.backfillLeft, job, state.backfillLeft)
+    if let cutoff = state.cutoff { add(.cutoff, job, timestamp: cutoff) }
     add(.checkpointSize, job, state.byteCount)
     for partition in state.partitions.sorted(by: { $0.partition < $1.partition }) {
       add(

@@ -28,7 +28,10 @@ extension RunSummary {
     if countedCount != recordCount {
       parts.append("\(grouped(recordCount - countedCount)) left out by where")
     }
-    if rejectedCount > 0 { parts.append("\(grouped(rejectedCount)) rejected") }
+    if rejectedCount > 0 {
+      let late = lateCount > 0 ? " (\(grouped(lateCount)) late)" : ""
+      parts.append("\(grouped(rejectedCount)) rejected" + late)
+    }
     if tombstoneCount > 0 { parts.append(skippedTombstones(tombstoneCount)) }
     if lostOffsetCount > 0 {
       parts.append("\(grouped(lostOffsetCount)) offsets lost and passed over")
@@ -72,7 +75,8 @@ extension RunSummary {
     var fields: [LogLine.Field] = [
       ("batches", .integer(Int64(batchCount))), ("offsets", .integer(offsetCount)),
       ("records", .integer(recordCount)), ("counted", .integer(countedCount)),
-      ("rejected", .integer(rejectedCount)), ("tombstones", .integer(tombstoneCount)),
+      ("rejected", .integer(rejectedCount)), ("late", .integer(lateCount)),
+      ("tombstones", .integer(tombstoneCount)),
       ("lost_offsets", .integer(lostOffsetCount)),
       ("published", .integer(Int64(publishedCount))), ("dirty", .integer(Int64(dirtyCount))),
       ("lag", .integer(lag)), ("backfilled", .integer(backfilledCount)),
@@ -101,7 +105,7 @@ extension RunSummary {
       /// Nil where the job file could not be read.
       let job: String?
       let batches: Int
-      let offsets, records, counted, rejected, tombstones, lost_offsets: Int64
+      let offsets, records, counted, rejected, late, tombstones, lost_offsets: Int64
       let published, dirty: Int
       let lag, backfilled, backfill_left: Int64
       let not_held: [RangeReport]?
@@ -120,7 +124,8 @@ extension RunSummary {
       Report(
         job: job.isEmpty ? nil : job, batches: batchCount, offsets: offsetCount,
         records: recordCount,
-        counted: countedCount, rejected: rejectedCount, tombstones: tombstoneCount,
+        counted: countedCount, rejected: rejectedCount, late: lateCount,
+        tombstones: tombstoneCount,
         lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag,
         backfilled: backfilledCount, backfill_left: backfillLeft,
         not_held: unheld.isEmpty ? nil : unheld.map(RangeReport.init),

@@ -130,6 +130,12 @@ package struct Reject: Sendable, Equatable {
     case keyTooLong
     /// `where`, or in a row job `select`, has no value for this record.
     case expressionFailed
+    /// The record is well and came later than `window.allowed_lateness` allows.
+    case windowClosed
+
+    /// Whether something is wrong with the record, and the rules for rejects judge it. Others are
+    /// counted and always kept, and stop nothing: the job file said so beforehand.
+    package var isFault: Bool { self != .windowClosed }
   }
 
   /// The batch's partition number, as in ``RecordBatch/Slice``.

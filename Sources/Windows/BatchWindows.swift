@@ -15,6 +15,8 @@ package struct BatchWindows: WholeWindows, Equatable {
 
   package func panes(ofTimes times: Column?, batch: Int64) -> RowPanes { .same(batch) }
 
+  package func end(of pane: Pane) -> Int64? { nil }
+
   package func fault(of pane: Pane) -> String? {
     pane.number >= 1 ? nil : "is \(pane.number), and the first batch is 1"
   }

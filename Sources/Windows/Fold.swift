@@ -60,15 +60,16 @@ package struct Fold {
   /// - Parameters:
   ///   - matches: For each row whether `where` lets it through.
   ///   - batchNumber: Names the pane of a batch window.
+  ///   - cutoff: Records of windows that are final by it are refused.
   package func fold(
-    _ batch: RecordBatch, matches: [Bool], batchNumber: Int64
+    _ batch: RecordBatch, matches: [Bool], batchNumber: Int64, cutoff: Cutoff = Cutoff()
   ) throws(FoldError) -> Outcome {
     precondition(
       matches.count == batch.rowCount, "\(matches.count) verdicts for \(batch.rowCount) rows")
     let panes = panes(of: batch, batchNumber)
     var grouping = Grouping(keyColumns: inputs.keys.map { batch.columns[$0] }, panes: panes)
     grouping.assign(matches)
-    let refusals = refusals(batch, grouping, panes)
+    let refusals = refusals(batch, grouping, panes, cutoff)
     if !refusals.isEmpty { return .refused(refusals) }
 
     var delta = Delta()
@@ -96,15 +97,15 @@ package struct Fold {
 
   /// Rows of groups that cannot be kept, because of their time or their key.
   private func refusals(
-    _ batch: RecordBatch, _ grouping: Grouping, _ panes: RowPanes
+    _ batch: RecordBatch, _ grouping: Grouping, _ panes: RowPanes, _ cutoff: Cutoff
   ) -> [Refusal] {
-    guard grouping.firstRows.contains(where: { refusal($0, batch, panes) != nil }) else {
+    guard grouping.firstRows.contains(where: { refusal($0, batch, panes, cutoff) != nil }) else {
       return []
     }
     return grouping.groups.ofRow.indices.compactMap { row in
       let group = grouping.groups.ofRow[row]
       guard group >= 0,
-        let (reason, field) = refusal(grouping.firstRows[Int(group)], batch, panes)
+        let (reason, field) = refusal(grouping.firstRows[Int(group)], batch, panes, cutoff)
       else { return nil }
       return Refusal(row: row, reason, field: field)
     }
@@ -112,7 +113,7 @@ package struct Fold {
 
   /// Why a row's group cannot be kept, and the column at fault.
   private func refusal(
-    _ row: Int, _ batch: RecordBatch, _ panes: RowPanes
+    _ row: Int, _ batch: RecordBatch, _ panes: RowPanes, _ cutoff: Cutoff
   ) -> (Reject.Reason, field: String?)? {
     if let time = kind.timeColumn, kind.fault(of: Pane(panes[row])) != nil {
       return (.outOfRange, time)
@@ -123,6 +124,8 @@ package struct Fold {
     {
       return (.keyTooLong, definition.name)
     }
+    // What is wrong with the record goes first: that is for its sender to mend.
+    if cutoff.isFinal(Pane(panes[row]), of: kind) { return (.windowClosed, kind.timeColumn) }
     return nil
   }
 

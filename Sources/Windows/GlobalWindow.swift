@@ -11,6 +11,8 @@ package struct GlobalWindow: WholeWindows, Equatable {
 
   package func panes(ofTimes times: Column?, batch: Int64) -> RowPanes { .same(0) }
 
+  package func end(of pane: Pane) -> Int64? { nil }
+
   package func fault(of pane: Pane) -> String? {
     pane.number == 0 ? nil : "is \(pane.number), and this job has only window 0"
   }

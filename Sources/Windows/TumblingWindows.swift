@@ -32,6 +32,11 @@ package struct TumblingWindows: WholeWindows, Equatable {
     return overflow ? Int64.min : earlier
   }
 
+  package func end(of pane: Pane) -> Int64? {
+    let (end, isBeyond) = pane.number.addingReportingOverflow(widthMilliseconds)
+    return isBeyond ? nil : end
+  }
+
   /// The start is a multiple of the width, and the end is an instant too.
   package func fault(of pane: Pane) -> String? {
     let start = pane.number

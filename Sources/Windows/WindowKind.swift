@@ -67,6 +67,9 @@ package protocol WindowKind: Sendable {
   /// The panes that a window shows, ascending.
   func panes(of window: Window) -> [Pane]
 
+  /// The first instant behind a pane; nil for one that no time ends.
+  func end(of pane: Pane) -> Int64?
+
   /// What is wrong with a pane that no record can have; goes on after its name: "is 7, which ...".
   func fault(of pane: Pane) -> String?
 

@@ -106,7 +106,7 @@ private struct Line: Encodable {
   let batch: Int64
   let committed_at: String
   let backfill: Int64?
-  let offsets, records, counted, rejected, accepted, tombstones: Int64
+  let offsets, records, counted, rejected, accepted, late, tombstones: Int64
   let bytes: Int64?
   /// In seconds, as in the report of a run.
   let steps: [String: Double]
@@ -121,6 +121,7 @@ private struct Line: Encodable {
     counted = batch.countedCount
     rejected = batch.rejectedCount
     accepted = batch.acceptedCount
+    late = batch.lateCount
     tombstones = batch.tombstoneCount
     bytes = batch.byteCount
     steps = Dictionary(

@@ -81,7 +81,11 @@ struct ShowCommand: ParsableCommand {
       let reader = try openedReader(of: job, folder: try self.job.checkpointFolder(of: job))
       if let refusal = try reader.refusal(of: job) { throw refusal }
       let window = try chosenWindow(job, reader)
-      if lineage { return try show(try reader.lineage(of: window, job: job), of: window, job) }
+      let isFinal = try reader.cutoff(of: job).isFinal(window, of: job.window)
+      if lineage {
+        return try show(
+          try reader.lineage(of: window, job: job), of: window, isFinal: isFinal, job)
+      }
       let table = try resultTable(of: window, job: job, reader: reader)
       let isForProgram = csv || json
       let shown = table.shownRows(most: rows ?? (isForProgram ? 0 : 20))
@@ -93,7 +97,7 @@ struct ShowCommand: ParsableCommand {
       let count = Int64(table.rowCount)
       printText(
         "\(job.name), \(job.window.title(of: window)): \(grouped(count)) group"
-          + (count == 1 ? "" : "s"))
+          + (count == 1 ? "" : "s") + (isFinal ? ", final" : ""))
       printText(
         TablePrinter(part, hiddenCount: table.rowCount - shown.count, width: terminalWidth()).text)
     }
@@ -106,17 +110,21 @@ struct ShowCommand: ParsableCommand {
       let from, to, records: Int64
     }
     let window: String
+    let state: String
     let first_batch, last_batch: Int64?
     let partitions: [Partition]
   }
 
-  private func show(_ lineage: WindowLineage?, of window: Window, _ job: Job) throws {
+  private func show(
+    _ lineage: WindowLineage?, of window: Window, isFinal: Bool, _ job: Job
+  ) throws {
     guard let lineage else {
       throw CommandError(
         .data, "\(job.name), \(job.window.title(of: window)): the checkpoint holds no state of it.")
     }
     let report = LineageReport(
-      window: job.window.label(of: window), first_batch: lineage.firstBatch,
+      window: job.window.label(of: window), state: isFinal ? "final" : "open",
+      first_batch: lineage.firstBatch,
       last_batch: lineage.lastBatch,
       partitions: lineage.partitions.map {
         LineageReport.Partition(
@@ -127,7 +135,9 @@ struct ShowCommand: ParsableCommand {
     if json { return printExact(try jsonLine(report)) }
     let first = lineage.firstBatch.map { "batch \($0)" } ?? "an unknown batch"
     let last = lineage.lastBatch.map { "batch \($0)" } ?? "an unknown batch"
-    printText("\(job.name), \(job.window.title(of: window)): from \(first) to \(last)")
+    printText(
+      "\(job.name), \(job.window.title(of: window)): from \(first) to \(last)"
+        + (isFinal ? ", final" : ""))
     printText(
       aligned(
         ["partition", "from", "to", "records"],

@@ -6,6 +6,8 @@ import Foundation
 import Jobs
 import Offsets
 import Reports
+import Tables
+import Windows
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -132,7 +134,9 @@ private struct Report: Encodable {
   let running: String?
   let last_batch: Int64?
   let last_commit: String?
-  let records, rejected, tombstones, windows: Int64
+  let records, rejected, late, tombstones, windows: Int64
+  /// Windows that end here or before are final.
+  let cutoff: String?
   let lag: Int64?
   let lag_unknown: String?
   let dirty, unsettled: [String]
@@ -144,7 +148,8 @@ private struct Report: Encodable {
   private let incidentTexts: [String]
 
   private enum CodingKeys: String, CodingKey {
-    case job, running, last_batch, last_commit, records, rejected, tombstones, windows, lag
+    case job, running, last_batch, last_commit, records, rejected, late, tombstones, windows
+    case cutoff, lag
     case lag_unknown, dirty, unsettled
     case in_flight, partitions, gaps, backfills, incidents
   }
@@ -164,7 +169,11 @@ private struct Report: Encodable {
     last_commit = status?.lastCommit?.committedAt
     records = status?.recordCount ?? 0
     rejected = status?.rejectedCount ?? 0
+    late = status?.lateCount ?? 0
     tombstones = status?.tombstoneCount ?? 0
+    cutoff = job.lateness.flatMap { _ in
+      status?.cutoff.instant.map { TimestampText.format(milliseconds: $0) }
+    }
     windows = status?.windowCount ?? 0
     lag = preview?.lag
     lag_unknown = problem
@@ -207,8 +216,11 @@ private struct Report: Encodable {
     add(
       "records",
       "\(grouped(records)), \(grouped(rejected)) rejected"
+        + (late > 0 ? " (\(grouped(late)) late)" : "")
         + (tombstones > 0 ? ", \(skippedTombstones(tombstones))" : ""))
-    add("windows", grouped(windows))
+    add(
+      "windows",
+      grouped(windows) + (cutoff.map { ", final are those that end at \($0) or before" } ?? ""))
     add("lag", lag.map(grouped) ?? "unknown" + (lag_unknown.map { ": \($0)" } ?? ""))
     add("unpublished", dirty.isEmpty ? "nothing" : summary(dirty))
     if !unsettled.isEmpty { add("unsettled", summary(unsettled)) }

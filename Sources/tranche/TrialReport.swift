@@ -90,7 +90,8 @@ struct TrialReport {
   private var stop: String? {
     let summary = trial.summary
     let rule = job.ruleAgainst(
-      recordCount: summary.recordCount, rejectedCount: summary.rejectedCount)
+      recordCount: summary.recordCount,
+      rejectedCount: summary.rejectedCount - summary.lateCount)
     return switch rule {
     case nil: nil
     case .policy: "A run would stop at the first of them: rejects.policy is fail."

@@ -134,7 +134,7 @@ struct CopyTests {
       ("UPDATE checkpoint SET next_batch = 1", "next_batch is 1, and batch 1 is committed"),
       ("UPDATE checkpoint SET checkpoint_id = ''", "checkpoint_id is empty"),
       ("UPDATE job_settings SET value = 'x' WHERE key = 'output.to'", "is not a valid place"),
-      ("INSERT INTO in_flight VALUES (1, 2, '', '[]', NULL)", "ranges does not hold ranges"),
+      ("INSERT INTO in_flight VALUES (1, 2, '', '[]', NULL, NULL)", "ranges does not hold ranges"),
       (
         "INSERT INTO results (object_key, byte_count, bytes) VALUES ('part-0.csv', 7, x'00')",
         "byte_count is 7, and there are 1 bytes"

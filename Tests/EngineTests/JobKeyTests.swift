@@ -490,6 +490,12 @@ extension KeyChange {
       exception: "it is the same width"),
     KeyChange("window.time", "time: record_timestamp", "time: at", .refused(naming: "by at")),
     KeyChange(
+      "window.allowed_lateness", "time: record_timestamp",
+      "time: record_timestamp, allowed_lateness: 1s",
+      .from(after: { $0.comeLate() }) {
+        $0.error == nil && $0.rejectedCount > 0 && $1.rejectedCount == 0
+      }),
+    KeyChange(
       "window.time", ", time: record_timestamp", "", .nothing,
       exception: "it is what holds without it"),
     KeyChange(
@@ -755,6 +761,15 @@ final class Bench {
 
   func comeMalformed(messageCount: Int) {
     for _ in 0..<messageCount { main.topics["u"]?[0].append(Array("oops\n".utf8)) }
+  }
+
+  /// Records of the second hour in every partition, then others of the first minute.
+  func comeLate() {
+    let record = Array("1,1,1,name\n".utf8)
+    for log in (main.topics["t"] ?? []) + (main.topics["u"] ?? []) {
+      log.append(record, timestampMilliseconds: 3_600_000)
+    }
+    for _ in 0..<30 { main.topics["u"]?[0].append(record, timestampMilliseconds: 0) }
   }
 
   func comeTombstone() { main.topics["u"]?[0].append(nil) }

@@ -46,6 +46,35 @@ struct NextStepTests {
         == .read(Self.plan(5, Self.range(Self.first, 10, 12)), isRepeated: false))
   }
 
+  @Test("tells of a plan which partitions it leaves behind, where the job asks for that")
+  func behind() {
+    func behind(_ change: (inout RunFacts) -> Void) -> [PartitionID]? {
+      let facts = Self.facts {
+        $0.tellsBehind = true
+        change(&$0)
+      }
+      guard case .read(let plan, _) = nextStep(facts) else { return nil }
+      return plan.behind
+    }
+    #expect(behind { _ in } == [Self.first])
+    #expect(behind { $0.tellsBehind = false } == [])
+    #expect(behind { ($0.maxOffsets, $0.offsetLimit) = (10, 10) } == [])
+    // What is left lies in a gap.
+    #expect(
+      behind { $0.ledgers[Self.first]?.record(OffsetRange(from: 18, to: 20)) } == [])
+    #expect(
+      behind {
+        $0.onDataLoss = .skip
+        $0.undecidedPartitions = [Self.second]
+      } == [Self.first, Self.second])
+    // Behind a batch that is not committed yet.
+    var facts = Self.facts { $0.tellsBehind = true }
+    #expect(planAfter(Self.plan(5, Self.range(Self.first, 10, 12)), facts)?.behind == [])
+    facts.offsetLimit = 1
+    #expect(
+      planAfter(Self.plan(5, Self.range(Self.first, 10, 12)), facts)?.behind == [Self.first])
+  }
+
   @Test("repeats a dead run's batch before anything new, and goes on with what it planned itself")
   func repeats() {
     #expect(

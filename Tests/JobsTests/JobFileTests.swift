@@ -210,6 +210,9 @@ struct JobFileTests {
         "jobs/calls.yaml:1: name: \"Calls per Day!\" is not a valid job name. Use up to 63 of a-z, "
           + "0-9, '.', '-' and '_', starting with a letter or digit, for example calls-per-day"),
       Fault(
+        "output: {", "allowed_lateness: 2h\noutput: {",
+        "allowed_lateness: does not belong here. Write it as window.allowed_lateness"),
+      Fault(
         "output: {", "retention: 7d\noutput: {",
         "retention: is not built yet: windows are kept forever"),
       Fault(

@@ -23,6 +23,7 @@ private func facts() -> MetricFacts {
   state.dirtyCount = 2
   state.incidents = [.rejects]
   state.backfillLeft = 40
+  state.cutoff = 900_000
   state.byteCount = 65_536
   state.partitions = [
     .init(second, newestTimestamp: 800_000), .init(first, newestTimestamp: 930_000),

@@ -37,7 +37,9 @@ package struct Account {
   /// What a person passed over of a log that was replaced.
   private(set) var passedOver: [PartitionID: [OffsetRange]] = [:]
   /// Of the run at hand, what a broker told last.
-  private var told: [PartitionID: Offset] = [:]
+  private(set) var told: [PartitionID: Offset] = [:]
+  /// What the run at hand finds planned.
+  var storedPlan: StoredPlan?
   /// Of the run at hand: what was told when a batch was committed.
   private var toldAtCommit: [Int64: [PartitionID: Offset]] = [:]
 
@@ -461,6 +463,8 @@ package struct Claim {
     var tombstoneCount: Int64
     /// The request that it was of.
     package var backfill: Int64?
+    /// By which its records were judged.
+    var cutoff: Int64?
   }
   package struct Backfill {
     package var number: Int64
@@ -481,6 +485,10 @@ package struct Claim {
   var undecided: Set<PartitionID> = []
   /// Sums over all batches, and over those whose rows are gone.
   var totals: [[Int64]] = []
+  /// Windows that end here or before are called final.
+  var cutoff: Int64?
+  /// The plan that the newest commit has stored.
+  var inFlight: (batch: Int64, ranges: [PartitionRange])?
 
   /// 0 before the first.
   package var newestBatch: Int64 { batches.last?.number ?? 0 }

@@ -28,7 +28,7 @@ extension Claim {
         database,
         sql: """
           SELECT batch, ranges, offsets, records, counted, rejected, tombstones,
-            backfill FROM batches
+            backfill, cutoff FROM batches
           ORDER BY batch
           """
       ).map { row in
@@ -36,7 +36,7 @@ extension Claim {
         return Batch(
           number: row[0], ranges: ranges, offsetCount: row[2], recordCount: row[3],
           countedCount: row[4],
-          rejectedCount: row[5], tombstoneCount: row[6], backfill: row[7])
+          rejectedCount: row[5], tombstoneCount: row[6], backfill: row[7], cutoff: row[8])
       }
       let backfilled = try Row.fetchAll(
         database,
@@ -78,6 +78,13 @@ extension Claim {
           """
       ).map { row in (0..<6).map { row[$0] as Int64 } }
       return (partitions, gaps, batches, backfilled, backfills, Set(undecided), totals)
+    }
+    (cutoff, inFlight) = try queue.read { database in
+      let plan = try Row.fetchOne(database, sql: "SELECT batch, ranges FROM in_flight")
+      return (
+        try Int64.fetchOne(database, sql: "SELECT cutoff FROM checkpoint"),
+        try plan.map { ($0[0], try Self.ranges($0[1])) }
+      )
     }
   }
 

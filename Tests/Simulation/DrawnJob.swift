@@ -67,6 +67,8 @@ struct DrawnJob: Sendable {
   var timeEncoding = TimeEncoding.text
   /// Nil for a row job.
   var window: Window?
+  /// Only of tumbling windows.
+  var lateness: LatenessRule?
   var condition: Condition?
   var by: [String] = []
   var measures: [Measure] = []
@@ -86,7 +88,8 @@ struct DrawnJob: Sendable {
   /// `source.start` where it is a timestamp.
   static let startTime: Int64 = 60_000
 
-  init(_ random: inout SeededRandom) {
+  /// - Parameter mayRefuseLate: Whether the job may refuse late records.
+  init(_ random: inout SeededRandom, mayRefuseLate: Bool = true) {
     topics = Self.drawTopics(&random)
     input = chance(65, &random) ? .csv : .json
     drawFields(&random)
@@ -112,6 +115,10 @@ struct DrawnJob: Sendable {
     if chance(15, &random) { batchByteLimit = Int.random(in: 40...200, using: &random) }
     keepsEach = (window == nil || window == .batch) && chance(50, &random)
     skipsTombstones = chance(30, &random)
+    if mayRefuseLate, timeField != nil, chance(50, &random) {
+      let seconds: Int64 = [1, 10, 40, 90, 120].randomElement(using: &random) ?? 10
+      lateness = LatenessRule(allowedMilliseconds: seconds * 1_000)
+    }
   }
 
   private static func drawTopics(_ random: inout SeededRandom) -> [Topic] {
@@ -267,7 +274,8 @@ struct DrawnJob: Sendable {
     case .global: lines.append("window: global")
     case .batch: lines.append("window: batch")
     case .tumbling(let width, let time):
-      lines.append("window: { tumbling: \(width / 1_000)s, time: \(time) }")
+      let late = lateness.map { ", allowed_lateness: \($0.allowedMilliseconds)ms" } ?? ""
+      lines.append("window: { tumbling: \(width / 1_000)s, time: \(time)\(late) }")
     }
     if let condition { lines.append("where: \(condition.rawValue)") }
     if window != nil {

@@ -35,6 +35,8 @@ struct Expectation {
     var record: Int
     /// Nil for a null value.
     var bytes: [UInt8]?
+    /// Whether nothing is wrong with it but that it came late.
+    var isLate = false
   }
 
   private let job: DrawnJob
@@ -45,14 +47,23 @@ struct Expectation {
   private(set) var tallies: [RejectRule.Tally] = []
   /// A batch that counts its records otherwise.
   private(set) var problem: String?
+  private var oracle = CutoffOracle()
+  /// What the cutoff can be behind all batches.
+  var cutoffs: Set<Int64?> { oracle.possible }
+  /// Of the batch at hand: the cutoff, and the times of its records by incarnation.
+  private var cutoff: Int64?
+  private var times: [PartitionID: [Int64]] = [:]
 
   /// - Parameters:
   ///   - batches: How the job cut what it read, which is its own affair: the account has seen that
   ///     nothing is left out.
   ///   - accepted: Whose rejects a person has accepted.
+  ///   - leftBehind: What batches may have left behind.
+  ///   - incarnation: Of a partition, as a batch has read it.
   ///   - log: The messages that a batch found in a partition; nil is a hole.
   init(
     _ job: DrawnJob, batches: [Claim.Batch], accepted: [Account.Acceptance],
+    leftBehind: [Int64: [LeftBehind]], incarnation: (PartitionID, Int64) -> PartitionID,
     log: (PartitionID, Int64) -> [DrawnMessage?]
   ) {
     self.job = job
@@ -62,6 +73,13 @@ struct Expectation {
       var tombstoneCount = 0
       var counted: [Row] = []
       let rejectsBefore = rejects
+      (cutoff, times) = (batch.cutoff, [:])
+      let isJudged = job.lateness != nil && batch.backfill == nil
+      if isJudged ? !oracle.possible.contains(cutoff) : cutoff != nil, problem == nil {
+        problem =
+          "batch \(batch.number): judged by \(cutoff.map(String.init) ?? "none"), and has to be by "
+          + (isJudged ? "one of \(oracle.possible)" : "none")
+      }
       var byteCount = 0
       for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
         let messages = log(range.partition, batch.number)
@@ -72,19 +90,25 @@ struct Expectation {
             byteCount += message.byteCount
             continue
           }
-          let rows = rows(of: message, batch.number, range.partition, offset)
+          let rows = rows(
+            of: message, batch.number, range.partition, offset,
+            incarnation(range.partition, batch.number))
           recordCount += rows.count
           counted += rows.filter { isCounted($0) }
           if !isTooLarge(message) { byteCount += message.byteCount }
         }
       }
+      if let lateness = job.lateness, isJudged, let worlds = leftBehind[batch.number] {
+        oracle.advance(from: cutoff, times, worlds, lateness)
+      }
       let judged = rejects.subtracting(rejectsBefore).filter { reject in
-        !accepted.contains { acceptance in
-          acceptance.after < batch.number && batch.number <= acceptance.upTo
-            && acceptance.ranges.contains {
-              $0.partition == reject.partition && $0.range.contains(reject.offset)
-            }
-        }
+        !reject.isLate
+          && !accepted.contains { acceptance in
+            acceptance.after < batch.number && batch.number <= acceptance.upTo
+              && acceptance.ranges.contains {
+                $0.partition == reject.partition && $0.range.contains(reject.offset)
+              }
+          }
       }
       tallies.append(
         .init(
@@ -122,7 +146,8 @@ struct Expectation {
   // MARK: - Records
 
   private mutating func rows(
-    of message: DrawnMessage, _ batch: Int64, _ partition: PartitionID, _ offset: Offset
+    of message: DrawnMessage, _ batch: Int64, _ partition: PartitionID, _ offset: Offset,
+    _ incarnation: PartitionID
   ) -> [Row] {
     guard !message.records.isEmpty, !isTooLarge(message) else {
       reject(message.bytes, 0, batch, partition, offset)
@@ -134,8 +159,16 @@ struct Expectation {
         Row(partition: partition, offset: offset, message: message, values: $0)
       }
       let isShort = record.bytes.count <= job.recordByteLimit ?? .max
-      if let row, isShort, isReadable(row), !hasLongKey(row) {
-        rows.append(row)
+      let isReadable = row.map { isShort && self.isReadable($0) } ?? false
+      if let row, isReadable, let time = timeSeen(row) {
+        times[incarnation, default: []].append(time)
+      }
+      if let row, isReadable, !hasLongKey(row) {
+        if isLate(row) {
+          reject(record.bytes, number, batch, partition, offset, isLate: true)
+        } else {
+          rows.append(row)
+        }
       } else {
         reject(record.bytes, number, batch, partition, offset)
       }
@@ -145,7 +178,8 @@ struct Expectation {
 
   /// Of a record that is too long, its beginning is kept.
   private mutating func reject(
-    _ bytes: [UInt8]?, _ record: Int, _ batch: Int64, _ partition: PartitionID, _ offset: Offset
+    _ bytes: [UInt8]?, _ record: Int, _ batch: Int64, _ partition: PartitionID, _ offset: Offset,
+    isLate: Bool = false
   ) {
     let kept = bytes.map { bytes in
       let limit = job.recordByteLimit ?? .max
@@ -155,7 +189,30 @@ struct Expectation {
       return Array(bytes[..<(end ?? limit)])
     }
     rejects.insert(
-      Reject(batch: batch, partition: partition, offset: offset, record: record, bytes: kept))
+      Reject(
+        batch: batch, partition: partition, offset: offset, record: record, bytes: kept,
+        isLate: isLate))
+  }
+
+  /// What of a record's time counts for the cutoff: none where its message has no time, and never
+  /// more than that.
+  private func timeSeen(_ row: Row) -> Int64? {
+    guard let field = job.timeField, let time = self[row, field].integer else { return nil }
+    return row.message.timestampMilliseconds.map { min($0, time) }
+  }
+
+  /// Whether a record counts, and its window ended before it came.
+  private func isLate(_ row: Row) -> Bool {
+    guard let cutoff, isCounted(row), case .tumbling(let width, let field) = job.window,
+      let time = self[row, field].integer
+    else { return false }
+    return Self.start(of: time, width) + width <= cutoff
+  }
+
+  /// The largest multiple of the width that is not behind the record.
+  private static func start(of milliseconds: Int64, _ width: Int64) -> Int64 {
+    let start = milliseconds / width * width
+    return start > milliseconds ? start - width : start
   }
 
   private func isTooLarge(_ message: DrawnMessage) -> Bool {
@@ -232,11 +289,7 @@ struct Expectation {
       }
     case .tumbling(let width, let time):
       let windows = Dictionary(grouping: rows) { row in
-        let milliseconds = self[row, time].integer ?? 0
-        // The largest multiple of the width that is not behind the record.
-        var start = milliseconds / width * width
-        if start > milliseconds { start -= width }
-        return start
+        Self.start(of: self[row, time].integer ?? 0, width)
       }
       for (start, rows) in windows {
         let text = Texts.time(start)

@@ -38,7 +38,8 @@ package final class Histories {
 
     init(_ number: UInt64, folder: String) throws {
       var random = SeededRandom(seed: number)
-      drawn = DrawnJob(&random)
+      // A copy that goes on finds what another state has decided of late records: not played yet.
+      drawn = DrawnJob(&random, mayRefuseLate: !Simulation.isMoved(number))
       job = try JobFile.parse(
         text: drawn.text, path: "simulated.yaml", environment: [:], readFile: { _ in nil })
       do { _ = try Checkpoint(job: job, folder: folder, holder: "template", now: 0, release: "0") }

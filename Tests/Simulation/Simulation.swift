@@ -80,6 +80,8 @@ package final class Simulation {
   private var former: [PartitionID: [[DrawnMessage?]]] = [:]
   /// Which of its logs a batch found in each partition.
   private var eras: [Int64: [PartitionID: Int]] = [:]
+  /// Of each batch of new messages, what it may have left behind.
+  var leftBehind: [Int64: [LeftBehind]] = [:]
   /// Logs are replaced in few histories, so that the others go on undisturbed.
   private var replacesLogs = false
   /// In some histories the checkpoint is copied, restored, and goes on on other machines. Nothing
@@ -118,7 +120,7 @@ package final class Simulation {
     self.folder = folder
     self.drawn = drawn
     self.hasPublisherThread = hasPublisherThread
-    moves = seed % 5 == 3 ? Moves() : nil
+    moves = Self.isMoved(seed) ? Moves() : nil
     account = Account(start: drawn.start)
     var job = job
     if job.output.keep == .latest {
@@ -134,6 +136,9 @@ package final class Simulation {
     replacesLogs = chance(35)
     if moves != nil { replacesLogs = false }
   }
+
+  /// Whether the checkpoint moves in a history.
+  static func isMoved(_ seed: UInt64) -> Bool { seed % 5 == 3 }
 
   /// Plays the history and compares what is left at its end with the records.
   ///
@@ -382,7 +387,7 @@ package final class Simulation {
       countedCount: 0, rejectedCount: 0, tombstoneCount: 0,
       backfill: stopped.contains {
         $0.from < claim.partitions[account.current($0.partition)]?.next ?? 0
-      } ? 0 : nil)
+      } ? 0 : nil, cutoff: claim.cutoff)
     if !drawn.rejects.stops(expectation(claim.batches + [batch]).tallies) {
       return "rejects have stopped a batch of \(stopped) that they must not stop"
     }
@@ -452,8 +457,11 @@ package final class Simulation {
     stepsToCrash = fails(55) ? Int(pick(1...25)) : Int.max
     snapshot = nil
     account.beginRun()
+    let before = try self.claim()
     if let problem = try execute() { return problem }
     let claim = try claim()
+    noteLeftBehind(claim, before: before)
+    defer { if let claim = try? self.claim() { account.keepPlan(of: claim) } }
     if let problem = account.difference(from: claim, maxOffsets: largestMaxOffsets)
       ?? differenceOfLogs(claim, first: firstBatch)
     {
@@ -637,6 +645,10 @@ package final class Simulation {
     }
     if let problem = try differenceOfGroup(isFinal: true) { return problem }
     let expectation = expectation(claim.batches)
+    if !expectation.cutoffs.contains(claim.cutoff) {
+      return "the cutoff is \(claim.cutoff.map(String.init) ?? "none"), and has to be one of "
+        + "\(expectation.cutoffs)"
+    }
     for count in 1..<(claim.batches.count + 1)
     where drawn.rejects.stops(Array(expectation.tallies.prefix(count))) {
       return "batch \(count) was committed with too many rejects"
@@ -697,7 +709,9 @@ package final class Simulation {
   }
 
   private func expectation(_ batches: [Claim.Batch]) -> Expectation {
-    Expectation(drawn, batches: batches, accepted: account.accepted, log: messages)
+    Expectation(
+      drawn, batches: batches, accepted: account.accepted, leftBehind: leftBehind,
+      incarnation: account.incarnation, log: messages)
   }
 
   /// Which of the logs that a partition has had it has now.
@@ -809,13 +823,15 @@ package final class Simulation {
             batch: Int64(key.filter(\.isNumber)) ?? 0,
             partition: PartitionID(source: source, topic: topic, partition: Int32(partition)),
             offset: Int64(offset),
-            record: record, bytes: bytes))
+            record: record, bytes: bytes,
+            isLate: reject["reason"] as? String == "windowClosed"))
         if !isNew { return "\(key): names a reject twice" }
       }
     }
     // Under the policy fail only those are committed that a person has accepted, and they are kept.
+    // Late records are always kept.
     let isKept = drawn.rejects.quarantines || drawn.rejects.fails
-    let expected = isKept ? expectation.rejects : []
+    let expected = expectation.rejects.filter { isKept || $0.isLate }
     if found == expected { return nil }
     func texts(_ rejects: Set<Expectation.Reject>) -> [String] {
       rejects.map { "\($0.partition) \($0.offset) record \($0.record)" }.sorted()

@@ -24,6 +24,7 @@ struct OverlappingWindows: WindowKind {
   func panes(of window: Window) -> [Pane] {
     [Pane(window.number), Pane(window.number + Self.minute)]
   }
+  func end(of pane: Pane) -> Int64? { minutes.end(of: pane) }
   func fault(of pane: Pane) -> String? { minutes.fault(of: pane) }
   func fault(of window: Window) -> String? { minutes.fault(of: window) }
   func keyText(of window: Window) -> String { minutes.keyText(of: window) }

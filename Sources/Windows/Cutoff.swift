@@ -1,0 +1,102 @@
+package import Tables
+
+/// What a job says of records that come late.
+package struct Lateness: Sendable, Equatable {
+  /// How far a record may be behind the newest ones and still count.
+  package let allowedMilliseconds: Int64
+
+  package init(allowedMilliseconds: Int64) { self.allowedMilliseconds = allowedMilliseconds }
+}
+
+/// Up to which instant windows are final: the one place that decides. A pure function of what is
+/// committed.
+///
+/// A window that ends at the cutoff or before takes no live record any more; a backfill may still
+/// revise it. The cutoff is the least of the newest times of the partitions, less what the job
+/// allows. It never goes back, and the one by which a batch is judged is the one that the batch
+/// before it has left.
+package struct Cutoff: Sendable, Equatable {
+  /// In milliseconds since 1970 UTC; nil while no window is final.
+  package private(set) var instant: Int64?
+
+  package init(_ instant: Int64? = nil) { self.instant = instant }
+
+  /// What a live batch tells of a partition.
+  package struct Partition: Sendable, Equatable {
+    /// The newest time of its records, this batch included; nil where none had one.
+    package let newestTime: Int64?
+    /// Whether this batch holds a record of it that has a time.
+    package let hasNewRecords: Bool
+    /// Whether the batch's plan leaves some of it unread.
+    package let isBehind: Bool
+
+    package init(newestTime: Int64?, hasNewRecords: Bool, isBehind: Bool) {
+      self.newestTime = newestTime
+      self.hasNewRecords = hasNewRecords
+      self.isBehind = isBehind
+    }
+  }
+
+  /// A live batch is committed.
+  ///
+  /// A partition that was read to its end and gave nothing with a time is idle: others do not wait
+  /// for it. One that is behind and never had a time may hold records of any time, so the cutoff
+  /// waits for it.
+  ///
+  /// - Parameter partitions: All that the job reads.
+  package func advanced(by partitions: some Sequence<Partition>, _ rule: Lateness) -> Cutoff {
+    var least: Int64?
+    for partition in partitions where partition.isBehind || partition.hasNewRecords {
+      guard let time = partition.newestTime else { return self }
+      least = min(least ?? time, time)
+    }
+    guard let least else { return self }
+    let (candidate, isBelow) = least.subtractingReportingOverflow(rule.allowedMilliseconds)
+    return isBelow ? self : Cutoff(max(instant ?? candidate, candidate))
+  }
+
+  // MARK: - Windows
+
+  package func isFinal(_ pane: Pane, of kind: any WindowKind) -> Bool {
+    guard let instant, let end = kind.end(of: pane) else { return false }
+    return end <= instant
+  }
+
+  /// Whether all panes of a window are final.
+  package func isFinal(_ window: Window, of kind: any WindowKind) -> Bool {
+    kind.panes(of: window).allSatisfy { isFinal($0, of: kind) }
+  }
+
+  // MARK: - Times
+
+  /// The newest time of each partition of a batch; nil for one without.
+  ///
+  /// A record counts no later than its message's own time: what is ahead of it, by a clock that is
+  /// wrong, must not make windows final that are not over. So a record whose message has no time
+  /// tells nothing.
+  ///
+  /// - Parameters:
+  ///   - times: The windows' time, none of which is null.
+  ///   - ownTimes: Those of the messages; nil where they are the windows' time.
+  ///   - partitionCount: Of the batch's plan.
+  package static func newestTimes(
+    _ times: Column, ownTimes: Column?, of slices: [RecordBatch.Slice], partitionCount: Int
+  ) -> [Int64?] {
+    var newest = [Int64?](repeating: nil, count: partitionCount)
+    for slice in slices {
+      var latest = Int64.min
+      var isKnown = false
+      if let ownTimes {
+        for row in slice.rows where !ownTimes.isNull[row] {
+          latest = max(latest, min(times.integers[row], ownTimes.integers[row]))
+          isKnown = true
+        }
+      } else {
+        for row in slice.rows { latest = max(latest, times.integers[row]) }
+        isKnown = !slice.rows.isEmpty
+      }
+      if isKnown { newest[slice.partitionIndex] = latest }
+    }
+    return newest
+  }
+}
