@@ -286,7 +286,8 @@ extension Checkpoint {
         INSERT INTO outputs (object_key, kind, number, revision, dirty_since)
         VALUES (?, ?, ?, 1, ?)
         ON CONFLICT DO UPDATE SET revision = revision + 1, number = excluded.number,
-          dirty_since = iif(revision > published_revision, dirty_since, excluded.dirty_since)
+          dirty_since = iif(revision > published_revision, dirty_since, excluded.dirty_since),
+          etag = iif(place IS NULL, etag, NULL), place = NULL
         """
     ).execute(arguments: [key, kind, number, batch])
   }

@@ -48,6 +48,9 @@ extension Checkpoint {
     migrator.registerMigration("13") { database in
       try database.execute(sql: schemaVersion13)
     }
+    migrator.registerMigration("14") { database in
+      try database.execute(sql: schemaVersion14)
+    }
     return migrator
   }
 
@@ -523,6 +526,24 @@ extension Checkpoint {
       /* By which its records were judged; NULL where none was. */;
     ALTER TABLE batches ADD COLUMN late INTEGER NOT NULL DEFAULT 0
       /* Of the rejected, records that came late. The rules for rejects do not judge them. */;
+    """
+
+  /// What old batches and their objects are judged by.
+  private static let schemaVersion14 = """
+    CREATE TABLE batch_settings (
+      -- What decided on the records and the objects of batches, in canonical form: from this batch
+      -- on, up to the next one that is named here.
+      from_batch INTEGER NOT NULL,
+      key TEXT NOT NULL,                 -- For example limits.record_bytes, or select[0]
+      value TEXT NOT NULL,
+      PRIMARY KEY (from_batch, key)
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE outputs ADD COLUMN place TEXT
+      /* The former output.to where the object of a batch has stayed; empty where an older release
+         left it, and NULL at output.to. */;
+    UPDATE outputs SET place = ''
+      WHERE kind = 'batch' AND published_revision > 0 AND revision = published_revision
+        AND etag IS NULL;
     """
 
   /// Part of the schema since version 10.

@@ -42,6 +42,7 @@ extension Checkpoint {
       try database.execute(
         sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
       try Self.store(settings, in: database)
+      try Self.note(BatchSettings(job), assuming: nil, in: database)
     }
   }
 

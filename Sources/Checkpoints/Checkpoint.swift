@@ -166,6 +166,7 @@ package final class Checkpoint {
         arguments: [job.name, release, TimestampText.format(milliseconds: now)])
       if job.window.keepsState { try Generation(1, job.stateLayout).create(in: database) }
       try store(job.canonicalSettings, in: database)
+      try note(BatchSettings(job), assuming: nil, in: database)
       try heritage.store(in: database)
     }
     // Closing would merge it too, but says nothing where the disk is full: the file that was
@@ -266,11 +267,16 @@ package final class Checkpoint {
   /// Holds the job file against what the state was built from, and applies what may change.
   private func bind() throws {
     let settings = job.canonicalSettings
-    let stored = try queue.read { database in
+    let batchSettings = BatchSettings(job)
+    let (stored, noted) = try queue.read { database in
       try Self.confirm(job, in: database, path)
-      return try Self.settings(in: database)
+      return (try Self.settings(in: database), try Self.newestBatchSettings(in: database))
     }
-    guard stored != settings else { return }
+    let assumed = BatchSettings(assuming: job, stored: stored)
+    guard stored != settings else {
+      guard noted != batchSettings else { return }
+      return try write { try Self.note(batchSettings, assuming: assumed, in: $0) }
+    }
     if try queue.read(Self.isUntouched) { return try beginAnew(with: settings, stored: stored) }
     let changes = JobChange.compare(old: stored, new: settings)
     let refused = changes.filter { $0.effect == .refuse }
@@ -285,6 +291,7 @@ package final class Checkpoint {
       // Also where all changes are harmless: a topic that was added is one that may not be taken
       // away.
       try Self.store(settings, in: database)
+      try Self.note(batchSettings, assuming: assumed, in: database)
     }
     appliedChanges = changes
   }
@@ -385,18 +392,15 @@ package final class Checkpoint {
       at: oldDestination, isKept: !isSameServer && !oldDestination.hasPrefix("file:"), in: database)
     try database.execute(
       sql: "UPDATE outputs SET published_revision = 0, etag = NULL WHERE kind = 'rejects'")
-    // What stays at the former place is not looked for at the new one.
+    try Self.leaveBatches(
+      at: Self.place(stored), for: Self.place(job.canonicalSettings), in: database)
+    // Whoever goes back to a former place makes its objects current again, but for the manifest,
+    // which tells of what they were.
     try database.execute(
-      sql:
-        "UPDATE outputs SET etag = NULL, checks_left = 0 WHERE kind = 'batch' AND revision = "
-        + "published_revision"
-    )
-    // Whoever goes back to a former place makes its objects current again.
-    try database.execute(
-      sql:
-        "DELETE FROM retired_objects WHERE place = ? AND object_key IN (SELECT object_key FROM "
-        + "outputs)",
-      arguments: [job.output.destination.text])
+      sql: """
+        DELETE FROM retired_objects WHERE place = ? AND object_key IN (
+          SELECT object_key FROM outputs WHERE kind <> 'manifest')
+        """, arguments: [job.output.destination.text])
   }
 
   /// The ETag that an object has for certain: a put that got no mark, or is unsettled, may have

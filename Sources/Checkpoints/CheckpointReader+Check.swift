@@ -85,6 +85,9 @@ extension CheckpointReader {
     guard Job.Output.Destination(text: settings["output.to"] ?? "") != nil else {
       throw RowFault(table: "job_settings", row: "'output.to'", problem: "is not a valid place")
     }
+    if try database.tableExists("batch_settings") {
+      _ = try Checkpoint.batchSettings(in: database)
+    }
     guard try database.tableExists("owner_tokens") else { return }
     guard try !Checkpoint.identifier(in: database).isEmpty else {
       throw RowFault(table: "checkpoint", row: "1", problem: "checkpoint_id is empty")

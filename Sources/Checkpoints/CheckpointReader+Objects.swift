@@ -1,4 +1,5 @@
 internal import GRDB
+package import Jobs
 
 /// An object as the checkpoint has it, with what is known of its newest publication.
 package struct StoredObject: Sendable, Equatable {
@@ -9,6 +10,9 @@ package struct StoredObject: Sendable, Equatable {
   package let renderedBy: String?
   /// Whether no request about it may still be applied.
   package let isSettled: Bool
+  /// Of a batch's object that stays where the job published before: that place, or an empty text
+  /// where an older release left it.
+  package let formerPlace: String?
 
   package var isPublished: Bool { output.revision == output.publishedRevision }
 }
@@ -24,6 +28,14 @@ extension CheckpointReader {
     }
   }
 
+  /// Where the job published when it last ran; nil where its file says the same.
+  package func formerPlace(of job: Job) throws(CheckpointError) -> String? {
+    try read { database in
+      let former = Checkpoint.place(try Checkpoint.settings(in: database))
+      return former == Checkpoint.place(job.canonicalSettings) ? nil : former
+    }
+  }
+
   /// Nil where no such object is known.
   package func object(_ key: String) throws(CheckpointError) -> StoredObject? {
     try read { try objects(where: "object_key = ?", [key], in: $0).first }
@@ -33,16 +45,20 @@ extension CheckpointReader {
     where condition: String, _ arguments: StatementArguments, limit: Int = 1,
     in database: Database
   ) throws -> [StoredObject] {
-    try database.checkedRows(
+    // A live file may be of an older schema.
+    let knowsPlaces = try database.tableExists("batch_settings")
+    return try database.checkedRows(
       of: "outputs",
       """
-      SELECT \(Self.outputColumns), byte_count, rendered_by FROM outputs
+      SELECT \(Self.outputColumns), byte_count, rendered_by, \(knowsPlaces ? "place" : "NULL")
+      FROM outputs
       WHERE \(condition) ORDER BY object_key LIMIT \(limit)
       """, arguments: arguments, identifiedBy: 1
     ) { row in
       StoredObject(
         output: try output(row), byteCount: row.isNull(7) ? nil : try row.count(7),
-        renderedBy: try row.optionalText(8), isSettled: try row.integer(6, in: 0...2) == 0)
+        renderedBy: try row.optionalText(8), isSettled: try row.integer(6, in: 0...2) == 0,
+        formerPlace: try row.optionalText(9))
     }
   }
 }

@@ -141,7 +141,7 @@ package final class CheckpointReader {
   package func publishedOutputs() throws(CheckpointError) -> [Output] {
     try outputs(
       where: """
-        published_revision > 0 AND etag IS NOT NULL AND checks_left = 0 AND (
+        published_revision > 0 AND etag IS NOT NULL AND checks_left = 0 AND place IS NULL AND (
           kind <> 'batch' OR number > (SELECT max(batch) FROM batches) - 100)
         """)
   }
@@ -601,4 +601,10 @@ package struct RetiredObject: Sendable, Equatable {
   package let objectKey: String
   /// As we last published it; nil where no acknowledgement is known.
   package let etag: String?
+
+  package init(place: String, objectKey: String, etag: String?) {
+    self.place = place
+    self.objectKey = objectKey
+    self.etag = etag
+  }
 }

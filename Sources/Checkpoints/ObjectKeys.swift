@@ -10,6 +10,11 @@ package enum ObjectKeys {
     "\(job.window.folder(of: window))part-0.\(job.output.format.rawValue)"
   }
 
+  /// Where the object of a batch can stand: under either rule of `output.keep`.
+  package static func results(ofBatch batch: Int64, _ format: Job.Output.Format) -> [String] {
+    ["\(batchPrefix)\(batchText(batch))/", ""].map { "\($0)part-0.\(format.rawValue)" }
+  }
+
   /// Where everything lies that is no result. No name in it ends in a format's suffix, so that no
   /// reader's glob takes it for one.
   package static let ownFolder = "_tranche"

@@ -90,6 +90,8 @@ package final class VerificationCopy {
     package let offsetCount, recordCount, countedCount, rejectedCount: Int64
     /// Messages without a value that were passed over.
     package let tombstoneCount: Int64
+    /// Of its messages; nil where an older release read them.
+    package let byteCount: Int64?
     package let ranges: [PartitionRange]
     package let isOfBackfill: Bool
     /// By which its records were judged.
@@ -97,8 +99,8 @@ package final class VerificationCopy {
 
     package init(
       number: Int64, offsetCount: Int64, recordCount: Int64, countedCount: Int64,
-      rejectedCount: Int64, tombstoneCount: Int64, ranges: [PartitionRange], isOfBackfill: Bool,
-      cutoff: Cutoff = Cutoff()
+      rejectedCount: Int64, tombstoneCount: Int64, byteCount: Int64?, ranges: [PartitionRange],
+      isOfBackfill: Bool, cutoff: Cutoff = Cutoff()
     ) {
       self.number = number
       self.offsetCount = offsetCount
@@ -106,6 +108,7 @@ package final class VerificationCopy {
       self.countedCount = countedCount
       self.rejectedCount = rejectedCount
       self.tombstoneCount = tombstoneCount
+      self.byteCount = byteCount
       self.ranges = ranges
       self.isOfBackfill = isOfBackfill
       self.cutoff = cutoff
@@ -129,7 +132,8 @@ package final class VerificationCopy {
       try database.checkedRows(
         of: "batches",
         """
-        SELECT batch, offsets, records, counted, rejected, ranges, backfill, tombstones, cutoff
+        SELECT batch, offsets, records, counted, rejected, ranges, backfill, tombstones, bytes,
+          cutoff
         FROM batches
         WHERE \(condition) LIMIT ?
         """, arguments: arguments, identifiedBy: 1
@@ -137,10 +141,30 @@ package final class VerificationCopy {
         Batch(
           number: try row.number(0), offsetCount: try row.count(1), recordCount: try row.count(2),
           countedCount: try row.count(3), rejectedCount: try row.count(4),
-          tombstoneCount: try row.count(7), ranges: try row.ranges(5),
-          isOfBackfill: !row.isNull(6), cutoff: Cutoff(row.isNull(8) ? nil : try row.integer(8)))
+          tombstoneCount: try row.count(7), byteCount: row.isNull(8) ? nil : try row.count(8),
+          ranges: try row.ranges(5), isOfBackfill: !row.isNull(6),
+          cutoff: Cutoff(row.isNull(9) ? nil : try row.integer(9)))
       }
     }
+  }
+
+  /// The numbers of all batches that the history holds, ascending.
+  package func batchNumbers() throws(CheckpointError) -> [Int64] {
+    try read { database in
+      try database.checkedRows(
+        of: "batches", "SELECT batch FROM batches ORDER BY batch", identifiedBy: 1
+      ) { try $0.number(0) }
+    }
+  }
+
+  /// Whether the history holds a batch.
+  package func holds(batch: Int64) throws(CheckpointError) -> Bool {
+    try !batches("batch = ?", [batch, 1]).isEmpty
+  }
+
+  /// What decided on the records and the objects of batches, and from which batch on, ascending.
+  package func batchSettings() throws(CheckpointError) -> [(from: Int64, settings: BatchSettings)] {
+    try read(Checkpoint.batchSettings)
   }
 
   /// What is kept of all batches.

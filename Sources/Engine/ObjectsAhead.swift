@@ -20,17 +20,22 @@ enum ObjectsAhead {
     }
     let clean = try reader.batchesWithoutRejects(among: rejects.map(\.batch))
     var found = rejects.filter { $0.batch >= nextBatch || clean.contains($0.batch) }.map(\.key)
-    if job.output.keep == .each {
-      let known = Set(try reader.objectKeys())
-      found += try store.list(prefix: ObjectKeys.batchPrefix).filter {
-        ObjectKeys.batch(ofKey: $0.value) != nil && !known.contains($0.value)
-      }
-    }
+    if job.output.keep == .each { found += try findResults(in: store, reader) }
     return found
   }
 
-  /// Deletes, before the first object is put, what a state that was reset has left of batches, and
-  /// what was found beside one that was restored.
+  /// Of rows, without rejects.
+  static func findResults(
+    in store: any ObjectStore, _ reader: CheckpointReader
+  ) throws -> [ObjectKey] {
+    let known = Set(try reader.objectKeys())
+    return try store.list(prefix: ObjectKeys.batchPrefix).filter {
+      ObjectKeys.batch(ofKey: $0.value) != nil && !known.contains($0.value)
+    }
+  }
+
+  /// Deletes, before the first object is put, what a state that was reset has left of batches, what
+  /// was found beside one that was restored, and a manifest that tells of another state's objects.
   ///
   /// Only where an object is still what was published last, or where that is not known.
   /// - Parameter store: Of the job's own place, which is known to be the job's.
@@ -38,16 +43,20 @@ enum ObjectsAhead {
   static func deleteRetired(
     in store: any ObjectStore, of job: Job, _ reader: CheckpointReader
   ) throws -> [RetiredObject] {
-    guard job.output.keep == .each else { return [] }
     let retired = try reader.retiredObjects().filter {
-      $0.place == job.output.destination.text && ObjectKeys.batch(ofKey: $0.objectKey) != nil
+      $0.place == job.output.destination.text
+        && ($0.objectKey == ObjectKeys.manifest
+          || (job.output.keep == .each && ObjectKeys.batch(ofKey: $0.objectKey) != nil))
     }
     if retired.isEmpty { return [] }
-    let current = Set(try reader.objectKeys())
+    let current = Set(try reader.objectKeys()).subtracting([ObjectKeys.manifest])
     var gone: [RetiredObject] = []
     for object in retired where !current.contains(object.objectKey) {
-      // Somebody else's is told of by the end of the run.
-      if try store.delete(object, isOurs: true) { gone.append(object) }
+      // Somebody else's is told of by the end of the run. A manifest is nobody's result.
+      let isManifest = object.objectKey == ObjectKeys.manifest
+      let known = RetiredObject(
+        place: object.place, objectKey: object.objectKey, etag: isManifest ? nil : object.etag)
+      if try store.delete(known, isOurs: true) { gone.append(object) }
     }
     return gone
   }

@@ -11,12 +11,15 @@ package struct Verification: Sendable {
   /// Ascending.
   package var partitions: [PartitionAccount] = []
   package var findings = Sample<Finding>()
-  /// By their labels: windows, or batches, whose messages are not all readable any more.
+  /// By their labels: windows, batches and rejects of batches that cannot be held against messages,
+  /// because some of these are not there any more, or the history of the batch is not.
   package var unprovable = Sample<String>()
   package var notCompared = Sample<NotCompared>()
   /// What agrees, and what does not.
   package var batchCount: Int64 = 0
   package var windowCount: Int64 = 0
+  /// Of them, those whose messages are all there.
+  package var provedWindowCount: Int64 = 0
   package var groupCount: Int64 = 0
   package var objectCount: Int64 = 0
   package var rejectCount: Int64 = 0
@@ -49,6 +52,11 @@ package struct Sample<Element: Sendable>: Sendable {
 
   package mutating func append(_ elements: [Element]) {
     for element in elements { append(element) }
+  }
+
+  mutating func append(_ other: Self) {
+    append(other.first)
+    count += other.count - Int64(other.first.count)
   }
 }
 
@@ -127,6 +135,8 @@ package enum Finding: Sendable, Equatable {
   case reject(RejectPlace, value: String, held: String?, found: String?)
 
   case objectMissing(key: String)
+  /// An object of a batch's rows that the checkpoint knows nothing of.
+  case objectStrange(key: String)
   case object(key: String, ObjectDifference)
   /// The state cannot be rendered.
   case unrenderable(key: String, cause: String)
@@ -180,6 +190,10 @@ package struct NotCompared: Sendable, Equatable {
     case otherRelease(String)
     /// The job file means another content now; the next run writes it again.
     case jobChanged
+    /// It stays where the job published before: that place, or an empty text where that is unknown.
+    case formerPlace(String)
+    /// Rendered by a `select` that the checkpoint does not know; it is as it was published.
+    case otherSettings
     /// The batch is too large for `limits.batch_bytes` now.
     case tooLarge
   }
@@ -200,26 +214,38 @@ private let roundingShare = 1e-12
 extension StateLayout {
   /// What differs in groups that are not the same to the last bit.
   ///
-  /// - Parameter layout: Of what was folded again: this one's measures, then magnitudes.
+  /// - Parameters:
+  ///   - layout: Of what was folded again: this one's measures, then magnitudes.
+  ///   - proof: Where messages are gone, the checkpoint may hold more than what is left of them.
   func findings(
-    window: String, _ groups: ComparedGroups, against layout: StateLayout
+    window: String, _ groups: ComparedGroups, against layout: StateLayout, _ proof: Proof
   ) -> [Finding] {
     (0..<groups.count).flatMap { row -> [Finding] in
       let group = describe(groups.keys, row)
       guard groups.isHeld[row] else { return [.groupMissing(window: window, group: group)] }
-      guard groups.isFound[row] else { return [.groupExtra(window: window, group: group)] }
+      guard groups.isFound[row] else {
+        return proof == .whole ? [.groupExtra(window: window, group: group)] : []
+      }
       return measures.indices.compactMap { index -> Finding? in
-        let bound = layout.magnitudeColumn(of: measures[index]).map { column in
-          groups.found[column].isNull[row]
-            ? 0 : groups.found[column].doubles[row] * roundingShare
-        }
+        let measure = measures[index]
         let columns = columnsOfMeasure[index]
-        let isSame = columns.allSatisfy {
-          groups.held[$0].isSame(row, groups.found[$0], within: bound ?? 0)
+        if proof == .whole {
+          let bound = layout.magnitudeColumn(of: measure).map { column in
+            groups.found[column].isNull[row]
+              ? 0 : groups.found[column].doubles[row] * roundingShare
+          }
+          let isSame = columns.allSatisfy {
+            groups.held[$0].isSame(row, groups.found[$0], within: bound ?? 0)
+          }
+          if isSame { return nil }
+        } else {
+          let column = columns.lowerBound
+          guard measure.function.onlyGrows,
+            groups.found[column].integers[row] > groups.held[column].integers[row]
+          else { return nil }
         }
-        if isSame { return nil }
         return .measure(
-          window: window, group: group, measure: measures[index].name,
+          window: window, group: group, measure: measure.name,
           held: text(groups.held[columns], row), found: text(groups.found[columns], row))
       }
     }
@@ -266,32 +292,74 @@ extension Column {
   }
 }
 
+/// What messages still say of a window.
+enum Proof: Equatable {
+  /// All of them are there.
+  case whole
+  /// Some are gone: what the others give is the least that the checkpoint holds.
+  case part
+  /// What is there cannot be told from what was counted.
+  case none
+}
+
+/// Of each partition, the counted offsets that do not say any more all that they said.
+struct Evidence {
+  /// Nothing was read of them.
+  var unread: [PartitionID: OffsetRangeSet]
+  /// Some of their messages may be gone.
+  var thinned: [PartitionID: OffsetRangeSet]
+  /// They may have been judged otherwise.
+  var uncertain: [PartitionID: OffsetRangeSet]
+  /// Which of their records were late nobody knows any more.
+  var unjudged: [PartitionID: OffsetRangeSet]
+}
+
 extension VerificationCopy.ComparedPane {
   /// What is said of a pane beside its groups.
-  func findings(window: String) -> [Finding] {
+  func findings(window: String, _ proof: Proof) -> [Finding] {
+    func differs<Value: Equatable>(
+      _ held: Value?, _ found: Value?, isWithin: (Value, Value) -> Bool
+    ) -> Bool {
+      if held == found { return false }
+      guard proof == .part, let held else { return true }
+      return found.map { !isWithin($0, held) } ?? false
+    }
     var findings: [Finding] = []
-    if heldRecords != foundRecords {
+    if differs(heldRecords, foundRecords, isWithin: <=) {
       findings.append(.records(window: window, held: heldRecords, found: foundRecords))
     }
-    for part in parts where part.held != part.found {
+    for part in parts
+    where differs(
+      part.held, part.found,
+      isWithin: {
+        $0.recordCount <= $1.recordCount && $0.smallestOffset >= $1.smallestOffset
+          && $0.largestOffset <= $1.largestOffset
+      })
+    {
       findings.append(
         .lineage(window: window, part.partition, held: part.held, found: part.found))
     }
     return findings
   }
 
-  /// Whether all that contributed is among offsets that were read again.
+  /// Whether all that contributed is among offsets that were read again, and still there.
   ///
-  /// - Parameter unread: What was not, of each partition.
-  func isProvable(unread: [PartitionID: OffsetRangeSet]) -> Bool {
-    parts.allSatisfy { part in
-      if part.isOfFormerLog { return false }
-      guard let unread = unread[part.partition], let held = part.held ?? part.found else {
-        return true
+  /// - Parameter mayHaveLate: Whether records may have come late where nobody knows any more.
+  func proof(by evidence: Evidence, mayHaveLate: Bool) -> Proof {
+    var proof = Proof.whole
+    for part in parts {
+      if part.isOfFormerLog { return .none }
+      guard let known = part.held ?? part.found else { continue }
+      let range = OffsetRange(from: known.smallestOffset, to: known.largestOffset + 1)
+      func meets(_ sets: [PartitionID: OffsetRangeSet]) -> Bool {
+        sets[part.partition]?.range(meeting: range) != nil
       }
-      return unread.range(
-        meeting: OffsetRange(from: held.smallestOffset, to: held.largestOffset + 1)) == nil
+      if meets(evidence.uncertain) || (mayHaveLate && meets(evidence.unjudged)) { return .none }
+      // Records that are all found are all there, whatever else was compacted.
+      let isLess = part.found?.recordCount ?? 0 < part.held?.recordCount ?? 0
+      if meets(evidence.unread) || (isLess && meets(evidence.thinned)) { proof = .part }
     }
+    return proof
   }
 }
 
@@ -505,6 +573,8 @@ struct ObjectComparison {
   var isNewerNow: Bool
   var renderedBy: String
   var difference: ObjectDifference
+  /// Whether it was rendered under settings that nobody noted.
+  var isAssumed = false
   /// Whether the two hold the same values, though their bytes differ; nil where that is not known.
   var hasSameValues: Bool?
 
@@ -519,6 +589,9 @@ struct ObjectComparison {
     if isNewerNow { return .notCompared(.newer) }
     if !known.isSettled && !difference.isAsPublished { return .notCompared(.unsettled) }
     let release = known.renderedBy ?? ""
+    if difference.isAsPublished && isAssumed && hasSameValues != true {
+      return .notCompared(.otherSettings)
+    }
     if difference.isAsPublished && release != renderedBy {
       return switch hasSameValues {
       case true: .agrees

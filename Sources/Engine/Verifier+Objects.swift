@@ -33,14 +33,23 @@ extension Verifier {
   private func compare(_ object: StoredObject) throws {
     let output = object.output
     if output.kind == .batch {
-      if !comparedBatches.contains(output.number) && isComparable(object) {
-        try compareAsPublished(object)
+      if comparedBatches.contains(output.number) { return }
+      if isComparable(object) { _ = try compareAsPublished(object) }
+      // Those of the history are told where no batch's messages are all there.
+      if try !copy.holds(batch: output.number) {
+        report.unprovable.append("batch \(output.number)")
       }
       return
     }
+    if try output.kind == .rejects && !copy.holds(batch: output.number) {
+      unprovableRejects.append("rejects of batch \(output.number)")
+    }
     guard isComparable(object) else { return }
     // The next run's progress would be in another.
-    if output.kind == .manifest { return try compareAsPublished(object) }
+    if output.kind == .manifest {
+      _ = try compareAsPublished(object)
+      return
+    }
     let bytes: [UInt8]
     do {
       let content = try copy.reader.content(of: output, job: job).content
@@ -56,47 +65,78 @@ extension Verifier {
       }
       return report.findings.append(.unrenderable(key: output.objectKey, cause: cause))
     }
-    try compare(object, renderedAs: bytes)
+    try compare(object, renderedAs: bytes, by: job)
   }
 
   /// Whether an object is one that can be held against anything.
   func isComparable(_ object: StoredObject) -> Bool {
-    let key = object.output.objectKey
-    if !object.isPublished {
-      report.notCompared.append(NotCompared(key, .unpublished))
+    let output = object.output
+    func isNot(_ reason: NotCompared.Reason) -> Bool {
+      report.notCompared.append(NotCompared(output.objectKey, reason))
       return false
     }
-    if changes.contains(.publishAgain)
-      || (changes.contains(.renderAgain) && object.output.kind == .window)
+    if !object.isPublished { return isNot(.unpublished) }
+    if output.kind == .batch {
+      // These stay where they are, as they are.
+      if let place = object.formerPlace ?? formerPlace { return isNot(.formerPlace(place)) }
+    } else if changes.contains(.publishAgain)
+      || (changes.contains(.renderAgain) && output.kind == .window)
     {
-      report.notCompared.append(NotCompared(key, .jobChanged))
-      return false
+      return isNot(.jobChanged)
     }
     report.objectCount += 1
     return true
   }
 
-  func compare(_ object: StoredObject, renderedAs bytes: [UInt8]) throws {
+  /// - Parameters:
+  ///   - job: By whose settings it was rendered.
+  ///   - isAssumed: Whether these settings are not known for certain.
+  func compare(
+    _ object: StoredObject, renderedAs bytes: [UInt8], by job: Job, isAssumed: Bool = false
+  ) throws {
     let key = ObjectKey(object.output.objectKey)
     guard let facts = try store.head(key) else { return try tellMissing(object) }
     // Where the ETag is the content's MD5, there is nothing to fetch.
     if !isDeep && facts == ObjectFacts(of: bytes) { return }
-    let stored: [UInt8]?
+    var stored: [UInt8]?
+    var hasGrown = false
     do { stored = try store.get(key, byteLimit: max(bytes.count, Int(facts.byteCount))) } catch {
       guard case .tooLarge = error.code else { throw error }
-      // It has grown since it was asked for.
-      return try tell(object, rendered: bytes, stored: nil, facts)
+      hasGrown = true
     }
-    guard let stored else { return try tellMissing(object) }
-    if stored != bytes { try tell(object, rendered: bytes, stored: stored, facts) }
+    if stored == nil && !hasGrown { return try tellMissing(object) }
+    if stored == bytes { return }
+    let firstByte = stored.map { stored in
+      zip(bytes, stored).enumerated().first { $0.element.0 != $0.element.1 }?.offset
+        ?? min(bytes.count, stored.count)
+    }
+    try tell(
+      ObjectComparison(
+        known: object, isNewerNow: try isNewerNow(object), renderedBy: renderedBy,
+        difference: ObjectDifference(
+          renderedByteCount: Int64(bytes.count),
+          storedByteCount: stored.map { Int64($0.count) } ?? facts.byteCount,
+          firstByte: firstByte.map(Int64.init), isAsPublished: isAsPublished(object, facts)),
+        isAssumed: isAssumed,
+        hasSameValues: stored.flatMap { hasSameValues(object.output, bytes, $0, job) }))
   }
 
   /// For objects that cannot be rendered again, as their messages are gone.
-  private func compareAsPublished(_ object: StoredObject) throws {
+  ///
+  /// - Returns: Whether it is as it was published; else that was told.
+  func compareAsPublished(_ object: StoredObject) throws -> Bool {
     guard let facts = try store.head(ObjectKey(object.output.objectKey)) else {
-      return try tellMissing(object)
+      try tellMissing(object)
+      return false
     }
-    if !isAsPublished(object, facts) { try tell(object, rendered: nil, stored: nil, facts) }
+    if isAsPublished(object, facts) { return true }
+    try tell(
+      ObjectComparison(
+        known: object, isNewerNow: try isNewerNow(object), renderedBy: renderedBy,
+        difference: ObjectDifference(
+          renderedByteCount: nil, storedByteCount: facts.byteCount, firstByte: nil,
+          isAsPublished: false)))
+    return false
   }
 
   private func isAsPublished(_ object: StoredObject, _ facts: ObjectFacts) -> Bool {
@@ -104,7 +144,7 @@ extension Verifier {
   }
 
   private func isNewerNow(_ object: StoredObject) throws -> Bool {
-    try live.object(object.output.objectKey) != object
+    try live.object(object.output.objectKey)?.output != object.output
   }
 
   private func tellMissing(_ object: StoredObject) throws {
@@ -116,24 +156,8 @@ extension Verifier {
     }
   }
 
-  private func tell(
-    _ object: StoredObject, rendered: [UInt8]?, stored: [UInt8]?, _ facts: ObjectFacts
-  ) throws {
-    let key = object.output.objectKey
-    let isAsPublished = isAsPublished(object, facts)
-    let firstByte = rendered.flatMap { rendered in
-      stored.map { stored in
-        zip(rendered, stored).enumerated().first { $0.element.0 != $0.element.1 }?.offset
-          ?? min(rendered.count, stored.count)
-      }
-    }
-    let comparison = ObjectComparison(
-      known: object, isNewerNow: try isNewerNow(object), renderedBy: renderedBy,
-      difference: ObjectDifference(
-        renderedByteCount: rendered.map { Int64($0.count) },
-        storedByteCount: stored.map { Int64($0.count) } ?? facts.byteCount,
-        firstByte: firstByte.map(Int64.init), isAsPublished: isAsPublished),
-      hasSameValues: hasSameValues(object.output, rendered, stored))
+  private func tell(_ comparison: ObjectComparison) throws {
+    let key = comparison.known.output.objectKey
     switch comparison.verdict {
     case .agrees: break
     case .notCompared(let reason): report.notCompared.append(NotCompared(key, reason))
@@ -141,13 +165,26 @@ extension Verifier {
     }
   }
 
+  /// Objects of batches that nobody knows of: another history has put them there, and readers see
+  /// their rows beside the job's.
+  func findStrangeObjects() throws {
+    guard scope == .all, formerPlace == nil, job.output.keep == .each else { return }
+    let found = try ObjectsAhead.findResults(in: store, copy.reader)
+    if found.isEmpty { return }
+    // The next run deletes these, or a run has put them meanwhile.
+    let retired = Set(
+      try copy.reader.retiredObjects().filter { $0.place == job.output.destination.text }
+        .map(\.objectKey))
+    for key in found where try !retired.contains(key.value) && live.object(key.value) == nil {
+      report.findings.append(.objectStrange(key: key.value))
+    }
+  }
+
   /// By reading both back; nil where nothing here can.
   private func hasSameValues(
-    _ output: Output, _ rendered: [UInt8]?, _ stored: [UInt8]?
+    _ output: Output, _ rendered: [UInt8], _ stored: [UInt8], _ job: Job
   ) -> Bool? {
-    guard let rendered, let stored, output.kind != .rejects, job.output.format == .csv else {
-      return nil
-    }
+    guard output.kind != .rejects, job.output.format == .csv else { return nil }
     let (left, right) = (
       CSVTable(rendered, schema: job.outputSchema), CSVTable(stored, schema: job.outputSchema)
     )

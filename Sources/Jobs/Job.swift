@@ -152,16 +152,16 @@ package struct Job: Sendable {
   }
 
   package struct Limits: Sendable, Equatable {
-    package let batchBytes: Int64
-    package let recordBytes: Int64
-    package let groupsPerWindow: Int64
-    package let windowsPerBatch: Int64
-    package let keyBytes: Int64
+    package internal(set) var batchBytes: Int64
+    package internal(set) var recordBytes: Int64
+    package internal(set) var groupsPerWindow: Int64
+    package internal(set) var windowsPerBatch: Int64
+    package internal(set) var keyBytes: Int64
     /// Most bytes of a text that `select` makes.
-    package let valueBytes: Int64
-    package let objectBytes: Int64
+    package internal(set) var valueBytes: Int64
+    package internal(set) var objectBytes: Int64
     /// How far the window's time may be ahead of the message's own.
-    package let futureMilliseconds: Int64
+    package internal(set) var futureMilliseconds: Int64
   }
 }
 
@@ -250,7 +250,7 @@ extension Job {
     maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
     publish: Output.PublishSchedule? = nil, format: Output.Format? = nil,
     start: StartPosition? = nil, rejects: RejectRules? = nil, manifest: Bool? = nil,
-    backup: Backup?? = nil, aggregate: Aggregate? = nil
+    backup: Backup?? = nil, aggregate: Aggregate? = nil, limits: Limits? = nil
   ) -> Job {
     let output = Output(
       destination: output.destination, format: format ?? output.format, keep: output.keep,
@@ -266,16 +266,28 @@ extension Job {
       aggregate: aggregate ?? self.aggregate,
       select: select ?? self.select,
       output: output, rejects: rejects ?? self.rejects, backup: backup ?? self.backup,
-      limits: limits, history: history)
+      limits: limits ?? self.limits, history: history)
   }
 
   /// The job as it folds its messages again, to be held against what it has committed: no reject
-  /// stops a batch, and the sums of doubles are kept beside those of their magnitudes.
+  /// stops a batch, no limit on the state does, and the sums of doubles are kept beside those of
+  /// their magnitudes.
   package var forVerification: Job {
     let measures = window.keepsState ? aggregate?.measures.compactMap(\.magnitude) : nil
+    var limits = limits
+    (limits.groupsPerWindow, limits.windowsPerBatch) = (.max, .max)
     return with(
       rejects: rejects.stoppingNothing,
-      aggregate: aggregate.map { Aggregate(by: $0.by, measures: $0.measures + (measures ?? [])) })
+      aggregate: aggregate.map { Aggregate(by: $0.by, measures: $0.measures + (measures ?? [])) },
+      limits: limits)
+  }
+
+  /// The job as it renders again what was published: under limits that may have been higher then.
+  package var forRenderingAgain: Job {
+    var limits = limits
+    limits.objectBytes = JobKeys.largest("limits.object_bytes")
+    limits.valueBytes = JobKeys.largest("limits.value_bytes")
+    return with(limits: limits)
   }
 
   /// The job as it is tried on some messages: all of them are read, every reject is kept and stops

@@ -655,6 +655,12 @@ package enum JobKeys {
 
   package static func key(_ path: String) -> JobKey? { byPath[path] }
 
+  /// The most that a size may be.
+  static func largest(_ path: String) -> Int64 {
+    guard case .size(let bounds) = key(path)?.kind else { preconditionFailure("no size \(path)") }
+    return bounds.upperBound
+  }
+
   private static let byPath = Dictionary(uniqueKeysWithValues: all.map { ($0.path, $0) })
 
   /// The setting that a name in the checkpoint belongs to.

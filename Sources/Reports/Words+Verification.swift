@@ -59,6 +59,8 @@ extension Words {
         : "\(text(of: place)): \(value) is \(ForeignText.escaped(held ?? "NULL")), and the "
           + "messages give \(ForeignText.escaped(found ?? "NULL"))"
     case .objectMissing(let key): "object \(ForeignText.escaped(key)): it is not there"
+    case .objectStrange(let key):
+      "object \(ForeignText.escaped(key)): nobody knows it: this state has put no such object"
     case .object(let key, let difference):
       "object \(ForeignText.escaped(key)): \(text(of: difference))"
     case .unrenderable(let key, let cause):
@@ -77,6 +79,12 @@ extension Words {
       "rendered by \(ForeignText.escaped(release)), whose bytes may differ; it is as it was "
         + "published"
     case .jobChanged: "the job file was changed; the next run writes it again"
+    case .formerPlace(let place):
+      place.isEmpty
+        ? "it stays where the job published before"
+        : "it stays at \(ForeignText.escaped(place)), where the job published before"
+    case .otherSettings:
+      "rendered by a select that the checkpoint does not know; it is as it was published"
     case .tooLarge: "the batch holds more than limits.batch_bytes"
     }
   }
@@ -188,7 +196,7 @@ package struct VerificationText {
     func add(_ count: Int64, _ noun: String) { parts.append(counted(count, noun)) }
     add(report.batchCount, "batch")
     if report.windowCount > 0 {
-      add(report.windowCount - report.unprovable.count, "window")
+      add(report.provedWindowCount, "window")
       add(report.groupCount, "group")
     }
     if report.rejectCount > 0 { add(report.rejectCount, "reject") }
@@ -203,7 +211,7 @@ package struct VerificationText {
       let more =
         report.unprovable.count > 3 ? " and \(grouped(report.unprovable.count - 3)) more" : ""
       lines.append(
-        "  unprovable, as the brokers no longer hold all their messages: \(first)\(more)")
+        "  unprovable, as not all their messages are there, or not their history: \(first)\(more)")
     }
     return lines
   }

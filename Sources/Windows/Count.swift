@@ -10,6 +10,7 @@ package struct Count: OneColumnFunction {
   package init(_ argument: ColumnDefinition?) {}
 
   package var result: ResultType { ResultType(.int64, isNullable: false) }
+  package var onlyGrows: Bool { true }
 
   package func accumulate(_ values: Column?, _ groups: RowGroups, into state: inout [Column]) {
     if let values {

@@ -51,12 +51,16 @@ package protocol MeasureFunction: Sendable {
 
   /// What bounds the rounding of the doubles that it adds up; nil where it adds up none.
   var magnitude: (any MeasureFunction)? { get }
+
+  /// Whether its state is one integer, which more records never make smaller.
+  var onlyGrows: Bool { get }
 }
 
 extension MeasureFunction {
   package static var takes: String { "any type" }
   package var mergeFunctions: [MergeFunction] { [] }
   package var magnitude: (any MeasureFunction)? { nil }
+  package var onlyGrows: Bool { false }
 
   static func required(
     _ argument: ColumnDefinition?

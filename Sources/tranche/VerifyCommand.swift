@@ -17,9 +17,9 @@ struct VerifyCommand: ParsableCommand {
       nothing, takes no lock, and works beside a run; the copy and a second state need room in \
       TMPDIR.
 
-      Windows whose messages the brokers no longer hold are unprovable: they are listed, and their \
-      objects are compared with the state. Objects that a run has changed meanwhile are not \
-      compared.
+      Windows whose messages the brokers no longer hold, or that were compacted, are unprovable: \
+      they are listed, and their objects are compared with the state. Objects that a run has \
+      changed meanwhile are not compared.
 
       Exits with 0 if all agrees, and with 1 if anything differs.
       """)
@@ -45,7 +45,7 @@ struct VerifyCommand: ParsableCommand {
   @Flag(help: "Fetch every object and compare its bytes, where otherwise its ETag will do.")
   var deep = false
 
-  @Flag(help: "Exit with 1 also if there are windows that cannot be proved.")
+  @Flag(help: "Exit with 1 also if windows, batches or rejects cannot be proved.")
   var strict = false
 
   @Flag(help: "Print one line of JSON.")
@@ -111,9 +111,9 @@ struct VerifyCommand: ParsableCommand {
           .data,
           "\(job.name): the job keeps no windows. Choose some of its batches with --sample.")
       }
-      let count = copy.nextBatch - 1
-      let batches = evenly(sample, of: Int(count)).map { Int64($0) + 1 }
-      return (.batches(batches), Int64(batches.count), count)
+      let numbers = try copy.batchNumbers()
+      let batches = evenly(sample, of: numbers.count).map { numbers[$0] }
+      return (.batches(batches), Int64(batches.count), Int64(numbers.count))
     }
     let windows = try windowsWithRecords(job, copy.reader)
     let some =
