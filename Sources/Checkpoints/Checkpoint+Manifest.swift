@@ -29,8 +29,10 @@ package struct Manifest: Sendable, Equatable {
   /// The newest committed one.
   package let batch: Int64
   package let committedAt: String
+  /// The first batch that the objects show, as those of batches before stay at a former place.
+  package let fromBatch: Int64
   /// The largest batch for which nothing is dirty since it or a batch before it: the objects show
-  /// all batches up to it.
+  /// all batches from ``fromBatch`` up to it. 0 where they show none.
   package let visibleBatch: Int64
   package let partitions: [Partition]
   /// The newest first.
@@ -55,14 +57,24 @@ extension CheckpointReader {
       ) { (batch: try $0.number(0), time: try $0.text(1)) }
       guard let newest else { return nil }
       let partitions = try StoredPartitions(in: database, job: job).ledgers
+      let fromBatch = try firstBatch(in: database)
+      let visibleBatch = try visibleBatch(newest: newest.batch, in: database)
       return Manifest(
-        batch: newest.batch, committedAt: newest.time,
-        visibleBatch: try visibleBatch(newest: newest.batch, in: database),
+        batch: newest.batch, committedAt: newest.time, fromBatch: fromBatch,
+        visibleBatch: visibleBatch < fromBatch ? 0 : visibleBatch,
         partitions: partitions.sorted { $0.key < $1.key }.map {
           Manifest.Partition(partition: $0.key, start: $0.value.start, next: $0.value.nextOffset)
         },
         objects: try newestObjects(of: job, in: database))
     }
+  }
+
+  /// Behind the newest batch whose object stays at a former place.
+  private func firstBatch(in database: Database) throws -> Int64 {
+    try database.checkedRow(
+      of: "outputs", "SELECT coalesce(max(number), 0) FROM outputs WHERE place IS NOT NULL",
+      identifiedBy: 0
+    ) { try $0.integer(0) + 1 } ?? 1
   }
 
   private func visibleBatch(newest: Int64, in database: Database) throws -> Int64 {
@@ -84,7 +96,7 @@ extension CheckpointReader {
       of: "outputs",
       """
       SELECT object_key, number, row_count, byte_count, etag, published_revision FROM outputs
-      WHERE kind = ? AND published_revision > 0 AND etag IS NOT NULL
+      WHERE kind = ? AND published_revision > 0 AND etag IS NOT NULL AND place IS NULL
       ORDER BY object_key DESC LIMIT \(Manifest.objectLimit)
       """, arguments: [job.window.keepsState ? "window" : "batch"], identifiedBy: 1
     ) { row in
@@ -178,5 +190,15 @@ extension Checkpoint {
           content_hash = NULL
         WHERE kind = 'manifest'
         """)
+  }
+
+  /// Whatever manifest stands at the job's place is another state's: the next run deletes it before
+  /// it puts anything.
+  func retireStrangeManifest(in database: Database) throws {
+    try database.execute(
+      sql: "INSERT OR REPLACE INTO retired_objects (place, object_key) VALUES (?, ?)",
+      arguments: [job.output.destination.text, ObjectKeys.manifest])
+    // Another one is put, whatever it says.
+    try retireManifest(at: job.output.destination.text, isKept: true, in: database)
   }
 }

@@ -58,6 +58,7 @@ extension Checkpoint {
       try database.execute(
         sql: "INSERT INTO owner_tokens (token) VALUES (?) ON CONFLICT DO NOTHING",
         arguments: [token])
+      try retireStrangeManifest(in: database)
       try database.execute(
         sql: "UPDATE outputs SET revision = revision + 1 WHERE kind <> 'batch'")
     }

@@ -134,7 +134,10 @@ extension Checkpoint {
     }
     let objects = try database.checkedRows(
       of: "outputs",
-      "SELECT object_key, published_revision, \(knownETag) FROM outputs ORDER BY object_key",
+      """
+      SELECT object_key, published_revision, \(knownETag) FROM outputs
+      WHERE place IS NULL ORDER BY object_key
+      """,
       identifiedBy: 1
     ) { row in
       (
@@ -147,12 +150,17 @@ extension Checkpoint {
     // Offsets in the group of `source.commit_group` bear the id.
     heritage.tokens = try [identifier(in: database)] + ownerTokens(in: database)
     heritage.retired = try retiredObjects(in: database)
-    // Also objects that no mark tells of: their run may have died between the put and the mark.
-    if deletesObjects { heritage.retired += objects.map(\.object) }
+    // Also objects that no mark tells of: their run may have died between the put and the mark. And
+    // in any case a manifest, which would tell of objects that the new state replaces.
+    let isOwnPlace = place == job.output.destination.text
+    heritage.retired += objects.map(\.object).filter {
+      deletesObjects || (isOwnPlace && $0.objectKey == ObjectKeys.manifest)
+    }
     // What stands on another server is left there: a delete would go to the wrong one.
     if stored["output.s3.endpoint"] != job.canonicalSettings["output.s3.endpoint"] {
       heritage.retired.removeAll { !$0.place.hasPrefix("file:") }
     }
-    return (heritage, place, objects.count(where: \.isPublished))
+    let results = objects.filter { $0.object.objectKey != ObjectKeys.manifest }
+    return (heritage, place, results.count(where: \.isPublished))
   }
 }

@@ -89,8 +89,8 @@ struct ManifestPublisher {
       [
         ("format_version", "1"), ("job", JSONText.quoted(job.name)),
         ("batch", "\(manifest.batch)"), ("committed_at", JSONText.quoted(manifest.committedAt)),
-        ("visible_batch", "\(manifest.visibleBatch)"), ("partitions", list(partitions)),
-        ("windows", list(windows)),
+        ("from_batch", "\(manifest.fromBatch)"), ("visible_batch", "\(manifest.visibleBatch)"),
+        ("partitions", list(partitions)), ("windows", list(windows)),
       ], separator: ",\n ")
     return Array((text + "\n").utf8)
   }

@@ -182,6 +182,75 @@ struct ManifestTests {
     try run(job("manifest: false", to: "file:other"))
     #expect(try manifest(at: "file:other") == nil)
   }
+
+  @Test("says nothing of batches whose objects stay at a former place")
+  func movedRows() throws {
+    func rows(to place: String) throws -> Job {
+      try job(
+        "keep: each, manifest: true", to: place,
+        window: "window: batch\naggregate: { by: [k], measures: { n: sum(v) } }")
+    }
+    func says(at place: String) throws -> [Int?] {
+      let manifest = try manifest(at: place)
+      let windows = manifest?["windows"] as? [Any]
+      return ["batch", "from_batch", "visible_batch"].map { manifest?[$0] as? Int }
+        + [windows?.count]
+    }
+    come(12)
+    try run(rows(to: "file:out"))
+    #expect(try says(at: "file:out") == [3, 1, 3, 3])
+    try run(rows(to: "file:other"))
+    #expect(try says(at: "file:other") == [3, 4, 0, 0] && manifest() == nil)
+    come(10, from: 12)
+    try run(rows(to: "file:other"))
+    #expect(try says(at: "file:other") == [5, 4, 5, 2])
+    // Back again: what stands there is listed, and not all of it.
+    try run(rows(to: "file:out"))
+    #expect(try says(at: "file:out") == [5, 6, 0, 3] && manifest(at: "file:other") == nil)
+  }
+
+  private static let down = ObjectStoreError(.unreachable, place: "out", reason: "down")
+
+  @Test(
+    "of a state that was reset goes before the new one's first object", arguments: [true, false])
+  func reset(deletesObjects: Bool) throws {
+    come(12)
+    try run(job())
+    _ = try Checkpoint.reset(
+      job: job(), folder: folder.path, deletesObjects: deletesObjects, holder: "reset", now: 0,
+      release: "test")
+    #expect(try manifest()?["batch"] as? Int == 3)
+    // The run ends without a manifest of its own.
+    try run(job().with(maxOffsets: 12), failing: Self.down)
+    #expect(try manifest() == nil)
+    try run(job().with(maxOffsets: 12))
+    #expect(try manifest()?["batch"] as? Int == 1)
+  }
+
+  @Test("of a newer state goes before the first object of the one that was restored")
+  func restored() throws {
+    let path = Checkpoint.path(ofJob: "calls", folder: folder.path)
+    for hasManifest in [true, false] {
+      come(5)
+      try run(job())
+      let old = FileManager.default.contents(atPath: path)
+      come(5, from: 5)
+      try run(job())
+      try old?.write(to: URL(fileURLWithPath: path))
+      let restored = try job(hasManifest ? "manifest: true" : "manifest: false")
+      try {
+        let checkpoint = try Checkpoint(
+          job: restored, folder: folder.path, holder: "a test", now: 0, release: "test")
+        defer { checkpoint.close() }
+        _ = try takeOver(places.store(at: "file:out"), checkpoint, isRestored: true)
+      }()
+      let newest = try #require(try manifest()?["batch"] as? Int)
+      try run(restored, failing: Self.down)
+      #expect(try manifest() == nil)
+      try run(job())
+      #expect(try manifest()?["batch"] as? Int == newest)
+    }
+  }
 }
 
 /// What a run puts, and what the store says to a put of the manifest.
