@@ -101,7 +101,7 @@ let package = Package(
       name: "Simulation",
       dependencies: [
         "Engine", "Checkpoints", "Jobs", "ObjectStorage", "Offsets", "Parquet", "Tables",
-        "TestSupport", grdb, logging,
+        "TestSupport", "Windows", grdb, logging,
       ],
       path: "Tests/Simulation",
       swiftSettings: settings),
