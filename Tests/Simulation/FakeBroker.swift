@@ -98,8 +98,9 @@ final class FakeBroker: MessageSource {
   func prepare(_ ranges: [PartitionRange]) throws(SourceError) {
     simulation.step()
     for range in ranges { expected[range.partition] = range.range }
-    // Retention takes what was planned a moment ago.
-    guard simulation.fails(2), let range = ranges.first, var log = simulation.logs[range.partition]
+    // Retention takes what was planned a moment ago; not where a restored state is to read it again.
+    guard simulation.moves == nil, simulation.fails(2), let range = ranges.first,
+      var log = simulation.logs[range.partition]
     else { return }
     log.low = max(log.low, min(log.end, range.from + 1))
     simulation.logs[range.partition] = log
