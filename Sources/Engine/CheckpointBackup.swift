@@ -53,14 +53,17 @@ package enum BackupFiles {
   }
 }
 
-/// Why there is no backup. What the job has stands as it was.
+/// Why there is no backup, or why older ones stay beside it. What the job has stands as it was.
 package struct BackupFault: Error {
   /// Where it was to be.
   package let place: String
+  /// Whether it is there.
+  package let isMade: Bool
   package let cause: any Error
 
-  package init(place: String, cause: any Error) {
+  package init(place: String, isMade: Bool = false, cause: any Error) {
     self.place = place
+    self.isMade = isMade
     self.cause = cause
   }
 }
@@ -130,21 +133,23 @@ struct ScheduledBackup {
     try claim.confirmOwner()
     let key = BackupFiles.key(ofJob: job.name, at: now)
     let failpoint = options.failpoint
+    let store: any ObjectStore
+    do { store = try storeAt(rule.destination) } catch {
+      throw BackupFault(place: rule.destination.text, cause: error)
+    }
+    try backUp(checkpoint.path, of: job, to: store, at: key, byItsRun: true) {
+      failpoint(.checkpointStep)
+    }
+    checkpoint.noteBackup(at: now)
+    let place = "\(store.location)/\(key)"
     do {
-      let store = try storeAt(rule.destination)
-      try backUp(checkpoint.path, of: job, to: store, at: key, byItsRun: true) {
-        failpoint(.checkpointStep)
-      }
-      checkpoint.noteBackup(at: now)
       let keys = try store.list(prefix: BackupFiles.prefix(ofJob: job.name))
       for key in BackupFiles.surplus(among: keys, ofJob: job.name, keep: rule.keep, made: key) {
         try store.delete(key)
       }
-      return "\(store.location)/\(key)"
-    } catch let fault as BackupFault {
-      throw fault
     } catch {
-      throw BackupFault(place: rule.destination.text, cause: error)
+      throw BackupFault(place: place, isMade: true, cause: error)
     }
+    return place
   }
 }

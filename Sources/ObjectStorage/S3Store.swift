@@ -223,15 +223,23 @@ package final class S3Store: ObjectStore {
         place: location,
         bodyByteLimit: Self.listingByteLimit)
       guard answer.isSuccess else { throw failure(answer, to: .list) }
-      let page = XMLText.all("Key", in: answer.text)
+      func foreign(_ reason: String) -> ObjectStoreError {
+        ObjectStoreError(.answer(S3Answer(.foreign, to: .list)), place: location, reason: reason)
+      }
+      let text = answer.text
+      // A login page holds no keys either.
+      guard text.contains("<ListBucketResult"),
+        !answer.isWhole || text.contains("</ListBucketResult>")
+      else { throw foreign("the store answered \(answer.status) without a listing") }
+      let page = XMLText.all("Key", in: text)
       keys += page.map { String($0.dropFirst(base.count)) }
-      let next = XMLText.first("NextContinuationToken", in: answer.text)
+      let next = XMLText.first("NextContinuationToken", in: text)
       // A server that answers the same page for ever, or pages of nothing.
       guard answer.isWhole, next == nil || (next != token && !page.isEmpty),
         keys.count <= Self.listedKeyLimit
-      else {
-        throw ObjectStoreError(
-          .answer(S3Answer(.foreign, to: .list)), place: location, reason: "the listing has no end")
+      else { throw foreign("the listing has no end") }
+      if next == nil && XMLText.first("IsTruncated", in: text) == "true" {
+        throw foreign("the listing breaks off")
       }
       token = next
     } while token != nil

@@ -80,13 +80,29 @@ extension Words {
     }
   }
 
-  /// The cause's own remedy speaks of results, and here is none: what was committed and published
-  /// stands.
   func text(of fault: BackupFault) -> String {
-    sentence(
-      "\(fault.place): there is no backup: \(cause(of: fault))",
+    let problem =
+      fault.isMade ? "the backup is made, and older ones were not removed" : "there is no backup"
+    let remedy = remedy(ofCause: fault) ?? "Correct the cause, or name another place"
+    return sentence(
+      "\(fault.place): \(problem): \(cause(of: fault))",
       "The job's state and results are as they were",
-      "Correct the cause, or name another place; the next run or the same command tries again")
+      remedy, "The next \(fault.isMade ? "backup" : "run or the same command") tries again")
+  }
+
+  /// Where it does not speak of results: what was committed and published stands.
+  private func remedy(ofCause fault: BackupFault) -> String? {
+    guard case .store(let error) = RunError(wrapping: fault.cause),
+      case .answer(let answer) = error.code
+    else { return nil }
+    switch answer.meaning {
+    case .expired, .unknownKey, .wrongSecret, .wrongClock, .forbidden, .encryptionKey, .otherRegion,
+      .unsupported, .foreign:
+      return remedy(answer)
+    case .busy, .failing, .conflict, .redirected, .damaged, .noBucket, .badName, .noChecksum,
+      .tooLarge, .full, .archived, .other:
+      return nil
+    }
   }
 
   private func cause(of fault: BackupFault) -> String {

@@ -96,8 +96,9 @@ struct AnswerBoundTests {
       .status(
         200,
         body:
-          "<R>\(keys.map { "<Key>\($0)</Key>" }.joined())"
-          + "\(next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "")</R>"
+          "<ListBucketResult>\(keys.map { "<Key>\($0)</Key>" }.joined())"
+          + "\(next.map { "<NextContinuationToken>\($0)</NextContinuationToken>" } ?? "")"
+          + "</ListBucketResult>"
       )
     }
     let odd = ScriptedServer([
@@ -114,6 +115,21 @@ struct AnswerBoundTests {
     #expect(
       failure { _ = try scriptedStore(empty.endpoint).list(prefix: "") }?.description.contains(
         "has no end") == true)
+  }
+
+  @Test(
+    "that answers a listing with something else, or with a part of one, holds no empty place",
+    arguments: [
+      ("", "200 without a listing"), ("<html>please log in</html>", "200 without a listing"),
+      ("<ListBucketResult><Name>b</Name>", "200 without a listing"),
+      ("<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", "breaks off"),
+    ])
+  func noListing(body: String, reason: String) {
+    let server = ScriptedServer([], then: .status(200, body: body))
+    let error = failure { _ = try scriptedStore(server.endpoint).list(prefix: "") }
+    #expect(error?.description.contains(reason) == true, "\(body): \(String(describing: error))")
+    guard case .answer(let answer)? = error?.code else { return _ = Issue.record("\(body)") }
+    #expect(answer.meaning == .foreign)
   }
 
   @Test(
