@@ -544,6 +544,7 @@ extension Checkpoint {
     UPDATE outputs SET place = ''
       WHERE kind = 'batch' AND published_revision > 0 AND revision = published_revision
         AND etag IS NULL;
+    CREATE INDEX outputs_elsewhere ON outputs (number) WHERE place IS NOT NULL;
     """
 
   /// Part of the schema since version 10.

@@ -128,12 +128,9 @@ struct StoreAnswersTests {
         """, path: "calls.yaml", environment: [:], readFile: { _ in nil })
   }
 
-  /// - Parameter replies: Of the server that manifests and backups go to; nil for memory.
-  private func run(
-    _ job: Job, _ replies: [ScriptedServer.Reply]? = nil, then last: ScriptedServer.Reply? = nil
-  ) throws -> (summary: RunSummary, errors: [RunError], requests: [String]) {
-    let server = ScriptedServer(replies ?? [], then: last ?? .status(200))
-    let scripted = S3Store(
+  /// Waits for nothing between its two attempts.
+  private static func store(at server: ScriptedServer) -> S3Store {
+    S3Store(
       S3Configuration(
         endpoint: server.endpoint, region: "us-east-1", bucket: "bucket", prefix: "out",
         addressing: .path,
@@ -141,6 +138,14 @@ struct StoreAnswersTests {
           accessKeyID: "AKIA", secretAccessKey: "hunter2", sessionToken: nil),
         timeoutMilliseconds: 10_000, maxAttempts: 2, caFile: nil),
       sleep: { _ in }, random: { 1 })
+  }
+
+  /// - Parameter replies: Of the server that manifests and backups go to; nil for memory.
+  private func run(
+    _ job: Job, _ replies: [ScriptedServer.Reply]? = nil, then last: ScriptedServer.Reply? = nil
+  ) throws -> (summary: RunSummary, errors: [RunError], requests: [String]) {
+    let server = ScriptedServer(replies ?? [], then: last ?? .status(200))
+    let scripted = Self.store(at: server)
     let checkpoint = try Checkpoint(
       job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
     defer { checkpoint.close() }
@@ -259,6 +264,26 @@ struct StoreAnswersTests {
             + "older ones were not removed: "), "\(text)")
       // The next one is due in an hour.
       #expect(try test.run(job, [], then: reply).errors.isEmpty)
+    }
+  }
+
+  @Test("a torn answer to who reads a backup, or half of one, is never taken for a checkpoint")
+  func half() throws {
+    let job = try job(Self.backup)
+    _ = try run(job)
+    let backup = try #require(places.all["s3://bucket/backups"]?.values.first)
+    let other = try TemporaryFolder(inMemory: true)
+    for count in [0, 1, 100, 4_096, backup.count / 2, backup.count - 1] {
+      #expect(throws: CheckpointError.self, "\(count) bytes") {
+        try Checkpoint.takeIn(
+          job: job, folder: other.path, replaces: false, from: "half", holder: "a test", now: 0
+        ) { try CheckpointCopy(bytes: Array(backup[..<count]), named: "calls", in: $0) }
+      }
+      #expect(other.files(below: ".").keys.filter { $0.contains("sqlite") } == [])
+    }
+    let server = ScriptedServer([], then: .brokenBody)
+    #expect(throws: ObjectStoreError.self) {
+      try Self.store(at: server).get(ObjectKey("calls.sqlite"))
     }
   }
 }

@@ -98,7 +98,7 @@ final class FakeBroker: MessageSource {
   func prepare(_ ranges: [PartitionRange]) throws(SourceError) {
     simulation.step()
     for range in ranges { expected[range.partition] = range.range }
-    // Retention takes what was planned a moment ago; not where a restored state is to read it again.
+    // Retention takes what was planned a moment ago, but nothing that a restored state may need.
     guard simulation.moves == nil, simulation.fails(2), let range = ranges.first,
       var log = simulation.logs[range.partition]
     else { return }

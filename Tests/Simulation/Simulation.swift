@@ -167,7 +167,8 @@ package final class Simulation {
       if runCount > 500 { return "a person decides again and again" }
     }
     if sabotage == .lossWithoutGap { try edit("DELETE FROM gaps") }
-    return try difference() ?? (isVerified ? try differenceOfVerify() : nil)
+    if let problem = try difference() { return problem }
+    return isVerified && isEveryLogKnown ? try differenceOfVerify() : nil
   }
 
   // MARK: - The world
@@ -625,6 +626,12 @@ package final class Simulation {
   struct SQLFailure: Error { let text: String }
 
   // MARK: - The oracle
+
+  /// Whether a person has decided about every log that was replaced: else it could not be noticed,
+  /// and what stands there now is called counted.
+  private var isEveryLogKnown: Bool {
+    logs.keys.allSatisfy { era(of: $0) == account.decisions[$0]?.era ?? 0 }
+  }
 
   /// Whether the logs hold every message that was ever in them.
   var holdsAllMessages: Bool { former.isEmpty && logs.values.allSatisfy { $0.low == 0 } }
