@@ -12,6 +12,8 @@ internal import Windows
 /// Buffers live from batch to batch.
 final class BatchPipeline {
   struct Outcome {
+    /// What was processed: where `limits.batch_bytes` was reached, less than was planned.
+    let plan: BatchPlan
     var recordCount: Int64 = 0
     var countedCount: Int64 = 0
     /// Of the newest message of each range; nil where a range holds none.
@@ -33,8 +35,8 @@ final class BatchPipeline {
   typealias RejectHistoryOf =
     (_ recordCount: Int64, _ ofBackfills: Bool) throws -> Checkpoint.RejectHistory
 
-  /// The batch holds more than `limits.batch_bytes`: it is to be planned again with fewer offsets.
-  struct TooLarge: Error {}
+  /// What was read is as much as `limits.batch_bytes` allows.
+  private struct Full: Error {}
 
   /// A record is refused after decoding, and its bytes are gone: the batch is to be read again, and
   /// kept as it came.
@@ -93,6 +95,7 @@ final class BatchPipeline {
     /// What is left to read of each range.
     var ranges: [PartitionRange] = []
     var fingerprints: [Fingerprint?] = []
+    var messageCounts: [Int64] = []
     var byteCount: Int64 = 0
 
     mutating func begin(_ plan: BatchPlan?, _ schema: Schema) {
@@ -107,22 +110,58 @@ final class BatchPipeline {
       while batches.count < ranges.count { batches.append(RecordBatch(schema)) }
       for index in batches.indices { batches[index].removeAllKeepingCapacity() }
       fingerprints = Array(repeating: nil, count: ranges.count)
+      messageCounts = Array(repeating: 0, count: ranges.count)
       byteCount = 0
     }
 
-    /// - Parameter limit: A longer message is a reject, of which little is kept.
-    mutating func count(_ messages: UnsafeBufferPointer<Message>, limit: Int64) {
-      for message in messages where Int64(message.byteCount) <= limit {
-        byteCount += Int64(message.byteCount)
+    /// Ends a plan with what was read of it so far, and returns that.
+    mutating func end(_ plan: BatchPlan) -> BatchPlan {
+      var read: [PartitionRange] = []
+      for (index, range) in plan.ranges.enumerated() {
+        guard let newest = fingerprints[index] else { continue }
+        let position = read.count
+        batches.swapAt(index, position)
+        fingerprints.swapAt(index, position)
+        messageCounts.swapAt(index, position)
+        batches[position].move(toPartition: position)
+        read.append(
+          PartitionRange(range.partition, OffsetRange(from: range.from, to: newest.offset + 1)))
       }
+      let ends = Dictionary(uniqueKeysWithValues: read.map { ($0.partition, $0.to) })
+      let behind = plan.behind + plan.ranges.filter { ends[$0.partition] != $0.to }.map(\.partition)
+      return BatchPlan(
+        batch: plan.batch, ranges: read, backfill: plan.backfill, behind: Set(behind).sorted())
+    }
+
+    /// Counts messages of a range up to the first that no longer fits.
+    ///
+    /// - Parameter limit: Of the bytes of all. A longer message is a reject, of which little is
+    ///   kept.
+    /// - Returns: How many it has counted.
+    mutating func count(
+      _ messages: UnsafeBufferPointer<Message>, _ index: Int, limit: Int64
+    ) -> Int {
+      var count = 0
+      for message in messages {
+        if Int64(message.byteCount) <= limit {
+          guard byteCount + Int64(message.byteCount) <= limit else { break }
+          byteCount += Int64(message.byteCount)
+        }
+        count += 1
+      }
+      messageCounts[index] += Int64(count)
+      return count
     }
   }
 
+  /// Processes a plan, or the part of it that fits into `limits.batch_bytes`: what was read when
+  /// they were reached.
+  ///
   /// - Parameters:
   ///   - next: The plan after this one, if the run goes on with it.
   ///   - cutoff: By which its records are judged.
   ///   - read: Reads what is left of the plan's ranges, and some of `next` ahead.
-  /// - Throws: ``TooLarge``, ``BatchFault``, `ExpressionError`, or what `read` throws.
+  /// - Throws: ``BatchFault``, `ExpressionError`, or what `read` throws.
   func process(
     _ plan: BatchPlan, next: BatchPlan?, cutoff: Cutoff = Cutoff(),
     read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
@@ -135,43 +174,56 @@ final class BatchPipeline {
         batch.records.removeAll()
       }
     }
+    var (plan, next) = (plan, next)
     // Each time round, more messages are known, by what where, the fold or select refuses: so this
     // ends soon.
     while true {
       do {
-        return try processOnce(plan, next: next, cutoff, read: read)
+        try readMessages(&plan, &next, read)
+        return try outcome(of: plan, cutoff)
       } catch let needed as NeedsRecords {
         decoder.refusedMessages = needed.messages.union(decoder.refusedMessages ?? [])
       }
     }
   }
 
-  private func processOnce(
-    _ plan: BatchPlan, next: BatchPlan?, _ cutoff: Cutoff,
-    read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
-  ) throws -> Outcome {
+  /// Reads and decodes the messages of a plan. Where not all fit, the plan becomes what was read,
+  /// and nothing is planned behind it.
+  private func readMessages(
+    _ plan: inout BatchPlan, _ next: inout BatchPlan?,
+    _ read: (_ ranges: [PartitionRange], (LentMessages) throws -> Void) throws -> Void
+  ) throws {
     if ahead.plan == plan { swap(&parts, &ahead) } else { parts.begin(plan, decoder.schema) }
     ahead.begin(next, decoder.schema)
-    try checkBytes(of: plan)
-    try stopwatch.measure(.read) { () throws in
-      try read(parts.ranges) { lent in
-        switch lent {
-        case .ofRange(let index, let messages):
-          parts.count(messages, limit: job.limits.batchBytes)
-          try checkBytes(of: plan)
-          decode(messages, index, &parts)
-        case .ahead(let index, let messages):
-          decodeAhead(messages, of: plan.ranges[index].partition)
-        case .nothing: break
+    do {
+      try stopwatch.measure(.read) { () throws in
+        try read(parts.ranges) { lent in
+          switch lent {
+          case .ofRange(let index, let messages):
+            let count = parts.count(messages, index, limit: job.limits.batchBytes)
+            decode(UnsafeBufferPointer(rebasing: messages[..<count]), index, &parts)
+            if count < messages.count { throw Full() }
+          case .ahead(let index, let messages):
+            decodeAhead(messages, of: plan.ranges[index].partition)
+          case .nothing: break
+          }
         }
       }
+    } catch is Full {
+      plan = parts.end(plan)
+      precondition(!plan.isEmpty, "no message fits into limits.batch_bytes")
+      next = nil
+      ahead.plan = nil
     }
+  }
+
+  private func outcome(of plan: BatchPlan, _ cutoff: Cutoff) throws -> Outcome {
     stopwatch.measure(.decode) {
       batch.removeAllKeepingCapacity()
       for index in plan.ranges.indices { batch.append(parts.batches[index]) }
     }
     let decodedCount = batch.rejects.count
-    var outcome = Outcome()
+    var outcome = Outcome(plan: plan)
     try stopwatch.measure(.filter) { try filter() }
     if let fold {
       let delta = try stopwatch.measure(.fold) { try folded(fold, plan, cutoff) }
@@ -203,9 +255,8 @@ final class BatchPipeline {
   }
 
   /// What became of the messages of each range of the batch that was processed last.
-  ///
-  /// - Parameter counts: How many messages each range held.
-  func messageCounts(of counts: [Int64]) -> [MessageCounts] {
+  var messageCounts: [MessageCounts] {
+    let counts = parts.messageCounts
     var rejected = counts.map { _ in Set<Int64>() }
     for reject in batch.rejects { rejected[reject.partitionIndex].insert(reject.offset) }
     var result = counts.map { _ in MessageCounts() }
@@ -266,20 +317,21 @@ final class BatchPipeline {
   }
 
   private func decodeAhead(_ messages: UnsafeBufferPointer<Message>, of partition: PartitionID) {
+    // Nothing is planned any more behind a batch that is full.
+    if ahead.plan == nil { return }
     guard let first = messages.first, let last = messages.last,
       let index = ahead.ranges.firstIndex(where: { $0.partition == partition }),
       first.offset >= ahead.ranges[index].from, last.offset < ahead.ranges[index].to
     else { preconditionFailure("messages of \(partition) ahead that were not asked for") }
-    ahead.count(messages, limit: job.limits.batchBytes)
+    let count = ahead.count(messages, index, limit: job.limits.batchBytes)
+    guard count == messages.count else {
+      // The batch will be read from its start, and end where it is full.
+      ahead.plan = nil
+      return
+    }
     decode(messages, index, &ahead)
     ahead.ranges[index] = PartitionRange(
       partition, OffsetRange(from: last.offset + 1, to: ahead.ranges[index].to))
-  }
-
-  private func checkBytes(of plan: BatchPlan) throws(TooLarge) {
-    guard parts.byteCount > job.limits.batchBytes else { return }
-    precondition(plan.offsetCount > 1, "one message within limits.batch_bytes exceeds them")
-    throw TooLarge()
   }
 
   private func filter() throws {

@@ -406,15 +406,6 @@ package final class Run {
         } catch let error as LogsReplaced {
           try note(error.logs)
           try checkpoint.forgetPlan()
-        } catch is BatchPipeline.TooLarge {
-          offsetLimit = max(1, plan.offsetCount / 2)
-          try checkpoint.forgetPlan()
-          logger.debug(
-            "batch planned again with fewer offsets: it holds more than limits.batch_bytes",
-            metadata: [
-              "batch": .stringConvertible(plan.batch),
-              "max_offsets": .stringConvertible(offsetLimit),
-            ])
         } catch let fault as BatchFault {
           // The next run plans anew: what has come meanwhile, or was changed, may let the batch
           // pass.
@@ -422,7 +413,7 @@ package final class Run {
             try checkpoint.forgetPlan()
             if case .rejects(let partition, let offset, let stop) = fault.problem {
               try checkpoint.noteRejects(
-                of: plan, first: partition, offset: offset, stop: stop, now: options.clock())
+                of: fault.plan, first: partition, offset: offset, stop: stop, now: options.clock())
             }
           }
         } catch let error as ExpressionError {
@@ -464,7 +455,7 @@ package final class Run {
 
   private func take(_ plan: BatchPlan, _ pipeline: BatchPipeline, _ publisher: Publisher) throws {
     let timesBefore = stopwatch.times
-    let next = stopwatch.measure(.plan) { planAfter(plan, facts) }
+    var next = stopwatch.measure(.plan) { planAfter(plan, facts) }
     try stopwatch.measure(.read) { () throws in
       for plan in [plan, next].compactMap(\.self) {
         let replaced = try logComparison.replacedLogs(
@@ -486,6 +477,11 @@ package final class Run {
         }
       }
     }
+    if batch.plan != plan {
+      offsetLimit = batch.plan.offsetCount
+      next = stopwatch.measure(.plan) { planAfter(batch.plan, facts) }
+    }
+    let plan = batch.plan
 
     var commit = BatchCommit(plan: plan, now: options.clock())
     commit.recordCount = batch.recordCount

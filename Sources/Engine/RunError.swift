@@ -86,11 +86,13 @@ package enum RunError: Error {
 
 /// Why a batch cannot be committed. Nothing of it was.
 package struct BatchFault: Error {
-  package let batch: Int64
-  package let ranges: [PartitionRange]
-  /// The request that the batch was of.
-  package let backfill: Int64?
+  package let plan: BatchPlan
   package let problem: Problem
+
+  package var batch: Int64 { plan.batch }
+  package var ranges: [PartitionRange] { plan.ranges }
+  /// The request that the batch was of.
+  package var backfill: Int64? { plan.backfill }
 
   package enum Problem {
     /// The first reject that no person has accepted, and what its batch was judged by.
@@ -109,9 +111,7 @@ package struct BatchFault: Error {
   }
 
   init(_ plan: BatchPlan, _ problem: Problem) {
-    batch = plan.batch
-    ranges = plan.ranges
-    backfill = plan.backfill
+    self.plan = plan
     self.problem = problem
   }
 }

@@ -91,6 +91,8 @@ package struct MessageCounts: Sendable, Equatable {
 
   package init() {}
 
+  var sum: Int64 { counted + filtered + rejected + empty }
+
   mutating func add(_ other: MessageCounts) {
     counted += other.counted
     filtered += other.filtered

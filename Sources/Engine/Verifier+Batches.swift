@@ -207,26 +207,25 @@ extension Verifier {
     var outcome = Outcome()
     var pieces = Self.pieces(ranges)
     while let piece = pieces.popLast() {
-      do {
-        let plan = BatchPlan(batch: batch, ranges: piece)
-        let folded = try foldOnce(
-          plan, cutoff, areMissing: areMissing, way.pipeline, &outcome.holes)
-        outcome.recordCount += folded.recordCount
-        outcome.countedCount += folded.countedCount
-        outcome.byteCount += folded.byteCount
-        outcome.tombstoneCount += folded.tombstoneCount
-        outcome.rejects += folded.rejects.map { reject in
-          StoredReject(
-            batch: batch, partition: plan.ranges[reject.partitionIndex].partition,
-            offset: reject.offset,
-            record: reject.record, reason: reject.reason.rawValue, field: reject.field,
-            raw: reject.raw, key: reject.key, timestampMilliseconds: reject.timestampMilliseconds,
-            headers: reject.headers)
-        }
-        if piece == ranges { outcome.result = folded.result?.bytes }
-      } catch is BatchPipeline.TooLarge {
-        pieces += Self.halves(piece)
+      let folded = try foldOnce(
+        BatchPlan(batch: batch, ranges: piece), cutoff, areMissing: areMissing, way.pipeline,
+        &outcome.holes)
+      let plan = folded.plan
+      outcome.recordCount += folded.recordCount
+      outcome.countedCount += folded.countedCount
+      outcome.byteCount += folded.byteCount
+      outcome.tombstoneCount += folded.tombstoneCount
+      outcome.rejects += folded.rejects.map { reject in
+        StoredReject(
+          batch: batch, partition: plan.ranges[reject.partitionIndex].partition,
+          offset: reject.offset,
+          record: reject.record, reason: reject.reason.rawValue, field: reject.field,
+          raw: reject.raw, key: reject.key, timestampMilliseconds: reject.timestampMilliseconds,
+          headers: reject.headers)
       }
+      if plan.ranges == ranges { outcome.result = folded.result?.bytes }
+      let left = Self.rest(of: piece, after: plan)
+      if !left.isEmpty { pieces.append(left) }
     }
     outcome.rejects.sort {
       ($0.partition, $0.offset, $0.record) < ($1.partition, $1.offset, $1.record)
@@ -246,15 +245,13 @@ extension Verifier {
     return pieces
   }
 
-  private static func halves(_ ranges: [PartitionRange]) -> [[PartitionRange]] {
-    let middles = ranges.map { $0.from + $0.count / 2 }
-    let first = zip(ranges, middles).map {
-      PartitionRange($0.partition, OffsetRange(from: $0.from, to: $1))
-    }
-    let second = zip(ranges, middles).map {
-      PartitionRange($0.partition, OffsetRange(from: $1, to: $0.to))
-    }
-    return [first, second].map { $0.filter { !$0.isEmpty } }.filter { !$0.isEmpty }
+  /// What a batch has left that was full before its end.
+  private static func rest(of ranges: [PartitionRange], after plan: BatchPlan) -> [PartitionRange] {
+    ranges.map { range in
+      let read = plan.ranges.first { $0.partition == range.partition }
+      return PartitionRange(
+        range.partition, OffsetRange(from: read?.to ?? range.from, to: range.to))
+    }.filter { !$0.isEmpty }
   }
 
   private func foldOnce(
@@ -276,27 +273,31 @@ extension Verifier {
         }
       }
     }
+    let whole = plan
+    let plan = outcome.plan
     if let delta = outcome.delta {
       do { try copy.fold(delta, of: plan.ranges) } catch {
         throw pipeline.diagnose(error, plan) ?? error
       }
     }
-    for (index, counts) in pipeline.messageCounts(of: messages.map(\.count)).enumerated() {
-      let range = plan.ranges[index]
+    for (range, counts) in zip(plan.ranges, pipeline.messageCounts) {
       read[range.partition, default: OffsetRangeSet()].insert(range.range)
-      for hole in messages[index].allHoles {
-        holes[range.partition, default: OffsetRangeSet()].insert(hole)
+      if let index = whole.ranges.firstIndex(where: { $0.partition == range.partition }) {
+        let found = OffsetRangeSet(messages[index].allHoles)
+          .intersection(OffsetRangeSet([range.range]))
+        for hole in found.ranges {
+          holes[range.partition, default: OffsetRangeSet()].insert(hole)
+        }
       }
       if areMissing { continue }
       accounts[range.partition]?.messages.add(counts)
-      accounts[range.partition]?.holes += range.count - messages[index].count
+      accounts[range.partition]?.holes += range.count - counts.sum
     }
     return outcome
   }
 
-  /// How many messages a range holds, and between which offsets it holds none.
+  /// Between which offsets a range holds no message.
   private struct MessagesOfRange {
-    private(set) var count: Int64 = 0
     private var holes: [OffsetRange] = []
     private var next: Offset
     private let end: Offset
@@ -304,7 +305,6 @@ extension Verifier {
     init(_ range: OffsetRange) { (next, end) = (range.from, range.to) }
 
     mutating func take(_ offset: Offset) {
-      count += 1
       if offset > next { holes.append(OffsetRange(from: next, to: offset)) }
       next = offset + 1
     }

@@ -560,7 +560,7 @@ package enum JobKeys {
       "Bounds that turn runaway input into a clear error."),
     JobKey(
       "limits.batch_bytes", .size(bytes), default: .value("256MiB"), example: "1GiB",
-      "The most bytes of a batch's messages. A batch that holds more is planned again, smaller."),
+      "The most bytes of a batch's messages. A batch ends where it reaches them."),
     JobKey(
       "limits.record_bytes", .size(bytes), default: .value("1MiB"), example: "64KiB",
       "The most bytes of a record. A longer record is a reject."),

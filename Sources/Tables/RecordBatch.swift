@@ -94,6 +94,12 @@ package struct RecordBatch: Sendable {
     records += other.records
   }
 
+  /// Gives records and rejects, all of one partition, to another number.
+  package mutating func move(toPartition partitionIndex: Int) {
+    slices = slices.map { Slice(partitionIndex: partitionIndex, rows: $0.rows) }
+    for index in rejects.indices { rejects[index].partitionIndex = partitionIndex }
+  }
+
   package mutating func removeAllKeepingCapacity() {
     for index in columns.indices { columns[index].removeAllKeepingCapacity() }
     offsets.removeAll(keepingCapacity: true)
@@ -139,7 +145,7 @@ package struct Reject: Sendable, Equatable {
   }
 
   /// The batch's partition number, as in ``RecordBatch/Slice``.
-  package let partitionIndex: Int
+  package fileprivate(set) var partitionIndex: Int
   package let offset: Int64
   /// The record's number within its message, from 0.
   package let record: Int

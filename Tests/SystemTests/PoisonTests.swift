@@ -233,14 +233,13 @@ final class PoisonTests {
 
   @Test(
     """
-    does not come in a batch that is too large: it is planned again with fewer offsets until it \
-    fits
+    does not come in a batch that is too large: it ends where it is full
     """
   )
   func largeBatches() throws {
     let scenario = try Scenario()
     try scenario.write(maxOffsets: 1_000, more: "limits: { batch_bytes: 40 }")
-    // The first batch is too large at once, and so is every one that is tried with twice as many.
+    // The first batch is too large at once, and so is every one that is planned with twice as many.
     try produce(scenario, (0..<40).map { _ in "100000000,1000000\n" })
     let run = try scenario.run()
     #expect(run.exitCode == 0 && run.summary["records"] as? Int == 40, "\(run.errors)")
