@@ -101,6 +101,10 @@ struct Owner: Sendable, CustomStringConvertible {
     Owner(
       "objects of batches that another history has put", in: ["Engine/ObjectsAhead.swift"],
       #"ObjectKeys\.batch\(ofKey"#),
+    Owner(
+      "which settings batches were read under",
+      in: ["Jobs/BatchSettings.swift", "Checkpoints/Checkpoint+BatchSettings.swift"],
+      #"(FROM|INTO) batch_settings\b|select\[\\\("#),
     Owner("names of backups", in: ["Engine/CheckpointBackup.swift"], #"prefix\(ofJob"#),
     Owner("names of metrics", in: ["Reports/Metrics.swift"], #""tranche_(?!row)[a-z]"#),
     Owner("exit codes", in: ["tranche/Exit.swift"], #"\bcase \.\w+: (6[4-9]|7[0-8])$"#),

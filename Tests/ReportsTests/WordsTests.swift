@@ -178,8 +178,20 @@ struct WordsTests {
       .inputOutput,
       """
       s3://b/c.sqlite: there is no backup: no space. The job's state and results are as they \
-      were. Correct the cause, or name another place; the next run or the same command tries \
+      were. Correct the cause, or name another place. The next run or the same command tries \
       again.
+      """
+    ),
+    (
+      .backup(
+        BackupFault(
+          place: "s3://b/c.sqlite", isMade: true,
+          cause: ObjectStoreError(.full, place: "s3://b/c.sqlite", reason: "no space"))),
+      .inputOutput,
+      """
+      s3://b/c.sqlite: the backup is made, and older ones were not removed: no space. The job's \
+      state and results are as they were. Correct the cause, or name another place. The next \
+      backup tries again.
       """
     ),
     (
