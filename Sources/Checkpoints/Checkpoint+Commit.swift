@@ -216,7 +216,8 @@ extension Checkpoint {
   private func merge(_ delta: Delta, of plan: BatchPlan, in database: Database) throws {
     guard let generation else { preconditionFailure("a delta for a job without state") }
     do {
-      try generation.merge(delta, in: database)
+      let began = try generation.began(delta.panes, in: database)
+      try generation.merge(delta, began: began, in: database)
     } catch let error as Generation.Overflow {
       throw CheckpointError(error, path: path)
     }
@@ -246,13 +247,15 @@ extension Checkpoint {
     try database.cachedStatement(
       sql: """
         INSERT INTO windows
-          (window, records, group_count_at_most, generation, first_batch, last_batch)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+          (window, records, group_count_at_most, generation, first_batch, last_batch, definition)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)
         ON CONFLICT DO UPDATE SET records = records + excluded.records,
           group_count_at_most = group_count_at_most + excluded.group_count_at_most,
           last_batch = excluded.last_batch
         """
-    ).execute(arguments: [pane.number, records, part.groupCount, generation.number, batch])
+    ).execute(arguments: [
+      pane.number, records, part.groupCount, generation.number, batch, definition,
+    ])
     let limit = job.limits.groupsPerWindow
     let bound = try Int64.fetchOne(
       database.cachedStatement(

@@ -51,6 +51,9 @@ extension Checkpoint {
     migrator.registerMigration("14") { database in
       try database.execute(sql: schemaVersion14)
     }
+    migrator.registerMigration("15") { database in
+      try database.execute(sql: StoredDefinitions.schema)
+    }
     return migrator
   }
 

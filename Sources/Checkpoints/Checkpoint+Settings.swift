@@ -16,7 +16,9 @@ extension Checkpoint {
   /// as another look at `latest` would pass records over, unless `source.start` itself was changed.
   ///
   /// - Parameter stored: What the job file said before.
-  func beginAnew(with settings: [String: String], stored: [String: String]) throws {
+  func beginAnew(
+    with settings: [String: String], stored: [String: String], now: Int64, release: String
+  ) throws {
     try write { database in
       try Generation.drop(try Generation.live(in: database), in: database)
       if let generation { try generation.create(in: database) }
@@ -43,11 +45,15 @@ extension Checkpoint {
         sql: "DELETE FROM incidents WHERE kind = 'rejects' AND resolved_at IS NULL")
       try Self.store(settings, in: database)
       try Self.note(BatchSettings(job), assuming: nil, in: database)
+      try StoredDefinitions.replace(
+        with: job.definition, now: now, release: release, in: database)
     }
   }
 
   /// What can hang on a partition of which nothing was committed, and the partitions at last.
-  private static let tablesOfPartitions = ["gaps", "incidents", "backfill_ranges", "partitions"]
+  private static let tablesOfPartitions = [
+    "gaps", "incidents", "backfill_ranges", "definition_offsets", "partitions",
+  ]
 
   /// Only where nothing was committed: no state hangs on the partitions.
   private static func forgetPartitions(

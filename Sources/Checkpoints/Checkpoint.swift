@@ -14,7 +14,11 @@ package import Windows
 /// - SeeAlso: docs/design.md, "The checkpoint"; sqlite.org/pragma.html#pragma_synchronous.
 package final class Checkpoint {
   package let path: String
-  package let job: Job
+  /// As the checkpoint goes on with it: see `Job.continuing(_:)`.
+  package private(set) var job: Job
+  /// The number of the job's definition, which panes that begin now are told.
+  private(set) var definition: Int64 = 1
+  private var history: DefinitionHistory?
   var partitions = StoredPartitions()
   /// Of every partition ever met.
   package var ledgers: [PartitionID: OffsetLedger] { partitions.ledgers }
@@ -90,7 +94,8 @@ package final class Checkpoint {
     files = Self.files(path)
     do {
       try prepareGeneration()
-      try bind()
+      try bind(now: now, release: release)
+      try continueHistory()
       try load()
     } catch {
       throw CheckpointError(wrapping: error, path: checkpointPath)
@@ -167,6 +172,7 @@ package final class Checkpoint {
       if job.window.keepsState { try Generation(1, job.stateLayout).create(in: database) }
       try store(job.canonicalSettings, in: database)
       try note(BatchSettings(job), assuming: nil, in: database)
+      try StoredDefinitions.append(job.definition, now: now, release: release, in: database)
       try heritage.store(in: database)
     }
     // Closing would merge it too, but says nothing where the disk is full: the file that was
@@ -264,8 +270,20 @@ package final class Checkpoint {
     }
   }
 
+  /// Takes in what former definitions of the job mean for this one.
+  private func continueHistory() throws {
+    definition = try queue.read(StoredDefinitions.newest)
+    guard definition > 1 else { return }
+    history = try queue.read { try StoredDefinitions(in: $0) }.history
+    job = continued(job)
+    try prepareGeneration()
+  }
+
+  /// The job, or one that differs from it in how it runs, as this checkpoint goes on with it.
+  package func continued(_ job: Job) -> Job { history.map(job.continuing) ?? job }
+
   /// Holds the job file against what the state was built from, and applies what may change.
-  private func bind() throws {
+  private func bind(now: Int64, release: String) throws {
     let settings = job.canonicalSettings
     let batchSettings = BatchSettings(job)
     let (stored, noted) = try queue.read { database in
@@ -277,16 +295,20 @@ package final class Checkpoint {
       guard noted != batchSettings else { return }
       return try write { try Self.note(batchSettings, assuming: assumed, in: $0) }
     }
-    if try queue.read(Self.isUntouched) { return try beginAnew(with: settings, stored: stored) }
+    if try queue.read(Self.isUntouched) {
+      return try beginAnew(with: settings, stored: stored, now: now, release: release)
+    }
     let changes = JobChange.compare(old: stored, new: settings)
-    let refused = changes.filter { $0.effect == .refuse }
+    let refused = changes.filter(\.effect.isRefused)
     guard refused.isEmpty else { throw CheckpointError(.jobChanged(refused), path: path) }
     try write { database in
       if changes.contains(where: { $0.effect == .publishAgain }) {
         try moveOutputs(in: database, from: stored)
       } else if changes.contains(where: { $0.effect == .renderAgain }) {
-        try database.execute(
-          sql: "UPDATE outputs SET revision = revision + 1 WHERE kind = 'window'")
+        try Self.renderWindowsAgain(in: database)
+      }
+      if changes.contains(where: { $0.effect == .nextBatch }) {
+        try StoredDefinitions.append(job.definition, now: now, release: release, in: database)
       }
       // Also where all changes are harmless: a topic that was added is one that may not be taken
       // away.

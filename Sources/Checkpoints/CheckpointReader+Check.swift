@@ -34,7 +34,12 @@ extension CheckpointReader {
     problems += try found { try checkBatches(database) }
     problems += try found { try checkOutputs(database) }
     problems += try found { try checkWindows(database) }
-    if let job, job.window.keepsState {
+    problems += try found { try checkDefinitions(database) }
+    // Under a changed job file the columns of groups are others.
+    let changes = try job.map {
+      JobChange.compare(old: try Checkpoint.settings(in: database), new: $0.canonicalSettings)
+    }
+    if let job, job.window.keepsState, changes?.contains(where: \.effect.isRefused) == false {
       problems += try found { try checkGroups(database, job) }
     }
     problems += try found { try checkRejects(database) }
@@ -196,8 +201,20 @@ extension CheckpointReader {
     ) { row in throw row.fault(0, "is not in windows") }
   }
 
+  /// Every definition, and that each pane began in one of them.
+  private func checkDefinitions(_ database: Database) throws {
+    let newest = Int64(try StoredDefinitions(in: database).all.count)
+    guard try database.tableExists("definitions") else { return }
+    try database.forEachRow(
+      of: "windows",
+      "SELECT window, definition FROM windows WHERE definition NOT BETWEEN 1 AND ? LIMIT 1",
+      arguments: [newest], identifiedBy: 1
+    ) { _ = try $0.integer(1, in: 1...newest) }
+  }
+
   /// Every value of every group, as a run would read it, a pane at a time.
   private func checkGroups(_ database: Database, _ job: Job) throws {
+    let job = job.continuing(try StoredDefinitions(in: database).history)
     let generation = Generation(try Generation.live(in: database), job.stateLayout)
     let panes = try database.checkedRows(
       of: "windows", "SELECT window FROM windows ORDER BY window", identifiedBy: 1

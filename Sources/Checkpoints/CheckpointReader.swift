@@ -342,7 +342,7 @@ package final class CheckpointReader {
 
   /// Why the next run of the job would refuse its file; nil where it would not.
   package func refusal(of job: Job) throws(CheckpointError) -> CheckpointError? {
-    let refused = try changes(for: job).filter { $0.effect == .refuse }
+    let refused = try changes(for: job).filter(\.effect.isRefused)
     return refused.isEmpty ? nil : CheckpointError(.jobChanged(refused), path: path)
   }
 

@@ -70,7 +70,7 @@ extension Generation {
     let sides = index + Int32(groups.held.count + groups.found.count)
     let (isHeld, isFound) = (try row.flag(sides), try row.flag(sides + 1))
     for column in groups.held.indices {
-      let isNullable = layout.columns[column].isNullable || !isHeld
+      let isNullable = layout.mayHoldNull(column) || !isHeld
       try row.append(index, to: &groups.held[column], isNullable: isNullable)
       index += 1
     }

@@ -89,7 +89,8 @@ struct Generation {
       case .key(let key): columns.append("  \(name) \(layout.keys[key].type.sqlType) NOT NULL")
       case .state(let index):
         let column = layout.columns[index]
-        columns.append("  \(name) \(column.type.sqlType)\(column.isNullable ? "" : " NOT NULL")")
+        let notNull = layout.mayHoldNull(index) ? "" : " NOT NULL"
+        columns.append("  \(name) \(column.type.sqlType)\(notNull)")
       }
       switch role {
       case .pane, .key: primaryKey.append(name)
@@ -126,7 +127,12 @@ struct Generation {
       let names = state[columns]
       let merged = measure.function.mergedSQL(
         names.map { "\(table).\($0)" }, names.map { "excluded.\($0)" })
-      return zip(names, merged).map { "\($0) = \($1)" }
+      return zip(names, merged).map { name, merged in
+        // In a pane that began before the measure, both are NULL and stay so.
+        measure.start > 1
+          ? "\(name) = iif(excluded.\(name) IS NULL, \(table).\(name), \(merged))"
+          : "\(name) = \(merged)"
+      }
     }
     return """
       INSERT INTO \(table) (\(names.joined(separator: ", ")))
@@ -135,10 +141,13 @@ struct Generation {
       """
   }
 
+  /// - Parameter began: Of each pane that began before the newest measure, the definition in which
+  ///   it did: what began later stays NULL in it.
   /// - Throws: ``Overflow`` where a group's state no longer fits.
-  func merge(_ delta: Delta, in database: Database) throws {
+  func merge(_ delta: Delta, began: [Pane: Int64] = [:], in database: Database) throws {
     let statement = try BoundStatement(database, sql: upsert)
     for group in 0..<delta.groupCount {
+      let oldest = began.isEmpty ? .max : began[delta.groupPanes[group]] ?? .max
       for position in stored.indices {
         let index = Int32(position + 1)
         switch stored[position].role {
@@ -147,6 +156,8 @@ struct Generation {
           try statement.bind(delta.keys[key].isNull[group] ? 1 : 0, at: index)
         case .key(let key):
           try statement.bind(delta.keys[key], row: group, nullAsDefault: true, at: index)
+        case .state(let column) where layout.startOfColumn[column] > oldest:
+          try statement.bind(nil, at: index)
         case .state(let column):
           try statement.bind(delta.state[column], row: group, nullAsDefault: false, at: index)
         }
@@ -179,8 +190,10 @@ struct Generation {
       case .state: break
       }
     }
+    let pane = delta.groupPanes[group]
     return try rows(
-      where: conditions.joined(separator: " AND "), StatementArguments(arguments), in: database
+      where: conditions.joined(separator: " AND "), StatementArguments(arguments),
+      began: began(pane, in: database), in: database
     ).state
   }
 
@@ -198,8 +211,11 @@ struct Generation {
     -> Tables.Table
   {
     var all: (keys: [Tables.Column], state: [Tables.Column])?
+    var oldest = Int64.max
     for pane in panes {
-      let rows = try rows(where: "window = ?", [pane.number], in: database)
+      let began = try began(pane, in: database)
+      oldest = min(oldest, began)
+      let rows = try rows(where: "window = ?", [pane.number], began: began, in: database)
       guard var before = all else {
         all = rows
         continue
@@ -210,11 +226,11 @@ struct Generation {
     }
     guard let all else { return Table(schema) }
     guard panes.count > 1 else {
-      return Table(schema, columns: all.keys + layout.results(all.state))
+      return Table(schema, columns: all.keys + layout.results(all.state, oldest: oldest))
     }
     do {
-      let merged = try layout.merged(keys: all.keys, state: all.state)
-      return Table(schema, columns: merged.keys + layout.results(merged.state))
+      let merged = try layout.merged(keys: all.keys, state: all.state, oldest: oldest)
+      return Table(schema, columns: merged.keys + layout.results(merged.state, oldest: oldest))
         .sorted(byFirst: layout.keys.count)
     } catch {
       throw RowFault(
@@ -224,7 +240,7 @@ struct Generation {
   }
 
   private func rows(
-    where condition: String, _ arguments: StatementArguments, in database: Database
+    where condition: String, _ arguments: StatementArguments, began: Int64, in database: Database
   ) throws -> (keys: [Tables.Column], state: [Tables.Column]) {
     let order = stored.compactMap { name, role -> String? in
       switch role {
@@ -254,6 +270,11 @@ struct Generation {
             try row.append(index, to: &keys[key], isNullable: false)
           }
           isNull = false
+        case .state(let column) where layout.startOfColumn[column] > began:
+          guard row.isNull(index) else {
+            throw row.fault(index, "holds a value, and its pane began before the measure")
+          }
+          state[column].appendNull()
         case .state(let column):
           try row.append(
             index, to: &state[column], isNullable: layout.columns[column].isNullable)
@@ -275,7 +296,8 @@ func quoted(_ name: String, _ role: StateLayout.Role) -> String {
 }
 
 extension ColumnType {
-  fileprivate var sqlType: String {
+  /// How a STRICT table declares it.
+  var sqlType: String {
     switch storage {
     case .integers: "INTEGER"
     case .doubles: "REAL"

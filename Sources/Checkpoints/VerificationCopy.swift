@@ -18,7 +18,8 @@ package final class VerificationCopy {
   /// The number that the next committed batch gets.
   package let nextBatch: Int64
 
-  private let job: Job
+  /// As the checkpoint goes on with it.
+  package let job: Job
   private let queue: DatabaseQueue
   private let partitions: StoredPartitions
   /// What the checkpoint holds, and what is folded again; nil for jobs that keep no state.
@@ -32,10 +33,11 @@ package final class VerificationCopy {
     of original: CheckpointReader, job: Job, at path: String
   ) throws(CheckpointError) {
     self.path = path
-    self.job = job
     try original.backUp(to: path)
     queue = try Checkpoint.open(path)
     reader = try CheckpointReader(path: path, job: job)
+    let job = try reader.continued(job)
+    self.job = job
     do {
       (partitions, nextBatch) = try queue.inDatabase { database in
         // What is lost with the machine is made again.
@@ -244,12 +246,20 @@ package final class VerificationCopy {
 
   /// Adds what a batch gives, as a commit does.
   ///
-  /// - Parameter ranges: The partition numbers of the delta are positions in it.
-  package func fold(_ delta: Delta, of ranges: [PartitionRange]) throws(CheckpointError) {
+  /// - Parameters:
+  ///   - layout: The delta's: a former definition's lacks measures that the state has now.
+  ///   - ranges: The partition numbers of the delta are positions in it.
+  package func fold(
+    _ delta: Delta, in layout: StateLayout, of ranges: [PartitionRange]
+  ) throws(CheckpointError) {
     guard let found = generations?.found else { return }
+    let delta = found.layout.restated(delta, in: layout)
     do {
       try queue.write { database in
-        try found.merge(delta, in: database)
+        // As the checkpoint does, whatever is wrong with it: a measure is NULL in a pane that began
+        // before it.
+        try found.merge(
+          delta, began: try found.began(delta.panes, in: database), in: database)
         let windows = try BoundStatement(
           database,
           sql: """

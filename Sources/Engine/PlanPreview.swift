@@ -119,6 +119,7 @@ package struct PlanPreview: Sendable {
 
 /// The table that a window's object shows now, from committed state.
 package func resultTable(of window: Window, job: Job, reader: CheckpointReader) throws -> Table {
+  let job = try reader.continued(job)
   let groups = try reader.table(of: window, job: job)
   return try Renderer(job, inputSchema: job.selectInputSchema, release: "").table(
     groups.columns, visibleColumnCount: groups.columns.count)

@@ -55,6 +55,7 @@ package final class Run {
     storeAt: @escaping (Job.Output.Destination) throws -> any ObjectStore,
     options: RunOptions, logger: Logger
   ) throws {
+    let job = checkpoint.continued(job)
     self.job = job
     self.checkpoint = checkpoint
     self.sources = Dictionary(uniqueKeysWithValues: sources.map { ($0.source, $0) })

@@ -179,6 +179,8 @@ package enum Decision: Equatable, Sendable {
   /// As one of the two before, after objects of batches are deleted that the checkpoint has not
   /// committed.
   case deleteObjectsAhead(isRestored: Bool)
+  /// Let added and removed measures and fields take effect from the next batch on.
+  case evolve
   /// Put the state aside and build a new one.
   case startOver
   /// As ``startOver``, and delete the objects of the old state.

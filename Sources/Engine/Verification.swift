@@ -69,6 +69,8 @@ package struct PartitionAccount: Sendable, Equatable {
   package var gaps: Int64 = 0
   /// Counted, and no longer held by the broker.
   package var unheld: Int64 = 0
+  /// Counted under a definition of the job that cannot be made again.
+  package var notDecoded: Int64 = 0
   /// Held by the broker, and not the job's to count: below its start, or not read yet.
   package var outside: Int64 = 0
   /// Counted by the checkpoint, and read by no batch.
@@ -196,6 +198,8 @@ package struct NotCompared: Sendable, Equatable {
     case otherSettings
     /// The batch is too large for `limits.batch_bytes` now.
     case tooLarge
+    /// The job read it under another definition, which cannot be made again from the checkpoint.
+    case otherDefinition
   }
   package let subject: String
   package let reason: Reason

@@ -15,18 +15,26 @@ struct BatchStretch {
   let knowsSelect: Bool
   /// Whether the settings are those of a later run, as an older release noted none.
   let isAssumed: Bool
+  /// The number of the job's definition then.
+  let definition: Int64
+  /// Whether the job can be made again as it was: else it is today's, and says nothing.
+  let isKnown: Bool
 
   /// - Returns: At least one; the first is that of the first batch.
   static func all(
-    of job: Job, _ settings: [(from: Int64, settings: BatchSettings)]
+    of job: Job, _ settings: [(from: Int64, settings: BatchSettings)],
+    _ definitions: StoredDefinitions
   ) -> [BatchStretch] {
-    if settings.isEmpty {
-      return [BatchStretch(from: 1, job: job, knowsSelect: true, isAssumed: true)]
-    }
-    return settings.map { from, settings in
-      let (then, knowsSelect) = settings.applied(to: job)
+    let starts = Set([1] + settings.map(\.from) + definitions.all.map(\.firstBatch))
+    return starts.sorted().map { from in
+      let number = definitions.number(ofBatch: from)
+      let defined = definitions.job(number, of: job)
+      let noted = settings.last { $0.from <= from }?.settings
+      let base = defined?.job ?? job
+      let (then, knowsSelect) = noted?.applied(to: base) ?? (base, true)
       return BatchStretch(
-        from: from, job: then, knowsSelect: knowsSelect, isAssumed: settings.isAssumed)
+        from: from, job: then, knowsSelect: knowsSelect && defined?.showsAll == true,
+        isAssumed: noted?.isAssumed ?? true, definition: number, isKnown: defined != nil)
     }
   }
 }
@@ -57,11 +65,15 @@ extension Verifier {
   private final class Way {
     let stretch: BatchStretch
     let pipeline: BatchPipeline
+    /// Of what it folds; nil for jobs that keep no state.
+    let layout: StateLayout?
 
     init(_ stretch: BatchStretch, _ options: RunOptions) throws(ExpressionError) {
       self.stretch = stretch
+      let job = stretch.job.forVerification
+      layout = job.window.keepsState ? job.stateLayout : nil
       pipeline = try BatchPipeline(
-        stretch.job.forVerification, options, Stopwatch(clock: options.nanoseconds), accepted: [],
+        job, options, Stopwatch(clock: options.nanoseconds), accepted: [],
         history: { _, _ in Checkpoint.RejectHistory() })
     }
   }
@@ -89,9 +101,7 @@ extension Verifier {
       next = last.number + 1
     }
     if scope == .all { report.findings.append(history.close(at: copy.nextBatch)) }
-    try foldUncovered(
-      history, try Way(stretches[0], options),
-      areUncertain: haveLimitsChanged(below: all.mayBePrunedBelow))
+    try foldUncovered(history, areUncertain: haveLimitsChanged(below: all.mayBePrunedBelow))
   }
 
   private func haveLimitsChanged(below batch: Int64) -> Bool {
@@ -115,6 +125,13 @@ extension Verifier {
   private func fold(
     _ batch: VerificationCopy.Batch, _ ranges: [PartitionRange], _ way: Way
   ) throws {
+    guard way.stretch.isKnown else {
+      for range in ranges { leaveOut(OffsetRangeSet([range.range]), of: range.partition) }
+      if isChosen(batch: batch.number) {
+        report.notCompared.append(NotCompared("batch \(batch.number)", .otherDefinition))
+      }
+      return
+    }
     // More than once only where a broker removes offsets meanwhile.
     while true {
       let readable = ranges.flatMap { range in
@@ -155,7 +172,7 @@ extension Verifier {
   ///
   /// - Parameter areUncertain: Whether batches that are gone were read under several settings.
   private func foldUncovered(
-    _ history: HistoryAccount, _ way: Way, areUncertain: Bool
+    _ history: HistoryAccount, areUncertain: Bool
   ) throws {
     for (partition, wanted) in wanted.sorted(by: { $0.key < $1.key }) {
       let covered = history.covered[partition] ?? OffsetRangeSet()
@@ -173,8 +190,23 @@ extension Verifier {
       }
       let pruned = left.subtracting(missing)
       if areUncertain { uncertain[partition] = pruned }
-      try fold(pruned, of: partition, areMissing: false, way)
-      try fold(missing, of: partition, areMissing: true, way)
+      try fold(pruned, of: partition, areMissing: false)
+      try fold(missing, of: partition, areMissing: true)
+    }
+  }
+
+  /// Under the definitions that their offsets tell, and the first settings.
+  private func fold(
+    _ offsets: OffsetRangeSet, of partition: PartitionID, areMissing: Bool
+  ) throws {
+    let (known, unknown) = byDefinition(offsets, of: partition)
+    leaveOut(unknown, of: partition)
+    for (number, offsets) in known {
+      if let stretch = stretches.first(where: { $0.definition == number }), stretch.isKnown {
+        try fold(offsets, of: partition, areMissing: areMissing, try Way(stretch, options))
+      } else {
+        leaveOut(offsets, of: partition)
+      }
     }
   }
 
@@ -208,7 +240,7 @@ extension Verifier {
     var pieces = Self.pieces(ranges)
     while let piece = pieces.popLast() {
       let folded = try foldOnce(
-        BatchPlan(batch: batch, ranges: piece), cutoff, areMissing: areMissing, way.pipeline,
+        BatchPlan(batch: batch, ranges: piece), cutoff, areMissing: areMissing, way,
         &outcome.holes)
       let plan = folded.plan
       outcome.recordCount += folded.recordCount
@@ -255,9 +287,10 @@ extension Verifier {
   }
 
   private func foldOnce(
-    _ plan: BatchPlan, _ cutoff: Cutoff, areMissing: Bool, _ pipeline: BatchPipeline,
+    _ plan: BatchPlan, _ cutoff: Cutoff, areMissing: Bool, _ way: Way,
     _ holes: inout [PartitionID: OffsetRangeSet]
   ) throws -> BatchPipeline.Outcome {
+    let pipeline = way.pipeline
     for (name, ranges) in plan.rangesBySource { try source(name).prepare(Array(ranges)) }
     var messages: [MessagesOfRange] = []
     let outcome = try pipeline.process(plan, next: nil, cutoff: cutoff) { left, body in
@@ -275,8 +308,10 @@ extension Verifier {
     }
     let whole = plan
     let plan = outcome.plan
-    if let delta = outcome.delta {
-      do { try copy.fold(delta, of: plan.ranges) } catch {
+    if let delta = outcome.delta, let layout = way.layout {
+      do { try copy.fold(delta, in: layout, of: plan.ranges) } catch {
+        // Only of the newest definition it is known which of its measures is meant.
+        guard way.stretch.definition == definitions.history.newest else { throw error }
         throw pipeline.diagnose(error, plan) ?? error
       }
     }

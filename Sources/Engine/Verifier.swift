@@ -1,7 +1,7 @@
 package import Checkpoints
 internal import Expressions
 internal import Formats
-package import Jobs
+internal import Jobs
 package import ObjectStorage
 internal import Offsets
 internal import Tables
@@ -60,16 +60,21 @@ package final class Verifier {
   private(set) var changes: Set<ChangeEffect> = []
   /// Where the job published when it last ran, if that is not where its file says now.
   private(set) var formerPlace: String?
+  let definitions: StoredDefinitions
+  /// What was counted under a definition that cannot be made again.
+  var notDecoded: [PartitionID: OffsetRangeSet] = [:]
 
   /// - Parameters:
   ///   - copy: Made of `live` just now.
   ///   - sources: One per cluster of the job.
   /// - Throws: `ExpressionError`, `CheckpointError`.
   package init(
-    job: Job, copy: VerificationCopy, live: CheckpointReader, sources: [any MessageSource],
+    copy: VerificationCopy, live: CheckpointReader, sources: [any MessageSource],
     store: any ObjectStore, options: RunOptions, scope: Scope = .all, isDeep: Bool = false
   ) throws {
+    let job = copy.job
     self.job = job
+    definitions = try copy.reader.definitions()
     self.copy = copy
     self.live = live
     self.sources = Dictionary(uniqueKeysWithValues: sources.map { ($0.source, $0) })
@@ -77,7 +82,7 @@ package final class Verifier {
     self.options = options
     self.scope = scope
     self.isDeep = isDeep
-    stretches = BatchStretch.all(of: job, try copy.batchSettings())
+    stretches = BatchStretch.all(of: job, try copy.batchSettings(), definitions)
     renderer = try Renderer(
       job.forRenderingAgain, inputSchema: job.selectInputSchema, release: options.release)
     renderedBy = Renderer.renderedBy(release: options.release)
@@ -266,7 +271,8 @@ package final class Verifier {
       guard let last = batches.last else { return }
       for batch in batches where isChosen(batch: batch.number) {
         let isRead = batch.ranges.allSatisfy {
-          read[$0.partition]?.contains($0.range) ?? false
+          read[$0.partition]?.union(notDecoded[$0.partition] ?? OffsetRangeSet())
+            .contains($0.range) ?? false
             && thinned[$0.partition]?.range(meeting: $0.range) == nil
         }
         if !isRead { report.unprovable.append("batch \(batch.number)") }
@@ -293,8 +299,12 @@ package final class Verifier {
       let held = OffsetRangeSet([held(partition)])
       let missing = missing[partition] ?? OffsetRangeSet()
       account.missing = missing.offsetCount
+      let notDecoded = (notDecoded[partition] ?? OffsetRangeSet()).intersection(wanted)
+        .subtracting(missing)
+      account.notDecoded = notDecoded.offsetCount
       account.unheld =
-        wanted.subtracting(missing).subtracting(read[partition] ?? OffsetRangeSet()).offsetCount
+        wanted.subtracting(missing).subtracting(read[partition] ?? OffsetRangeSet())
+        .subtracting(notDecoded).offsetCount
       if isAll {
         account.gaps = ledger.passedOver.offsetCount
         account.outside =

@@ -39,6 +39,9 @@ package struct Job: Sendable {
   package let limits: Limits
   /// How many batches of new messages, and of backfills, the checkpoint tells of; at least 1.
   package let history: Int64
+  /// Columns of the results that are optional whatever the job file says: files of former
+  /// definitions lack them. See ``continuing(_:)``.
+  package var optionalColumns: Set<String> = []
 
   /// Whether batches of old messages can be counted after newer ones. Where one object shows the
   /// newest batch, it would show an old one then.
@@ -208,13 +211,20 @@ extension Job {
   /// What `select` reads: the group's key and measures, or in a row job the record.
   package var selectInputSchema: Schema {
     guard let aggregate else { return recordSchema }
-    return Schema(aggregate.by.map(recordColumn) + aggregate.measures.map(\.result))
+    return Schema((aggregate.by.map(recordColumn) + aggregate.measures.map(\.result)).map(shown))
+  }
+
+  /// A column of the results, as every file of the job has it.
+  private func shown(_ column: ColumnDefinition) -> ColumnDefinition {
+    ColumnDefinition(
+      column.name, column.type,
+      isNullable: column.isNullable || optionalColumns.contains(column.name))
   }
 
   /// The table that rendering makes: keys and measures (in a row job the declared fields), then the
   /// derived columns.
   package var outputSchema: Schema {
-    let base = aggregate == nil ? fields.map(\.column) : selectInputSchema.columns
+    let base = aggregate == nil ? fields.map { shown($0.column) } : selectInputSchema.columns
     return Schema(base + select.map { ColumnDefinition($0.name, $0.type, isNullable: true) })
   }
 
@@ -250,7 +260,8 @@ extension Job {
     maxOffsets: Int64? = nil, select: [DerivedColumn]? = nil,
     publish: Output.PublishSchedule? = nil, format: Output.Format? = nil,
     start: StartPosition? = nil, rejects: RejectRules? = nil, manifest: Bool? = nil,
-    backup: Backup?? = nil, aggregate: Aggregate? = nil, limits: Limits? = nil
+    backup: Backup?? = nil, aggregate: Aggregate? = nil, limits: Limits? = nil,
+    fields: [InputField]? = nil, where: Expression?? = nil, optionalColumns: Set<String>? = nil
   ) -> Job {
     let output = Output(
       destination: output.destination, format: format ?? output.format, keep: output.keep,
@@ -260,13 +271,14 @@ extension Job {
       name: name, clusters: clusters, start: start ?? self.start, onDataLoss: onDataLoss,
       commitGroup: commitGroup, format: self.format, envelope: envelope, csv: csv,
       tombstones: tombstones,
-      fields: fields,
+      fields: fields ?? self.fields,
       maxOffsets: maxOffsets ?? self.maxOffsets, holdBack: holdBack, schedule: schedule,
-      window: window, lateness: lateness, where: self.where,
+      window: window, lateness: lateness, where: `where` ?? self.where,
       aggregate: aggregate ?? self.aggregate,
       select: select ?? self.select,
       output: output, rejects: rejects ?? self.rejects, backup: backup ?? self.backup,
-      limits: limits ?? self.limits, history: history)
+      limits: limits ?? self.limits, history: history,
+      optionalColumns: optionalColumns ?? self.optionalColumns)
   }
 
   /// The job as it folds its messages again, to be held against what it has committed: no reject

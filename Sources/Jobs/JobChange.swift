@@ -4,24 +4,70 @@ internal import Tables
 
 /// A setting that is not what it was when the checkpoint was last written.
 package struct JobChange: Sendable, Equatable, CustomStringConvertible {
+  /// What keeps a change from taking effect without another look at what was counted.
+  package enum Obstacle: Sendable, Equatable {
+    /// Of its one pane some records were counted without the measure.
+    case measureOfGlobalWindow(name: String)
+    /// Records that lack it were counted.
+    case fieldNotNullable(name: String)
+    case fieldChanged(name: String)
+    /// In CSV without a header a field can be added behind the others alone.
+    case fieldPositions
+    /// What kept state keeps none now, or the other way round.
+    case keepsState
+  }
+
   package let key: String
   /// Nil: not there.
   package let old: String?
   package let new: String?
   package let effect: ChangeEffect
+  package let obstacle: Obstacle?
+
+  package init(
+    key: String, old: String?, new: String?, effect: ChangeEffect, obstacle: Obstacle? = nil
+  ) {
+    self.key = key
+    self.old = old
+    self.new = new
+    self.effect = effect
+    self.obstacle = obstacle
+  }
 
   /// `aggregate.by: was api_id, is api_id, region`
-  package var description: String { "\(key): was \(old ?? "not there"), is \(new ?? "not there")" }
+  package var description: String {
+    let reason = obstacle.map { " (\($0))" } ?? ""
+    return "\(key): was \(old ?? "not there"), is \(new ?? "not there")" + reason
+  }
 
   /// What differs between two sets of canonical settings, sorted by key. Harmless changes are left
   /// out.
   package static func compare(old: [String: String], new: [String: String]) -> [JobChange] {
-    Set(old.keys).union(new.keys).sorted().compactMap { key in
+    let evolution = Evolution(from: JobDefinition(old), to: JobDefinition(new))
+    return Set(old.keys).union(new.keys).sorted().compactMap { key in
       guard old[key] != new[key] else { return nil }
       let setting = JobKeys.setting(key)
-      let effect = old[key] == nil ? setting?.effectOfAdding : setting?.effect
+      let stated = (old[key] == nil ? setting?.effectOfAdding : setting?.effect) ?? .refuse
+      let (effect, obstacle) = evolution.effect(of: key, stated: stated)
       return effect == .harmless
-        ? nil : JobChange(key: key, old: old[key], new: new[key], effect: effect ?? .refuse)
+        ? nil
+        : JobChange(key: key, old: old[key], new: new[key], effect: effect, obstacle: obstacle)
+    }
+  }
+}
+
+extension JobChange.Obstacle: CustomStringConvertible {
+  package var description: String {
+    switch self {
+    case .measureOfGlobalWindow(let name):
+      "the one window holds records that \(name) did not count, so it would be NULL for ever"
+    case .fieldNotNullable(let name):
+      "an added field must allow NULL: write the type of \(name) with ?"
+    case .fieldChanged(let name): "\(name) would hold other values than before"
+    case .fieldPositions:
+      "CSV without a header finds fields by position: add fields behind the others, and leave out "
+        + "none"
+    case .keepsState: "one of the two keeps state from batch to batch, and the other does not"
     }
   }
 }

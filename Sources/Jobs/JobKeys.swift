@@ -11,8 +11,27 @@ package enum ChangeEffect: String, Sendable, CaseIterable {
   case renderAgain
   /// Every window's object is published under its new place or form, and our old ones are deleted.
   case publishAgain
-  /// The state means something else: the run is refused.
+  /// Jobs that keep no state: records are taken in the new way from the next batch on.
+  case nextBatch
+  /// The run is refused until `tranche evolve` was asked to let it take effect: what was counted
+  /// stays right without it.
+  case evolve
+  /// The state means something else: the run is refused, as what was counted would have to be read
+  /// again.
+  case reread
+  /// What was counted cannot belong to the job as it is now: the run is refused.
   case refuse
+
+  /// Whether a run is refused until a person has decided.
+  package var isRefused: Bool {
+    switch self {
+    case .harmless, .renderAgain, .publishAgain, .nextBatch: false
+    case .evolve, .reread, .refuse: true
+    }
+  }
+
+  /// Whether a key with this effect says what records mean to the state.
+  var isOfDefinition: Bool { self == .evolve || self == .reread }
 }
 
 /// One key of the job file: all that is known of it.
@@ -223,14 +242,14 @@ package enum JobKeys {
       run reads it.
       """),
     JobKey(
-      "source.format", choice(InputFormat.self), .refuse, isRequired: true, example: "csv",
+      "source.format", choice(InputFormat.self), .reread, isRequired: true, example: "csv",
       """
       `csv`: fields by position, or by the names of a header. `json`: one object after another, \
       each on lines of its own, or arrays of objects; fields by name or path.
       """,
       canonical: { $0.format.rawValue }),
     JobKey(
-      "source.envelope", choice(Envelope.self), .refuse, example: "debezium",
+      "source.envelope", choice(Envelope.self), .reread, example: "debezium",
       """
       What a connector wraps around JSON records. `connect`: Kafka Connect's `schema` and \
       `payload`, of which fields lie in `payload`; a record without them is read as it is. \
@@ -239,20 +258,20 @@ package enum JobKeys {
       `$.op` and `$.before.amount` do.
       """,
       setting: JobKey.Setting(
-        pattern: "source.envelope", effect: .refuse, effectOfAdding: .refuse,
+        pattern: "source.envelope", effect: .reread, effectOfAdding: .reread,
         values: { job in job.envelope.map { ["source.envelope": $0.rawValue] } ?? [:] })),
     JobKey(
-      "source.csv", .object, .refuse, example: #"{ delimiter: ";", header: per_message }"#,
+      "source.csv", .object, .reread, example: #"{ delimiter: ";", header: per_message }"#,
       "How CSV is read. Only with `format: csv`."),
     JobKey(
-      "source.csv.delimiter", .text, .refuse, takesReferences: false, default: .value(","),
+      "source.csv.delimiter", .text, .reread, takesReferences: false, default: .value(","),
       example: #""\t""#,
       """
       The character between fields: one of ASCII, and no letter, digit, `+`, `-`, `.` or line end.
       """,
       setting: csvSetting("delimiter") { text($0.delimiter) }),
     JobKey(
-      "source.csv.header", choice(CSVDialect.Header.self), .refuse, default: .value("none"),
+      "source.csv.header", choice(CSVDialect.Header.self), .reread, default: .value("none"),
       example: "per_message",
       """
       `per_message`: the first record of each message names its columns. Fields are found by these \
@@ -260,7 +279,7 @@ package enum JobKeys {
       """,
       setting: csvSetting("header") { $0.header.rawValue }),
     JobKey(
-      "source.csv.quote", .text, .refuse, takesReferences: false, default: .value("\""),
+      "source.csv.quote", .text, .reread, takesReferences: false, default: .value("\""),
       example: #""'""#,
       """
       The character around fields that hold a delimiter, a line end or, doubled, the quote itself. \
@@ -268,11 +287,11 @@ package enum JobKeys {
       """,
       setting: csvSetting("quote") { $0.quote.map(text) ?? "none" }),
     JobKey(
-      "source.csv.trim", .flag, .refuse, default: .value("false"), example: "true",
+      "source.csv.trim", .flag, .reread, default: .value("false"), example: "true",
       "Whether blanks and tabs around fields are dropped, also around those in quotes.",
       setting: csvSetting("trim") { String($0.trims) }),
     JobKey(
-      "source.csv.null", .list(most: 100), .refuse, takesReferences: false,
+      "source.csv.null", .list(most: 100), .reread, takesReferences: false,
       example: #"["\\N", NA]"#,
       """
       The texts that are NULL in a field without quotes; the default is `["\\\\N"]`. An empty \
@@ -288,21 +307,21 @@ package enum JobKeys {
       is deleted. `skip` passes over it and counts it; `reject` makes it a reject.
       """),
     JobKey(
-      "source.fields", .map(most: 500), .refuse, isRequired: true,
+      "source.fields", .map(most: 500), .evolve, isRequired: true,
       example: "{ api_id: int32, time_taken: \"int64?\" }", "The fields of a record, in order.",
       canonical: { $0.fields.map(\.spelling).joined(separator: ", ") }),
     JobKey(
-      "source.fields.*", .textOrObject, .refuse, example: "\"decimal(9,2)?\"",
+      "source.fields.*", .textOrObject, .evolve, example: "\"decimal(9,2)?\"",
       """
       The field's type, where a trailing `?` allows NULL, or `{ type: TYPE, path: PATH }`, or with \
       `header` or `key` for what lies beside the record. A string also takes a JSON number, \
       `true`, object or array, as its text.
       """),
     JobKey(
-      "source.fields.*.type", .text, .refuse, isRequired: true, example: "\"string?\"",
+      "source.fields.*.type", .text, .reread, isRequired: true, example: "\"string?\"",
       "The field's type."),
     JobKey(
-      "source.fields.*.path", .text, .refuse, takesReferences: false,
+      "source.fields.*.path", .text, .reread, takesReferences: false,
       default: .words("the key of the field's name"), example: "$.payload.after.user.id",
       """
       Where the field lies in a JSON record: keys behind dots, in `['...']` where they hold dots \
@@ -310,14 +329,14 @@ package enum JobKeys {
       is NULL. Of CSV with a header, the column's name. With `key: json` it leads into the key.
       """),
     JobKey(
-      "source.fields.*.header", .text, .refuse, takesReferences: false,
+      "source.fields.*.header", .text, .reread, takesReferences: false,
       default: .words("the field lies in the record"), example: "trace-id",
       """
       The field is the text of the message's last header of this name. It is NULL where there is \
       none, or a null value.
       """),
     JobKey(
-      "source.fields.*.key", choice(KeyForm.self), .refuse,
+      "source.fields.*.key", choice(KeyForm.self), .reread,
       default: .words("the field lies in the record"), example: "hex",
       """
       The field is the message's key: `text` as it stands, `hex` or `base64` for a binary key, \
@@ -357,7 +376,7 @@ package enum JobKeys {
       "trigger.max_offsets", .integer(1...10_000_000), default: .value("1000"), example: "100000",
       "The most offsets in a batch, over all partitions."),
     JobKey(
-      "window", .wordOrObject(["global", "batch"]), .refuse,
+      "window", .wordOrObject(["global", "batch"]), .reread,
       example: "{ tumbling: 5m, time: record_timestamp }",
       """
       `{ tumbling: WIDTH, time: FIELD }` for windows of equal width, `global` for one window that \
@@ -366,9 +385,9 @@ package enum JobKeys {
       """,
       // A job without aggregate has no window to speak of, and is spelled as it always was.
       canonical: { $0.aggregate == nil ? "global" : $0.window.canonicalText }),
-    JobKey("window.tumbling", .duration, .refuse, isRequired: true, example: "5m", "The width."),
+    JobKey("window.tumbling", .duration, .reread, isRequired: true, example: "5m", "The width."),
     JobKey(
-      "window.time", .text, .refuse, default: .value(MessageField.timestamp.rawValue),
+      "window.time", .text, .reread, default: .value(MessageField.timestamp.rawValue),
       example: "called_at", "The timestamp field that assigns a record to its window."),
     JobKey(
       "window.allowed_lateness", .duration, .harmless,
@@ -379,24 +398,24 @@ package enum JobKeys {
       final: new records of it are rejects (`windowClosed`).
       """),
     JobKey(
-      "where", .text, .refuse, takesReferences: false, example: "time_taken >= 0",
+      "where", .text, .reread, takesReferences: false, example: "time_taken >= 0",
       "A SQL expression over a record. Only records for which it is true are used.",
       canonical: { $0.where?.sql ?? absent }),
     JobKey(
-      "aggregate", .object, .refuse, example: "{ by: [api_id], measures: { calls: count() } }",
+      "aggregate", .object, .reread, example: "{ by: [api_id], measures: { calls: count() } }",
       "Groups and measures. Without it, every record becomes a row."),
     JobKey(
-      "aggregate.by", .list(most: 100), .refuse, isRequired: true, example: "[api_id]",
+      "aggregate.by", .list(most: 100), .reread, isRequired: true, example: "[api_id]",
       "The fields to group by. `[]` makes one group.",
       canonical: { $0.aggregate.map { $0.by.joined(separator: ", ") } ?? absent }),
     JobKey(
-      "aggregate.measures", .map(most: 500), .refuse, isRequired: true,
+      "aggregate.measures", .map(most: 500), .evolve, isRequired: true,
       example: "{ calls: count(), time_taken: sum(time_taken) }", "The measures of each group.",
       canonical: { job in
         job.aggregate.map { $0.measures.map(\.description).joined(separator: ", ") } ?? absent
       }),
     JobKey(
-      "aggregate.measures.*", .text, .refuse, example: "sum(time_taken)",
+      "aggregate.measures.*", .text, .evolve, example: "sum(time_taken)",
       "An aggregate function of a field."),
     JobKey(
       "select", .map(most: 500), .renderAgain,
@@ -600,7 +619,7 @@ package enum JobKeys {
   ]
 
   /// What the checkpoint holds of a key that the job file does not have.
-  private static let absent = "-"
+  static let absent = "-"
   private static let bytes: ClosedRange<Int64> = 1...Int64.max
 
   private static func choice<Choice: RawRepresentable<String> & CaseIterable>(_: Choice.Type)
@@ -624,7 +643,7 @@ package enum JobKeys {
   ) -> JobKey.Setting {
     let path = "source.csv.\(name)"
     return JobKey.Setting(
-      pattern: path, effect: .refuse, effectOfAdding: .refuse,
+      pattern: path, effect: .reread, effectOfAdding: .reread,
       values: { job in
         let value = canonical(job.csv)
         return value == canonical(.standard) ? [:] : [path: value]

@@ -80,9 +80,13 @@ package enum JobReference {
     | renders | every window's object is computed from the state and written again |
     | publishes | every window's object is written to its new place or in its new \
     format, and the old ones are deleted |
+    | evolve | what is added or left out takes effect with `tranche evolve`; until then, \
+    and after any other change, the run ends with exit code 78 |
     | refused | the state would mean something else: the run ends with exit code 78 |
 
-    Before the first commit of a job every key may change.
+    Before the first commit of a job every key may change. In a job that keeps no state (a row job,
+    or `window: batch`), changes of fields, `where`, groups, measures and `select` take effect with
+    the next batch.
     """
 
   private static let keptTexts = JobKeys.all.filter { !$0.takesReferences }
@@ -216,7 +220,9 @@ package enum JobReference {
     case .harmless: "next run"
     case .renderAgain: "renders"
     case .publishAgain: "publishes"
-    case .refuse: "refused"
+    case .nextBatch: "next batch"
+    case .evolve: "evolve"
+    case .reread, .refuse: "refused"
     }
   }
 

@@ -88,12 +88,15 @@ extension Words {
   }
 
   func text(of error: CheckpointError) -> String {
+    if case .jobChanged(let changes) = error.code {
+      return sentence(error.description) + " " + choices(for: changes)
+    }
     let text = sentence(error.description, remedy(error))
     return switch error.code {
     case .corrupt:
       text + " Then let the new state take over the destination: "
         + commands.decide(.adopt)
-    case .jobChanged, .wrongCluster:
+    case .wrongCluster:
       text + " Or start over from source.start on: " + commands.decide(.startOver)
     default: text
     }
@@ -122,9 +125,7 @@ extension Words {
     case .foreign: "\(unchanged). Move the file away, or name another folder with \(folder)"
     case .newer: "\(unchanged). Install that release or a later one"
     case .otherJob: "Give this job another name, or name another folder with \(folder)"
-    case .jobChanged:
-      "Undo the change. Or give the job a new name and another output.to, for a second state "
-        + "beside this one"
+    case .jobChanged(let changes): choices(for: changes)
     case .resultsWait:
       "Set it back, run the job until nothing is left unpublished, and change it then"
     case .objectsStay:

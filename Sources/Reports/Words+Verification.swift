@@ -86,6 +86,8 @@ extension Words {
     case .otherSettings:
       "rendered by a select that the checkpoint does not know; it is as it was published"
     case .tooLarge: "the batch holds more than limits.batch_bytes"
+    case .otherDefinition:
+      "the job file was another then, in more than its fields, measures and where"
     }
   }
 
@@ -172,6 +174,7 @@ package struct VerificationText {
       ("counted", { $0.messages.counted }), ("filtered", { $0.messages.filtered }),
       ("rejected", { $0.messages.rejected }), ("no record", { $0.messages.empty }),
       ("holes", { $0.holes }), ("gaps", { $0.gaps }), ("not held", { $0.unheld }),
+      ("not decoded", { $0.notDecoded }),
       ("outside", { $0.outside }), ("missing", { $0.missing }),
     ]
     // What is nowhere takes no room, but for what matters.

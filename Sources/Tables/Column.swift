@@ -13,6 +13,12 @@ package struct Column: Sendable, Equatable {
 
   package init(_ type: ColumnType) { self.type = type }
 
+  /// NULLs alone.
+  package init(_ type: ColumnType, nullCount: Int) {
+    self.init(type)
+    for _ in 0..<nullCount { appendNull() }
+  }
+
   package var count: Int { isNull.count }
   package var nullCount: Int { isNull.reduce(0) { $0 + ($1 ? 1 : 0) } }
 

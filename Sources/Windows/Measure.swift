@@ -153,11 +153,21 @@ package struct Measure: Sendable, Equatable, CustomStringConvertible {
   /// The column that it reads; nil for `count()`.
   package let argument: String?
   package let function: any MeasureFunction
+  /// The number of the job's definition in which it began, from 1. A pane that began in an earlier
+  /// one holds nothing of it.
+  package let start: Int64
 
-  package init(_ name: String, _ function: any MeasureFunction, argument: String?) {
+  package init(
+    _ name: String, _ function: any MeasureFunction, argument: String?, start: Int64 = 1
+  ) {
     self.name = name
     self.function = function
     self.argument = argument
+    self.start = start
+  }
+
+  package func starting(with definition: Int64) -> Measure {
+    Measure(name, function, argument: argument, start: definition)
   }
 
   /// - Parameter name: In any case, as in SQL.
@@ -186,7 +196,9 @@ package struct Measure: Sendable, Equatable, CustomStringConvertible {
   /// last digits, as the order of the additions does.
   package var magnitude: Measure? {
     // No job file can give this name.
-    function.magnitude.map { Measure("magnitude of \(name)", $0, argument: argument) }
+    function.magnitude.map {
+      Measure("magnitude of \(name)", $0, argument: argument, start: start)
+    }
   }
 
   /// `calls count()`, `mean avg(time_taken)`: as the checkpoint spells it.

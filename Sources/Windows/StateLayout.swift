@@ -8,6 +8,10 @@ package struct StateLayout: Sendable, Equatable {
   package let columns: [StateColumn]
   /// For each measure its columns' positions in `columns`.
   package let columnsOfMeasure: [Range<Int>]
+  /// For each state column the definition in which its measure began.
+  package let startOfColumn: [Int64]
+  /// The newest of them: a pane that began in this definition holds all measures.
+  package let newestStart: Int64
 
   package init(keys: [ColumnDefinition], measures: [Measure]) {
     self.keys = keys
@@ -23,6 +27,16 @@ package struct StateLayout: Sendable, Equatable {
     }
     self.columns = columns
     self.columnsOfMeasure = columnsOfMeasure
+    startOfColumn = zip(measures, columnsOfMeasure).flatMap { measure, columns in
+      columns.map { _ in measure.start }
+    }
+    newestStart = measures.map(\.start).max() ?? 1
+  }
+
+  /// Whether the table may hold NULL in a state column: of a measure that began later than the
+  /// first definition it does, in panes that began before.
+  package func mayHoldNull(_ column: Int) -> Bool {
+    columns[column].isNullable || startOfColumn[column] > 1
   }
 
   /// What a stored column holds.
@@ -45,22 +59,46 @@ package struct StateLayout: Sendable, Equatable {
     return stored + columns.enumerated().map { ($1.name, .state($0)) }
   }
 
-  /// The measures' results, from their state columns.
-  package func results(_ state: [Column]) -> [Column] {
-    zip(measures, columnsOfMeasure).map { $0.function.results(state[$1]) }
+  /// The measures' results, from their state columns: never a partial one.
+  ///
+  /// - Parameter oldest: The definition in which the oldest of the panes began. A measure that
+  ///   began later is NULL everywhere.
+  package func results(_ state: [Column], oldest: Int64 = .max) -> [Column] {
+    zip(measures, columnsOfMeasure).map { measure, columns in
+      guard measure.start > oldest else { return measure.function.results(state[columns]) }
+      return Column(measure.result.type, nullCount: state[columns.lowerBound].count)
+    }
+  }
+
+  /// A delta of another layout, of the same keys, in this one: NULL where it lacks a measure.
+  package func restated(_ delta: Delta, in other: StateLayout) -> Delta {
+    if other == self { return delta }
+    var restated = delta
+    restated.state = zip(measures, columnsOfMeasure).flatMap { measure, columns -> [Column] in
+      if let index = other.measures.firstIndex(of: measure) {
+        return Array(delta.state[other.columnsOfMeasure[index]])
+      }
+      return columns.map { Column(self.columns[$0].type, nullCount: delta.groupCount) }
+    }
+    return restated
   }
 
   /// The rows of several panes put together: one row per key, in order of first appearance.
   ///
+  /// - Parameter oldest: As of ``results(_:oldest:)``.
   /// - Throws: ``MergeMisfit`` where a measure of the merged rows does not fit.
   package func merged(
-    keys: [Column], state: [Column]
+    keys: [Column], state: [Column], oldest: Int64 = .max
   ) throws(MergeMisfit) -> (keys: [Column], state: [Column]) {
     let rowCount = (keys + state).first?.count ?? 0
     var grouping = Grouping(keyColumns: keys, panes: .same(0))
     grouping.assign([Bool](repeating: true, count: rowCount))
     var merged: [Column] = []
     for (measure, columns) in zip(measures, columnsOfMeasure) {
+      if measure.start > oldest {
+        merged += columns.map { Column(self.columns[$0].type, nullCount: grouping.groups.count) }
+        continue
+      }
       do {
         try measure.function.merge(state[columns], grouping.groups, into: &merged)
       } catch {

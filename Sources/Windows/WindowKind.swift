@@ -86,6 +86,19 @@ package protocol WindowKind: Sendable {
   func title(of window: Window) -> String
 }
 
+/// What the canonical text of a kind says, where the job file that it was made from is gone.
+package enum WindowText {
+  /// As ``WindowKind/keepsState``.
+  package static func keepsState(_ canonicalText: String) -> Bool {
+    canonicalText != BatchWindows(keepsEach: false).canonicalText
+  }
+
+  /// Whether all records there will ever be belong to one pane.
+  package static func hasOnePane(_ canonicalText: String) -> Bool {
+    canonicalText == GlobalWindow().canonicalText
+  }
+}
+
 /// Kinds whose pane is a window, under the same number.
 protocol WholeWindows: WindowKind {}
 

@@ -66,6 +66,7 @@ extension Decision {
     case .goOnRestored: "tranche resolve \(job) --restored"
     case .deleteObjectsAhead(let isRestored):
       "tranche resolve \(job) \(isRestored ? "--restored" : "--adopt") --delete"
+    case .evolve: "tranche evolve \(job)"
     case .startOver: "tranche reset \(job)"
     case .startOverAndDelete: "tranche reset \(job) --delete-objects"
     }

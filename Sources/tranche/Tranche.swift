@@ -39,7 +39,7 @@ struct Tranche: ParsableCommand {
       VerifyCommand.self,
       InitCommand.self, PeekCommand.self,
       ValidateCommand.self, SchemaCommand.self, CheckCommand.self, SkipCommand.self,
-      ResolveCommand.self, ResetCommand.self, CheckpointCommand.self,
+      ResolveCommand.self, EvolveCommand.self, ResetCommand.self, CheckpointCommand.self,
       TryCommand.self, TestCommand.self,
       ProduceCommand.self,
     ])

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Checkpoints
 import Engine
 import Jobs
 import Reports
@@ -12,6 +13,10 @@ struct ValidateCommand: ParsableCommand {
       reports jobs given together that would share a destination or a checkpoint. Looks whether \
       the certificates that a file names are there, and loads and runs nothing. Exits with 65 if \
       there is a fault.
+
+      With --against-checkpoint it also says what the next run would do about a job file that was \
+      changed: nothing, let the changes take effect by themselves, or stop until you have decided. \
+      It exits with 78 then. It only reads the checkpoint.
       """)
 
   @Argument(
@@ -21,10 +26,21 @@ struct ValidateCommand: ParsableCommand {
 
   @OptionGroup var naming: JobNameOption
 
-  func validate() throws { try naming.validate(files) }
+  @Flag(help: "Say what the changes since the last run need. Exits with 78 if a run would stop.")
+  var againstCheckpoint = false
+
+  @OptionGroup var checkpoints: CheckpointOptions
+
+  func validate() throws {
+    try naming.validate(files)
+    if checkpoints.folder != nil && !againstCheckpoint {
+      throw ValidationError("--checkpoints is for --against-checkpoint.")
+    }
+  }
 
   func run() throws {
     var isFaulty = false
+    var failures: [Int32] = []
     var sides: [JobOverlap.Side] = []
     var seen: Set<String> = []
     for file in files {
@@ -34,17 +50,34 @@ struct ValidateCommand: ParsableCommand {
         if seen.insert(resolvedPath(file)).inserted { sides.append(side(file, parsed)) }
         printWarnings(parsed)
         printText("\(file): valid")
+        if againstCheckpoint, let code = try compare(parsed.job, file) { failures.append(code) }
       } catch let error as JobFileErrors {
         printFaults(error)
         isFaulty = true
       } catch {
-        printError(failure(error, Words()).message)
-        isFaulty = true
+        let failure = failure(error, Words())
+        printError(failure.message)
+        failures.append(failure.code.exitCode)
       }
     }
     let overlaps = JobOverlap.find(sides)
     for overlap in overlaps { printError(overlap.error.description) }
     if isFaulty || !overlaps.isEmpty { throw ExitCode(RunError.Code.data.exitCode) }
+    if let code = failures.first { throw ExitCode(code) }
+  }
+
+  /// - Returns: The code of the next run where it would stop.
+  private func compare(_ job: Job, _ file: String) throws -> Int32? {
+    let folder = try checkpoints.folder(of: job, file: file)
+    guard let reader = try existingReader(of: job, folder: folder) else {
+      printText("\(file): there is no checkpoint yet; the next run makes it")
+      return nil
+    }
+    let verdict = try reader.verdict(on: job)
+    let words = Words(
+      jobArguments: jobArguments(file, name: naming.name, job, checkpoints, CodeOptions()))
+    for line in words.lines(of: verdict) { printText("\(file): \(line)") }
+    return verdict.stopsRun ? RunError.Code.jobChanged.exitCode : nil
   }
 
   private func side(_ file: String, _ parsed: JobFile.Parsed) -> JobOverlap.Side {

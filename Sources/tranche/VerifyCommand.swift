@@ -89,7 +89,7 @@ struct VerifyCommand: ParsableCommand {
         of: live, job: job, at: Checkpoint.path(ofJob: job.name, folder: folder))
       let chosen = try chosen(job, copy)
       var report = try Verifier(
-        job: job, copy: copy, live: live, sources: try makeSources(job),
+        copy: copy, live: live, sources: try makeSources(job),
         store: try makeStore(job, at: job.output.destination, step: {}),
         options: RunOptions(
           clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release),
@@ -134,7 +134,8 @@ private struct VerificationReport: Encodable {
   struct Partition: Encodable {
     let source, topic: String
     let partition: Int32
-    let counted, filtered, rejected, no_record, holes, gaps, not_held, outside, missing: Int64
+    let counted, filtered, rejected, no_record, holes, gaps, not_held, not_decoded, outside: Int64
+    let missing: Int64
   }
   struct Item: Encodable {
     let subject, reason: String
@@ -163,7 +164,8 @@ private struct VerificationReport: Encodable {
         source: $0.partition.source, topic: $0.partition.topic, partition: $0.partition.partition,
         counted: $0.messages.counted, filtered: $0.messages.filtered,
         rejected: $0.messages.rejected, no_record: $0.messages.empty, holes: $0.holes,
-        gaps: $0.gaps, not_held: $0.unheld, outside: $0.outside, missing: $0.missing)
+        gaps: $0.gaps, not_held: $0.unheld, not_decoded: $0.notDecoded, outside: $0.outside,
+        missing: $0.missing)
     }
     batches = report.batchCount
     windows = report.windowCount

@@ -76,6 +76,16 @@ struct Owner: Sendable, CustomStringConvertible {
       in: ["Windows", "Jobs/JobParser.swift", "Jobs/JobParser+Computation.swift"],
       #"\b(TumblingWindows|GlobalWindow|BatchWindows)\b|"window_start|case \.(tumbling|global)\b"#),
     Owner(
+      "which changes need no other look at what was counted", in: ["Jobs/Evolution.swift"],
+      #"case "(aggregate\.measures|source\.fields)": return effect"#),
+    Owner(
+      "the definitions that a checkpoint has had",
+      in: ["Checkpoints/StoredDefinitions.swift"],
+      #"(FROM|INTO|TABLE) definition(s|_offsets)\b"#),
+    Owner(
+      "the choices about a job that was changed", in: ["Reports/Words+Changes.swift"],
+      #"a second state beside this one"#),
+    Owner(
       "what a measure does", in: ["Windows"],
       #"\b(Count|Sum|Minimum|Maximum|Average)\(|case "?\.?(sum|avg)\b|'overflow'"#),
     Owner(

@@ -37,6 +37,8 @@ struct JobKeyTests {
   func effect(change: KeyChange) throws {
     switch change.expected {
     case .refused(let naming): try refused(change, naming: naming)
+    case .evolves(let naming): try evolves(change, naming: naming)
+    case .withNextBatch: try takesEffectWithNextBatch(change)
     case .renderedAgain: try renderedAgain(change)
     case .publishedAgain(let leavesOldObjects):
       try publishedAgain(change, leavesOldObjects: leavesOldObjects)
@@ -66,6 +68,36 @@ struct JobKeyTests {
     let undone = bench.run(try change.before())
     #expect(
       undone.error == nil && undone.batchCount == 0 && undone.publishedCount == 0, "\(undone)")
+  }
+
+  /// A run is refused until the job was let evolve; then runs go on.
+  private func evolves(_ change: KeyChange, naming: String) throws {
+    try refused(change, naming: naming)
+    let bench = try Bench()
+    try bench.runWell(try change.before())
+    #expect(bench.run(try change.after()).error?.contains("next batch on: evolve") == true)
+    #expect(try bench.evolve(try change.after()).need == .evolve, "\(change)")
+    #expect(try bench.runWell(try change.after()).batchCount == 0, "\(change)")
+    bench.comeMore()
+    #expect(try bench.runWell(try change.after()).recordCount > 0, "\(change)")
+    #expect(try bench.evolve(try change.after()).need == .nothing, "\(change)")
+    #expect(bench.run(try change.before()).errorCode == .jobChanged, "\(change)")
+  }
+
+  /// What was written stands, and what comes is treated in the new way.
+  private func takesEffectWithNextBatch(_ change: KeyChange) throws {
+    let (bench, control) = (try Bench(), try Bench())
+    try standsStill(change, bench)
+    try control.runWell(try change.before())
+    for bench in [bench, control] { bench.comeMore() }
+    try bench.runWell(try change.after())
+    try control.runWell(try change.before())
+    #expect(bench.results != control.results, "\(change)")
+    // And back.
+    for bench in [bench, control] { bench.comeMore() }
+    try bench.runWell(try change.before())
+    try control.runWell(try change.before())
+    #expect(bench.results == control.results, "\(change)")
   }
 
   /// Every window's object is written again at its place, as if the job file had always said so.
@@ -146,6 +178,9 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
   enum Expected: Sendable {
     /// Refused with a message that holds this text.
     case refused(naming: String)
+    /// As ``refused(naming:)``, until `tranche evolve`.
+    case evolves(naming: String)
+    case withNextBatch
     case renderedAgain
     case publishedAgain(leavesOldObjects: Bool)
     /// Takes effect from the run on: after something has happened, the outcome with the change and
@@ -182,7 +217,9 @@ struct KeyChange: Sendable, CustomTestStringConvertible {
 
   var effect: ChangeEffect {
     switch expected {
-    case .refused: .refuse
+    case .refused: JobKeys.key(key)?.effect == .reread ? .reread : .refuse
+    case .evolves: .evolve
+    case .withNextBatch: .nextBatch
     case .renderedAgain: .renderAgain
     case .publishedAgain: .publishAgain
     case .from, .connection, .nothing: .harmless
@@ -431,14 +468,39 @@ extension KeyChange {
         "source.tombstones", "format: csv\n  fields",
         "format: csv\n  tombstones: reject\n  fields", .nothing),
       KeyChange(
-        "source.fields", "name: string }", "name: string, more: \"int32?\" }",
-        .refused(naming: "source.fields")),
-      KeyChange("source.fields.*", "v: int64", "v: int32", .refused(naming: "v int64")),
+        "source.fields", "name: string }", "name: string, more: { type: \"int32?\", header: h } }",
+        .evolves(naming: "source.fields")),
+      KeyChange(
+        "source.fields", "name: string }", "name: string, more: int32 }",
+        .refused(naming: "an added field must allow NULL"),
+        exception: "records that lack it were counted"),
+      KeyChange(
+        "source.fields", "{ k: int32", "{ more: \"int32?\", k: int32",
+        .refused(naming: "finds fields by position"),
+        exception: "CSV without a header finds fields by position"),
+      KeyChange(
+        "source.fields", ", name: string }", " }", .refused(naming: "finds fields by position"),
+        exception: "CSV without a header finds fields by position"),
+      KeyChange(
+        "source.fields", "{ k: int32, v: int64", "{ v: int64, k: int32", in: .rows, .withNextBatch,
+        exception: "it keeps no state"),
+      KeyChange(
+        "source.fields", "name: string }", "name: { type: string, header: h } }", in: .batches,
+        .withNextBatch, exception: "it keeps no state",
+        also: [("calls: count()", "calls: max(v)")]),
+      KeyChange(
+        "source.fields.*", "name: string }",
+        "name: string, more: { type: \"string?\", header: h } }", .evolves(naming: "more string?")),
+      KeyChange(
+        "source.fields.*", "v: int64", "v: int32",
+        .refused(naming: "v would hold other values than before"),
+        exception: "what was counted has read another field"),
       KeyChange(
         "source.fields.*", "timestamp(unix_seconds)", "timestamp(unix_milliseconds)",
-        .refused(naming: "unix_milliseconds")),
+        .refused(naming: "unix_milliseconds"), exception: "what was counted has read other times"),
       KeyChange(
-        "source.fields.*", "name: string", "name: \"string?\"", .refused(naming: "string?")),
+        "source.fields.*", "name: string", "name: \"string?\"", .refused(naming: "string?"),
+        exception: "what was counted has rejected other records"),
       KeyChange(
         "source.fields.*.type", "v: int64", "v: { type: int32 }", .refused(naming: "v int64")),
       KeyChange(
@@ -502,14 +564,36 @@ extension KeyChange {
       "where", "where: v >= 0", "where: v >= 1", .refused(naming: "where: was v >= 0, is v >= 1")),
     KeyChange("where", "where: v >= 0", "", .refused(naming: "where: was v >= 0")),
     KeyChange(
+      "where", "where: v >= 0", "where: v % 2 = 0", in: .rows, .withNextBatch,
+      exception: "it keeps no state"),
+    KeyChange(
+      "window", "window: batch", "window: global", in: .batches,
+      .refused(naming: "one of the two keeps state"),
+      exception: "the job keeps no state, and would"),
+    KeyChange(
       "aggregate", "aggregate:\n  by: [k]\n  measures: { calls: count(), total: sum(v) }",
       "aggregate: { by: [], measures: { total: max(v) } }", .refused(naming: "aggregate.by")),
     KeyChange(
       "aggregate.by", "by: [k]", "by: [k, name]",
       .refused(naming: "aggregate.by: was k, is k, name")),
-    KeyChange("aggregate.measures", "calls: count(), ", "", .refused(naming: "aggregate.measures")),
     KeyChange(
-      "aggregate.measures.*", "total: sum(v)", "total: max(v)", .refused(naming: "total max(v)")),
+      "aggregate.by", "by: [k]", "by: [name]", in: .batches, .withNextBatch,
+      exception: "it keeps no state"),
+    KeyChange("aggregate.measures", "calls: count(), ", "", .evolves(naming: "aggregate.measures")),
+    KeyChange(
+      "aggregate.measures", "calls: count(), total: sum(v)", "total: sum(v), calls: count()",
+      .renderedAgain, exception: "the state is the same"),
+    KeyChange(
+      "aggregate.measures", "calls: count()", "calls: count(), least: min(k)", in: .texts,
+      .refused(naming: "would be NULL for ever"), exception: "its one window began before"),
+    KeyChange(
+      "aggregate.measures", "calls: count()", "calls: count(), total: sum(v)", in: .batches,
+      .withNextBatch, exception: "it keeps no state"),
+    KeyChange(
+      "aggregate.measures.*", "total: sum(v)", "total: max(v)", .evolves(naming: "total max(v)")),
+    KeyChange(
+      "aggregate.measures.*", "calls: count()", "calls: count(), least: min(k)",
+      .evolves(naming: "least min(k)")),
     KeyChange(
       "aggregate.measures.*", "total: sum(v)", "total: sum( v )", .nothing,
       exception: "it is the same measure"),
@@ -801,6 +885,11 @@ final class Bench {
     let outcome = run(job)
     try #require(outcome.error == nil, "\(outcome)")
     return outcome
+  }
+
+  func evolve(_ job: Job) throws -> ChangeVerdict {
+    try Checkpoint.evolve(
+      job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
   }
 
   func run(_ job: Job) -> Outcome {

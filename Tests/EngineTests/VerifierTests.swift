@@ -122,7 +122,7 @@ private struct Verified {
     let copy = try VerificationCopy(of: live, job: job, at: scratch.path + "/verified.sqlite")
     try meanwhile()
     return try Verifier(
-      job: job, copy: copy, live: live, sources: [MemorySource("main", cluster)],
+      copy: copy, live: live, sources: [MemorySource("main", cluster)],
       store: places.store(at: job.output.destination.text),
       options: RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test"),
       scope: scope, isDeep: isDeep

@@ -1095,7 +1095,7 @@ struct JobChangeTests {
       ("sasl.password:", "isolation.level: read_uncommitted, sasl.password:"),
     ])
   func refused(old: String, new: String) throws {
-    #expect(try effects(old, new).contains(.refuse))
+    #expect(try effects(old, new).contains { $0.isRefused })
   }
 
   @Test("is refused where other texts are NULL; to say what is the default changes nothing")
@@ -1104,11 +1104,11 @@ struct JobChangeTests {
       Array(
         try self.effects("format: csv\n  fields", "format: csv\n  csv: \(csv)\n  fields"))
     }
-    #expect(try effects("{ null: [NA] }") == [.refuse])
-    #expect(try effects("{ null: [] }") == [.refuse])
+    #expect(try effects("{ null: [NA] }") == [.reread])
+    #expect(try effects("{ null: [] }") == [.reread])
     #expect(try effects(#"{ null: ["\\N"] }"#) == [] && effects("{}") == [])
     for csv in ["delimiter: ';'", "header: per_message", "quote: none", "trim: true"] {
-      #expect(try effects("{ \(csv) }") == [.refuse], "\(csv)")
+      #expect(try effects("{ \(csv) }") == [.reread], "\(csv)")
     }
     #expect(
       try effects(#"{ delimiter: ",", header: none, quote: '"', trim: false }"#) == [])

@@ -22,6 +22,7 @@ struct WordsTests {
       case .adopt: "<adopt>"
       case .goOnRestored: "<restored>"
       case .deleteObjectsAhead(let isRestored): "<delete, \(isRestored ? "restored" : "adopt")>"
+      case .evolve: "<evolve>"
       case .startOver: "<start over>"
       case .startOverAndDelete: "<start over, delete>"
       }

@@ -1,0 +1,71 @@
+package import Checkpoints
+internal import Engine
+internal import Jobs
+
+/// A job file that says something else than the state was built from.
+extension Words {
+  /// What a person may do about changes that keep a run from going on: the one place that knows the
+  /// choices.
+  func choices(for changes: [JobChange]) -> String {
+    let undo = "undo the change"
+    let newName =
+      "give the job a new name and another output.to, for a second state beside this one"
+    let startOver = "start over from source.start on: \(commands.decide(.startOver))"
+    // A command ends its sentence, so that it can be copied.
+    if changes.allSatisfy({ $0.effect == .evolve }) {
+      return "Let the change take effect from the next batch on: \(commands.decide(.evolve)); or "
+        + "\(undo); or \(newName); or \(startOver)"
+    }
+    return "Undo the change. Or \(newName). Or \(startOver)"
+  }
+
+  /// What the next run would do about a job file, a line each.
+  package func lines(of verdict: ChangeVerdict) -> [String] {
+    let changes = verdict.changes.map { "\($0): \(effect(of: $0))" }
+    switch verdict.need {
+    case .nothing: return ["it means what the checkpoint was built from; the next run goes on"]
+    case .nextRun where verdict.isUntouched:
+      return ["nothing was committed yet; the next run takes it as it is"]
+    case .nextRun:
+      return ["the next run goes on, and the changes take effect by themselves"] + changes
+    case .evolve, .refused:
+      let refused = verdict.changes.filter(\.effect.isRefused)
+      return ["the next run would stop with 78"] + changes + [choices(for: refused)]
+    }
+  }
+
+  private func effect(of change: JobChange) -> String {
+    switch change.effect {
+    case .harmless: "changes nothing that stands"
+    case .renderAgain: "every window's object is rendered again"
+    case .publishAgain: "every window's object is published again"
+    case .nextBatch: "takes effect with the next batch"
+    case .evolve: "can take effect from the next batch on"
+    case .reread: "what was counted would have to be read again"
+    case .refuse: "what was counted cannot belong to this job"
+    }
+  }
+
+  /// What ``Checkpoint/evolve`` does, or would do, a line each.
+  package func evolved(_ verdict: ChangeVerdict, isDone: Bool) -> [String] {
+    guard verdict.need == .evolve else { return lines(of: verdict) }
+    let evolution = verdict.evolution
+    let batch = "batch \(grouped(verdict.nextBatch))"
+    var lines = [
+      "definition \(verdict.number) \(isDone ? "takes" : "would take") effect with \(batch)"
+    ]
+    let windows = counted(verdict.paneCount, "window")
+    lines += evolution.addedMeasures.map {
+      "added: \($0). It is NULL in the \(windows) that began before"
+    }
+    lines += evolution.removedMeasures.map { "removed: \($0). What it held is dropped" }
+    lines += evolution.addedFields.map { "added field: \($0)" }
+    lines += evolution.removedFields.map { "removed field: \($0)" }
+    if verdict.rendersAgain {
+      lines.append(
+        "The next run renders \(counted(verdict.windowCount, "object")) again, all with the same "
+          + "columns")
+    }
+    return lines
+  }
+}
