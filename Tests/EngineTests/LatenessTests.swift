@@ -94,7 +94,7 @@ final class LateWorld {
     let live = try reader(job)
     let copy = try VerificationCopy(of: live, job: job, at: scratch.path + "/verified.sqlite")
     return try Verifier(
-      job: job, copy: copy, live: live, sources: [MemorySource("main", cluster)],
+      copy: copy, live: live, sources: [MemorySource("main", cluster)],
       store: places.store(at: job.output.destination.text),
       options: RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "test")
     ).verify()

@@ -12,6 +12,7 @@ struct SimulationTests {
     #expect(outcome.differences == [])
     #expect(outcome.crashes > 150)
     #expect(outcome.restores > 20)
+    #expect(outcome.evolutions > 30)
   }
 
   @Test("with the publisher on a thread of its own")

@@ -36,7 +36,7 @@ struct DrawnJob: Sendable {
     case tumbling(widthMilliseconds: Int64, time: String)
   }
   enum Function: String { case count, sum, min, max, avg }
-  struct Measure {
+  struct Measure: Equatable {
     var name: String
     var function: Function
     /// Nil counts records.
@@ -115,6 +115,7 @@ struct DrawnJob: Sendable {
     if chance(15, &random) { batchByteLimit = Int.random(in: 40...200, using: &random) }
     keepsEach = (window == nil || window == .batch) && chance(50, &random)
     skipsTombstones = chance(30, &random)
+    hasManifest = (fields.count + measures.count) % 3 == 0
     if mayRefuseLate, timeField != nil, chance(50, &random) {
       let seconds: Int64 = [1, 10, 40, 90, 120].randomElement(using: &random) ?? 10
       lateness = LatenessRule(allowedMilliseconds: seconds * 1_000)
@@ -170,15 +171,20 @@ struct DrawnJob: Sendable {
       Measure(name: "calls", function: .count, field: nil),
       Measure(name: "total", function: .sum, field: "v"),
     ]
-    let functions: [Function] = [.count, .sum, .min, .max, .avg]
     for number in 0..<Int.random(in: 0...4, using: &random) {
-      guard let field = fields.randomElement(using: &random), field.name != "id" else { continue }
-      let isNumber = ["k", "v", "x", "d"].contains(field.name)
-      let function =
-        functions.filter { isNumber || ($0 != .sum && $0 != .avg) }.randomElement(using: &random)
-        ?? .count
-      measures.append(Measure(name: "m\(number)", function: function, field: field.name))
+      if let measure = drawMeasure("m\(number)", &random) { measures.append(measure) }
     }
+  }
+
+  /// Of a field; nil where chance chooses one that measures nothing.
+  func drawMeasure(_ name: String, _ random: inout SeededRandom) -> Measure? {
+    guard let field = fields.randomElement(using: &random), field.name != "id" else { return nil }
+    let functions: [Function] = [.count, .sum, .min, .max, .avg]
+    let isNumber = ["k", "v", "x", "d"].contains(field.name)
+    let function =
+      functions.filter { isNumber || ($0 != .sum && $0 != .avg) }.randomElement(using: &random)
+      ?? .count
+    return Measure(name: name, function: function, field: field.name)
   }
 
   // MARK: - Columns
@@ -202,7 +208,7 @@ struct DrawnJob: Sendable {
   }
 
   /// Drawn with the rest: of each three jobs one has it.
-  var hasManifest: Bool { (fields.count + measures.count) % 3 == 0 }
+  private(set) var hasManifest = false
 
   /// Whether a key that is no text makes a record unreadable: where the job asks for keys.
   var readsKeys: Bool { by.contains("record_key") || condition == .hasKey }

@@ -9,6 +9,7 @@ struct Expectation {
     let offset: Offset
     let message: DrawnMessage
     let values: [Value]
+    let batch: Int64
   }
 
   /// How many records of a partition went into an object, and from where.
@@ -40,6 +41,7 @@ struct Expectation {
   }
 
   private let job: DrawnJob
+  private let definitions: Definitions
   /// By key below the output.
   private(set) var objects: [String: Object] = [:]
   private(set) var rejects: Set<Reject> = []
@@ -62,11 +64,12 @@ struct Expectation {
   ///   - incarnation: Of a partition, as a batch has read it.
   ///   - log: The messages that a batch found in a partition; nil is a hole.
   init(
-    _ job: DrawnJob, batches: [Claim.Batch], accepted: [Account.Acceptance],
+    _ definitions: Definitions, batches: [Claim.Batch], accepted: [Account.Acceptance],
     leftBehind: [Int64: [LeftBehind]], incarnation: (PartitionID, Int64) -> PartitionID,
     log: (PartitionID, Int64) -> [DrawnMessage?]
   ) {
-    self.job = job
+    let job = definitions.newest
+    (self.job, self.definitions) = (job, definitions)
     var all: [Row] = []
     for batch in batches {
       var recordCount = 0
@@ -156,7 +159,7 @@ struct Expectation {
     var rows: [Row] = []
     for (number, record) in message.records.enumerated() {
       let row = record.values.map {
-        Row(partition: partition, offset: offset, message: message, values: $0)
+        Row(partition: partition, offset: offset, message: message, values: $0, batch: batch)
       }
       let isShort = record.bytes.count <= job.recordByteLimit ?? .max
       let isReadable = row.map { isShort && self.isReadable($0) } ?? false
@@ -272,11 +275,12 @@ struct Expectation {
     let key =
       job.keepsEach
       ? "\(Texts.batch(batch))/part-0.\(job.output.rawValue)" : "part-0.\(job.output.rawValue)"
+    let definitions = definitions.upTo(batch)
     let table =
       job.window == nil
       ? rows.map { row in row.values + derived(row, among: rows) }
-      : grouped(rows)
-    objects[key] = object(table, rows, ("tranche.batch", String(batch)))
+      : grouped(rows, definitions, oldest: definitions.count)
+    objects[key] = object(table, rows, ("tranche.batch", String(batch)), definitions)
   }
 
   private mutating func addWindows(_ rows: [Row]) {
@@ -284,8 +288,7 @@ struct Expectation {
     case nil, .batch: return
     case .global:
       if !rows.isEmpty {
-        objects["part-0.\(job.output.rawValue)"] = object(
-          grouped(rows), rows, ("tranche.window", "global"))
+        objects["part-0.\(job.output.rawValue)"] = window(rows, "global")
       }
     case .tumbling(let width, let time):
       let windows = Dictionary(grouping: rows) { row in
@@ -294,13 +297,24 @@ struct Expectation {
       for (start, rows) in windows {
         let text = Texts.time(start)
         let label = text.replacing(":", with: "-").replacing(".000Z", with: "Z")
-        objects["window_start=\(label)/part-0.\(job.output.rawValue)"] = object(
-          grouped(rows), rows, ("tranche.window", text))
+        objects["window_start=\(label)/part-0.\(job.output.rawValue)"] = window(rows, text)
       }
     }
   }
 
-  private func object(_ rows: [[Value]], _ records: [Row], _ origin: (String, String)) -> Object {
+  /// What began in an earlier definition than a measure has nothing of it.
+  private func window(_ rows: [Row], _ text: String) -> Object {
+    let all = definitions.all.map(\.job)
+    let oldest = definitions.upTo(rows.map(\.batch).min() ?? .max).count
+    return object(grouped(rows, all, oldest: oldest), rows, ("tranche.window", text), all)
+  }
+
+  /// - Parameter definitions: Up to the one of the object. A measure that was not in all of them is
+  ///   optional.
+  private func object(
+    _ rows: [[Value]], _ records: [Row], _ origin: (String, String), _ definitions: [DrawnJob]
+  ) -> Object {
+    let shown = definitions[definitions.count - 1]
     var contributions: [PartitionID: Contribution] = [:]
     for record in records {
       var contribution =
@@ -314,15 +328,32 @@ struct Expectation {
       contributions[record.partition] = contribution
     }
     return Object(
-      table: ResultTable(columns: job.resultColumns, rows: rows),
+      table: ResultTable(
+        columns: shown.resultColumns.map { column in
+          var column = column
+          if let measure = shown.measures.first(where: { $0.name == column.name }) {
+            column.isNullable =
+              column.isNullable || !DrawnJob.isWhole(measure, in: definitions[...])
+          }
+          return column
+        }, rows: rows),
       lineage: contributions.values.sorted { Self.precedes($0.partition, $1.partition) },
       origin: origin)
   }
 
-  private func grouped(_ rows: [Row]) -> [[Value]] {
+  /// - Parameters:
+  ///   - definitions: Up to the one that is shown.
+  ///   - oldest: The number of the one under which the first of the rows was counted.
+  private func grouped(
+    _ rows: [Row], _ definitions: [DrawnJob], oldest: Int
+  ) -> [[Value]] {
+    let job = definitions[definitions.count - 1]
+    let whole = job.measures.map {
+      DrawnJob.isWhole($0, in: definitions[(oldest - 1)...])
+    }
     let groups = Dictionary(grouping: rows) { row in job.by.map { self[row, $0] } }
     let measured = groups.map { key, rows in
-      (key: key, values: job.measures.map { measure($0, rows) })
+      (key: key, values: zip(job.measures, whole).map { $1 ? measure($0, rows) : .null })
     }
     .sorted { Self.precedes($0.key, $1.key) }
     let totals = measured.compactMap { $0.values[1].integer }

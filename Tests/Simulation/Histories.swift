@@ -12,6 +12,8 @@ package final class Histories {
     package var backfills = 0, decisions = 0
     /// Copies that went on.
     package var restores = 0
+    /// Changes of what the job means.
+    package var evolutions = 0
     /// Each begins with the seed that shows it.
     package var differences: [String] = []
 
@@ -25,6 +27,7 @@ package final class Histories {
       backfills += other.backfills
       decisions += other.decisions
       restores += other.restores
+      evolutions += other.evolutions
       differences += other.differences
     }
   }
@@ -97,6 +100,7 @@ package final class Histories {
       outcome.batches += simulation.batchCount
       outcome.backfills += simulation.backfillCount
       outcome.decisions += simulation.decisionCount
+      outcome.evolutions += simulation.evolutionCount
       outcome.restores += simulation.moves?.restoreCount ?? 0
       if untilDifference && !outcome.differences.isEmpty { break }
     }

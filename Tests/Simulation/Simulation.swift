@@ -69,8 +69,13 @@ package final class Simulation {
   let sabotage: Sabotage?
   let folder: String
   /// What the product made of the drawn job's text.
-  private(set) var job: Job
-  private let drawn: DrawnJob
+  var job: Job
+  private var drawn: DrawnJob { definitions.newest }
+  var definitions: Definitions
+  /// Whether the job's measures change, and by what.
+  let evolves: Bool
+  var evolutionRandom: SeededRandom
+  var evolutionCount = 0
   var isBatchBounded: Bool { drawn.batchByteLimit != nil }
   private let hasPublisherThread: Bool
   private weak var executor: SteppingExecutor?
@@ -105,7 +110,7 @@ package final class Simulation {
 
   /// Counts down to the step at which the process dies.
   var stepsToCrash = Int.max
-  private(set) var snapshot: Snapshot?
+  var snapshot: Snapshot?
   typealias Snapshot = (
     files: [String: Data], store: FakeStore.State, account: Account,
     shown: [PartitionID: CommittedOffset]
@@ -120,7 +125,9 @@ package final class Simulation {
     random = SeededRandom(seed: seed)
     self.sabotage = sabotage
     self.folder = folder
-    self.drawn = drawn
+    definitions = Definitions(drawn)
+    evolves = Self.evolves(seed)
+    evolutionRandom = SeededRandom(seed: seed &* 31)
     self.hasPublisherThread = hasPublisherThread
     moves = Self.isMoved(seed) ? Moves() : nil
     isVerified = seed % 7 == 1 && sabotage == nil
@@ -155,6 +162,7 @@ package final class Simulation {
         return problem
       }
       if chance(10) { try cancelBackfill() }
+      if let problem = try evolve() { return problem }
       if let problem = try run() { return problem }
     }
     change(isLast: true)
@@ -427,7 +435,7 @@ package final class Simulation {
   private var isOnRunThread: Bool { Thread.current === runThread }
 
   /// The checkpoint has changed on disk. The publisher writes there too, but no starts.
-  private func durableStep() {
+  func durableStep() {
     if isOnRunThread { tellAccount { $0.becameDurable() } }
     step()
   }
@@ -490,7 +498,7 @@ package final class Simulation {
   }
 
   /// The world as it was when the process died.
-  private func restore(_ snapshot: Snapshot) throws {
+  func restore(_ snapshot: Snapshot) throws {
     crashCount += 1
     store.state = snapshot.store
     try put(
@@ -503,12 +511,13 @@ package final class Simulation {
   func open(
     _ holder: String, now: Int64 = 0, step: @escaping @Sendable () -> Void = {}
   ) throws -> Checkpoint {
-    while lastCheckpoint != nil { sched_yield() }
+    waitForLock()
     let checkpoint = try Checkpoint(
       job: job, folder: folder, holder: holder, now: now, release: "0", step: step)
     lastCheckpoint = checkpoint
     return checkpoint
   }
+  func waitForLock() { while lastCheckpoint != nil { sched_yield() } }
   private weak var lastCheckpoint: Checkpoint?
 
   /// Of the run at hand: the ranges of a batch that rejects have stopped.
@@ -723,7 +732,7 @@ package final class Simulation {
 
   private func expectation(_ batches: [Claim.Batch]) -> Expectation {
     Expectation(
-      drawn, batches: batches, accepted: account.accepted, leftBehind: leftBehind,
+      definitions, batches: batches, accepted: account.accepted, leftBehind: leftBehind,
       incarnation: account.incarnation, log: messages)
   }
 
