@@ -30,11 +30,11 @@ struct BatchStretch {
       let number = definitions.number(ofBatch: from)
       let defined = definitions.job(number, of: job)
       let noted = settings.last { $0.from <= from }?.settings
-      let base = defined?.job ?? job
+      let base = defined ?? job
       let (then, knowsSelect) = noted?.applied(to: base) ?? (base, true)
       return BatchStretch(
-        from: from, job: then, knowsSelect: knowsSelect && defined?.showsAll == true,
-        isAssumed: noted?.isAssumed ?? true, definition: number, isKnown: defined != nil)
+        from: from, job: then, knowsSelect: knowsSelect, isAssumed: noted?.isAssumed ?? true,
+        definition: number, isKnown: defined != nil)
     }
   }
 }

@@ -5,17 +5,15 @@ internal import Offsets
 /// Messages are decoded and folded as the job read them when they were counted: each range under
 /// its own definition.
 extension StoredDefinitions {
-  /// The job as it was under a definition; nil where that cannot be made again. Also whether its
-  /// results can be.
+  /// The job as it was under a definition; nil where that cannot be made again.
   ///
   /// - Parameter job: As the checkpoint goes on with it.
-  func job(_ number: Int64, of job: Job) -> (job: Job, showsAll: Bool)? {
+  func job(_ number: Int64, of job: Job) -> Job? {
     let former = all[Int(number) - 1].definition
     guard let then = job.under(former, number: number) else { return nil }
-    if number == history.newest && former == job.definition { return (then, true) }
-    let showsAll = then.aggregate.map { $0.measures.map(\.description) == former.measures } ?? true
-    let history = DefinitionHistory(Array(history.definitions.prefix(Int(number))))
-    return (then.continuing(history), showsAll)
+    if number == history.newest && former == job.definition { return then }
+    return then.continuing(
+      DefinitionHistory(Array(history.definitions.prefix(Int(number)))))
   }
 }
 

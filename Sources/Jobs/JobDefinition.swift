@@ -31,6 +31,9 @@ package struct JobDefinition: Sendable, Equatable {
   /// As the settings spell them, in their order.
   var fieldSpellings: [String] { Self.fieldSpellings(settings["source.fields"] ?? "") }
 
+  /// What it groups by.
+  var keys: [String] { Self.list(settings["aggregate.by"]).filter { !$0.isEmpty } }
+
   /// `calls count()`
   package var measures: [String] { Self.list(settings["aggregate.measures"]) }
 
@@ -56,7 +59,7 @@ package struct JobDefinition: Sendable, Equatable {
       fieldSpellings.map { (Self.name(of: $0), $0) }, uniquingKeysWith: { first, _ in first })
     if !aggregates { return fields }
     var columns: [String: String] = [:]
-    for key in Self.list(settings["aggregate.by"]) { columns[key] = fields[key] ?? key }
+    for key in keys { columns[key] = fields[key] ?? key }
     for measure in measures {
       let argument = measure.split(separator: "(").last.map { String($0.dropLast()) } ?? ""
       columns[Self.name(of: measure)] = "\(measure) of \(fields[argument] ?? argument)"
@@ -121,6 +124,24 @@ extension InputField {
   }
 }
 
+extension Measure {
+  /// The measure that its description spells; nil where none does.
+  fileprivate init?(spelling: String, _ schema: Schema) {
+    let parts = spelling.split(separator: " ", maxSplits: 1)
+    guard parts.count == 2, parts[1].hasSuffix(")"), let open = parts[1].firstIndex(of: "("),
+      let function = Measure.function(named: String(parts[1][..<open]))
+    else { return nil }
+    let argument = String(parts[1][parts[1].index(after: open)...].dropLast())
+    var field: ColumnDefinition?
+    if !argument.isEmpty {
+      guard let index = schema.index(of: argument) else { return nil }
+      field = schema.columns[index]
+    }
+    guard let made = try? function.init(field) else { return nil }
+    self.init(String(parts[0]), made, argument: field?.name)
+  }
+}
+
 /// The definitions that a job has had, oldest first; the newest is in force. Definition 1 is the
 /// first.
 package struct DefinitionHistory: Sendable, Equatable {
@@ -167,9 +188,9 @@ extension Job {
   }
 
   /// The job as it read under a former definition, without `select`: which differs from its own in
-  /// fields, measures and `where`; nil where it differs in more, or cannot be read.
+  /// fields, groups, measures and `where`; nil where it differs in more, or cannot be read.
   ///
-  /// Of its measures those are left that it had already.
+  /// Of a job with state, those of its measures are left that it had already.
   ///
   /// - Parameters:
   ///   - former: One of those that ``continuing(_:)`` was told.
@@ -178,21 +199,31 @@ extension Job {
     let own = definition
     if former == own { return self }
     let keys = Set(own.settings.keys).union(former.settings.keys)
+    let known = ["source.fields", "aggregate.by", "aggregate.measures", "where"]
     let isKnown = keys.allSatisfy {
-      own.settings[$0] == former.settings[$0]
-        || ["source.fields", "aggregate.measures", "where"].contains($0)
+      own.settings[$0] == former.settings[$0] || known.contains($0)
     }
     guard isKnown, let fields = former.fields, let condition = former.settings["where"] else {
       return nil
     }
+    let schema = Job.recordSchema(of: fields)
     var filter: Expression?
     if condition != JobKeys.absent {
-      let schema = Job.recordSchema(of: fields)
       guard let expression = try? Expression(condition, schema: schema) else { return nil }
       filter = expression
     }
-    let aggregate = aggregate.map { aggregate in
-      Aggregate(by: aggregate.by, measures: aggregate.measures.filter { $0.start <= number })
+    var aggregate = aggregate
+    if let current = aggregate {
+      if window.keepsState {
+        aggregate = Aggregate(
+          by: current.by, measures: current.measures.filter { $0.start <= number })
+      } else {
+        let measures = former.measures.compactMap { Measure(spelling: $0, schema) }
+        guard measures.count == former.measures.count,
+          former.keys.allSatisfy({ schema.index(of: $0) != nil })
+        else { return nil }
+        aggregate = Aggregate(by: former.keys, measures: measures)
+      }
     }
     return with(select: [], aggregate: aggregate, fields: fields, where: .some(filter))
   }

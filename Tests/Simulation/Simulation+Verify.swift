@@ -31,7 +31,7 @@ extension Simulation {
     }
     let live = try CheckpointReader(path: path, job: job)
     return try Verifier(
-      job: job, copy: try VerificationCopy(of: live, job: job, at: copyPath), live: live,
+      copy: try VerificationCopy(of: live, job: job, at: copyPath), live: live,
       sources: job.clusters.map { FakeBroker($0.name, self) }, store: store,
       options: RunOptions(clock: { 0 }, nanoseconds: { 0 }, release: "0")
     ).verify()
