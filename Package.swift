@@ -186,7 +186,8 @@ let package = Package(
         "Wiring", logging,
       ],
       exclude: [
-        "release-0.1", "Corpus", "corpus.py", "oracle.py", "unsigned.py", "clickhouse.py",
+        "release-0.1", "Corpus", "corpus.py", "oracle.py", "evolve.py", "unsigned.py",
+        "clickhouse.py",
         "metrics.py", "full_disk.sh",
         "filling_disk.sh",
       ]),

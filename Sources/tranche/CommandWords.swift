@@ -23,12 +23,12 @@ extension Words {
 ///   - name: As ``JobNameOption/name``.
 func jobArguments(
   _ file: String, name: String? = nil, _ job: Job?, _ checkpoints: CheckpointOptions,
-  _ code: CodeOptions
+  _ code: CodeOptions? = nil
 ) -> String {
   let words =
     [file] + (name.map { ["--name", $0] } ?? [])
     + (job.map { checkpoints.words(of: $0, file: file) } ?? [])
-    + (code.allowCodeProperties ? ["--allow-code-properties"] : [])
+    + (code?.allowCodeProperties == true ? ["--allow-code-properties"] : [])
   return words.map(shellWord).joined(separator: " ")
 }
 

@@ -75,7 +75,7 @@ struct ValidateCommand: ParsableCommand {
     }
     let verdict = try reader.verdict(on: job)
     let words = Words(
-      jobArguments: jobArguments(file, name: naming.name, job, checkpoints, CodeOptions()))
+      jobArguments: jobArguments(file, name: naming.name, job, checkpoints))
     for line in words.lines(of: verdict) { printText("\(file): \(line)") }
     return verdict.stopsRun ? RunError.Code.jobChanged.exitCode : nil
   }
