@@ -50,14 +50,18 @@ struct ManifestTests {
   @discardableResult
   private func run(
     _ job: Job, failing: ObjectStoreError? = nil
-  ) throws -> (puts: [String], summary: RunSummary, errors: [RunError]) {
+  ) throws -> (
+    puts: [String], summary: RunSummary, errors: [RunError], stoodAtFirstPut: Bool?
+  ) {
     let checkpoint = try Checkpoint(
       job: job, folder: folder.path, holder: "a test", now: 0, release: "test")
     let watched = Watched(failing: failing)
     let (summary, errors) = try runQuietly(job, checkpoint, [MemorySource("main", cluster)]) {
       [places] in WatchedStore(places.store(at: $0.text), watched)
     }
-    return (watched.puts.filter { $0 != "_tranche/owner" }, summary, errors)
+    return (
+      watched.puts.filter { $0 != "_tranche/owner" }, summary, errors, watched.stoodAtFirstPut
+    )
   }
 
   private func manifest(at place: String = "file:out") throws -> [String: Any]? {
@@ -221,8 +225,8 @@ struct ManifestTests {
       release: "test")
     #expect(try manifest()?["batch"] as? Int == 3)
     // The run ends without a manifest of its own.
-    try run(job().with(maxOffsets: 12), failing: Self.down)
-    #expect(try manifest() == nil)
+    let first = try run(job().with(maxOffsets: 12), failing: Self.down)
+    #expect(try first.stoodAtFirstPut == false && manifest() == nil)
     try run(job().with(maxOffsets: 12))
     #expect(try manifest()?["batch"] as? Int == 1)
   }
@@ -245,8 +249,8 @@ struct ManifestTests {
         _ = try takeOver(places.store(at: "file:out"), checkpoint, isRestored: true)
       }()
       let newest = try #require(try manifest()?["batch"] as? Int)
-      try run(restored, failing: Self.down)
-      #expect(try manifest() == nil)
+      let first = try run(restored, failing: Self.down)
+      #expect(try first.stoodAtFirstPut == false && manifest() == nil)
       try run(job())
       #expect(try manifest()?["batch"] as? Int == newest)
     }
@@ -257,6 +261,8 @@ struct ManifestTests {
 private final class Watched: @unchecked Sendable {
   // @unchecked: of one thread.
   var puts: [String] = []
+  /// Whether a manifest stood there when the first result was put.
+  var stoodAtFirstPut: Bool?
   let failing: ObjectStoreError?
   init(failing: ObjectStoreError?) { self.failing = failing }
 }
@@ -282,6 +288,9 @@ private struct WatchedStore: ObjectStore {
   }
 
   func put(group: [(ObjectKey, [UInt8])]) throws(ObjectStoreError) -> [PutReceipt] {
+    if watched.stoodAtFirstPut == nil {
+      watched.stoodAtFirstPut = try store.head(ObjectKey("_tranche/manifest")) != nil
+    }
     watched.puts += group.map(\.0.value)
     return try store.put(group: group)
   }
