@@ -86,6 +86,34 @@ struct UpgradeTests {
     #expect(status.contains("\"records\":22") && status.contains("\"rejected\":2"), "\(status)")
   }
 
+  @Test("evolves: an added measure is NULL in its windows, and whole in the one that begins later")
+  func evolves() throws {
+    let scenario = try scenario()
+    let job = try String(contentsOfFile: scenario.folder.path + "/job.yaml", encoding: .utf8)
+    try #require(job.components(separatedBy: "mean: avg(time_taken)").count == 2, "\(job)")
+    try scenario.folder.write(
+      job.replacing(
+        "mean: avg(time_taken)", with: "mean: avg(time_taken), slowest: max(time_taken)"),
+      to: "job.yaml")
+    let refused = try scenario.run()
+    #expect(refused.exitCode == 78 && refused.errors.contains("tranche evolve"))
+    let evolved = try scenario.tranche("evolve", "job.yaml")
+    #expect(evolved.exitCode == 0, "\(evolved.errors)")
+    #expect(try scenario.run().exitCode == 0)
+    let objects = try scenario.objects().filter { !$0.key.hasPrefix("_") }
+      .sorted { $0.key < $1.key }.map { String(decoding: $0.value, as: UTF8.self) }
+    #expect(objects.count == 3)
+    #expect(objects.allSatisfy { $0.hasPrefix("api_id,calls,time_taken,mean,slowest,share\n") })
+    // Of the first two windows all, of the third what has a time.
+    let slowest = objects.map { text in
+      text.split(separator: "\n").dropFirst().map { String($0.split(separator: ",")[4]) }
+    }
+    #expect(slowest[0] == ["\\N", "\\N", "\\N", "\\N"] && slowest[1] == slowest[0])
+    #expect(slowest[2] == ["\\N", "21", "22", "23"])
+    #expect(try scenario.tranche("verify", "job.yaml").exitCode == 0)
+    #expect(try scenario.tranche("checkpoint", "check", "job.yaml").exitCode == 0)
+  }
+
   @Test("is not taken for this job's own where its objects are not the ones that were published")
   func changed() throws {
     let scenario = try scenario()
