@@ -114,7 +114,8 @@ package final class CheckpointCopy {
   ///   - job: Whose it must be, and whose definition tells of its groups; nil for the rest alone.
   ///   - place: What it is called in an error.
   /// - Throws: ``CheckpointError`` with code `corrupt` where something is wrong in it, else as for
-  ///   ``CheckpointReader``; `jobChanged` where the job file means something else than its state.
+  ///   ``CheckpointReader``; `jobChanged` where the job file means something else than its
+  ///   state, and ``Checkpoint/evolve`` would not do.
   package func confirm(job: Job? = nil, as place: String) throws(CheckpointError) {
     do throws(CheckpointError) {
       let reader = try CheckpointReader(path: path, job: job, leavesNoFiles: true)
@@ -123,7 +124,12 @@ package final class CheckpointCopy {
         let others = problems.count > 1 ? " and \(problems.count - 1) more" : ""
         throw CheckpointError(.corrupt(reason: first + others), path: place)
       }
-      if let job, let refusal = try reader.refusal(of: job) { throw refusal }
+      // What `evolve` can mend is left to it, once the copy is in place.
+      if let job, try reader.verdict(on: job).need == .refused,
+        let refusal = try reader.refusal(of: job)
+      {
+        throw refusal
+      }
     } catch {
       throw CheckpointError(error.code, path: place)
     }

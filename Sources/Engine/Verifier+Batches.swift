@@ -31,7 +31,9 @@ struct BatchStretch {
       let defined = definitions.job(number, of: job)
       let noted = settings.last { $0.from <= from }?.settings
       let base = defined ?? job
-      let (then, knowsSelect) = noted?.applied(to: base) ?? (base, true)
+      var (then, knowsSelect) = noted?.applied(to: base) ?? (base, true)
+      // Its select may name columns that today's job lacks.
+      if defined == nil { (then, knowsSelect) = (then.with(select: []), false) }
       return BatchStretch(
         from: from, job: then, knowsSelect: knowsSelect, isAssumed: noted?.isAssumed ?? true,
         definition: number, isKnown: defined != nil)

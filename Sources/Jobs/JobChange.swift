@@ -34,6 +34,14 @@ package struct JobChange: Sendable, Equatable, CustomStringConvertible {
     self.obstacle = obstacle
   }
 
+  /// Of this key alone.
+  package var evolution: Evolution {
+    func definition(_ value: String?) -> JobDefinition {
+      JobDefinition(value.map { [key: $0] } ?? [:])
+    }
+    return Evolution(from: definition(old), to: definition(new))
+  }
+
   /// `aggregate.by: was api_id, is api_id, region`
   package var description: String {
     let reason = obstacle.map { " (\($0))" } ?? ""

@@ -80,8 +80,9 @@ package enum JobReference {
     | renders | every window's object is computed from the state and written again |
     | publishes | every window's object is written to its new place or in its new \
     format, and the old ones are deleted |
-    | evolve | what is added or left out takes effect with `tranche evolve`; until then, \
-    and after any other change, the run ends with exit code 78 |
+    | evolve | what is added or left out takes effect with `tranche evolve`, and \
+    until then the run ends with exit code 78; any other change of this key is refused (78), but \
+    for another order |
     | refused | the state would mean something else: the run ends with exit code 78 |
 
     Before the first commit of a job every key may change. In a job that keeps no state (a row job,

@@ -1,8 +1,9 @@
 /// What `tranche checkpoint check` found, for programs.
-package func checkpointReport(path: String, problems: [String]) throws -> String {
+package func checkpointReport(path: String, problems: [String], groupsRead: Bool) throws -> String {
   struct Report: Encodable {
     let path: String
     let problems: [String]
+    let groupsRead: Bool
   }
-  return try jsonLine(Report(path: path, problems: problems))
+  return try jsonLine(Report(path: path, problems: problems, groupsRead: groupsRead))
 }

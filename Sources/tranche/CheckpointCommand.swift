@@ -92,23 +92,31 @@ struct CheckpointCheckCommand: ParsableCommand {
 
   func run() throws {
     try exiting(json: failureText(json, jobFile: nil)) {
-      let (path, problems) = try isDatabase(file) ? ofFile() : ofJob()
+      let (path, problems, changed) = try isDatabase(file) ? ofFile() : ofJob()
       if json {
-        printExact(try checkpointReport(path: path, problems: problems))
+        printExact(
+          try checkpointReport(path: path, problems: problems, groupsRead: changed == false))
       } else {
         for problem in problems { printText("\(path): \(problem)") }
-        if problems.isEmpty { printText("\(path): nothing is wrong") }
+        if changed == true {
+          printText("\(path): the groups were not read, because the job file was changed")
+        }
+        if problems.isEmpty {
+          printText("\(path): nothing is wrong" + (changed == true ? " with the rest" : ""))
+        }
       }
       if !problems.isEmpty { throw ExitCode(RunError.Code.inputOutput.exitCode) }
     }
   }
 
-  private func ofFile() throws -> (path: String, problems: [String]) {
-    (file, try CheckpointReader(path: file, leavesNoFiles: true).problems())
+  /// - Returns: Also whether the job file was changed so that it tells nothing of the groups; nil
+  ///   without a job file.
+  private func ofFile() throws -> (path: String, problems: [String], changed: Bool?) {
+    (file, try CheckpointReader(path: file, leavesNoFiles: true).problems(), nil)
   }
 
   /// Of a copy: the long look must not hold up a run's log.
-  private func ofJob() throws -> (path: String, problems: [String]) {
+  private func ofJob() throws -> (path: String, problems: [String], changed: Bool?) {
     let job = try loadParsedJob(
       file, name: naming.name, allowsCode: code.allowCodeProperties
     ).job
@@ -117,7 +125,11 @@ struct CheckpointCheckCommand: ParsableCommand {
     return try ScratchFolder.with(job) { folder in
       let place = Checkpoint.path(ofJob: job.name, folder: folder)
       try CheckpointCopy(of: path, job: job, in: folder).move(to: place)
-      return (path, try CheckpointReader(path: place, job: job).problems(job: job))
+      let reader = try CheckpointReader(path: place, job: job)
+      let problems = try reader.problems(job: job)
+      // Damage can keep that from being told.
+      let stopsRun = (try? reader.verdict(on: job).stopsRun) == true
+      return (path, problems, job.definition.keepsState && stopsRun)
     }
   }
 

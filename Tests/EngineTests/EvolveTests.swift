@@ -281,6 +281,36 @@ struct EvolveTests {
     #expect(try evolving.findings(new) == ([], []))
   }
 
+  @Test("takes in a copy from before the change, and is then let evolve as ever")
+  func importedCopy() throws {
+    let evolving = try Evolving()
+    evolving.add("a,1", minute: 0)
+    try evolving.run(evolving.job())
+    let other = try TemporaryFolder()
+    func takeIn(_ job: Job) throws {
+      _ = try Checkpoint.takeIn(
+        job: job, folder: other.path, replaces: true, from: "a copy", holder: "a test", now: 0
+      ) { try CheckpointCopy(of: evolving.path, job: job, in: $0) }
+    }
+    #expect(throws: CheckpointError.self) {
+      try takeIn(
+        evolving.job(rest: "window: global\naggregate: { by: [k], measures: { n: count() } }"))
+    }
+    let new = try evolving.job("n: count(), total: sum(v)")
+    try takeIn(new)
+    do {
+      _ = try Checkpoint(
+        job: new, folder: other.path, holder: "a test", now: 0, release: "test")
+      Issue.record("was not refused")
+    } catch {
+      guard case .jobChanged(let changes) = error.code else { throw error }
+      #expect(changes.map(\.effect) == [.evolve])
+    }
+    let verdict = try Checkpoint.evolve(
+      job: new, folder: other.path, holder: "a test", now: 0, release: "test")
+    #expect(verdict.number == 2)
+  }
+
   @Test("is refused with a measure for a window that never ends, and with what must be read again")
   func refused() throws {
     let evolving = try Evolving()
@@ -435,7 +465,8 @@ struct EvolveTests {
   @Test("says of a batch whose definition cannot be made again that it is not compared")
   func otherDefinition() throws {
     let evolving = try Evolving()
-    let rows = try evolving.job(rest: "", more: ", keep: each")
+    // Its select names a column that goes.
+    let rows = try evolving.job(select: "twice: 2.0 * v", rest: "", more: ", keep: each")
     evolving.add("a,1", minute: 0)
     try evolving.run(rows)
     let grouped = try evolving.job(

@@ -1,5 +1,6 @@
 import Checkpoints
 import Expressions
+import Jobs
 import ObjectStorage
 import Offsets
 import Reports
@@ -220,6 +221,23 @@ struct WordsTests {
     let (error, code, text) = Self.table[row]
     #expect(Self.words.text(of: error) == text)
     #expect(error.code == code)
+  }
+
+  @Test("say of a measure with another name that it is dropped for good, and begins with NULL")
+  func renamedMeasure() {
+    let change = JobChange(
+      key: "aggregate.measures", old: "n count(), total sum(v)", new: "n count(), sum_v sum(v)",
+      effect: .evolve)
+    let error = CheckpointError(.jobChanged([change]), path: "x.sqlite")
+    let text = Self.words.text(of: .checkpoint(error))
+    #expect(
+      text.hasSuffix(
+        """
+        To let the change take effect from the next batch on: <evolve>. Then what total sum(v) \
+        held is dropped for good, and sum_v sum(v) is NULL in windows that began before. Or undo \
+        the change. Or give the job a new name and another output.to, for a second state beside \
+        this one. Or start over from source.start on: <start over>
+        """), "\(text)")
   }
 
   @Test("give a share without the noise of floating point", arguments: [0.07, 0.29, 0.5, 1])

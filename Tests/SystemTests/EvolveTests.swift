@@ -67,7 +67,7 @@ struct EvolveTests {
 
     try write(Self.second)
     let refused = try scenario.run()
-    #expect(refused.exitCode == 78 && refused.errors.contains("tranche evolve job.yaml; or undo"))
+    #expect(refused.exitCode == 78 && refused.errors.contains("tranche evolve job.yaml. Then "))
     let evolved = try scenario.tranche("evolve", "job.yaml")
     #expect(evolved.exitCode == 0, "\(evolved.errors)")
     #expect(
@@ -110,14 +110,17 @@ struct EvolveTests {
   /// A row job whose fields change between two batches.
   private func rowJob() throws -> Scenario {
     let rows = try Scenario()
-    func write(_ fields: String) throws {
+    func write(_ fields: String, select: String = "") throws {
       try rows.write(
-        format: "json", fields: fields, rest: "", output: "format: parquet, keep: each")
+        format: "json", fields: fields, rest: select, output: "format: parquet, keep: each")
     }
     try produce(rows, [["op": "create", "topic": rows.topic, "partitions": 1]])
     try write(Self.fields)
     try produce(rows, [record(rows, 1, minute: 0, 10)])
     #expect(try rows.run().exitCode == 0)
+    try write(Self.fields, select: "select: { twice: 2.0 * ms }")
+    let selected = try rows.tranche("validate", "job.yaml", "--against-checkpoint")
+    #expect(selected.output.contains("2.0 * ms: takes effect with the next batch"), "\(selected)")
     try write("{ api_id: int32, ms: int64, code: int32 }")
     try produce(
       rows,
@@ -129,6 +132,7 @@ struct EvolveTests {
       ])
     let said = try rows.tranche("validate", "job.yaml", "--against-checkpoint")
     #expect(said.exitCode == 0 && said.output.contains("takes effect with the next batch"))
+    #expect(!said.output.contains("rendered again"))
     #expect(try rows.run().exitCode == 0)
     return rows
   }
@@ -214,7 +218,12 @@ struct EvolveTests {
     #expect(
       answer.exitCode == 78
         && answer.text.contains("can take effect from the next batch on\n")
-        && answer.text.contains("next batch on: tranche evolve job.yaml; or undo the change"),
+        && answer.text.contains(
+          """
+          next batch on; what retired max(ms) held is dropped for good; total sum(ms), \
+          first_region min(region), regions count(region) are NULL in windows that began before
+          """)
+        && answer.text.contains("next batch on: tranche evolve job.yaml. Then what retired max"),
       "\(answer.text)")
     let dry = try scenario.tranche("evolve", "job.yaml", "--dry-run")
     #expect(dry.exitCode == 0 && dry.output.contains("would take effect with batch 2"))
@@ -233,6 +242,13 @@ struct EvolveTests {
       #expect(refused.exitCode == 78 && refused.errors.contains("where: was -, is ms > 0"))
     }
     #expect(try scenario.state() == state)
+    let checked = try scenario.tranche("checkpoint", "check", "job.yaml")
+    #expect(
+      checked.exitCode == 0
+        && checked.output.contains("groups were not read, because the job file was changed")
+        && checked.output.contains("nothing is wrong with the rest"), "\(checked)")
+    let facts = try scenario.tranche("checkpoint", "check", "job.yaml", "--json")
+    #expect(facts.output.contains("\"groupsRead\":false"), "\(facts)")
   }
 
   @Test("dies at any step and leaves the job as it was, or evolved; asked again it is evolved")
