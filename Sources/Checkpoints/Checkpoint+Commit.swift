@@ -333,7 +333,7 @@ extension Checkpoint {
           + "ranges = excluded.ranges, backfill = excluded.backfill, behind = excluded.behind"
       ).execute(arguments: [
         plan.batch, TimestampText.format(milliseconds: now), RangesText.format(plan.ranges),
-        plan.backfill, plan.behind.isEmpty ? nil : RangesText.format(plan.behind),
+        plan.backfill, plan.behind.map { RangesText.format($0) },
       ])
     } else {
       try database.cachedStatement(sql: "DELETE FROM in_flight").execute()

@@ -59,6 +59,11 @@ extension CheckpointReader {
     try read { try cutoff(of: job, in: $0) }
   }
 
+  /// As it was moved last, whatever the job file says now.
+  package func storedCutoff() throws(CheckpointError) -> Cutoff {
+    try read { try Checkpoint.cutoff(in: $0) }
+  }
+
   func cutoff(of job: Job, in database: Database) throws -> Cutoff {
     job.lateness == nil ? Cutoff() : try Checkpoint.cutoff(in: database)
   }

@@ -471,7 +471,7 @@ package final class Checkpoint {
       BatchPlan(
         batch: try row.number(0), ranges: try row.ranges(1),
         backfill: row.isNull(2) ? nil : try row.number(2),
-        behind: row.isNull(3) ? [] : try row.partitions(3))
+        behind: row.isNull(3) ? nil : try row.partitions(3))
     }
   }
 

@@ -128,9 +128,10 @@ final class BatchPipeline {
           PartitionRange(range.partition, OffsetRange(from: range.from, to: newest.offset + 1)))
       }
       let ends = Dictionary(uniqueKeysWithValues: read.map { ($0.partition, $0.to) })
-      let behind = plan.behind + plan.ranges.filter { ends[$0.partition] != $0.to }.map(\.partition)
+      let unread = plan.ranges.filter { ends[$0.partition] != $0.to }.map(\.partition)
       return BatchPlan(
-        batch: plan.batch, ranges: read, backfill: plan.backfill, behind: Set(behind).sorted())
+        batch: plan.batch, ranges: read, backfill: plan.backfill,
+        behind: plan.behind.map { Set($0 + unread).sorted() })
     }
 
     /// Counts messages of a range up to the first that no longer fits.

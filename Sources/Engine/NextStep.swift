@@ -263,7 +263,9 @@ private func stepForUnheld(_ facts: RunFacts) -> NextStep? {
 private func fittingPlan(_ facts: RunFacts) -> BatchPlan? {
   guard let plan = facts.inFlight, plan.batch == facts.nextBatch,
     plan.offsetCount <= facts.maxOffsets, heldBackUntil(plan, facts) == nil,
-    plan.backfill == nil || (facts.batchesDone > 0 && !facts.haveEndsChanged)
+    plan.backfill == nil || (facts.batchesDone > 0 && !facts.haveEndsChanged),
+    // One that was made before the job asked what it leaves behind does not tell.
+    plan.backfill != nil || !facts.tellsBehind || plan.behind != nil
   else { return nil }
   let request = plan.backfill.flatMap { number in
     facts.backfills.first { $0.number == number }

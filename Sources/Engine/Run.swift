@@ -503,8 +503,9 @@ package final class Run {
       job.rejects.policy == .drop ? batch.rejects.filter { !$0.reason.isFault } : batch.rejects
     commit.judgedBy = cutoff
     if let lateness = job.lateness, plan.backfill == nil {
-      commit.newestTimes = batch.newestTimes
-      commit.cutoff = checkpoint.cutoff.advanced(by: told(of: plan, batch.newestTimes), lateness)
+      commit.newestTimes = Cutoff.times(
+        batch.newestTimes, atMost: job.limits.futureMilliseconds, aheadOf: commit.now)
+      commit.cutoff = checkpoint.cutoff.advanced(by: told(of: plan, commit.newestTimes), lateness)
     }
     commit.fingerprints = batch.fingerprints
     commit.nextPlan = next
@@ -542,7 +543,7 @@ package final class Run {
   private func told(of plan: BatchPlan, _ newestTimes: [Int64?]) -> [Cutoff.Partition] {
     var inBatch: [PartitionID: Int64] = [:]
     for (range, time) in zip(plan.ranges, newestTimes) { inBatch[range.partition] = time }
-    let behind = Set(plan.behind)
+    let behind = Set(plan.behind ?? [])
     return partitions.map(\.partition).map { partition in
       let times = [checkpoint.newestTimes[partition], inBatch[partition]].compactMap(\.self)
       return Cutoff.Partition(

@@ -87,7 +87,7 @@ package final class Verifier {
       job.forRenderingAgain, inputSchema: job.selectInputSchema, release: options.release)
     renderedBy = Renderer.renderedBy(release: options.release)
     report = Verification(job: job.name, batch: copy.nextBatch - 1)
-    cutoff = try copy.reader.cutoff(of: job)
+    cutoff = try copy.reader.storedCutoff()
     changes = Set(try copy.reader.changes(for: job).map(\.effect))
     formerPlace = try copy.reader.formerPlace(of: job)
   }

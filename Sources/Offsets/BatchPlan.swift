@@ -7,12 +7,12 @@ package struct BatchPlan: Hashable, Sendable {
   /// The number of the ``BackfillRequest`` whose offsets these are; nil where the ranges begin at
   /// progress.
   package let backfill: Int64?
-  /// Partitions of which it leaves offsets unread, where the job asks for them. They stay with the
-  /// plan, so that whoever repeats it comes to the same cutoff, whatever has come meanwhile.
-  package var behind: [PartitionID]
+  /// Partitions of which it leaves offsets unread; nil where the job did not ask for them. They stay
+  /// with the plan, so that whoever repeats it comes to the same cutoff, whatever has come meanwhile.
+  package var behind: [PartitionID]?
 
   package init(
-    batch: Int64, ranges: [PartitionRange], backfill: Int64? = nil, behind: [PartitionID] = []
+    batch: Int64, ranges: [PartitionRange], backfill: Int64? = nil, behind: [PartitionID]? = nil
   ) {
     self.batch = batch
     self.ranges = ranges.sorted { $0.partition < $1.partition }

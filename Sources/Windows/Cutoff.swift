@@ -69,6 +69,15 @@ package struct Cutoff: Sendable, Equatable {
 
   // MARK: - Times
 
+  /// Times of messages by a clock that is ahead must not make all windows final for ever: none counts
+  /// as more than what the job allows ahead of our own clock.
+  package static func times(
+    _ times: [Int64?], atMost milliseconds: Int64, aheadOf now: Int64
+  ) -> [Int64?] {
+    let (latest, isEndless) = now.addingReportingOverflow(milliseconds)
+    return isEndless ? times : times.map { $0.map { min($0, latest) } }
+  }
+
   /// The newest time of each partition of a batch; nil for one without.
   ///
   /// A record counts no later than its message's own time: what is ahead of it, by a clock that is

@@ -57,7 +57,7 @@ struct NextStepTests {
       return plan.behind
     }
     #expect(behind { _ in } == [Self.first])
-    #expect(behind { $0.tellsBehind = false } == [])
+    #expect(behind { $0.tellsBehind = false } == nil)
     #expect(behind { ($0.maxOffsets, $0.offsetLimit) = (10, 10) } == [])
     // What is left lies in a gap.
     #expect(
@@ -73,6 +73,19 @@ struct NextStepTests {
     facts.offsetLimit = 1
     #expect(
       planAfter(Self.plan(5, Self.range(Self.first, 10, 12)), facts)?.behind == [Self.first])
+  }
+
+  @Test(
+    "plans anew where a stored plan does not tell what it leaves behind, and the job asks for it")
+  func untold() {
+    let stored = Self.plan(5, Self.range(Self.first, 10, 11))
+    let facts = Self.facts { $0.inFlight = stored }
+    #expect(nextStep(facts) == .read(stored, isRepeated: true))
+    var asking = facts
+    asking.tellsBehind = true
+    #expect(nextStep(asking) != .read(stored, isRepeated: true))
+    asking.inFlight?.behind = [Self.first]
+    #expect(asking.inFlight.map { nextStep(asking) == .read($0, isRepeated: true) } == true)
   }
 
   @Test("repeats a dead run's batch before anything new, and goes on with what it planned itself")

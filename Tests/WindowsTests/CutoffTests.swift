@@ -23,6 +23,12 @@ private func times(_ values: [Int64?]) -> Column {
 struct CutoffTests {
   private static let rule = Lateness(allowedMilliseconds: 100)
 
+  @Test("takes no time as later than what the job allows ahead of the machine's own clock")
+  func clocks() {
+    #expect(Cutoff.times([5, nil, .max], atMost: 10, aheadOf: 100) == [5, nil, 110])
+    #expect(Cutoff.times([.max], atMost: .max, aheadOf: 100) == [.max])
+  }
+
   struct Row: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let before: Int64?
