@@ -142,6 +142,7 @@ SECONDS ?= 600
 
 acceptance: packages
 	$(RELEASE_BUILD) --product simulate
+	$(RELEASE_BUILD) --product RetentionBenchmark
 	part() {
 	  local name=$$1 began=$$(date +%s)
 	  shift
@@ -152,6 +153,7 @@ acceptance: packages
 	part "mutants" $(MAKE) mutants
 	part "histories with the publisher on its own thread" .build/release/simulate threads $(SECONDS)
 	part "random histories and random kills" $(MAKE) torture
+	part "a year of windows, with retention and without" .build/release/RetentionBenchmark
 	part "mutated inputs" $(MAKE) fuzz
 	part "the scheduler for two minutes" $(MAKE) schedule
 	part "every size of a full disk, every hostile value of a checkpoint" $(MAKE) hostile

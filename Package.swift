@@ -96,6 +96,12 @@ let package = Package(
     .executableTarget(
       name: "ParquetBenchmark", dependencies: ["Parquet", "Tables"],
       path: "Benchmarks/ParquetBenchmark", swiftSettings: settings),
+    .executableTarget(
+      name: "RetentionBenchmark",
+      dependencies: [
+        "Checkpoints", "Engine", "Jobs", "Offsets", "TestSupport", "Trials", logging,
+      ],
+      path: "Benchmarks/RetentionBenchmark", swiftSettings: settings, linkerSettings: allocator),
     .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     .target(
       name: "Simulation",

@@ -25,9 +25,8 @@ extension Checkpoint {
       }
     }
     guard let moved = batch.cutoff, moved != cutoff else { return }
-    try database.cachedStatement(sql: "UPDATE checkpoint SET cutoff = ?").execute(arguments: [
-      moved.instant
-    ])
+    try database.cachedStatement(sql: "UPDATE checkpoint SET cutoff = ?, horizon = ?")
+      .execute(arguments: [moved.instant, moved.horizon])
   }
 
   /// As ``moveCutoff(_:in:)`` has changed the file.
@@ -40,12 +39,18 @@ extension Checkpoint {
     }
   }
 
-  /// Files of schema 1 to 12 have none.
+  /// Files of schema 1 to 12 have none, those of 13 no horizon.
   static func cutoff(in database: Database) throws -> Cutoff {
     guard try knowsCutoff(database) else { return Cutoff() }
+    let horizon = try knowsEviction(database) ? "horizon" : "NULL AS horizon"
     return try database.checkedRow(
-      of: "checkpoint", "SELECT id, cutoff FROM checkpoint", identifiedBy: 1
-    ) { row in Cutoff(row.isNull(1) ? nil : try row.integer(1)) } ?? Cutoff()
+      of: "checkpoint", "SELECT id, cutoff, \(horizon) FROM checkpoint", identifiedBy: 1
+    ) { row in
+      let instant = row.isNull(1) ? nil : try row.integer(1)
+      guard !row.isNull(2) else { return Cutoff(instant) }
+      // Whatever has moved it has moved the cutoff at least as far.
+      return Cutoff(instant, horizon: try row.integer(2, in: .min...(instant ?? .min)))
+    } ?? Cutoff()
   }
 
   static func knowsCutoff(_ database: Database) throws -> Bool {
@@ -54,7 +59,7 @@ extension Checkpoint {
 }
 
 extension CheckpointReader {
-  /// Which windows are final, as the job file says now: none where it allows any lateness.
+  /// Which windows are final, as the job file says now.
   package func cutoff(of job: Job) throws(CheckpointError) -> Cutoff {
     try read { try cutoff(of: job, in: $0) }
   }
@@ -65,6 +70,8 @@ extension CheckpointReader {
   }
 
   func cutoff(of job: Job, in database: Database) throws -> Cutoff {
-    job.lateness == nil ? Cutoff() : try Checkpoint.cutoff(in: database)
+    let cutoff = try Checkpoint.cutoff(in: database)
+    // What was evicted stays final.
+    return job.lateness == nil ? Cutoff(cutoff.horizon, horizon: cutoff.horizon) : cutoff
   }
 }

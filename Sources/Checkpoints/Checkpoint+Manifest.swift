@@ -92,7 +92,7 @@ extension CheckpointReader {
   /// Keys of results sort by their windows.
   private func newestObjects(of job: Job, in database: Database) throws -> [Manifest.Object] {
     let cutoff = try cutoff(of: job, in: database)
-    return try database.checkedRows(
+    let objects = try database.checkedRows(
       of: "outputs",
       """
       SELECT object_key, number, row_count, byte_count, etag, published_revision FROM outputs
@@ -110,6 +110,22 @@ extension CheckpointReader {
         etag: try row.text(4), revision: try row.number(5),
         isFinal: isFinal)
     }
+    let missing = Manifest.objectLimit - objects.count
+    guard missing > 0, job.window.keepsState, try Checkpoint.knowsEviction(database) else {
+      return objects
+    }
+    // Their objects stand as they were published.
+    try loadPartitions(database)
+    var evicted: [Manifest.Object] = []
+    try forEachEvicted(
+      of: job, where: "place IS NULL ORDER BY window DESC LIMIT \(missing)", in: database
+    ) { found in
+      evicted.append(
+        Manifest.Object(
+          window: found.window, key: found.objectKey, rowCount: found.rowCount,
+          byteCount: found.byteCount, etag: found.etag, revision: found.revision, isFinal: true))
+    }
+    return (objects + evicted).sorted { $0.key > $1.key }
   }
 
   /// Nil where none was put.

@@ -54,6 +54,9 @@ extension Checkpoint {
     migrator.registerMigration("15") { database in
       try database.execute(sql: StoredDefinitions.schema)
     }
+    migrator.registerMigration("16") { database in
+      try database.execute(sql: schemaVersion16)
+    }
     return migrator
   }
 
@@ -548,6 +551,34 @@ extension Checkpoint {
       WHERE kind = 'batch' AND published_revision > 0 AND revision = published_revision
         AND etag IS NULL;
     CREATE INDEX outputs_elsewhere ON outputs (number) WHERE place IS NOT NULL;
+    """
+
+  /// State of windows goes after a while.
+  private static let schemaVersion16 = """
+    ALTER TABLE checkpoint ADD COLUMN horizon INTEGER
+      /* Windows that end here or before take no record any more, and their state may be evicted, in
+         milliseconds since 1970 UTC. */;
+
+    CREATE TABLE evicted (               -- Windows whose state is gone (window.retention).
+      window INTEGER PRIMARY KEY,
+      -- Which table holds groups of it that are yet to be deleted; NULL for none.
+      generation INTEGER,
+      groups INTEGER NOT NULL,           -- It had so many.
+      records INTEGER NOT NULL,
+      first_batch INTEGER,
+      last_batch INTEGER,
+      -- JSON: [[partition_id, smallest offset, largest offset, records], ...]
+      lineage TEXT NOT NULL,
+      -- The object, which stays as it was: as it was published last.
+      revision INTEGER NOT NULL,
+      etag TEXT NOT NULL,
+      byte_count INTEGER NOT NULL,
+      row_count INTEGER,
+      -- Where it stands, if the job file has named another output.to or output.format since.
+      place TEXT,
+      object_key TEXT
+    ) STRICT;
+    CREATE INDEX evicted_unfinished ON evicted (window) WHERE generation IS NOT NULL;
     """
 
   /// Part of the schema since version 10.

@@ -39,6 +39,8 @@ package final class Checkpoint {
   var hasOpenRejects = false
   /// What changed in the job file since the last run and took effect now.
   package private(set) var appliedChanges: [JobChange] = []
+  /// Objects of evicted windows that such a change leaves where they are.
+  package private(set) var leftObjectCount = 0
   /// Whether the file was made just now.
   package let isNew: Bool
 
@@ -158,6 +160,10 @@ package final class Checkpoint {
     let queue = try DatabaseQueue(path: path)
     // NORMAL: what merges the log syncs, and before the file is renamed nobody misses it.
     try queue.inDatabase { database in
+      // Only in an empty file, and where state goes: each page has a note elsewhere then.
+      if job.lateness?.retentionMilliseconds != nil {
+        try database.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
+      }
       try turnOnWriteAheadLog(database, path)
       try database.execute(sql: "PRAGMA synchronous = NORMAL")
     }
@@ -405,6 +411,8 @@ package final class Checkpoint {
           """,
         arguments: [newKey, oldKey])
     }
+    leftObjectCount = try leaveEvicted(
+      at: oldDestination, format: stored["output.format"] ?? "", in: database)
     let rejects = try database.checkedRows(
       of: "outputs", "SELECT object_key, \(Self.knownETag) FROM outputs WHERE kind = 'rejects'",
       identifiedBy: 1

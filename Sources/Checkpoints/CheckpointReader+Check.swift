@@ -35,6 +35,7 @@ extension CheckpointReader {
     problems += try found { try checkOutputs(database) }
     problems += try found { try checkWindows(database) }
     problems += try found { try checkDefinitions(database) }
+    problems += try found { try checkEvicted(database, job) }
     // Under a changed job file the columns of groups are others.
     let changes = try job.map {
       JobChange.compare(old: try Checkpoint.settings(in: database), new: $0.canonicalSettings)
@@ -196,7 +197,8 @@ extension CheckpointReader {
       of: table,
       """
       SELECT window FROM \(table)
-      WHERE window NOT IN (SELECT window FROM windows \(ofGeneration)) LIMIT 1
+      WHERE window NOT IN (SELECT window FROM windows \(ofGeneration)) \(try unfinished(database))
+      LIMIT 1
       """, identifiedBy: 1
     ) { row in throw row.fault(0, "is not in windows") }
   }
@@ -210,6 +212,25 @@ extension CheckpointReader {
       "SELECT window, definition FROM windows WHERE definition NOT BETWEEN 1 AND ? LIMIT 1",
       arguments: [newest], identifiedBy: 1
     ) { _ = try $0.integer(1, in: 1...newest) }
+  }
+
+  /// Groups of windows that are being evicted have none.
+  private func unfinished(_ database: Database) throws -> String {
+    guard try Checkpoint.knowsEviction(database) else { return "" }
+    return "AND window NOT IN (SELECT window FROM evicted WHERE generation IS NOT NULL)"
+  }
+
+  /// No window is both.
+  private func checkEvicted(_ database: Database, _ job: Job?) throws {
+    _ = try Checkpoint.cutoff(in: database)
+    guard try Checkpoint.knowsEviction(database) else { return }
+    try database.forEachRow(
+      of: "evicted", "SELECT window FROM evicted WHERE window IN (SELECT window FROM windows)",
+      identifiedBy: 1
+    ) { row in throw row.fault(0, "has state in windows") }
+    guard let job, job.window.keepsState else { return }
+    try loadPartitions(database)
+    try forEachEvicted(of: job, in: database) { _ in }
   }
 
   /// Every value of every group, as a run would read it, a pane at a time.

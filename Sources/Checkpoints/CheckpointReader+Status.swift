@@ -34,6 +34,8 @@ package struct CheckpointStatus: Sendable {
   package let windowCount: Int64
   /// As it stands, whatever the job file says now.
   package let cutoff: Cutoff
+  /// Windows whose state is gone, of which ``windowCount`` tells nothing.
+  package let evictedCount: Int64
   package let recordCount: Int64
   package let rejectedCount: Int64
   /// Of them, those that came late.
@@ -159,6 +161,7 @@ extension CheckpointReader {
         .map { CheckpointStatus.Gap(range: $0.range, reason: $0.reason) },
         backfills: backfills,
         windowCount: try windowCount(in: database), cutoff: try Checkpoint.cutoff(in: database),
+        evictedCount: try evictedCount(in: database),
         recordCount: totals.recordCount, rejectedCount: totals.rejectedCount,
         tombstoneCount: totals.tombstoneCount,
         rejectCounts: try rejectCounts(in: database),

@@ -323,12 +323,13 @@ package final class CheckpointReader {
     }
   }
 
-  /// The keys of every object of the job.
-  package func objectKeys() throws(CheckpointError) -> [String] {
+  /// The keys of every object of the job at its place, those of evicted windows included.
+  package func objectKeys(of job: Job) throws(CheckpointError) -> [String] {
     try read { database in
-      try database.checkedRows(of: "outputs", "SELECT object_key FROM outputs", identifiedBy: 1) {
-        try $0.objectKey(0)
-      }
+      let keys = try database.checkedRows(
+        of: "outputs", "SELECT object_key FROM outputs", identifiedBy: 1
+      ) { try $0.objectKey(0) }
+      return keys + (try evictedObjectKeys(of: job, in: database))
     }
   }
 

@@ -203,6 +203,24 @@ struct Generation {
       arguments: [pane.number]) ?? 0
   }
 
+  /// Deletes groups of a pane.
+  ///
+  /// - Parameter count: At most so many; nil for all.
+  func delete(_ pane: Pane, most count: Int64?, in database: Database) throws {
+    guard let count else {
+      return try database.cachedStatement(sql: "DELETE FROM \(table) WHERE window = ?")
+        .execute(arguments: [pane.number])
+    }
+    let key = stored.filter(\.role.isIdentifying).map { quoted($0.name, $0.role) }
+      .joined(separator: ", ")
+    try database.cachedStatement(
+      sql: """
+        DELETE FROM \(table) WHERE (\(key)) IN (
+          SELECT \(key) FROM \(table) WHERE window = ? LIMIT ?)
+        """
+    ).execute(arguments: [pane.number, count])
+  }
+
   // MARK: - Reading back
 
   /// The keys and the measures' results of the groups of some panes put together, sorted by key,

@@ -7,7 +7,12 @@ package enum ObjectKeys {
   /// `window_start=2026-11-23T10-05-00Z/part-0.csv`, `batch=000000042/part-0.csv`, or `part-0.csv`
   /// where the job has one object.
   package static func window(_ window: Window, of job: Job) -> String {
-    "\(job.window.folder(of: window))part-0.\(job.output.format.rawValue)"
+    self.window(window, of: job, format: job.output.format.rawValue)
+  }
+
+  /// - Parameter format: That the job had, where it is another now.
+  static func window(_ window: Window, of job: Job, format: String) -> String {
+    "\(job.window.folder(of: window))part-0.\(format)"
   }
 
   /// Where the object of a batch can stand: under either rule of `output.keep`.

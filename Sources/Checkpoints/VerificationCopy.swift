@@ -309,7 +309,8 @@ package final class VerificationCopy {
         """
         SELECT window, windows.records, found_windows.records FROM (
           SELECT window FROM windows WHERE window >= ?1
-          UNION SELECT window FROM found_windows WHERE window >= ?1)
+          UNION SELECT window FROM found_windows
+            WHERE window >= ?1 AND window NOT IN (SELECT window FROM evicted))
         LEFT JOIN windows USING (window) LEFT JOIN found_windows USING (window)
         ORDER BY window LIMIT ?2
         """, arguments: [number, limit], identifiedBy: 1

@@ -20,15 +20,15 @@ enum ObjectsAhead {
     }
     let clean = try reader.batchesWithoutRejects(among: rejects.map(\.batch))
     var found = rejects.filter { $0.batch >= nextBatch || clean.contains($0.batch) }.map(\.key)
-    if job.output.keep == .each { found += try findResults(in: store, reader) }
+    if job.output.keep == .each { found += try findResults(in: store, of: job, reader) }
     return found
   }
 
   /// Of rows, without rejects.
   static func findResults(
-    in store: any ObjectStore, _ reader: CheckpointReader
+    in store: any ObjectStore, of job: Job, _ reader: CheckpointReader
   ) throws -> [ObjectKey] {
-    let known = Set(try reader.objectKeys())
+    let known = Set(try reader.objectKeys(of: job))
     return try store.list(prefix: ObjectKeys.batchPrefix).filter {
       ObjectKeys.batch(ofKey: $0.value) != nil && !known.contains($0.value)
     }
@@ -49,7 +49,7 @@ enum ObjectsAhead {
           || (job.output.keep == .each && ObjectKeys.batch(ofKey: $0.objectKey) != nil))
     }
     if retired.isEmpty { return [] }
-    let current = Set(try reader.objectKeys()).subtracting([ObjectKeys.manifest])
+    let current = Set(try reader.objectKeys(of: job)).subtracting([ObjectKeys.manifest])
     var gone: [RetiredObject] = []
     for object in retired where !current.contains(object.objectKey) {
       // Somebody else's is told of by the end of the run. A manifest is nobody's result.

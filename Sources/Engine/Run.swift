@@ -138,7 +138,12 @@ package final class Run {
       }
     }
     errors += published.errors
-    if errors.isEmpty && !summary.isStopped { collectingErrors { try pruneHistory(pieces: 100) } }
+    if errors.isEmpty && !summary.isStopped {
+      collectingErrors {
+        try pruneHistory(pieces: 100)
+        try evict(pieces: 100)
+      }
+    }
     collectingErrors { summary.dirtyCount = try reader.dirtyOutputs().count }
     summary.lag = lag
     // The ends were asked for later: whatever is unread or unpublished then has come since.
@@ -400,6 +405,8 @@ package final class Run {
           if plan.backfill == nil && display?.isDue == true { showProgress() }
           stopwatch.observe(in: &summary.figures.durations)
           if summary.batchCount % Int(Checkpoint.prunedAtOnce) == 0 { try pruneHistory(pieces: 1) }
+          // By then much has gathered; more often the looks alone would cost something.
+          if summary.batchCount % 64 == 0 && publisher.isUp { try evict(pieces: 100) }
           tellFigures(publisher)
           offsetLimit = min(job.maxOffsets, offsetLimit * 2)
         } catch is StopRequested {
@@ -468,8 +475,8 @@ package final class Run {
         try source(name).prepare(Array(ranges))
       }
     }
-    // The one that the batch before has left. Backfills revise final windows.
-    let cutoff = plan.backfill == nil && job.lateness != nil ? checkpoint.cutoff : Cutoff()
+    // The one that the batch before has left.
+    let cutoff = checkpoint.cutoff.judging(newMessages: plan.backfill == nil, job.lateness)
     let batch = try pipeline.process(plan, next: next, cutoff: cutoff) { left, body in
       for (name, ranges) in BatchPlan.bySource(left) {
         try source(name).read(Array(ranges)) { lent in
@@ -523,7 +530,11 @@ package final class Run {
     summary.recordCount += batch.recordCount
     summary.countedCount += batch.countedCount
     summary.rejectedCount += Int64(batch.rejects.count)
-    summary.lateCount += commit.lateCount
+    if plan.backfill == nil {
+      summary.lateCount += commit.lateCount
+    } else {
+      summary.ofEvictedCount += commit.lateCount
+    }
     summary.tombstoneCount += batch.tombstoneCount
     logger.debug(
       "batch committed",
@@ -556,6 +567,22 @@ package final class Run {
   private func pruneHistory(pieces count: Int) throws {
     try stopwatch.measure(.commit) {
       for _ in 0..<count where try !checkpoint.pruneHistory() { return }
+    }
+  }
+
+  /// Evicts what is behind the job's retention, and gives back the room.
+  ///
+  /// - Parameter count: Most transactions, so that no run takes long for what another has left.
+  private func evict(pieces count: Int) throws {
+    try stopwatch.measure(.commit) {
+      var left = count
+      var pane: Pane?
+      while left > 0, !options.isStopRequested() {
+        left -= 1
+        pane = try checkpoint.evict(after: pane)
+        if pane == nil { break }
+      }
+      while left > 0, try checkpoint.freePages() { left -= 1 }
     }
   }
 

@@ -10,6 +10,8 @@ package struct RunSummary: Sendable, Equatable {
   package var rejectedCount: Int64 = 0
   /// Of them, those that came too late (`window.allowed_lateness`).
   package var lateCount: Int64 = 0
+  /// Of them, those of backfills whose window was evicted (`window.retention`).
+  package var ofEvictedCount: Int64 = 0
   /// Messages without a value that `source.tombstones: skip` passed over.
   package var tombstoneCount: Int64 = 0
   package var lostOffsetCount: Int64 = 0

@@ -74,7 +74,7 @@ struct Settlement {
   /// published. What cannot be deleted now is tried again by the next run.
   private func deleteRetired(_ objects: [RetiredObject], hasReadAll: Bool) throws {
     if objects.isEmpty { return }
-    let current = Set(try reader.objectKeys())
+    let current = Set(try reader.objectKeys(of: job))
     let written = Set(current.map(Self.withoutFormat))
     for (text, objects) in Dictionary(grouping: objects, by: \.place).sorted(by: { $0.key < $1.key }
     ) {
@@ -100,7 +100,8 @@ struct Settlement {
             try checkpoint.forgetRetired([object])
           }
         } else {
-          try leave(former, done, isEmptied: done.count == objects.count)
+          let isEmptied = try done.count == objects.count && !reader.hasEvicted(at: text)
+          try leave(former, done, isEmptied: isEmptied)
         }
       } catch let error as ObjectStoreError {
         logger.warning(

@@ -18,6 +18,8 @@ package struct Verification: Sendable {
   package var windowCount: Int64 = 0
   /// Of them, those whose messages are all there.
   package var provedWindowCount: Int64 = 0
+  /// Windows whose state is gone, and whose objects alone were looked at.
+  package var evictedCount: Int64 = 0
   package var groupCount: Int64 = 0
   package var objectCount: Int64 = 0
   package var rejectCount: Int64 = 0

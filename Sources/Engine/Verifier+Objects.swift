@@ -21,6 +21,44 @@ extension Verifier {
     }
   }
 
+  /// Of evicted windows the objects stand as they were published: the tombstones tell how.
+  func compareEvicted() throws {
+    guard scope == .all, job.window.keepsState else { return }
+    var last: Window?
+    while true {
+      let windows = try copy.reader.evictedWindows(
+        of: job, after: last, limit: Self.batchesAtOnce)
+      guard let newest = windows.last?.window else { return }
+      for window in windows {
+        try stopIfAsked()
+        try compare(window)
+      }
+      last = newest
+    }
+  }
+
+  private func compare(_ evicted: EvictedWindow) throws {
+    let key = evicted.objectKey
+    report.evictedCount += 1
+    if let place = evicted.formerPlace {
+      return report.notCompared.append(NotCompared(key, .formerPlace(place)))
+    }
+    if changes.contains(.publishAgain) {
+      return report.notCompared.append(NotCompared(key, .jobChanged))
+    }
+    report.objectCount += 1
+    guard let facts = try store.head(ObjectKey(key)) else {
+      return report.findings.append(.objectMissing(key: key))
+    }
+    if facts.etag == evicted.etag && facts.byteCount == evicted.byteCount { return }
+    report.findings.append(
+      .object(
+        key: key,
+        ObjectDifference(
+          renderedByteCount: nil, storedByteCount: facts.byteCount, firstByte: nil,
+          isAsPublished: false)))
+  }
+
   private func isChosen(_ output: Output) -> Bool {
     switch (scope, output.kind) {
     case (.all, _): true
@@ -169,7 +207,7 @@ extension Verifier {
   /// their rows beside the job's.
   func findStrangeObjects() throws {
     guard scope == .all, formerPlace == nil, job.output.keep == .each else { return }
-    let found = try ObjectsAhead.findResults(in: store, copy.reader)
+    let found = try ObjectsAhead.findResults(in: store, of: job, copy.reader)
     if found.isEmpty { return }
     // The next run deletes these, or a run has put them meanwhile.
     let retired = Set(

@@ -104,6 +104,7 @@ package final class Verifier {
     try foldAgain()
     try compareState()
     try compareObjects()
+    try compareEvicted()
     try findStrangeObjects()
     try close()
     return report

@@ -398,6 +398,14 @@ package enum JobKeys {
       final: new records of it are rejects (`windowClosed`).
       """),
     JobKey(
+      "window.retention", .duration, .harmless, default: .words("windows are kept for ever"),
+      example: "30d",
+      """
+      How long the checkpoint keeps the state of a window when the window is final. Then the state \
+      is evicted: the object stays as it is, and no record, also of a backfill, changes it again. \
+      Needs `allowed_lateness`.
+      """),
+    JobKey(
       "where", .text, .reread, takesReferences: false, example: "time_taken >= 0",
       "A SQL expression over a record. Only records for which it is true are used.",
       canonical: { $0.where?.sql ?? absent }),
@@ -609,13 +617,12 @@ package enum JobKeys {
 
   /// Keys that are known and not built: their refusal says so.
   static let notBuilt: [String: String] = [
-    "retention": "windows are kept forever",
-    "window.sliding": "windows are tumbling", "window.retention": "windows are kept forever",
+    "window.sliding": "windows are tumbling"
   ]
 
   /// Keys of windows that are looked for at the top.
   static let misplaced: [String: String] = [
-    "allowed_lateness": "window.allowed_lateness"
+    "allowed_lateness": "window.allowed_lateness", "retention": "window.retention",
   ]
 
   /// What the checkpoint holds of a key that the job file does not have.

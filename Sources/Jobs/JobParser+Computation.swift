@@ -42,8 +42,15 @@ extension JobParser {
   }
 
   private func lateness(_ object: YAMLReader.Object) -> Lateness? {
-    let allowed = object.entry("allowed_lateness").flatMap(reader.duration)
-    return allowed.map { Lateness(allowedMilliseconds: $0) }
+    let entry = object.entry("allowed_lateness")
+    let retention = object.entry("retention")
+    let (allowed, kept) = (entry.flatMap(reader.duration), retention.flatMap(reader.duration))
+    if let retention, entry == nil {
+      reader.fail(
+        retention, "needs allowed_lateness: state is dropped of windows that no record changes",
+        "Add for example allowed_lateness: 2h, or leave retention out")
+    }
+    return allowed.map { Lateness(allowedMilliseconds: $0, retentionMilliseconds: kept) }
   }
 
   func aggregate(_ root: YAMLReader.Object, _ schema: Schema) -> (Job.Aggregate?, [Named]) {

@@ -354,8 +354,9 @@ package enum JobReference {
     case .expressionFailed: "has no value for `where` or, in a row job, for `select`."
     case .windowClosed:
       """
-      came later than `window.allowed_lateness` allows. It is always kept, whatever \
-      `rejects.policy` says, and counts in no share.
+      came later than `window.allowed_lateness` allows or, in a backfill, belongs to a window \
+      behind `window.retention`. It is always kept, whatever `rejects.policy` says, and counts in \
+      no share.
       """
     }
   }

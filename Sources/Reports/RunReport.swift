@@ -29,8 +29,9 @@ extension RunSummary {
       parts.append("\(grouped(recordCount - countedCount)) left out by where")
     }
     if rejectedCount > 0 {
-      let late = lateCount > 0 ? " (\(grouped(lateCount)) late)" : ""
-      parts.append("\(grouped(rejectedCount)) rejected" + late)
+      let kinds = [(lateCount, "late"), (ofEvictedCount, "of evicted windows")].filter { $0.0 > 0 }
+        .map { "\(grouped($0.0)) \($0.1)" }.joined(separator: ", ")
+      parts.append("\(grouped(rejectedCount)) rejected" + (kinds.isEmpty ? "" : " (\(kinds))"))
     }
     if tombstoneCount > 0 { parts.append(skippedTombstones(tombstoneCount)) }
     if lostOffsetCount > 0 {
@@ -76,6 +77,7 @@ extension RunSummary {
       ("batches", .integer(Int64(batchCount))), ("offsets", .integer(offsetCount)),
       ("records", .integer(recordCount)), ("counted", .integer(countedCount)),
       ("rejected", .integer(rejectedCount)), ("late", .integer(lateCount)),
+      ("of_evicted", .integer(ofEvictedCount)),
       ("tombstones", .integer(tombstoneCount)),
       ("lost_offsets", .integer(lostOffsetCount)),
       ("published", .integer(Int64(publishedCount))), ("dirty", .integer(Int64(dirtyCount))),
@@ -105,7 +107,7 @@ extension RunSummary {
       /// Nil where the job file could not be read.
       let job: String?
       let batches: Int
-      let offsets, records, counted, rejected, late, tombstones, lost_offsets: Int64
+      let offsets, records, counted, rejected, late, of_evicted, tombstones, lost_offsets: Int64
       let published, dirty: Int
       let lag, backfilled, backfill_left: Int64
       let not_held: [RangeReport]?
@@ -124,7 +126,7 @@ extension RunSummary {
       Report(
         job: job.isEmpty ? nil : job, batches: batchCount, offsets: offsetCount,
         records: recordCount,
-        counted: countedCount, rejected: rejectedCount, late: lateCount,
+        counted: countedCount, rejected: rejectedCount, late: lateCount, of_evicted: ofEvictedCount,
         tombstones: tombstoneCount,
         lost_offsets: lostOffsetCount, published: publishedCount, dirty: dirtyCount, lag: lag,
         backfilled: backfilledCount, backfill_left: backfillLeft,

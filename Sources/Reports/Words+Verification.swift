@@ -208,6 +208,10 @@ package struct VerificationText {
     if let chosen = report.chosen {
       lines.append("  chosen: \(grouped(chosen.count)) of \(grouped(chosen.of))")
     }
+    if report.evictedCount > 0 {
+      lines.append(
+        "  evicted, with no state to compare: \(counted(report.evictedCount, "window"))")
+    }
     if report.unprovable.count > 0 {
       let first = report.unprovable.first.prefix(3).map { ForeignText.escaped($0) }
         .joined(separator: ", ")

@@ -136,7 +136,8 @@ package struct Reject: Sendable, Equatable {
     case keyTooLong
     /// `where`, or in a row job `select`, has no value for this record.
     case expressionFailed
-    /// The record is well and came later than `window.allowed_lateness` allows.
+    /// The record is well, and its window takes none any more: it came later than
+    /// `window.allowed_lateness` allows or, in a backfill, the window is behind `window.retention`.
     case windowClosed
 
     /// Whether something is wrong with the record, and the rules for rejects judge it. Others are

@@ -4,22 +4,33 @@ package import Tables
 package struct Lateness: Sendable, Equatable {
   /// How far a record may be behind the newest ones and still count.
   package let allowedMilliseconds: Int64
+  /// How long the state of a window is kept when it is final; nil for ever.
+  package let retentionMilliseconds: Int64?
 
-  package init(allowedMilliseconds: Int64) { self.allowedMilliseconds = allowedMilliseconds }
+  package init(allowedMilliseconds: Int64, retentionMilliseconds: Int64? = nil) {
+    self.allowedMilliseconds = allowedMilliseconds
+    self.retentionMilliseconds = retentionMilliseconds
+  }
 }
 
-/// Up to which instant windows are final: the one place that decides. A pure function of what is
-/// committed.
+/// Up to which instant windows are final, and up to which they are evicted: the one place that
+/// decides. A pure function of what is committed.
 ///
 /// A window that ends at the cutoff or before takes no live record any more; a backfill may still
-/// revise it. The cutoff is the least of the newest times of the partitions, less what the job
-/// allows. It never goes back, and the one by which a batch is judged is the one that the batch
-/// before it has left.
+/// revise it. One that ends at the horizon or before, which is behind the cutoff by the job's
+/// retention, takes no record at all: its state goes, and never comes back. The cutoff is the least
+/// of the newest times of the partitions, less what the job allows. Neither ever goes back, and the
+/// one by which a batch is judged is the one that the batch before it has left.
 package struct Cutoff: Sendable, Equatable {
   /// In milliseconds since 1970 UTC; nil while no window is final.
   package private(set) var instant: Int64?
+  /// As ``instant``; nil while no window may be evicted.
+  package private(set) var horizon: Int64?
 
-  package init(_ instant: Int64? = nil) { self.instant = instant }
+  package init(_ instant: Int64? = nil, horizon: Int64? = nil) {
+    self.instant = instant
+    self.horizon = horizon
+  }
 
   /// What a live batch tells of a partition.
   package struct Partition: Sendable, Equatable {
@@ -52,7 +63,23 @@ package struct Cutoff: Sendable, Equatable {
     }
     guard let least else { return self }
     let (candidate, isBelow) = least.subtractingReportingOverflow(rule.allowedMilliseconds)
-    return isBelow ? self : Cutoff(max(instant ?? candidate, candidate))
+    if isBelow { return self }
+    let moved = max(instant ?? candidate, candidate)
+    guard let retention = rule.retentionMilliseconds else {
+      return Cutoff(moved, horizon: horizon)
+    }
+    let (kept, isBelowAll) = moved.subtractingReportingOverflow(retention)
+    return Cutoff(moved, horizon: isBelowAll ? horizon : max(horizon ?? kept, kept))
+  }
+
+  /// By which the records of a batch are judged.
+  ///
+  /// Messages of a backfill are old, and may revise what is final. No record comes back to a window
+  /// that may be evicted, also where the job file has become more lenient since.
+  ///
+  /// - Parameter rule: Nil where the job counts late records.
+  package func judging(newMessages: Bool, _ rule: Lateness?) -> Cutoff {
+    newMessages && rule != nil ? Cutoff(instant) : Cutoff(horizon)
   }
 
   // MARK: - Windows
@@ -60,6 +87,11 @@ package struct Cutoff: Sendable, Equatable {
   package func isFinal(_ pane: Pane, of kind: any WindowKind) -> Bool {
     guard let instant, let end = kind.end(of: pane) else { return false }
     return end <= instant
+  }
+
+  /// Whether the state of a pane may go.
+  package func isEvictable(_ pane: Pane, of kind: any WindowKind) -> Bool {
+    Cutoff(horizon).isFinal(pane, of: kind)
   }
 
   /// Whether all panes of a window are final.

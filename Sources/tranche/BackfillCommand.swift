@@ -3,9 +3,11 @@ import Checkpoints
 import Engine
 import Foundation
 import Jobs
+import Logging
 import Offsets
 import Reports
 import Tables
+import Windows
 
 struct BackfillCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -118,7 +120,12 @@ struct BackfillCommand: ParsableCommand {
         let reader = try openedReader(of: job, folder: folder)
         let ledgers = Dictionary(
           uniqueKeysWithValues: try reader.status().partitions.map { ($0.partition, $0.ledger) })
-        return try show(try proposal(job, ledgers, sources), job, number: nil)
+        let proposal = try proposal(job, ledgers, sources)
+        try show(proposal, job, number: nil)
+        if let horizon = try reader.storedCutoff().horizon, !proposal.taken.isEmpty {
+          tellHorizon(horizon)
+        }
+        return
       }
       let checkpoint = try open()
       for (cluster, source) in zip(job.clusters, sources) {
@@ -130,6 +137,7 @@ struct BackfillCommand: ParsableCommand {
         taken.isEmpty
         ? nil : try checkpoint.addBackfill(taken, goesFirst: first, now: nowMilliseconds())
       try show(proposal, job, number: number)
+      if let horizon = checkpoint.cutoff.horizon, !taken.isEmpty { tellHorizon(horizon) }
       // A command that died may have left its last objects unpublished.
       let isPublished = try CheckpointReader(path: checkpoint.path).dirtyOutputs().isEmpty
       if checkpoint.backfills.isEmpty && isPublished { return }
@@ -240,6 +248,16 @@ struct BackfillCommand: ParsableCommand {
             $0.state.text,
           ]
         }, numeric: [2]))
+  }
+
+  /// What becomes of records whose window takes none any more.
+  private func tellHorizon(_ horizon: Int64) {
+    let end = TimestampText.format(milliseconds: horizon)
+    Log.tell(
+      .notice, "records of evicted windows will be rejected", [("horizon", .text(end))],
+      words: "records of windows that end at \(end) or before will be rejects (windowClosed): the "
+        + "state of these windows was evicted (window.retention). To count such records, read "
+        + "their offsets with a job of another name and another output.to")
   }
 
   private func listRequests(_ job: Job, _ folder: String) throws {

@@ -106,6 +106,13 @@ struct RunFlags: ParsableArguments {
         .notice, "job file changed", [("change", .text("\(change)"))],
         words: "job file changed: \(change)")
     }
+    if checkpoint.leftObjectCount > 0 {
+      Log.tell(
+        .warning, "objects of evicted windows stay at the former place",
+        [("objects", .integer(Int64(checkpoint.leftObjectCount)))],
+        words: "\(counted(Int64(checkpoint.leftObjectCount), "object")) of evicted windows "
+          + "(window.retention) stay where they are, as they were: their state is gone")
+    }
     var options = RunOptions(
       clock: nowMilliseconds, nanoseconds: uptimeNanoseconds, release: release)
     options.maxBatches = maxBatches

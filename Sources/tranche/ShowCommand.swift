@@ -80,11 +80,16 @@ struct ShowCommand: ParsableCommand {
       }
       let reader = try openedReader(of: job, folder: try self.job.checkpointFolder(of: job))
       if let refusal = try reader.refusal(of: job) { throw refusal }
+      if let evicted = try chosenEvicted(job, reader) {
+        guard lineage else { throw CommandError(.data, noState(of: evicted, job)) }
+        return try show(evicted.lineage, of: evicted.window, state: "evicted", job)
+      }
       let window = try chosenWindow(job, reader)
       let isFinal = try reader.cutoff(of: job).isFinal(window, of: job.window)
       if lineage {
         return try show(
-          try reader.lineage(of: window, job: job), of: window, isFinal: isFinal, job)
+          try reader.lineage(of: window, job: job), of: window,
+          state: isFinal ? "final" : "open", job)
       }
       let table = try resultTable(of: window, job: job, reader: reader)
       let isForProgram = csv || json
@@ -116,14 +121,14 @@ struct ShowCommand: ParsableCommand {
   }
 
   private func show(
-    _ lineage: WindowLineage?, of window: Window, isFinal: Bool, _ job: Job
+    _ lineage: WindowLineage?, of window: Window, state: String, _ job: Job
   ) throws {
     guard let lineage else {
       throw CommandError(
         .data, "\(job.name), \(job.window.title(of: window)): the checkpoint holds no state of it.")
     }
     let report = LineageReport(
-      window: job.window.label(of: window), state: isFinal ? "final" : "open",
+      window: job.window.label(of: window), state: state,
       first_batch: lineage.firstBatch,
       last_batch: lineage.lastBatch,
       partitions: lineage.partitions.map {
@@ -137,7 +142,7 @@ struct ShowCommand: ParsableCommand {
     let last = lineage.lastBatch.map { "batch \($0)" } ?? "an unknown batch"
     printText(
       "\(job.name), \(job.window.title(of: window)): from \(first) to \(last)"
-        + (isFinal ? ", final" : ""))
+        + (state == "open" ? "" : ", \(state)"))
     printText(
       aligned(
         ["partition", "from", "to", "records"],
@@ -147,6 +152,32 @@ struct ShowCommand: ParsableCommand {
             grouped(shown.records),
           ]
         }, numeric: [1, 2, 3]))
+  }
+
+  /// The evicted window that was asked for; nil where it is none.
+  private func chosenEvicted(_ job: Job, _ reader: CheckpointReader) throws -> EvictedWindow? {
+    // The latest window is one that has state, where there is one.
+    guard window != "latest", try reader.evictedCount() > 0 else { return nil }
+    if try reader.windows().contains(where: { WindowName(window).fits($0, of: job) }) { return nil }
+    var last: Window?
+    while true {
+      let found = try reader.evictedWindows(of: job, after: last, limit: 1_000)
+      guard let newest = found.last else { return nil }
+      if let named = found.first(where: { WindowName(window).fits($0.window, of: job) }) {
+        return named
+      }
+      last = newest.window
+    }
+  }
+
+  private func noState(of evicted: EvictedWindow, _ job: Job) -> String {
+    let object = "\(evicted.formerPlace ?? job.output.destination.text)/\(evicted.objectKey)"
+    let groups = counted(evicted.groupCount, "group")
+    return """
+      \(job.name), \(job.window.title(of: evicted.window)): its state was evicted \
+      (window.retention), with \(groups) of \(counted(evicted.recordCount, "record")). Its object \
+      stays: \(object), with ETag \(evicted.etag). To see what it came from, add --lineage.
+      """
   }
 
   private func chosenWindow(_ job: Job, _ reader: CheckpointReader) throws -> Window {

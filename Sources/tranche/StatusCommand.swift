@@ -134,7 +134,7 @@ private struct Report: Encodable {
   let running: String?
   let last_batch: Int64?
   let last_commit: String?
-  let records, rejected, late, tombstones, windows: Int64
+  let records, rejected, late, tombstones, windows, evicted: Int64
   /// Windows that end here or before are final.
   let cutoff: String?
   let lag: Int64?
@@ -149,7 +149,7 @@ private struct Report: Encodable {
 
   private enum CodingKeys: String, CodingKey {
     case job, running, last_batch, last_commit, records, rejected, late, tombstones, windows
-    case cutoff, lag
+    case evicted, cutoff, lag
     case lag_unknown, dirty, unsettled
     case in_flight, partitions, gaps, backfills, incidents
   }
@@ -175,6 +175,7 @@ private struct Report: Encodable {
       status?.cutoff.instant.map { TimestampText.format(milliseconds: $0) }
     }
     windows = status?.windowCount ?? 0
+    evicted = status?.evictedCount ?? 0
     lag = preview?.lag
     lag_unknown = problem
     dirty = status?.dirtyOutputs ?? []
@@ -220,7 +221,8 @@ private struct Report: Encodable {
         + (tombstones > 0 ? ", \(skippedTombstones(tombstones))" : ""))
     add(
       "windows",
-      grouped(windows) + (cutoff.map { ", final are those that end at \($0) or before" } ?? ""))
+      grouped(windows) + (evicted > 0 ? " and \(grouped(evicted)) evicted" : "")
+        + (cutoff.map { ", final are those that end at \($0) or before" } ?? ""))
     add("lag", lag.map(grouped) ?? "unknown" + (lag_unknown.map { ": \($0)" } ?? ""))
     add("unpublished", dirty.isEmpty ? "nothing" : summary(dirty))
     if !unsettled.isEmpty { add("unsettled", summary(unsettled)) }

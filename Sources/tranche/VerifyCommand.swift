@@ -146,7 +146,7 @@ private struct VerificationReport: Encodable {
   let differences: Int64
   let findings: [String]
   let offsets: [Partition]
-  let batches, windows, groups, rejects, objects: Int64
+  let batches, windows, groups, rejects, objects, evicted: Int64
   let unprovable_count: Int64
   let unprovable: [String]
   let not_compared_count: Int64
@@ -172,6 +172,7 @@ private struct VerificationReport: Encodable {
     groups = report.groupCount
     rejects = report.rejectCount
     objects = report.objectCount
+    evicted = report.evictedCount
     unprovable_count = report.unprovable.count
     unprovable = report.unprovable.first
     not_compared_count = report.notCompared.count

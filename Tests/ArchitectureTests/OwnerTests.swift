@@ -93,6 +93,15 @@ struct Owner: Sendable, CustomStringConvertible {
       in: ["Tables/RecordBatch.swift", "Windows/Fold.swift", "Engine/BatchPipeline.swift"],
       #"\bRefusal\("#),
     Owner(
+      "which windows are final and which are evicted", in: ["Windows/Cutoff.swift"],
+      #"\.end\(of: |subtractingReportingOverflow\((rule|retention)"#),
+    Owner(
+      "what is left of evicted windows",
+      in: [
+        "Checkpoints/Checkpoint+Eviction.swift", "Checkpoints/CheckpointReader+Check.swift",
+        "Checkpoints/VerificationCopy.swift", "Checkpoints/Checkpoint+Migrations.swift",
+      ], #"(FROM|INTO|UPDATE) evicted\b"#),
+    Owner(
       "the table of the state", in: ["Checkpoints/Generation.swift"],
       #""groups"|groups_\\\(|(FROM|INTO|TABLE|EXISTS) groups\b"#),
     Owner("digits in groups of three", in: ["Reports/AlignedText.swift"], #"% 3 == 0"#),

@@ -558,6 +558,12 @@ extension KeyChange {
         $0.error == nil && $0.rejectedCount > 0 && $1.rejectedCount == 0
       }),
     KeyChange(
+      "window.retention", "time: record_timestamp",
+      "time: record_timestamp, allowed_lateness: 1s, retention: 1s",
+      .from(after: { $0.comeLate() }) {
+        $0.error == nil && $0.evictedCount > 0 && $1.evictedCount == 0
+      }),
+    KeyChange(
       "window.time", ", time: record_timestamp", "", .nothing,
       exception: "it is what holds without it"),
     KeyChange(
@@ -788,6 +794,7 @@ struct Outcome: CustomStringConvertible {
   var resultCount = 0
   var heldBackUntil: Int64?
   var hasManifest = false
+  var evictedCount: Int64 = 0
   /// Batches that the checkpoint can list.
   var historyCount = 0
   /// Consumer groups of the main cluster.
@@ -917,6 +924,7 @@ final class Bench {
       outcome.publishedCount = summary.publishedCount
       outcome.heldBackUntil = summary.heldBackUntil
       try reader.forEachBatch(newest: nil) { _ in outcome.historyCount += 1 }
+      outcome.evictedCount = try reader.evictedCount()
     } catch {
       let error = RunError(wrapping: error)
       outcome.error = words.text(of: error)

@@ -27,7 +27,7 @@ final class LateWorld {
 
   static func job(
     _ window: String = "allowed_lateness: 1m", rejects: String = "max_share: 100%",
-    time: String = "record_timestamp", output: String = "", rest: String = ""
+    time: String = "record_timestamp", by: String = "", output: String = "", rest: String = ""
   ) throws -> Job {
     try JobFile.parse(
       text: """
@@ -38,7 +38,7 @@ final class LateWorld {
           fields: { v: int64, at: "timestamp(unix_seconds)?" }
           start: earliest
         window: { tumbling: 1m, time: \(time), \(window) }
-        aggregate: { by: [], measures: { n: count(), total: sum(v) } }
+        aggregate: { by: [\(by)], measures: { n: count(), total: sum(v) } }
         output: { to: "file:out", format: csv\(output) }
         rejects: { \(rejects) }
         \(rest)

@@ -214,7 +214,11 @@ struct JobFileTests {
         "allowed_lateness: does not belong here. Write it as window.allowed_lateness"),
       Fault(
         "output: {", "retention: 7d\noutput: {",
-        "retention: is not built yet: windows are kept forever"),
+        "retention: does not belong here. Write it as window.retention"),
+      Fault(
+        "tumbling: 5m", "tumbling: 5m, retention: 30d",
+        "window.retention: needs allowed_lateness: state is dropped of windows that no record "
+          + "changes. Add for example allowed_lateness: 2h, or leave retention out"),
       Fault(
         "format: csv }", "keep: each }",
         "output.keep: \"each\" applies only to batch windows and row jobs"),

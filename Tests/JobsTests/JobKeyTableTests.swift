@@ -47,6 +47,7 @@ private enum Document {
     case "source", "output": break
     default:
       if path.hasPrefix("window.") { settings["window.tumbling"] = "5m" }
+      if path == "window.retention" { settings["window.allowed_lateness"] = "2h" }
       if path == "source.envelope" { settings["source.format"] = "json" }
       if path.hasPrefix("checkpoint.backup.") { settings["checkpoint.backup.to"] = "file:backups" }
       if path == "trigger.time_zone" { settings["trigger.cron"] = "\"@daily\"" }

@@ -32,7 +32,8 @@ let seconds = Int((ContinuousClock.now - started) / .seconds(1))
 print("\(sum.histories) histories, \(sum.runs) runs, \(sum.batches) batches, ", terminator: "")
 print("\(sum.crashes) crashes, \(sum.backfills) backfills, ", terminator: "")
 print("\(sum.decisions) decisions about replaced logs, ", terminator: "")
-print("\(sum.restores) restored copies, \(sum.evolutions) evolutions in \(seconds) s")
+print("\(sum.restores) restored copies, \(sum.evolutions) evolutions, ", terminator: "")
+print("\(sum.evicted) windows evicted in \(seconds) s")
 for difference in sum.differences { print(difference) }
 if !sum.differences.isEmpty {
   print("\(sum.differences.count) histories differ from their records")

@@ -487,6 +487,12 @@ package struct Claim {
   var totals: [[Int64]] = []
   /// Windows that end here or before are called final.
   var cutoff: Int64?
+  /// Windows that end here or before take nothing any more.
+  var horizon: Int64?
+  /// Windows that have state, that have groups, and whose state was evicted.
+  var windows: Set<Int64> = []
+  var windowsWithGroups: Set<Int64> = []
+  var evicted: [Int64: Tombstone] = [:]
   /// The plan that the newest commit has stored.
   var inFlight: (batch: Int64, ranges: [PartitionRange])?
 

@@ -79,6 +79,23 @@ extension Claim {
       ).map { row in (0..<6).map { row[$0] as Int64 } }
       return (partitions, gaps, batches, backfilled, backfills, Set(undecided), totals)
     }
+    (horizon, windows, windowsWithGroups, evicted) = try queue.read { database in
+      func numbers(_ sql: String) throws -> Set<Int64> {
+        Set(try Int64.fetchAll(database, sql: sql))
+      }
+      let rows = try Row.fetchAll(
+        database, sql: "SELECT window, groups, records, lineage, generation FROM evicted")
+      return (
+        try Int64.fetchOne(database, sql: "SELECT horizon FROM checkpoint"),
+        try numbers("SELECT window FROM windows"),
+        try database.tableExists("groups") ? numbers("SELECT DISTINCT window FROM groups") : [],
+        rows.reduce(into: [:]) {
+          $0[$1[0]] = Tombstone(
+            groupCount: $1[1], recordCount: $1[2], lineage: $1[3],
+            isUnfinished: ($1[4] as Int64?) != nil)
+        }
+      )
+    }
     (cutoff, inFlight) = try queue.read { database in
       let plan = try Row.fetchOne(database, sql: "SELECT batch, ranges FROM in_flight")
       return (

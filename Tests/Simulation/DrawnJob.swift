@@ -119,6 +119,10 @@ struct DrawnJob: Sendable {
     if mayRefuseLate, timeField != nil, chance(50, &random) {
       let seconds: Int64 = [1, 10, 40, 90, 120].randomElement(using: &random) ?? 10
       lateness = LatenessRule(allowedMilliseconds: seconds * 1_000)
+      if chance(60, &random) {
+        let seconds: Int64 = [1, 10, 40].randomElement(using: &random) ?? 10
+        lateness?.retentionMilliseconds = seconds * 1_000
+      }
     }
   }
 
@@ -281,7 +285,8 @@ struct DrawnJob: Sendable {
     case .batch: lines.append("window: batch")
     case .tumbling(let width, let time):
       let late = lateness.map { ", allowed_lateness: \($0.allowedMilliseconds)ms" } ?? ""
-      lines.append("window: { tumbling: \(width / 1_000)s, time: \(time)\(late) }")
+      let kept = lateness?.retentionMilliseconds.map { ", retention: \($0)ms" } ?? ""
+      lines.append("window: { tumbling: \(width / 1_000)s, time: \(time)\(late)\(kept) }")
     }
     if let condition { lines.append("where: \(condition.rawValue)") }
     if window != nil {

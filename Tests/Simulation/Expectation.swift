@@ -44,6 +44,8 @@ struct Expectation {
   private let definitions: Definitions
   /// By key below the output.
   private(set) var objects: [String: Object] = [:]
+  /// Of tumbling windows, by their start.
+  private(set) var windows: [Int64: Object] = [:]
   private(set) var rejects: Set<Reject> = []
   /// Of each batch.
   private(set) var tallies: [RejectRule.Tally] = []
@@ -52,6 +54,7 @@ struct Expectation {
   private var oracle = CutoffOracle()
   /// What the cutoff can be behind all batches.
   var cutoffs: Set<Int64?> { oracle.possible }
+  var horizons: Set<Int64?> { oracle.horizons }
   /// Of the batch at hand: the cutoff, and the times of its records by incarnation.
   private var cutoff: Int64?
   private var times: [PartitionID: [Int64]] = [:]
@@ -78,10 +81,12 @@ struct Expectation {
       let rejectsBefore = rejects
       (cutoff, times) = (batch.cutoff, [:])
       let isJudged = job.lateness != nil && batch.backfill == nil
-      if isJudged ? !oracle.possible.contains(cutoff) : cutoff != nil, problem == nil {
+      // A backfill may revise what is final, and nothing that is evicted.
+      let possible = isJudged ? oracle.possible : oracle.horizons
+      if !possible.contains(cutoff), problem == nil {
         problem =
           "batch \(batch.number): judged by \(cutoff.map(String.init) ?? "none"), and has to be by "
-          + (isJudged ? "one of \(oracle.possible)" : "none")
+          + "one of \(possible)"
       }
       var byteCount = 0
       for range in batch.ranges.sorted(by: { Self.precedes($0.partition, $1.partition) }) {
@@ -297,7 +302,9 @@ struct Expectation {
       for (start, rows) in windows {
         let text = Texts.time(start)
         let label = text.replacing(":", with: "-").replacing(".000Z", with: "Z")
-        objects["window_start=\(label)/part-0.\(job.output.rawValue)"] = window(rows, text)
+        let object = window(rows, text)
+        objects["window_start=\(label)/part-0.\(job.output.rawValue)"] = object
+        self.windows[start] = object
       }
     }
   }

@@ -14,6 +14,8 @@ package final class Histories {
     package var restores = 0
     /// Changes of what the job means.
     package var evolutions = 0
+    /// Windows, at the end of histories.
+    package var evicted = 0
     /// Each begins with the seed that shows it.
     package var differences: [String] = []
 
@@ -28,6 +30,7 @@ package final class Histories {
       decisions += other.decisions
       restores += other.restores
       evolutions += other.evolutions
+      evicted += other.evicted
       differences += other.differences
     }
   }
@@ -42,7 +45,10 @@ package final class Histories {
     init(_ number: UInt64, folder: String) throws {
       var random = SeededRandom(seed: number)
       // A copy that goes on finds what another state has decided of late records: not played yet.
-      drawn = DrawnJob(&random, mayRefuseLate: !Simulation.isMoved(number))
+      var drawn = DrawnJob(&random, mayRefuseLate: !Simulation.isMoved(number))
+      // The objects of evicted windows stay as they were: not played together yet.
+      if Simulation.evolves(number) { drawn.lateness?.retentionMilliseconds = nil }
+      self.drawn = drawn
       job = try JobFile.parse(
         text: drawn.text, path: "simulated.yaml", environment: [:], readFile: { _ in nil })
       do { _ = try Checkpoint(job: job, folder: folder, holder: "template", now: 0, release: "0") }
@@ -101,6 +107,7 @@ package final class Histories {
       outcome.backfills += simulation.backfillCount
       outcome.decisions += simulation.decisionCount
       outcome.evolutions += simulation.evolutionCount
+      outcome.evicted += simulation.evictedCount
       outcome.restores += simulation.moves?.restoreCount ?? 0
       if untilDifference && !outcome.differences.isEmpty { break }
     }

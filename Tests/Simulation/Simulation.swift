@@ -70,7 +70,7 @@ package final class Simulation {
   let folder: String
   /// What the product made of the drawn job's text.
   var job: Job
-  private var drawn: DrawnJob { definitions.newest }
+  var drawn: DrawnJob { definitions.newest }
   var definitions: Definitions
   /// Whether the job's measures change, and by what.
   let evolves: Bool
@@ -107,6 +107,8 @@ package final class Simulation {
   private(set) var batchCount = 0
   private(set) var backfillCount = 0
   private(set) var decisionCount = 0
+  var evictedCount = 0
+  var restartCount: Int { account.restarts.values.reduce(0) { $0 + $1.count } }
 
   /// Counts down to the step at which the process dies.
   var stepsToCrash = Int.max
@@ -394,12 +396,13 @@ package final class Simulation {
     let count = stopped.reduce(0) { $0 + $1.count }
     // What a batch of this number has read in an undone run may have been replaced since.
     eras[Int64(claim.batches.count + 1)] = nil
-    let batch = Claim.Batch(
+    var batch = Claim.Batch(
       number: Int64(claim.batches.count + 1), ranges: stopped, offsetCount: count, recordCount: 0,
       countedCount: 0, rejectedCount: 0, tombstoneCount: 0,
       backfill: stopped.contains {
         $0.from < claim.partitions[account.current($0.partition)]?.next ?? 0
-      } ? 0 : nil, cutoff: claim.cutoff)
+      } ? 0 : nil, cutoff: nil)
+    batch.cutoff = batch.backfill == nil && drawn.lateness != nil ? claim.cutoff : claim.horizon
     if !drawn.rejects.stops(expectation(claim.batches + [batch]).tallies) {
       return "rejects have stopped a batch of \(stopped) that they must not stop"
     }
@@ -476,6 +479,11 @@ package final class Simulation {
     defer { if let claim = try? self.claim() { account.keepPlan(of: claim) } }
     if let problem = account.difference(from: claim, maxOffsets: largestMaxOffsets)
       ?? differenceOfLogs(claim, first: firstBatch)
+    {
+      return problem
+    }
+    if case .tumbling(let width, _) = drawn.window,
+      let problem = claim.differenceOfEvicted(width: width)
     {
       return problem
     }
@@ -671,12 +679,17 @@ package final class Simulation {
       return "the cutoff is \(claim.cutoff.map(String.init) ?? "none"), and has to be one of "
         + "\(expectation.cutoffs)"
     }
+    if !expectation.horizons.contains(claim.horizon) {
+      return "the horizon is \(claim.horizon.map(String.init) ?? "none"), and has to be one of "
+        + "\(expectation.horizons)"
+    }
     for count in 1..<(claim.batches.count + 1)
     where drawn.rejects.stops(Array(expectation.tallies.prefix(count))) {
       return "batch \(count) was committed with too many rejects"
     }
     return try expectation.problem ?? differenceOfRejects(expectation)
       ?? differenceOfObjects(expectation) ?? differenceOfManifest(claim)
+      ?? differenceOfEviction(claim, expectation)
   }
 
   /// When all is published, the manifest says so, and names each object as it stands.

@@ -72,6 +72,35 @@ struct CutoffTests {
     #expect(Cutoff(row.before).advanced(by: row.partitions, Self.rule) == Cutoff(row.after))
   }
 
+  @Test("takes the horizon along, by the retention of each batch, and never back")
+  func horizon() {
+    let kept = Lateness(allowedMilliseconds: 100, retentionMilliseconds: 1_000)
+    let longer = Lateness(allowedMilliseconds: 100, retentionMilliseconds: 5_000)
+    var cutoff = Cutoff().advanced(by: [partition(2_000)], kept)
+    #expect(cutoff == Cutoff(1_900, horizon: 900))
+    cutoff = cutoff.advanced(by: [partition(3_000)], longer)
+    #expect(cutoff == Cutoff(2_900, horizon: 900))
+    cutoff = cutoff.advanced(by: [partition(3_000)], Self.rule)
+    #expect(cutoff == Cutoff(2_900, horizon: 900))
+    cutoff = cutoff.advanced(by: [partition(2_000, new: false)], kept)
+    #expect(cutoff == Cutoff(2_900, horizon: 900))
+    cutoff = cutoff.advanced(by: [partition(2_500)], kept)
+    #expect(cutoff == Cutoff(2_900, horizon: 1_900))
+    let kind = TumblingWindows(widthMilliseconds: 1_000, time: "time")
+    #expect(Cutoff(9_000, horizon: 2_000).isEvictable(Pane(1_000), of: kind))
+    #expect(!Cutoff(9_000, horizon: 1_999).isEvictable(Pane(1_000), of: kind))
+    #expect(!Cutoff(9_000).isEvictable(Pane(1_000), of: kind))
+  }
+
+  @Test("judges new messages where the job refuses late ones, and others by the horizon")
+  func judging() {
+    let cutoff = Cutoff(2_000, horizon: 1_000)
+    #expect(cutoff.judging(newMessages: true, Self.rule) == Cutoff(2_000))
+    #expect(cutoff.judging(newMessages: true, nil) == Cutoff(1_000))
+    #expect(cutoff.judging(newMessages: false, Self.rule) == Cutoff(1_000))
+    #expect(Cutoff(2_000).judging(newMessages: false, Self.rule) == Cutoff())
+  }
+
   @Test("closes a window that ends at it, and not one that ends a millisecond later")
   func windows() {
     let kind = TumblingWindows(widthMilliseconds: 1_000, time: "time")
