@@ -7,8 +7,9 @@ package struct BatchPlan: Hashable, Sendable {
   /// The number of the ``BackfillRequest`` whose offsets these are; nil where the ranges begin at
   /// progress.
   package let backfill: Int64?
-  /// Partitions of which it leaves offsets unread; nil where the job did not ask for them. They stay
-  /// with the plan, so that whoever repeats it comes to the same cutoff, whatever has come meanwhile.
+  /// Partitions of which it leaves offsets unread; nil where the job did not ask for them. They
+  /// stay with the plan, so that whoever repeats it comes to the same cutoff, whatever has come
+  /// meanwhile.
   package var behind: [PartitionID]?
 
   package init(

@@ -101,8 +101,8 @@ package struct Cutoff: Sendable, Equatable {
 
   // MARK: - Times
 
-  /// Times of messages by a clock that is ahead must not make all windows final for ever: none counts
-  /// as more than what the job allows ahead of our own clock.
+  /// Times of messages by a clock that is ahead must not make all windows final for ever: none
+  /// counts as more than what the job allows ahead of our own clock.
   package static func times(
     _ times: [Int64?], atMost milliseconds: Int64, aheadOf now: Int64
   ) -> [Int64?] {
