@@ -131,8 +131,8 @@ test: lint test-python
 	.build/release/hotloops
 	.build/release/fuzz 30
 	.build/release/fuzz checkpoint 20
-	.build/release/simulate 0 1500 & first=$$!
-	.build/release/simulate 1500 3000
+	.build/release/simulate 0 1000 & first=$$!
+	.build/release/simulate 1000 2000
 	wait $$first
 
 mutants: test-python
