@@ -183,6 +183,14 @@ extension Checkpoint {
     return true
   }
 
+  /// Evicted windows whose objects stand at the job's own place, in its format.
+  static func evictedInPlace(of job: Job, in database: Database) throws -> [Window] {
+    guard try knowsEviction(database) else { return [] }
+    return try database.checkedRows(
+      of: "evicted", "SELECT window FROM evicted WHERE place IS NULL", identifiedBy: 1
+    ) { try $0.window(0, of: job.window) }
+  }
+
   /// What is told of each evicted window when its object is left where it is: the job file names
   /// another place or format.
   ///
@@ -190,10 +198,7 @@ extension Checkpoint {
   ///
   /// - Returns: How many are left.
   func leaveEvicted(at place: String, format: String, in database: Database) throws -> Int {
-    let windows = try database.checkedRows(
-      of: "evicted", "SELECT window FROM evicted WHERE place IS NULL", identifiedBy: 1
-    ) { try $0.window(0, of: job.window) }
-    for window in windows {
+    for window in try Self.evictedInPlace(of: job, in: database) {
       try database.cachedStatement(
         sql: "UPDATE evicted SET place = ?, object_key = ? WHERE window = ?"
       ).execute(arguments: [
@@ -228,14 +233,6 @@ extension CheckpointReader {
   /// Nil where its state was not evicted.
   package func evicted(_ window: Window, of job: Job) throws(CheckpointError) -> EvictedWindow? {
     try evicted(of: job, where: "window = ?1", window.number).first
-  }
-
-  /// Of the objects that stand at the job's own place, in its format.
-  func evictedObjectKeys(of job: Job, in database: Database) throws -> [String] {
-    guard try Checkpoint.knowsEviction(database) else { return [] }
-    return try database.checkedRows(
-      of: "evicted", "SELECT window FROM evicted WHERE place IS NULL", identifiedBy: 1
-    ) { ObjectKeys.window(try $0.window(0, of: job.window), of: job) }
   }
 
   /// Whether objects of evicted windows stand at a former place.

@@ -30,10 +30,12 @@ package struct ChangeVerdict: Sendable, Equatable {
   package var need: Need {
     if isUntouched { return changes.isEmpty ? .nothing : .nextRun }
     if changes.isEmpty { return .nothing }
-    let refused = changes.filter(\.effect.isRefused)
     if refused.isEmpty { return .nextRun }
     return refused.allSatisfy { $0.effect == .evolve } ? .evolve : .refused
   }
+
+  /// Those that keep a run from going on.
+  package var refused: [JobChange] { changes.filter(\.effect.isRefused) }
 
   /// Whether the next run would be refused.
   package var stopsRun: Bool { need == .evolve || need == .refused }
@@ -91,7 +93,7 @@ extension Checkpoint {
       switch verdict.need {
       case .nothing, .nextRun: break
       case .refused:
-        throw CheckpointError(.jobChanged(verdict.changes.filter(\.effect.isRefused)), path: path)
+        throw CheckpointError(.jobChanged(verdict.refused), path: path)
       case .evolve:
         try queue.write { database in
           try evolve(job, verdict, now: now, release: release, in: database)

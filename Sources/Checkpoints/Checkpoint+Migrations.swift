@@ -526,8 +526,8 @@ extension Checkpoint {
     ALTER TABLE checkpoint ADD COLUMN cutoff INTEGER
       /* Windows that end here or before are final, in milliseconds since 1970 UTC. */;
     ALTER TABLE in_flight ADD COLUMN behind TEXT
-      /* JSON: the partitions of which the batch leaves offsets unread; NULL for none, and where
-         window.allowed_lateness is not set. */;
+      /* JSON: the partitions of which the batch leaves offsets unread; NULL where
+         window.allowed_lateness was not set. */;
     ALTER TABLE batches ADD COLUMN cutoff INTEGER
       /* By which its records were judged; NULL where none was. */;
     ALTER TABLE batches ADD COLUMN late INTEGER NOT NULL DEFAULT 0

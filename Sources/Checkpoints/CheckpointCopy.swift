@@ -125,10 +125,8 @@ package final class CheckpointCopy {
         throw CheckpointError(.corrupt(reason: first + others), path: place)
       }
       // What `evolve` can mend is left to it, once the copy is in place.
-      if let job, try reader.verdict(on: job).need == .refused,
-        let refusal = try reader.refusal(of: job)
-      {
-        throw refusal
+      if let verdict = try job.map(reader.verdict), verdict.need == .refused {
+        throw CheckpointError(.jobChanged(verdict.refused), path: place)
       }
     } catch {
       throw CheckpointError(error.code, path: place)

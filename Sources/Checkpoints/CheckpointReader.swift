@@ -329,7 +329,8 @@ package final class CheckpointReader {
       let keys = try database.checkedRows(
         of: "outputs", "SELECT object_key FROM outputs", identifiedBy: 1
       ) { try $0.objectKey(0) }
-      return keys + (try evictedObjectKeys(of: job, in: database))
+      let evicted = try Checkpoint.evictedInPlace(of: job, in: database)
+      return keys + evicted.map { ObjectKeys.window($0, of: job) }
     }
   }
 

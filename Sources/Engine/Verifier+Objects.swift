@@ -51,12 +51,7 @@ extension Verifier {
       return report.findings.append(.objectMissing(key: key))
     }
     if facts.etag == evicted.etag && facts.byteCount == evicted.byteCount { return }
-    report.findings.append(
-      .object(
-        key: key,
-        ObjectDifference(
-          renderedByteCount: nil, storedByteCount: facts.byteCount, firstByte: nil,
-          isAsPublished: false)))
+    report.findings.append(.object(key: key, Self.otherThanPublished(facts)))
   }
 
   private func isChosen(_ output: Output) -> Bool {
@@ -171,10 +166,14 @@ extension Verifier {
     try tell(
       ObjectComparison(
         known: object, isNewerNow: try isNewerNow(object), renderedBy: renderedBy,
-        difference: ObjectDifference(
-          renderedByteCount: nil, storedByteCount: facts.byteCount, firstByte: nil,
-          isAsPublished: false)))
+        difference: Self.otherThanPublished(facts)))
     return false
+  }
+
+  private static func otherThanPublished(_ facts: ObjectFacts) -> ObjectDifference {
+    ObjectDifference(
+      renderedByteCount: nil, storedByteCount: facts.byteCount, firstByte: nil,
+      isAsPublished: false)
   }
 
   private func isAsPublished(_ object: StoredObject, _ facts: ObjectFacts) -> Bool {

@@ -44,7 +44,7 @@ package final class Verifier {
   var missing: [PartitionID: OffsetRangeSet] = [:]
   /// What was folded again without the cutoff by which it was judged: its batch is not kept.
   var unjudged: [PartitionID: OffsetRangeSet] = [:]
-  /// Which windows are final, by the job file.
+  /// Which windows are final, whatever the job file says now.
   private let cutoff: Cutoff
   /// What was folded again.
   var read: [PartitionID: OffsetRangeSet] = [:]

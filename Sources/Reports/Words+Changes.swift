@@ -47,8 +47,7 @@ extension Words {
     case .nextRun:
       return ["the next run goes on, and the changes take effect by themselves"] + changes
     case .evolve, .refused:
-      let refused = verdict.changes.filter(\.effect.isRefused)
-      return ["the next run would stop with 78"] + changes + [choices(for: refused)]
+      return ["the next run would stop with 78"] + changes + [choices(for: verdict.refused)]
     }
   }
 

@@ -49,7 +49,9 @@ struct EvolveCommand: ParsableCommand {
   private func look(_ job: Job, _ folder: String) throws -> ChangeVerdict {
     let reader = try openedReader(of: job, folder: folder)
     let verdict = try reader.verdict(on: job)
-    if verdict.need == .refused, let refusal = try reader.refusal(of: job) { throw refusal }
+    if verdict.need == .refused {
+      throw CheckpointError(.jobChanged(verdict.refused), path: reader.path)
+    }
     return verdict
   }
 

@@ -99,10 +99,9 @@ struct ShowCommand: ParsableCommand {
         let bytes = csv ? try CSVEncoder.encode(part) : try JSONLinesEncoder.encode(part)
         return printExact(String(decoding: bytes, as: UTF8.self), terminator: "")
       }
-      let count = Int64(table.rowCount)
       printText(
-        "\(job.name), \(job.window.title(of: window)): \(grouped(count)) group"
-          + (count == 1 ? "" : "s") + (isFinal ? ", final" : ""))
+        "\(job.name), \(job.window.title(of: window)): \(counted(table.rowCount, "group"))"
+          + (isFinal ? ", final" : ""))
       printText(
         TablePrinter(part, hiddenCount: table.rowCount - shown.count, width: terminalWidth()).text)
     }

@@ -76,18 +76,9 @@ struct BackupTests {
   private func append() { cluster.topics["t"]?[0].append(Array("1".utf8)) }
 
   private func job(keep: Int = 2) throws -> Job {
-    try JobFile.parse(
-      text: """
-        name: calls
-        source:
-          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
-          format: csv
-          fields: { n: int64 }
-        window: global
-        aggregate: { by: [n], measures: { calls: count() } }
-        output: { to: "file:out", format: csv }
-        checkpoint: { backup: { to: "\(backups)", every: 1h, keep: \(keep) } }
-        """, path: "calls.yaml", environment: [:], readFile: { _ in nil })
+    try countingJob(
+      output: "to: \"file:out\"",
+      "checkpoint: { backup: { to: \"\(backups)\", every: 1h, keep: \(keep) } }")
   }
 
   @discardableResult

@@ -189,19 +189,8 @@ struct EvictionTests {
   func moved() throws {
     let job = try Self.job()
     let world = try Self.filled(job)
-    let moved = try JobFile.parse(
-      text: """
-        name: late
-        source:
-          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
-          format: csv
-          fields: { v: int64, at: "timestamp(unix_seconds)?" }
-          start: earliest
-        window: { tumbling: 1m, time: record_timestamp, allowed_lateness: 1m, retention: 5m }
-        aggregate: { by: [], measures: { n: count(), total: sum(v) } }
-        output: { to: "file:new", format: json }
-        rejects: { max_share: 100% }
-        """, path: "late.yaml", environment: [:], readFile: { _ in nil })
+    let moved = try LateWorld.job(
+      "allowed_lateness: 1m, retention: 5m", to: "file:new", format: "json")
     do {
       let checkpoint = try world.open(moved)
       #expect(checkpoint.leftObjectCount == 4)

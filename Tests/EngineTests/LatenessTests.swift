@@ -27,7 +27,8 @@ final class LateWorld {
 
   static func job(
     _ window: String = "allowed_lateness: 1m", rejects: String = "max_share: 100%",
-    time: String = "record_timestamp", by: String = "", output: String = "", rest: String = ""
+    time: String = "record_timestamp", by: String = "", to: String = "file:out",
+    format: String = "csv", output: String = "", rest: String = ""
   ) throws -> Job {
     try JobFile.parse(
       text: """
@@ -39,7 +40,7 @@ final class LateWorld {
           start: earliest
         window: { tumbling: 1m, time: \(time), \(window) }
         aggregate: { by: [\(by)], measures: { n: count(), total: sum(v) } }
-        output: { to: "file:out", format: csv\(output) }
+        output: { to: "\(to)", format: \(format)\(output) }
         rejects: { \(rejects) }
         \(rest)
         """, path: "late.yaml", environment: [:], readFile: { _ in nil })

@@ -38,3 +38,21 @@ func runQuietly(
     logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
   ).execute()
 }
+
+/// A job that counts the numbers of a topic, in one window.
+///
+/// - Parameter more: Further keys of the job file.
+func countingJob(output: String, _ more: String = "") throws -> Job {
+  try JobFile.parse(
+    text: """
+      name: calls
+      source:
+        kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
+        format: csv
+        fields: { n: int64 }
+      window: global
+      aggregate: { by: [n], measures: { calls: count() } }
+      output: { \(output), format: csv }
+      \(more)
+      """, path: "calls.yaml", environment: [:], readFile: { _ in nil })
+}

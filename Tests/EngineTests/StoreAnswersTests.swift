@@ -114,18 +114,7 @@ struct StoreAnswersTests {
   }
 
   private func job(_ more: String = "") throws -> Job {
-    try JobFile.parse(
-      text: """
-        name: calls
-        source:
-          kafka: [{ name: main, properties: { bootstrap.servers: "x:1" }, topics: [t] }]
-          format: csv
-          fields: { n: int64 }
-        window: global
-        aggregate: { by: [n], measures: { calls: count() } }
-        output: { to: "s3://bucket/out", format: csv, manifest: \(more.isEmpty) }
-        \(more)
-        """, path: "calls.yaml", environment: [:], readFile: { _ in nil })
+    try countingJob(output: "to: \"s3://bucket/out\", manifest: \(more.isEmpty)", more)
   }
 
   /// Waits for nothing between its two attempts.
